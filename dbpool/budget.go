@@ -1,0 +1,48 @@
+package dbpool
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Need is one user of the pool and how many connections it may hold at once.
+type Need struct {
+	What  string
+	Conns int
+}
+
+// Budget is the arithmetic of the pool: everything that may hold a connection
+// at the same time.
+type Budget []Need
+
+// Total is the number of connections that the pool must allow.
+func (b Budget) Total() int {
+	total := 0
+	for _, need := range b {
+		total += need.Conns
+	}
+	return total
+}
+
+// ErrOverBudget is returned by Check when the pool is too small.
+var ErrOverBudget = errors.New("connection budget exceeds database.max_conns")
+
+// Check refuses a pool in which the needs could starve each other. The error
+// shows the sum and the smallest setting that works.
+func (b Budget) Check(maxConns int32) error {
+	if b.Total() <= int(maxConns) {
+		return nil
+	}
+	return fmt.Errorf("%w: %s > %d; set database.max_conns to at least %d, or lower a committers setting",
+		ErrOverBudget, b, maxConns, b.Total())
+}
+
+// String shows the sum: "2 ingest commits + 1 completer + … = 12".
+func (b Budget) String() string {
+	terms := make([]string, len(b))
+	for i, need := range b {
+		terms[i] = fmt.Sprintf("%d %s", need.Conns, need.What)
+	}
+	return fmt.Sprintf("%s = %d", strings.Join(terms, " + "), b.Total())
+}

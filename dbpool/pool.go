@@ -1,0 +1,114 @@
+// Package dbpool owns the one pgxpool of a process: how it is opened, what it
+// may hold, how long anything may take, and transactions that are run again
+// when nobody is at fault.
+//
+// Rule: no code acquires a connection while it holds one, and the pool never
+// grows past Options.MaxConns. Under pressure callers queue, then fail with a
+// timeout; they never wait for each other in a circle.
+package dbpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Options say which database to open and the limits that hold for it.
+type Options struct {
+	// URL is a connection URL or key=value string. Empty: the PG* environment
+	// variables decide, as for psql.
+	URL             string
+	ApplicationName string // shown in pg_stat_activity
+	MaxConns        int32  // of the pool; River's LISTEN connection comes on top
+
+	ConnectTimeout           time.Duration // one attempt to connect
+	AcquireTimeout           time.Duration // waiting for a free connection
+	StatementTimeout         time.Duration // one statement, enforced by the server
+	LockTimeout              time.Duration // one wait for a lock, enforced by the server
+	IdleInTransactionTimeout time.Duration // a transaction that nobody talks to, enforced by the server
+}
+
+// Pool is a pgxpool with bounded acquisition. The embedded pool goes to River.
+type Pool struct {
+	*pgxpool.Pool
+	acquireTimeout time.Duration
+}
+
+// Open opens the pool and checks that the server answers. Errors name the
+// server but never the password.
+func Open(ctx context.Context, o Options) (*Pool, error) {
+	config, err := o.poolConfig()
+	if err != nil {
+		return nil, err
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("open database pool: %w", err)
+	}
+	pingCtx, cancel := context.WithTimeout(ctx, o.ConnectTimeout)
+	defer cancel()
+	if err := pool.Ping(pingCtx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("connect to %s: %w", Target(config.ConnConfig), withoutSecrets(err, config.ConnConfig))
+	}
+	return &Pool{Pool: pool, acquireTimeout: o.AcquireTimeout}, nil
+}
+
+// poolConfig parses the URL and lays the limits over it. Limits that the URL
+// itself sets (as ?statement_timeout=…) win: who wrote them meant them.
+func (o Options) poolConfig() (*pgxpool.Config, error) {
+	config, err := pgxpool.ParseConfig(o.URL)
+	if err != nil {
+		return nil, fmt.Errorf("database URL: %w", redactParseError(err))
+	}
+	config.MaxConns = o.MaxConns
+	config.MinIdleConns = min(2, o.MaxConns)
+	config.PingTimeout = o.ConnectTimeout
+	config.ConnConfig.ConnectTimeout = o.ConnectTimeout
+	params := config.ConnConfig.RuntimeParams
+	for name, value := range map[string]string{
+		"application_name":                    o.ApplicationName,
+		"statement_timeout":                   milliseconds(o.StatementTimeout),
+		"lock_timeout":                        milliseconds(o.LockTimeout),
+		"idle_in_transaction_session_timeout": milliseconds(o.IdleInTransactionTimeout),
+		"timezone":                            "UTC",
+	} {
+		if _, set := params[name]; !set {
+			params[name] = value
+		}
+	}
+	return config, nil
+}
+
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
+// Target names the server and database of a configuration without its secrets.
+func Target(c *pgx.ConnConfig) string {
+	if strings.HasPrefix(c.Host, "/") {
+		return fmt.Sprintf("database %q at socket %s as %s", c.Database, c.Host, c.User)
+	}
+	return fmt.Sprintf("database %q at %s:%d as %s", c.Database, c.Host, c.Port, c.User)
+}
+
+// redactParseError keeps the reason and drops the connection string, which
+// pgconn quotes with the password masked only where it could find it.
+func redactParseError(err error) error {
+	if cause := errors.Unwrap(err); cause != nil {
+		return errors.New(strings.ReplaceAll(cause.Error(), "\n", " "))
+	}
+	return errors.New("cannot be parsed; expected postgres://user:password@host:port/database")
+}
+
+// withoutSecrets replaces the password should it stand in an error's text.
+func withoutSecrets(err error, c *pgx.ConnConfig) error {
+	if c.Password == "" || !strings.Contains(err.Error(), c.Password) {
+		return err
+	}
+	return errors.New(strings.ReplaceAll(err.Error(), c.Password, "xxxxx"))
+}

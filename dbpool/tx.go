@@ -1,0 +1,152 @@
+package dbpool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/trainingmonkey/worker/internal/pgfault"
+)
+
+// ErrOutcomeUnknown is returned when the connection broke while COMMIT was
+// under way: the transaction may or may not have happened, so it is not run
+// again. Callers whose work is idempotent may do so.
+var ErrOutcomeUnknown = errors.New("connection lost during commit, outcome unknown")
+
+// AcquireTimeoutError says that no connection came free in time.
+type AcquireTimeoutError struct {
+	Waited         time.Duration
+	InUse, MaxConn int32
+}
+
+// Error implements error.
+func (e *AcquireTimeoutError) Error() string {
+	return fmt.Sprintf("no free database connection after %v (%d of %d in use)", e.Waited, e.InUse, e.MaxConn)
+}
+
+// Timeout implements net.Error.
+func (e *AcquireTimeoutError) Timeout() bool { return true }
+
+// Temporary implements net.Error.
+func (e *AcquireTimeoutError) Temporary() bool { return true }
+
+// Acquire takes a connection, waiting at most the pool's acquire timeout; then
+// it fails with an AcquireTimeoutError, which pgfault counts as transient.
+func (p *Pool) Acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	bounded, cancel := context.WithTimeout(ctx, p.acquireTimeout)
+	defer cancel()
+	conn, err := p.Pool.Acquire(bounded)
+	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		stat := p.Stat()
+		return nil, &AcquireTimeoutError{Waited: p.acquireTimeout, InUse: stat.AcquiredConns(), MaxConn: stat.MaxConns()}
+	}
+	return conn, err
+}
+
+// Begin starts a transaction on a connection acquired within the acquire
+// timeout. The connection returns to the pool with Commit or Rollback.
+func (p *Pool) Begin(ctx context.Context) (pgx.Tx, error) {
+	return p.BeginTx(ctx, pgx.TxOptions{})
+}
+
+// BeginTx is Begin with options.
+func (p *Pool) BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error) {
+	conn, err := p.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tx, err := conn.BeginTx(ctx, o)
+	if err != nil {
+		conn.Release()
+		return nil, err
+	}
+	return &pooledTx{Tx: tx, conn: conn}, nil
+}
+
+// pooledTx gives its connection back when it ends.
+type pooledTx struct {
+	pgx.Tx
+	conn *pgxpool.Conn
+}
+
+func (tx *pooledTx) Commit(ctx context.Context) error {
+	err := tx.Tx.Commit(ctx)
+	tx.release()
+	return err
+}
+
+// rollbackTimeout bounds a rollback: a connection that does not even take that
+// is closed, which rolls back as well.
+const rollbackTimeout = 2 * time.Second
+
+// Rollback works after ctx has ended too, so that a defer suffices.
+func (tx *pooledTx) Rollback(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+	defer cancel()
+	err := tx.Tx.Rollback(ctx)
+	tx.release()
+	return err
+}
+
+func (tx *pooledTx) release() {
+	if tx.conn != nil {
+		tx.conn.Release()
+		tx.conn = nil
+	}
+}
+
+// txAttempts is how often InTx runs a transaction that fails through nobody's
+// fault before it gives up.
+const txAttempts = 5
+
+// InTx runs fn in a READ COMMITTED transaction and commits it. A serialization
+// failure, deadlock, timeout or lost connection runs fn again, with back-off,
+// up to five times in all; fn must therefore have no effects outside tx. A
+// connection lost during COMMIT is ErrOutcomeUnknown.
+func (p *Pool) InTx(ctx context.Context, fn func(ctx context.Context, tx pgx.Tx) error) error {
+	for attempt := 1; ; attempt++ {
+		err := p.inTxOnce(ctx, fn)
+		if err == nil || attempt == txAttempts || errors.Is(err, ErrOutcomeUnknown) || pgfault.Of(err) != pgfault.Transient {
+			return err
+		}
+		if Backoff(ctx, attempt) != nil {
+			return err
+		}
+	}
+}
+
+func (p *Pool) inTxOnce(ctx context.Context, fn func(ctx context.Context, tx pgx.Tx) error) error {
+	tx, err := p.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	if err := fn(ctx, tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		if pgfault.LostConnection(err) {
+			return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+		}
+		return err
+	}
+	return nil
+}
+
+// Backoff sleeps before try attempt+1: 10 ms doubling to at most a second,
+// with full jitter so that colliding transactions drift apart. It returns
+// early, with the context's error, when ctx ends.
+func Backoff(ctx context.Context, attempt int) error {
+	longest := min(time.Second, 10*time.Millisecond<<min(attempt, 10))
+	select {
+	case <-time.After(longest/4 + rand.N(longest*3/4)):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,182 @@
+package acwr
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// day is one day's load and TRIMP in the worked cases.
+type day struct{ load, trimp float64 }
+
+func repeated(n int, d day) []day {
+	days := make([]day, n)
+	for i := range days {
+		days[i] = d
+	}
+	return days
+}
+
+func valuesOn(last int, days []day, r Rounding) Values {
+	s := Standard{Rounding: r}
+	var v Values
+	for i := 0; i <= last; i++ {
+		v = s.Next(i, days[i].load, days[i].trimp)
+	}
+	return v
+}
+
+// TestStandardWorkedCases has the application's worked cases, with its rounding.
+func TestStandardWorkedCases(t *testing.T) {
+	t.Parallel()
+	extra := repeated(80, day{5, 50})
+	const l = 40
+	extra[l] = day{15, 150}
+	cases := []struct {
+		name string
+		days []day
+		on   int
+		want Values
+	}{
+		{"steady", repeated(42, day{10, 80}), 41, Values{10, 10, 80, 80, 1, 1, 0}},
+		{"only the last week", append(repeated(35, day{}), repeated(7, day{10, 80})...), 41, Values{10, 2.5, 80, 20, 4, 4, 0}},
+		{"one row today", []day{{10, 8}}, 0, Values{1.43, 0.36, 1.14, 0.29, 3.97, 3.93, 0.01}},
+		{"two rows a day", repeated(42, day{3 + 3, 30 + 30}), 41, Values{6, 6, 60, 60, 1, 1, 0}},
+		{"doubled last week", append(repeated(35, day{6, 60}), repeated(7, day{12, 120})...), 41, Values{12, 7.5, 120, 75, 1.6, 1.6, 0}},
+		{"easier last week", append(repeated(35, day{6, 60}), repeated(7, day{3, 45})...), 41, Values{3, 5.25, 45, 56.25, 0.57, 0.80, -0.336}},
+		{"no heart rate", repeated(42, day{5, 0}), 41, Values{5, 5, 0, 0, 1, 0, 2}},
+		{"extra: the day before", extra, l - 1, Values{5, 5, 50, 50, 1, 1, 0}},
+		{"extra: the day itself", extra, l, Values{6.43, 5.36, 64.29, 53.57, 1.2, 1.2, 0}},
+		{"extra: last day of the week", extra, l + 6, Values{6.43, 5.36, 64.29, 53.57, 1.2, 1.2, 0}},
+		{"extra: after the week", extra, l + 7, Values{5, 5.36, 50, 53.57, 0.93, 0.93, 0}},
+		{"extra: last day of the window", extra, l + 27, Values{5, 5.36, 50, 53.57, 0.93, 0.93, 0}},
+		{"extra: after the window", extra, l + 28, Values{5, 5, 50, 50, 1, 1, 0}},
+		{"one row of 1/1", []day{{1, 1}}, 0, Values{0.14, 0.04, 0.14, 0.04, 3.5, 3.5, 0}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if got := valuesOn(c.on, c.days, RoundApp); got != c.want {
+				t.Errorf("values on day %d = %+v, want %+v", c.on, got, c.want)
+			}
+		})
+	}
+	if got := valuesOn(0, []day{{1, 1}}, RoundNone).AcuteChronicRatio; got != 4 {
+		t.Errorf("unrounded ratio of one row = %v, want 4", got)
+	}
+}
+
+func TestRoundHalfEvenMatchesPython(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		x        float64
+		decimals int
+		want     float64
+	}{
+		{2.675, 2, 2.67}, {0.125, 2, 0.12}, {0.375, 2, 0.38}, {-0.125, 2, -0.12}, {1e300, 2, 1e300}, {-0.3364, 3, -0.336},
+	} {
+		if got := roundHalfEven(c.x, c.decimals); got != c.want {
+			t.Errorf("roundHalfEven(%v, %d) = %v, want %v", c.x, c.decimals, got, c.want)
+		}
+	}
+}
+
+// TestStandardMenaspa checks the coupled ratio of three athletes whose weeks
+// differ but whose averages do not (Menaspà 2017, BJSM 51:618).
+func TestStandardMenaspa(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("testdata/menaspa.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors struct {
+		Athletes []struct {
+			ID   int       `json:"id"`
+			Load []float64 `json:"load"`
+		} `json:"athletes"`
+	}
+	if err := json.Unmarshal(raw, &vectors); err != nil {
+		t.Fatal(err)
+	}
+	if len(vectors.Athletes) != 3 {
+		t.Fatalf("testdata has %d athletes, want 3", len(vectors.Athletes))
+	}
+	for _, athlete := range vectors.Athletes {
+		var s Standard
+		var last Values
+		for i, load := range athlete.Load {
+			last = s.Next(i, load, 0)
+		}
+		if got := fmt.Sprintf("%.4f", last.AcuteChronicRatio); len(athlete.Load) != 28 || got != "1.4286" {
+			t.Errorf("athlete %d: coupled ratio on day %d = %s, want 1.4286 on day 28", athlete.ID, len(athlete.Load), got)
+		}
+	}
+}
+
+// bruteForce sums the windows straight from the definition.
+func bruteForce(loads map[int]float64, on int) (acute, chronic float64) {
+	for d := on - 27; d <= on; d++ {
+		chronic += loads[d]
+	}
+	for d := on - 6; d <= on; d++ {
+		acute += loads[d]
+	}
+	return acute / 7, chronic / 28
+}
+
+func TestStandardProperties(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		loads, trimps := map[int]float64{}, map[int]float64{}
+		var days []int
+		for d := rapid.IntRange(-800, 800).Draw(t, "first"); len(days) < 60; d += rapid.IntRange(1, 40).Draw(t, "gap") {
+			days = append(days, d)
+			loads[d] = float64(rapid.Float32Range(0, 100).Draw(t, "load"))
+			trimps[d] = float64(rapid.Float32Range(0, 300).Draw(t, "trimp"))
+		}
+		var s Standard
+		for i, d := range days {
+			got := s.Next(d, loads[d], trimps[d])
+			acute, chronic := bruteForce(loads, d)
+			if got.SevenDayAvgLoad != float32(acute) || got.TwentyEightDayAvgLoad != float32(chronic) {
+				t.Fatalf("day %d: averages %v, %v, want %v, %v", d, got.SevenDayAvgLoad, got.TwentyEightDayAvgLoad, acute, chronic)
+			}
+			if r := got.AcuteChronicRatio; r < 0 || r > 4 {
+				t.Fatalf("day %d: ratio %v lies outside [0, 4]", d, r)
+			}
+			// Where the computation began must not matter once the window is covered.
+			late := Standard{}
+			var fromLater Values
+			for _, e := range days[:i+1] {
+				if e > d-ChronicDays {
+					fromLater = late.Next(e, loads[e], trimps[e])
+				}
+			}
+			if fromLater != got {
+				t.Fatalf("day %d: started later %+v, want %+v", d, fromLater, got)
+			}
+		}
+	})
+}
+
+func TestEqualTreatsNaNAsRight(t *testing.T) {
+	t.Parallel()
+	nan := Values{AcuteChronicRatio: float32(math.NaN())}
+	if !nan.Equal(nan) {
+		t.Error("a stored NaN must not be written again and again")
+	}
+	if nan.Equal(Values{}) || (Values{}).Equal(nan) {
+		t.Error("NaN equals 0")
+	}
+}
+
+func BenchmarkStandardNext(b *testing.B) {
+	var s Standard
+	for i := range b.N {
+		s.Next(i, 5, 50)
+	}
+}

@@ -1,0 +1,73 @@
+package acwr
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// Rounding says what is rounded before it is stored.
+type Rounding int
+
+const (
+	// RoundNone stores the float64 results as they are, in single precision.
+	RoundNone Rounding = iota
+	// RoundApp reproduces the application bit for bit: averages to 2 decimals,
+	// ratios computed from the rounded averages and rounded to 2, divergence
+	// computed from the rounded ratios and rounded to 3.
+	RoundApp
+)
+
+// ParseRounding reads "none" or "app".
+func ParseRounding(s string) (Rounding, error) {
+	switch s {
+	case "none":
+		return RoundNone, nil
+	case "app":
+		return RoundApp, nil
+	}
+	return RoundNone, fmt.Errorf("rounding must be none or app, got %q", s)
+}
+
+// String returns the name that ParseRounding reads.
+func (r Rounding) String() string {
+	if r == RoundApp {
+		return "app"
+	}
+	return "none"
+}
+
+// values derives the seven results from the four means.
+func (r Rounding) values(acuteLoad, chronicLoad, acuteTrimp, chronicTrimp float64) Values {
+	if r == RoundApp {
+		acuteLoad, chronicLoad = roundHalfEven(acuteLoad, 2), roundHalfEven(chronicLoad, 2)
+		acuteTrimp, chronicTrimp = roundHalfEven(acuteTrimp, 2), roundHalfEven(chronicTrimp, 2)
+	}
+	external, internal := ratio(acuteLoad, chronicLoad), ratio(acuteTrimp, chronicTrimp)
+	if r == RoundApp {
+		external, internal = roundHalfEven(external, 2), roundHalfEven(internal, 2)
+	}
+	diverging := divergence(external, internal)
+	if r == RoundApp {
+		diverging = roundHalfEven(diverging, 3)
+	}
+	return Values{
+		SevenDayAvgLoad:        single(acuteLoad),
+		TwentyEightDayAvgLoad:  single(chronicLoad),
+		SevenDayAvgTrimp:       single(acuteTrimp),
+		TwentyEightDayAvgTrimp: single(chronicTrimp),
+		AcuteChronicRatio:      single(external),
+		TrimpAcuteChronicRatio: single(internal),
+		NormalizedDivergence:   single(diverging),
+	}
+}
+
+// roundHalfEven rounds as Python's round does: correctly, half to even, on the
+// exact value of the binary double. Scaling by a power of ten and rounding
+// would not: 2.675 is below its decimal spelling, and 2.675·100 is not.
+func roundHalfEven(x float64, decimals int) float64 {
+	rounded, err := strconv.ParseFloat(strconv.FormatFloat(x, 'f', decimals, 64), 64)
+	if err != nil {
+		return x
+	}
+	return rounded
+}

@@ -1,0 +1,167 @@
+// Package config is every setting of the worker: defaults, then config.yaml
+// decoded strictly over them, then the environment. It is validated once and
+// passed on as values.
+//
+// Rule: a setting that cannot be used is an error that names file, line and
+// key. Nothing is guessed, and no secret is ever read from the file: the
+// database's address comes from DATABASE_URL or the PG* variables.
+package config
+
+import (
+	"fmt"
+	"time"
+)
+
+// Config holds every setting. Default has the values of config.yaml.
+type Config struct {
+	Database Database
+	River    River
+	Batching Batching
+	ACWR     ACWR
+	Shutdown Shutdown
+	Log      Log
+
+	// DatabaseURL is the environment's DATABASE_URL. Empty: the PG* variables
+	// decide. It is a secret.
+	DatabaseURL string
+}
+
+// Database limits the one pool of a process.
+type Database struct {
+	MaxConns                 int
+	ApplicationReserve       int
+	ConnectTimeout           time.Duration
+	AcquireTimeout           time.Duration
+	StatementTimeout         time.Duration
+	LockTimeout              time.Duration
+	IdleInTransactionTimeout time.Duration
+}
+
+// River configures the queue client.
+type River struct {
+	Schema             string
+	PollOnly           bool
+	FetchCooldown      time.Duration
+	FetchPollInterval  time.Duration
+	RescueAfter        time.Duration
+	CompletedRetention time.Duration
+}
+
+// Batching tunes the group commit of one kind of job.
+type Batching struct {
+	MaxJobs       int
+	MaxActivities int
+	Committers    int
+	Linger        time.Duration
+	FlushTimeout  time.Duration
+	RetryFor      time.Duration
+	SnoozeFor     time.Duration
+}
+
+// ACWR says how results are computed.
+type ACWR struct {
+	Rounding string
+}
+
+// Shutdown bounds the time between SIGTERM and the end of the process.
+type Shutdown struct {
+	Grace time.Duration
+}
+
+// Log says what is logged, and how.
+type Log struct {
+	Level  string
+	Format string
+}
+
+// Default returns the settings of the config.yaml that ships.
+func Default() Config {
+	return Config{
+		Database: Database{
+			MaxConns:                 14,
+			ApplicationReserve:       2,
+			ConnectTimeout:           5 * time.Second,
+			AcquireTimeout:           5 * time.Second,
+			StatementTimeout:         60 * time.Second,
+			LockTimeout:              5 * time.Second,
+			IdleInTransactionTimeout: 15 * time.Second,
+		},
+		River: River{
+			Schema:             "river",
+			FetchCooldown:      5 * time.Millisecond,
+			FetchPollInterval:  time.Second,
+			RescueAfter:        5 * time.Minute,
+			CompletedRetention: time.Hour,
+		},
+		Batching: Batching{
+			MaxJobs:       500,
+			MaxActivities: 5000,
+			Committers:    2,
+			Linger:        5 * time.Millisecond,
+			FlushTimeout:  8 * time.Second,
+			RetryFor:      15 * time.Second,
+			SnoozeFor:     2 * time.Second,
+		},
+		ACWR:     ACWR{Rounding: "none"},
+		Shutdown: Shutdown{Grace: 25 * time.Second},
+		Log:      Log{Level: "info", Format: "auto"},
+	}
+}
+
+// settings lists every key with the variable that it sets and its limits.
+func (c *Config) settings() []setting {
+	return []setting{
+		{"database.max_conns", count(&c.Database.MaxConns, 4, 1000)},
+		{"database.application_reserve", count(&c.Database.ApplicationReserve, 1, 100)},
+		{"database.connect_timeout", duration(&c.Database.ConnectTimeout, 100*time.Millisecond, 5*time.Minute)},
+		{"database.acquire_timeout", duration(&c.Database.AcquireTimeout, 100*time.Millisecond, 5*time.Minute)},
+		{"database.statement_timeout", duration(&c.Database.StatementTimeout, time.Second, time.Hour)},
+		{"database.lock_timeout", duration(&c.Database.LockTimeout, 100*time.Millisecond, 5*time.Minute)},
+		{"database.idle_in_transaction_timeout", duration(&c.Database.IdleInTransactionTimeout, time.Second, time.Hour)},
+		{"river.schema", schemaName(&c.River.Schema)},
+		{"river.poll_only", boolean(&c.River.PollOnly)},
+		{"river.fetch_cooldown", duration(&c.River.FetchCooldown, time.Millisecond, time.Minute)},
+		{"river.fetch_poll_interval", duration(&c.River.FetchPollInterval, 10*time.Millisecond, time.Hour)},
+		{"river.rescue_after", duration(&c.River.RescueAfter, time.Second, 24*time.Hour)},
+		{"river.completed_retention", duration(&c.River.CompletedRetention, time.Minute, 90*24*time.Hour)},
+		{"batching.max_jobs", count(&c.Batching.MaxJobs, 1, 5000)},
+		{"batching.max_activities", count(&c.Batching.MaxActivities, 1, 50_000)},
+		{"batching.committers", count(&c.Batching.Committers, 1, 64)},
+		{"batching.linger", duration(&c.Batching.Linger, 0, time.Minute)},
+		{"batching.flush_timeout", duration(&c.Batching.FlushTimeout, 100*time.Millisecond, 9*time.Second)},
+		{"batching.retry_for", duration(&c.Batching.RetryFor, 0, 10*time.Minute)},
+		{"batching.snooze_for", duration(&c.Batching.SnoozeFor, 100*time.Millisecond, time.Hour)},
+		{"acwr.rounding", oneOf(&c.ACWR.Rounding, "none", "app")},
+		{"shutdown.grace", duration(&c.Shutdown.Grace, time.Second, time.Hour)},
+		{"log.level", oneOf(&c.Log.Level, "debug", "info", "warn", "error")},
+		{"log.format", oneOf(&c.Log.Format, "auto", "text", "json")},
+	}
+}
+
+// JobTimeout is River's limit on one job: longer than everything the engine may
+// do for it, so that it never strikes while there is hope.
+func (c *Config) JobTimeout() time.Duration {
+	return c.Batching.RetryFor + 2*c.Batching.FlushTimeout + 15*time.Second
+}
+
+// SoftStop is how long jobs may go on after SIGTERM before their contexts end:
+// the grace period less one transaction that is then under way.
+func (c *Config) SoftStop() time.Duration {
+	return c.Shutdown.Grace - c.Batching.FlushTimeout - time.Second
+}
+
+// validate checks what no setting can be checked for alone.
+func (c *Config) validate() error {
+	if c.SoftStop() < time.Second {
+		return fmt.Errorf("shutdown.grace (%v) must exceed batching.flush_timeout (%v) by at least 2s: a transaction under way has to end within it",
+			c.Shutdown.Grace, c.Batching.FlushTimeout)
+	}
+	if c.River.RescueAfter <= c.JobTimeout() {
+		return fmt.Errorf("river.rescue_after (%v) must exceed %v (retry_for + 2·flush_timeout + 15s): a job that is still being worked would be given to another worker",
+			c.River.RescueAfter, c.JobTimeout())
+	}
+	if c.River.FetchPollInterval < c.River.FetchCooldown {
+		return fmt.Errorf("river.fetch_poll_interval (%v) must not be shorter than river.fetch_cooldown (%v)", c.River.FetchPollInterval, c.River.FetchCooldown)
+	}
+	return nil
+}

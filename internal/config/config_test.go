@@ -1,0 +1,99 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestShippedFileHasEveryKeyWithItsDefault(t *testing.T) {
+	t.Parallel()
+	const shipped = "../../config.yaml"
+	got, err := Load(shipped, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(Default(), got); diff != "" {
+		t.Errorf("config.yaml differs from the defaults (-default +file):\n%s", diff)
+	}
+	content, err := os.ReadFile(shipped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Default()
+	for _, s := range c.settings() {
+		section, name, _ := strings.Cut(s.key, ".")
+		_, after, found := strings.Cut(string(content), "\n"+section+":")
+		if !found || !strings.Contains(after, "\n  "+name+": ") {
+			t.Errorf("config.yaml does not have %s", s.key)
+		}
+	}
+}
+
+func TestLoadNamesFileLineAndKey(t *testing.T) {
+	t.Parallel()
+	for content, want := range map[string]string{
+		"database:\n  max_conn: 9\n":                                  ":2: database.max_conn: unknown key; known here: max_conns",
+		"databse:\n  max_conns: 9\n":                                  ":1: databse: unknown key; known here: database",
+		"batching:\n  linger: 5\n":                                    `:2: batching.linger: must be a duration from 0s to 1m0s such as 250ms, 5s or 1h, got "5"`,
+		"batching:\n  max_jobs: -3\n":                                 `:2: batching.max_jobs: must be a whole number from 1 to 5000, got "-3"`,
+		"batching:\n  max_jobs: [1]\n":                                ":2: batching.max_jobs: must be a plain value",
+		"batching: 7\n":                                               ":1: batching: must be a section of keys",
+		"log:\n  level: info\n  level: warn\n":                        ":3: log.level: is set already in line 2",
+		"acwr:\n  rounding: ceil\n":                                   `:2: acwr.rounding: must be one of none, app, got "ceil"`,
+		"river:\n  schema: \"a;b\"\n":                                 ":2: river.schema: must be a schema name",
+		"log:\n\tlevel: info\n":                                       "line 2",
+		"log:\n  level: info\n---\nlog:\n":                            "must hold one YAML document",
+		"shutdown:\n  grace: 9s\n":                                    "shutdown.grace (9s) must exceed batching.flush_timeout (8s)",
+		"river:\n  rescue_after: 30s\n":                               "river.rescue_after (30s) must exceed 46s",
+		"river:\n  fetch_poll_interval: 10ms\n  fetch_cooldown: 1s\n": "river.fetch_poll_interval (10ms) must not be shorter",
+	} {
+		file := filepath.Join(t.TempDir(), "config.yaml")
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Load(file, nil)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Load(%q) = %v, want an error with %q", content, err, want)
+		}
+	}
+}
+
+func TestLoadReportsEveryFault(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(file, []byte("log:\n  level: loud\n  format: xml\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Load(file, []string{"TMWORKER_BATCHING_MAX_JOB=1"})
+	for _, want := range []string{":2: log.level", ":3: log.format", "TMWORKER_BATCHING_MAX_JOB: unknown setting"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Load = %v, want an error with %q", err, want)
+		}
+	}
+}
+
+func TestEnvironmentOverridesFile(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(file, []byte("batching:\n  max_jobs: 10\nlog:\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Load(file, []string{"TMWORKER_BATCHING_MAX_JOBS=20", "DATABASE_URL=postgres://x", "HOME=/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Batching.MaxJobs != 20 || got.DatabaseURL != "postgres://x" {
+		t.Errorf("max_jobs = %d, url = %q, want 20 and postgres://x", got.Batching.MaxJobs, got.DatabaseURL)
+	}
+}
+
+func TestLoadMissingFile(t *testing.T) {
+	t.Parallel()
+	if _, err := Load(filepath.Join(t.TempDir(), "absent.yaml"), nil); err == nil {
+		t.Error("a named file that is missing must be an error")
+	}
+}

@@ -1,0 +1,82 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// setting is one key and how its text becomes a value. set names what it
+// accepts when it refuses.
+type setting struct {
+	key string // section.name, as in the file
+	set func(text string) error
+}
+
+// variable is the environment variable that overrides the key:
+// batching.max_jobs is TMWORKER_BATCHING_MAX_JOBS.
+func (s setting) variable() string {
+	return "TMWORKER_" + strings.ToUpper(strings.ReplaceAll(s.key, ".", "_"))
+}
+
+func count(target *int, smallest, largest int) func(string) error {
+	return func(text string) error {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < smallest || n > largest {
+			return fmt.Errorf("must be a whole number from %d to %d, got %q", smallest, largest, text)
+		}
+		*target = n
+		return nil
+	}
+}
+
+func duration(target *time.Duration, shortest, longest time.Duration) func(string) error {
+	return func(text string) error {
+		d, err := time.ParseDuration(text)
+		if err != nil || d < shortest || d > longest {
+			return fmt.Errorf("must be a duration from %v to %v such as 250ms, 5s or 1h, got %q", shortest, longest, text)
+		}
+		*target = d
+		return nil
+	}
+}
+
+func boolean(target *bool) func(string) error {
+	return func(text string) error {
+		switch text {
+		case "true":
+			*target = true
+		case "false":
+			*target = false
+		default:
+			return fmt.Errorf("must be true or false, got %q", text)
+		}
+		return nil
+	}
+}
+
+func oneOf(target *string, choices ...string) func(string) error {
+	return func(text string) error {
+		if !slices.Contains(choices, text) {
+			return fmt.Errorf("must be one of %s, got %q", strings.Join(choices, ", "), text)
+		}
+		*target = text
+		return nil
+	}
+}
+
+// schemaPattern is what River accepts unquoted.
+var schemaPattern = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,45}$`)
+
+func schemaName(target *string) func(string) error {
+	return func(text string) error {
+		if !schemaPattern.MatchString(text) {
+			return fmt.Errorf("must be a schema name of lower-case letters, digits and underscores, at most 46 long, got %q", text)
+		}
+		*target = text
+		return nil
+	}
+}

@@ -1,0 +1,122 @@
+package groupcommit
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+)
+
+// settleTime is how long no job may have arrived before "every executing job is
+// waiting" is believed: a fetch hands its jobs to goroutines that need a moment
+// to start.
+const settleTime = 300 * time.Microsecond
+
+// Middleware counts a job as executing from the moment River starts it, so that
+// the engine knows for whom it is worth waiting. A worker returns it from its
+// Middleware method; without it only MaxBatch, Linger and the pause after the
+// last arrival end a batch.
+func (e *Engine[T]) Middleware() rivertype.WorkerMiddleware {
+	return river.WorkerMiddlewareFunc(func(ctx context.Context, _ *rivertype.JobRow, work func(context.Context) error) error {
+		e.countExecuting(1)
+		defer e.countExecuting(-1)
+		return work(ctx)
+	})
+}
+
+func (e *Engine[T]) countExecuting(n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.executing += n
+	if n < 0 && e.collecting {
+		e.signal() // one job fewer to wait for
+	}
+}
+
+// committer commits batches until there is nothing left to collect, or somebody
+// else is collecting it.
+func (e *Engine[T]) committer() {
+	for {
+		batch := e.nextBatch()
+		if batch == nil {
+			return
+		}
+		e.flush(batch)
+		e.mu.Lock()
+		e.committing -= len(batch)
+		e.mu.Unlock()
+	}
+}
+
+// nextBatch waits until a batch is worth committing and takes it, in ascending
+// order of job ids. nil ends the calling committer. Only one committer collects
+// at a time; otherwise idle ones would tear a burst of jobs into small batches.
+func (e *Engine[T]) nextBatch() []*entry[T] {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.collecting {
+		e.committers--
+		return nil
+	}
+	e.collecting = true
+	e.gather()
+	e.collecting = false
+
+	batch := e.take()
+	if len(batch) == 0 {
+		e.committers--
+		return nil
+	}
+	e.committing += len(batch)
+	if len(e.waiting) > 0 && e.committers < e.options.Committers {
+		e.committers++
+		go e.committer()
+	}
+	slices.SortFunc(batch, func(a, b *entry[T]) int { return cmp.Compare(a.job.ID, b.job.ID) })
+	return batch
+}
+
+// take removes the oldest waiting entries that fit into one transaction.
+func (e *Engine[T]) take() []*entry[T] {
+	n, weight := 0, 0
+	for n < len(e.waiting) && n < e.options.MaxBatch && (n == 0 || weight+e.waiting[n].weight <= e.options.MaxWeight) {
+		weight += e.waiting[n].weight
+		n++
+	}
+	batch := slices.Clone(e.waiting[:n])
+	e.waiting = slices.Delete(e.waiting, 0, n)
+	e.weight -= weight
+	return batch
+}
+
+// gather returns, holding e.mu as on entry, as soon as the batch is full, the
+// oldest job's linger is over, every executing job is already in the engine, or
+// nobody waits any more.
+func (e *Engine[T]) gather() {
+	timer := time.NewTimer(settleTime)
+	defer timer.Stop()
+	settledAt := time.Now().Add(settleTime)
+	for len(e.waiting) > 0 && len(e.waiting) < e.options.MaxBatch && e.weight < e.options.MaxWeight {
+		wait := time.Until(e.waiting[0].since.Add(e.options.Linger))
+		if e.executing <= len(e.waiting)+e.committing {
+			wait = min(wait, time.Until(settledAt))
+		}
+		if wait <= 0 {
+			return
+		}
+		timer.Reset(wait)
+		seen := len(e.waiting)
+		e.mu.Unlock()
+		select {
+		case <-e.arrived:
+		case <-timer.C:
+		}
+		e.mu.Lock()
+		if len(e.waiting) != seen {
+			settledAt = time.Now().Add(settleTime)
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package groupcommit
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river/rivertype"
+)
+
+// Hold identifies one attempt at one job. Attempt numbers alone do not: a
+// snooze or an interruption gives the number back, and the next process would
+// hold the same one. The time at which the attempt was fetched differs.
+type Hold struct {
+	JobID       int64
+	Attempt     int
+	AttemptedAt time.Time
+}
+
+// HoldOf returns the hold that a fetched job is evidence of.
+func HoldOf(job *rivertype.JobRow) Hold {
+	h := Hold{JobID: job.ID, Attempt: job.Attempt}
+	if job.AttemptedAt != nil {
+		h.AttemptedAt = *job.AttemptedAt
+	}
+	return h
+}
+
+// ErrTakenOver is the verdict of a job whose attempt is no longer the current
+// one: another process rescued it and has it now, or has finished it.
+//
+// A worker must return it as it is. River completes, fails or snoozes by job id
+// alone, so whatever else a worker returned, nil included, would decide the
+// other attempt's fate. This error carries the method set by which River's
+// executor recognises one result for many jobs, with no job in it, and
+// therefore reports nothing at all.
+var ErrTakenOver error = takenOverError{}
+
+type takenOverError struct{}
+
+func (takenOverError) Error() string               { return "taken over by another process" }
+func (takenOverError) Jobs() []*rivertype.JobRow   { return nil }
+func (takenOverError) ErrorsByID() map[int64]error { return nil }
+
+// notHeldError tells which jobs of a batch the fence stopped, and of each
+// whether this very attempt had completed it before.
+type notHeldError struct{ jobs map[int64]bool }
+
+func (e *notHeldError) Error() string {
+	return fmt.Sprintf("%d jobs of the batch are not held", len(e.jobs))
+}
+
+// Is makes errors.Is(err, ErrTakenOver) true unless every job had been
+// completed by its own attempt.
+func (e *notHeldError) Is(target error) bool {
+	if target != ErrTakenOver { //nolint:errorlint // identity is meant
+		return false
+	}
+	for _, committed := range e.jobs {
+		if !committed {
+			return true
+		}
+	}
+	return false
+}
+
+// completeQuery completes the attempts that are still current. It joins on the
+// array instead of taking job ids alone, because the fence compares attempt and
+// fetch time of each; the array is in key order, and so are the row locks. It
+// runs last in its transaction: a row lock on a running job stalls all of
+// River's completions.
+const completeQuery = `
+UPDATE {schema}.river_job AS job
+SET state = 'completed', finalized_at = clock_timestamp()
+FROM unnest($1::bigint[], $2::int[], $3::timestamptz[]) AS held (id, attempt, attempted_at)
+WHERE job.id = held.id
+  AND job.attempt = held.attempt
+  AND job.attempted_at = held.attempted_at
+  AND job.state = 'running'
+RETURNING job.id`
+
+// committedBeforeQuery finds, among attempts that the fence stopped, those that
+// are completed already: by this attempt itself, in a commit whose answer was
+// lost.
+const committedBeforeQuery = `
+SELECT job.id
+FROM {schema}.river_job AS job
+JOIN unnest($1::bigint[], $2::int[], $3::timestamptz[]) AS held (id, attempt, attempted_at)
+  ON job.id = held.id AND job.attempt = held.attempt AND job.attempted_at = held.attempted_at
+WHERE job.state = 'completed'`
+
+// Complete marks the jobs completed within tx, fenced: when any of them is not
+// held any more, the error matches ErrTakenOver and tx must be rolled back.
+// holds must be in ascending order of job ids. Kinds that are batches by
+// themselves call it in their own transaction.
+func Complete(ctx context.Context, tx pgx.Tx, riverSchema string, holds []Hold) error {
+	matched, err := queryHolds(ctx, tx, completeQuery, riverSchema, holds)
+	if err != nil {
+		return fmt.Errorf("complete jobs: %w", err)
+	}
+	if len(matched) == len(holds) {
+		return nil
+	}
+	before, err := queryHolds(ctx, tx, committedBeforeQuery, riverSchema, holds)
+	if err != nil {
+		return fmt.Errorf("complete jobs: %w", err)
+	}
+	lost := &notHeldError{jobs: map[int64]bool{}}
+	for _, h := range holds {
+		if !matched[h.JobID] {
+			lost.jobs[h.JobID] = before[h.JobID]
+		}
+	}
+	return lost
+}
+
+func queryHolds(ctx context.Context, tx pgx.Tx, query, riverSchema string, holds []Hold) (map[int64]bool, error) {
+	ids, attempts, times := make([]int64, len(holds)), make([]int32, len(holds)), make([]time.Time, len(holds))
+	for i, h := range holds {
+		ids[i], attempts[i], times[i] = h.JobID, int32(h.Attempt), h.AttemptedAt //nolint:gosec // River's column is a smallint
+	}
+	rows, err := tx.Query(ctx, strings.ReplaceAll(query, "{schema}", pgx.Identifier{riverSchema}.Sanitize()), ids, attempts, times)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[int64]bool, len(holds))
+	var id int64
+	_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
+		found[id] = true
+		return nil
+	})
+	return found, err
+}

@@ -1,0 +1,33 @@
+package groupcommit
+
+import "sync/atomic"
+
+// Stats counts what an engine did since it was made.
+type Stats struct {
+	Batches      int64 `json:"batches"`      // collected
+	Transactions int64 `json:"transactions"` // begun, including those rolled back
+	Committed    int64 `json:"committed"`    // jobs
+	Failed       int64 `json:"failed"`       // jobs with an error of their own
+	Snoozed      int64 `json:"snoozed"`      // jobs given back because the database stayed out of reach
+	TakenOver    int64 `json:"taken_over"`   // jobs that another process had
+	Retries      int64 `json:"retries"`      // transactions run again through nobody's fault
+	Bisections   int64 `json:"bisections"`   // batches split in search of a guilty job
+}
+
+type counters struct {
+	batches, transactions, committed, failed, snoozed, takenOver, retries, bisections atomic.Int64
+}
+
+// Stats returns the counts so far.
+func (e *Engine[T]) Stats() Stats {
+	return Stats{
+		Batches:      e.counts.batches.Load(),
+		Transactions: e.counts.transactions.Load(),
+		Committed:    e.counts.committed.Load(),
+		Failed:       e.counts.failed.Load(),
+		Snoozed:      e.counts.snoozed.Load(),
+		TakenOver:    e.counts.takenOver.Load(),
+		Retries:      e.counts.retries.Load(),
+		Bisections:   e.counts.bisections.Load(),
+	}
+}

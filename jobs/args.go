@@ -1,0 +1,130 @@
+package jobs
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/riverqueue/river"
+)
+
+// Queue names. Each kind has a queue of its own, so that none waits behind
+// another and each can be paused alone.
+const (
+	QueueIngest = "ingest"
+	QueueRecalc = "recalc"
+)
+
+// Priorities of ingest jobs: River works lower numbers first. What an athlete
+// waits for is live; an import of history is bulk.
+const (
+	PriorityLive = 1
+	PriorityBulk = 3
+)
+
+// MaxActivitiesPerJob is how many activities one activity_ingest job may carry.
+const MaxActivitiesPerJob = 1000
+
+// MaxRangesPerJob is how many date ranges one acwr_recalc job may carry when a
+// caller inserts it. An ingest commit inserts one for all users it touched,
+// however many they are.
+const MaxRangesPerJob = 10_000
+
+// ActivityIngest stores 1 to 1,000 activities of any mix of users. The job is
+// done when their rows are written, the invalid ones are recorded in
+// ingest_rejects and the recalculation of what changed is enqueued, in one
+// commit. Of several versions of an activity the most recently enqueued wins.
+type ActivityIngest struct {
+	Activities []Activity `json:"activities"`
+}
+
+// Kind implements river.JobArgs.
+func (ActivityIngest) Kind() string { return KindActivityIngest }
+
+// InsertOpts implements river.JobArgsWithInsertOpts.
+func (ActivityIngest) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueIngest, Priority: PriorityLive}
+}
+
+// Validate reports the first hundred activities that are invalid, each with
+// its place in the job.
+func (args ActivityIngest) Validate() error {
+	switch n := len(args.Activities); {
+	case n == 0:
+		return errors.New("activities: a job needs at least one")
+	case n > MaxActivitiesPerJob:
+		return fmt.Errorf("activities: a job takes at most %d, got %d", MaxActivitiesPerJob, n)
+	}
+	const mostReported = 100
+	var faults []error
+	for i := range args.Activities {
+		if err := args.Activities[i].Validate(); err != nil && len(faults) < mostReported {
+			faults = append(faults, fmt.Errorf("activities[%d] (activity_id %d): %w", i, args.Activities[i].ActivityID, err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// DateRange names dates of one user, both ends included, whose activities
+// changed. JSON dates are YYYY-MM-DD.
+type DateRange struct {
+	UserID int32  `json:"user_id"`
+	From   string `json:"from"`
+	To     string `json:"to"`
+}
+
+// ACWRRecalc makes the seven ACWR columns right for every activity dated in
+// [From, To + chronic window − 1] of each range.
+type ACWRRecalc struct {
+	Ranges []DateRange `json:"ranges"`
+}
+
+// Kind implements river.JobArgs.
+func (ACWRRecalc) Kind() string { return KindACWRRecalc }
+
+// InsertOpts implements river.JobArgsWithInsertOpts.
+func (ACWRRecalc) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueRecalc, Priority: PriorityLive}
+}
+
+// Validate reports every faulty range with its place in the job.
+func (args ACWRRecalc) Validate() error {
+	switch n := len(args.Ranges); {
+	case n == 0:
+		return errors.New("ranges: a job needs at least one")
+	case n > MaxRangesPerJob:
+		return fmt.Errorf("ranges: a job takes at most %d, got %d", MaxRangesPerJob, n)
+	}
+	var faults []error
+	for i := range args.Ranges {
+		if err := args.Ranges[i].Validate(); err != nil {
+			faults = append(faults, fmt.Errorf("ranges[%d]: %w", i, err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// Validate reports everything that is wrong with the range at once, or nil.
+func (r DateRange) Validate() error {
+	var faults faultList
+	if r.UserID <= 0 {
+		faults.add("user_id", "must be a positive integer, got %d", r.UserID)
+	}
+	from, fromErr := ParseDate(r.From)
+	if fromErr != nil {
+		faults.add("from", "%s", fromErr)
+	}
+	to, toErr := ParseDate(r.To)
+	if toErr != nil {
+		faults.add("to", "%s", toErr)
+	}
+	if fromErr == nil && toErr == nil && to.Before(from) {
+		faults.add("to", "must not lie before from (%s), got %s", r.From, r.To)
+	}
+	return faults.err()
+}
+
+// Kinds of jobs, as they stand in river_job.kind.
+const (
+	KindActivityIngest = "activity_ingest"
+	KindACWRRecalc     = "acwr_recalc"
+)

@@ -1,0 +1,186 @@
+// Package migrations brings a database to what this worker needs: the tables in
+// sql/, numbered and embedded, and River's in a schema of their own.
+//
+// Rule: forward only, and nothing that the application created is dropped,
+// retyped or rewritten. Several processes may migrate at once: one works, the
+// others wait for it and then find nothing to do.
+package migrations
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivermigrate"
+)
+
+//go:embed sql/*.sql
+var sqlFiles embed.FS
+
+// versionTable is where the applied numbers of sql/ are kept.
+const versionTable = "worker_migrations"
+
+// indexVersion is the number of the one migration that is Go: it has to look
+// before it builds an index, and cannot do so inside a transaction.
+const indexVersion = 3
+
+// Result says what a run of Up applied.
+type Result struct {
+	Worker []string // file names of sql/ and what the Go migration is called
+	River  []int    // versions of River's main line
+}
+
+// Up applies everything that is missing. The pool's role needs CREATE on the
+// database (for River's schema) and on the current schema.
+func Up(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Result, error) {
+	var result Result
+	err := exclusively(ctx, pool, func(conn *pgx.Conn) error {
+		if err := checkActivities(ctx, conn); err != nil {
+			return err
+		}
+		if err := checkNotNewer(ctx, pool, riverSchema); err != nil {
+			return err
+		}
+		var err error
+		if result.River, err = upRiver(ctx, pool, riverSchema); err != nil {
+			return err
+		}
+		result.Worker, err = upWorker(ctx, pool)
+		return err
+	})
+	if err != nil {
+		return result, fmt.Errorf("migrate: %w", err)
+	}
+	return result, nil
+}
+
+func upRiver(ctx context.Context, pool *pgxpool.Pool, schema string) ([]int, error) {
+	if _, err := pool.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{schema}.Sanitize()); err != nil {
+		return nil, fmt.Errorf("create schema %s: %w", schema, err)
+	}
+	migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: schema})
+	if err != nil {
+		return nil, err
+	}
+	done, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
+	if err != nil {
+		return nil, fmt.Errorf("river's tables: %w", err)
+	}
+	versions := make([]int, 0, len(done.Versions))
+	for _, v := range done.Versions {
+		versions = append(versions, v.Version)
+	}
+	return versions, nil
+}
+
+func upWorker(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
+	var applied []string
+	err := withProvider(pool, func(provider *goose.Provider) error {
+		results, err := provider.Up(ctx)
+		for _, r := range results {
+			if r.Source.Path == "" {
+				applied = append(applied, fmt.Sprintf("%05d_user_date_index", r.Source.Version))
+				continue
+			}
+			applied = append(applied, r.Source.Path)
+		}
+		return err
+	})
+	return applied, err
+}
+
+// withProvider runs fn with goose over the pool's connections, without the
+// statement timeout: a migration takes as long as it takes.
+func withProvider(pool *pgxpool.Pool, fn func(*goose.Provider) error) error {
+	config := pool.Config().ConnConfig
+	config.RuntimeParams["statement_timeout"] = "0"
+	db := stdlib.OpenDB(*config)
+	defer func() { _ = db.Close() }()
+	db.SetMaxOpenConns(2)
+	files, err := fs.Sub(sqlFiles, "sql")
+	if err != nil {
+		return err
+	}
+	provider, err := newProvider(db, files)
+	if err != nil {
+		return err
+	}
+	return fn(provider)
+}
+
+func newProvider(db *sql.DB, files fs.FS) (*goose.Provider, error) {
+	return goose.NewProvider(goose.DialectPostgres, db, files,
+		goose.WithDisableGlobalRegistry(true),
+		goose.WithTableName(versionTable),
+		goose.WithGoMigrations(goose.NewGoMigration(indexVersion, &goose.GoFunc{RunDB: createUserDateIndex}, nil)),
+	)
+}
+
+// lockPollInterval is how often a second process asks for the lock. It asks
+// instead of waiting inside PostgreSQL: a waiting statement holds a snapshot,
+// and CREATE INDEX CONCURRENTLY of the first process would wait for that.
+const lockPollInterval = 100 * time.Millisecond
+
+// exclusively runs fn while holding the migration lock on a connection of its
+// own. A process that dies gives the lock back with its connection.
+func exclusively(ctx context.Context, pool *pgxpool.Pool, fn func(*pgx.Conn) error) error {
+	config := pool.Config().ConnConfig
+	config.RuntimeParams["idle_session_timeout"] = "0"
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	key := fnv.New64a()
+	_, _ = key.Write([]byte("trainingmonkey worker migrations"))
+	for {
+		var locked bool
+		if err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, int64(key.Sum64())).Scan(&locked); err != nil { //nolint:gosec // any 64 bits will do
+			return err
+		}
+		if locked {
+			return fn(conn)
+		}
+		select {
+		case <-time.After(lockPollInterval):
+		case <-ctx.Done():
+			return fmt.Errorf("wait for another process that is migrating: %w", ctx.Err())
+		}
+	}
+}
+
+// riverVersions returns the applied versions of River's main line, ascending.
+func riverVersions(ctx context.Context, pool *pgxpool.Pool, schema string) (applied []int, newest int, err error) {
+	migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: schema})
+	if err != nil {
+		return nil, 0, err
+	}
+	all := migrator.AllVersions()
+	newest = all[len(all)-1].Version
+	existing, err := migrator.ExistingVersions(ctx)
+	if err != nil {
+		return nil, newest, err
+	}
+	for _, v := range existing {
+		applied = append(applied, v.Version)
+	}
+	slices.Sort(applied)
+	return applied, newest, nil
+}
+
+// ErrNewer is returned when the database was migrated by a newer worker.
+var ErrNewer = errors.New("the database was migrated by a newer version of the worker")
+
+// ErrUnmigrated is returned when migrations are missing.
+var ErrUnmigrated = errors.New("the database is not migrated")

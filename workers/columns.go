@@ -1,0 +1,177 @@
+package workers
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// syncedColumn is one column of `activities` that ingest writes.
+type syncedColumn struct {
+	name  string
+	array string                                         // type of the array that carries its values
+	of    func(activities []*jobs.Activity) (any, error) // the values, in the order given
+}
+
+// syncedColumns are all columns of an upsert besides activity_id, user_id, date
+// and ingest_job_id. The results and what a person types are not among them.
+var syncedColumns = []syncedColumn{
+	text("name", func(a *jobs.Activity) *string { return a.Name }),
+	text("type", func(a *jobs.Activity) *string { return a.Type }),
+	text("sport_type", func(a *jobs.Activity) *string { return a.SportType }),
+	number("distance_miles", func(a *jobs.Activity) *float64 { return a.DistanceMiles }),
+	number("elevation_gain_feet", func(a *jobs.Activity) *float64 { return a.ElevationGainFeet }),
+	number("elevation_load_miles", func(a *jobs.Activity) *float64 { return a.ElevationLoadMiles }),
+	number("total_load_miles", func(a *jobs.Activity) *float64 { return a.TotalLoadMiles }),
+	number("avg_heart_rate", func(a *jobs.Activity) *float64 { return a.AvgHeartRate }),
+	number("max_heart_rate", func(a *jobs.Activity) *float64 { return a.MaxHeartRate }),
+	number("duration_minutes", func(a *jobs.Activity) *float64 { return a.DurationMinutes }),
+	number("trimp", func(a *jobs.Activity) *float64 { return a.Trimp }),
+	number("time_in_zone1", func(a *jobs.Activity) *float64 { return a.TimeInZone1 }),
+	number("time_in_zone2", func(a *jobs.Activity) *float64 { return a.TimeInZone2 }),
+	number("time_in_zone3", func(a *jobs.Activity) *float64 { return a.TimeInZone3 }),
+	number("time_in_zone4", func(a *jobs.Activity) *float64 { return a.TimeInZone4 }),
+	number("time_in_zone5", func(a *jobs.Activity) *float64 { return a.TimeInZone5 }),
+	number("average_speed_mph", func(a *jobs.Activity) *float64 { return a.AverageSpeedMph }),
+	number("cycling_equivalent_miles", func(a *jobs.Activity) *float64 { return a.CyclingEquivalentMiles }),
+	number("cycling_elevation_factor", func(a *jobs.Activity) *float64 { return a.CyclingElevationFactor }),
+	number("swimming_equivalent_miles", func(a *jobs.Activity) *float64 { return a.SwimmingEquivalentMiles }),
+	number("strength_equivalent_miles", func(a *jobs.Activity) *float64 { return a.StrengthEquivalentMiles }),
+	number("rowing_equivalent_miles", func(a *jobs.Activity) *float64 { return a.RowingEquivalentMiles }),
+	number("backcountry_skiing_equivalent_miles", func(a *jobs.Activity) *float64 { return a.BackcountrySkiingEquivalentMiles }),
+	integer("strength_rpe", func(a *jobs.Activity) *int32 { return a.StrengthRPE }),
+	text("trimp_calculation_method", func(a *jobs.Activity) *string { return a.TrimpCalculationMethod }),
+	integer("hr_stream_sample_count", func(a *jobs.Activity) *int32 { return a.HRStreamSampleCount }),
+	{name: "trimp_processed_at", array: "timestamp[]", of: timestamps},
+	text("start_time", func(a *jobs.Activity) *string { return a.StartTime }),
+	text("device_name", func(a *jobs.Activity) *string { return a.DeviceName }),
+	number("avg_temp_f", func(a *jobs.Activity) *float64 { return a.AvgTempF }),
+	number("trimp_dynamic", func(a *jobs.Activity) *float64 { return a.TrimpDynamic }),
+}
+
+func text(name string, field func(*jobs.Activity) *string) syncedColumn {
+	return syncedColumn{name: name, array: "text[]", of: func(activities []*jobs.Activity) (any, error) {
+		values := make([]*string, len(activities))
+		for i, a := range activities {
+			values[i] = field(a)
+		}
+		return values, nil
+	}}
+}
+
+func number(name string, field func(*jobs.Activity) *float64) syncedColumn {
+	return syncedColumn{name: name, array: "float8[]", of: func(activities []*jobs.Activity) (any, error) {
+		values := make([]pgtype.Float8, len(activities))
+		for i, a := range activities {
+			if x := field(a); x != nil {
+				values[i] = pgtype.Float8{Float64: *x, Valid: true}
+			}
+		}
+		return values, nil
+	}}
+}
+
+func integer(name string, field func(*jobs.Activity) *int32) syncedColumn {
+	return syncedColumn{name: name, array: "int4[]", of: func(activities []*jobs.Activity) (any, error) {
+		values := make([]*int32, len(activities))
+		for i, a := range activities {
+			values[i] = field(a)
+		}
+		return values, nil
+	}}
+}
+
+func timestamps(activities []*jobs.Activity) (any, error) {
+	values := make([]pgtype.Timestamp, len(activities))
+	for i, a := range activities {
+		if a.TrimpProcessedAt == nil {
+			continue
+		}
+		ts, err := jobs.ParseTimestamp(*a.TrimpProcessedAt)
+		if err != nil {
+			return nil, fmt.Errorf("activity %d: trimp_processed_at: %w", a.ActivityID, err)
+		}
+		values[i] = pgtype.Timestamp{Time: ts.Truncate(time.Microsecond), Valid: true}
+	}
+	return values, nil
+}
+
+// columnTypesQuery reads the types of the columns as this database has them,
+// with their lengths and scales.
+const columnTypesQuery = `
+SELECT attname, format_type(atttypid, atttypmod)
+FROM pg_attribute
+WHERE attrelid = 'activities'::regclass AND attnum > 0 AND NOT attisdropped`
+
+// upsertQuery builds the statement that writes the activities which differ from
+// their rows, and returns the ids of those it wrote.
+//
+// Its shape: one text for every batch size, so it is prepared once. Values are
+// cast to the types of this database's columns before they are compared,
+// because 12.3456 is what numeric(5,2) stores as 12.35. The UPDATE's WHERE
+// takes no lock and writes no WAL for rows that are right, which
+// ON CONFLICT DO UPDATE … WHERE would. New rows are inserted in key order, so
+// that two transactions cannot wait for each other; a row that somebody else
+// inserted in between is returned by neither branch.
+func upsertQuery(ctx context.Context, pool *dbpool.Pool) (string, error) {
+	types, err := columnTypes(ctx, pool)
+	if err != nil {
+		return "", fmt.Errorf("read the columns of activities: %w", err)
+	}
+	var names, params, casts, assignments, stored []string
+	for i, c := range syncedColumns {
+		typ, ok := types[c.name]
+		if !ok {
+			return "", fmt.Errorf("activities has no column %s; run: worker migrate up", c.name)
+		}
+		names = append(names, c.name)
+		params = append(params, fmt.Sprintf("$%d::%s", i+5, c.array))
+		casts = append(casts, fmt.Sprintf("raw.%s::%s AS %s", c.name, typ, c.name))
+		assignments = append(assignments, fmt.Sprintf("%s = new.%s", c.name, c.name))
+		stored = append(stored, "old."+c.name)
+	}
+	list := strings.Join(names, ", ")
+	return `
+WITH new AS MATERIALIZED (
+	SELECT raw.activity_id, raw.user_id, raw.date, raw.ingest_job_id, ` + strings.Join(casts, ", ") + `
+	FROM unnest($1::bigint[], $2::int[], $3::date[], $4::bigint[], ` + strings.Join(params, ", ") + `)
+		AS raw (activity_id, user_id, date, ingest_job_id, ` + list + `)
+), changed AS (
+	UPDATE activities AS old
+	SET date = new.date, ingest_job_id = new.ingest_job_id, ` + strings.Join(assignments, ", ") + `
+	FROM new
+	WHERE old.activity_id = new.activity_id AND old.user_id = new.user_id
+	  AND (old.date, ` + strings.Join(stored, ", ") + `) IS DISTINCT FROM (new.date, new.` + strings.Join(names, ", new.") + `)
+	RETURNING old.activity_id
+), added AS (
+	INSERT INTO activities (activity_id, user_id, date, ingest_job_id, ` + list + `)
+	SELECT activity_id, user_id, date, ingest_job_id, ` + list + `
+	FROM new
+	WHERE NOT EXISTS (SELECT FROM activities AS old WHERE old.activity_id = new.activity_id)
+	ORDER BY activity_id
+	ON CONFLICT (activity_id) DO NOTHING
+	RETURNING activity_id
+)
+SELECT activity_id FROM changed UNION ALL SELECT activity_id FROM added`, nil
+}
+
+func columnTypes(ctx context.Context, pool *dbpool.Pool) (map[string]string, error) {
+	rows, err := pool.Query(ctx, columnTypesQuery)
+	if err != nil {
+		return nil, err
+	}
+	types := map[string]string{}
+	var name, typ string
+	_, err = pgx.ForEachRow(rows, []any{&name, &typ}, func() error {
+		types[name] = typ
+		return nil
+	})
+	return types, err
+}

@@ -1,0 +1,42 @@
+package workers
+
+import (
+	"slices"
+	"time"
+
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// Dates are counted in days since 1970-01-01: what windows are computed in.
+
+func daysSinceEpoch(date string) int32 {
+	d, err := jobs.ParseDate(date)
+	if err != nil {
+		panic("date was not validated: " + err.Error())
+	}
+	return daysOf(d)
+}
+
+func daysOf(d time.Time) int32 { return int32(d.Unix() / secondsPerDay) } //nolint:gosec // a validated date fits
+
+func dateOf(days int32) time.Time { return time.Unix(int64(days)*secondsPerDay, 0).UTC() }
+
+const secondsPerDay = 24 * 60 * 60
+
+// dayRange is a range of dates, both ends included.
+type dayRange struct{ from, to int32 }
+
+// mergeRanges joins ranges of which one begins at most reach days after the
+// other ends, and returns them ascending and disjoint.
+func mergeRanges(ranges []dayRange, reach int32) []dayRange {
+	slices.SortFunc(ranges, func(a, b dayRange) int { return int(a.from) - int(b.from) })
+	merged := ranges[:0]
+	for _, r := range ranges {
+		if n := len(merged); n > 0 && r.from <= merged[n-1].to+reach {
+			merged[n-1].to = max(merged[n-1].to, r.to)
+		} else {
+			merged = append(merged, r)
+		}
+	}
+	return merged
+}

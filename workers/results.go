@@ -1,0 +1,102 @@
+package workers
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/trainingmonkey/worker/internal/acwr"
+)
+
+// storedResults are the seven result columns as they stand in a row.
+type storedResults [7]pgtype.Float4
+
+func (s *storedResults) targets() []any {
+	targets := make([]any, len(s))
+	for i := range s {
+		targets[i] = &s[i]
+	}
+	return targets
+}
+
+// equal compares in the columns' own type; a NULL equals nothing.
+func (s *storedResults) equal(v acwr.Values) bool {
+	for _, column := range s {
+		if !column.Valid {
+			return false
+		}
+	}
+	return v.Equal(acwr.Values{
+		SevenDayAvgLoad:        s[0].Float32,
+		TwentyEightDayAvgLoad:  s[1].Float32,
+		SevenDayAvgTrimp:       s[2].Float32,
+		TwentyEightDayAvgTrimp: s[3].Float32,
+		AcuteChronicRatio:      s[4].Float32,
+		TrimpAcuteChronicRatio: s[5].Float32,
+		NormalizedDivergence:   s[6].Float32,
+	})
+}
+
+// resultRows are rows whose results are to be written.
+type resultRows []resultRow
+
+type resultRow struct {
+	activityID int64
+	userID     int32
+	date       time.Time
+	values     acwr.Values
+}
+
+func (r *resultRows) add(row *activityResults, values acwr.Values) {
+	*r = append(*r, resultRow{activityID: row.activityID, userID: row.userID, date: row.date, values: values})
+}
+
+// writeResultsQuery sets the seven columns and nothing else. Owner and date are
+// compared again: a row that the application moved meanwhile must not get the
+// values of where it was.
+const writeResultsQuery = `
+UPDATE activities AS a
+SET seven_day_avg_load = new.acute_load, twentyeight_day_avg_load = new.chronic_load,
+    seven_day_avg_trimp = new.acute_trimp, twentyeight_day_avg_trimp = new.chronic_trimp,
+    acute_chronic_ratio = new.external, trimp_acute_chronic_ratio = new.internal,
+    normalized_divergence = new.divergence
+FROM unnest($1::bigint[], $2::int[], $3::date[], $4::real[], $5::real[], $6::real[], $7::real[], $8::real[], $9::real[], $10::real[])
+	AS new (activity_id, user_id, date, acute_load, chronic_load, acute_trimp, chronic_trimp, external, internal, divergence)
+WHERE a.activity_id = new.activity_id AND a.user_id = new.user_id AND a.date = new.date`
+
+// write updates the rows, in key order, in one statement.
+func (r resultRows) write(ctx context.Context, tx pgx.Tx) error {
+	if len(r) == 0 {
+		return nil
+	}
+	slices.SortFunc(r, func(a, b resultRow) int { return cmp.Compare(a.activityID, b.activityID) })
+	ids, userIDs, dates := make([]int64, len(r)), make([]int32, len(r)), make([]time.Time, len(r))
+	var columns [7][]float32
+	for c := range columns {
+		columns[c] = make([]float32, len(r))
+	}
+	for i, row := range r {
+		ids[i], userIDs[i], dates[i] = row.activityID, row.userID, row.date
+		v := row.values
+		for c, x := range [7]float32{
+			v.SevenDayAvgLoad, v.TwentyEightDayAvgLoad, v.SevenDayAvgTrimp, v.TwentyEightDayAvgTrimp,
+			v.AcuteChronicRatio, v.TrimpAcuteChronicRatio, v.NormalizedDivergence,
+		} {
+			columns[c][i] = x
+		}
+	}
+	_, err := tx.Exec(ctx, writeResultsQuery, ids, userIDs, dates,
+		columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], columns[6])
+	if err != nil {
+		return fmt.Errorf("write results: %w", err)
+	}
+	return nil
+}
+
+func sortedKeys[V any](m map[int32]V) []int32 { return slices.Sorted(maps.Keys(m)) }
