@@ -1,0 +1,97 @@
+// Package cli is what the commands share: exit codes, signals, logging, and
+// opening the configured database.
+//
+// Rule: exit code 2 when the caller has to change what was typed or handed in,
+// 1 when something failed, 0 otherwise. Errors go to stderr, results to stdout.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// UsageError is an error that its caller can only cure by typing or handing in
+// something else.
+type UsageError struct{ Err error }
+
+// Error implements error.
+func (e *UsageError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// Usagef returns a UsageError.
+func Usagef(format string, args ...any) error { return &UsageError{fmt.Errorf(format, args...)} }
+
+// Run is a whole program; tests call it as main does.
+type Run func(ctx context.Context, args []string, stdout, stderr io.Writer) error
+
+// Main runs the program with a context that SIGINT and SIGTERM end, prints its
+// error, and returns the exit code. A second signal ends the process at once.
+func Main(run Run) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	return ExitCode(run(ctx, os.Args[1:], os.Stdout, os.Stderr), os.Stderr)
+}
+
+// ExitCode prints err, if any, and returns the exit code that it means.
+func ExitCode(err error, stderr io.Writer) int {
+	if err == nil {
+		return 0
+	}
+	_, _ = fmt.Fprintln(stderr, "error:", err)
+	if usage := (*UsageError)(nil); errors.As(err, &usage) {
+		return 2
+	}
+	return 1
+}
+
+// Execute runs the command tree. What cobra refuses, unknown commands and flags
+// and wrong numbers of arguments, becomes a UsageError that names --help.
+func Execute(ctx context.Context, root *cobra.Command, args []string, stdout, stderr io.Writer) error {
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SilenceErrors, root.SilenceUsage = true, true
+	markUsageErrors(root)
+	err := root.ExecuteContext(ctx)
+	if err != nil && strings.HasPrefix(err.Error(), "unknown command ") {
+		return Usagef("%w; see: %s --help", err, root.Name())
+	}
+	return err
+}
+
+func markUsageErrors(c *cobra.Command) {
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return Usagef("%w; see: %s --help", err, c.CommandPath())
+	})
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return Usagef("%w; see: %s --help", err, c.CommandPath())
+			}
+			return nil
+		}
+	}
+	if c.HasSubCommands() && c.RunE == nil {
+		c.Args = cobra.ArbitraryArgs
+		c.RunE = func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return Usagef("unknown command %q for %q; see: %s --help", args[0], c.CommandPath(), c.CommandPath())
+			}
+			return c.Help()
+		}
+	}
+	for _, sub := range c.Commands() {
+		markUsageErrors(sub)
+	}
+}

@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"golang.org/x/term"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/config"
+)
+
+// LoadConfig reads the configuration; every fault is the caller's to cure.
+func LoadConfig(file string) (config.Config, error) {
+	c, err := config.Load(file, os.Environ())
+	if err != nil {
+		return c, &UsageError{err}
+	}
+	return c, nil
+}
+
+// OpenPool opens the configured database. The error says what to do next.
+func OpenPool(ctx context.Context, c config.Config, application string) (*dbpool.Pool, error) {
+	pool, err := dbpool.Open(ctx, dbpool.Options{
+		URL:                      c.DatabaseURL,
+		ApplicationName:          application,
+		MaxConns:                 int32(c.Database.MaxConns), //nolint:gosec // validated to be small
+		ConnectTimeout:           c.Database.ConnectTimeout,
+		AcquireTimeout:           c.Database.AcquireTimeout,
+		StatementTimeout:         c.Database.StatementTimeout,
+		LockTimeout:              c.Database.LockTimeout,
+		IdleInTransactionTimeout: c.Database.IdleInTransactionTimeout,
+	})
+	if err == nil {
+		return pool, nil
+	}
+	if c.DatabaseURL == "" && os.Getenv("PGHOST") == "" && os.Getenv("PGDATABASE") == "" {
+		return nil, fmt.Errorf("%w\nDATABASE_URL is not set; set it, or start a development database with: worker dev", err)
+	}
+	return nil, fmt.Errorf("%w\ncheck that the server runs and that DATABASE_URL (or the PG* variables) is right: worker check", err)
+}
+
+// NewLogger returns the configured logger on w.
+func NewLogger(c config.Log, w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		level = slog.LevelInfo
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" || (c.Format == "auto" && !IsTerminal(w)) {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// IsTerminal reports whether w is a terminal.
+func IsTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) //nolint:gosec // a file descriptor fits
+}
