@@ -1,0 +1,109 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+
+	"github.com/trainingmonkey/worker/internal/activityfile"
+	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// activities reads the files of an import, one after the other.
+type activities struct {
+	files   []string
+	options activityfile.Options
+	flags   ingestFlags
+	io      streams
+
+	count, invalid, unloaded int
+	users                    map[int32]struct{}
+	first, last              string
+}
+
+// mostReported is how many invalid activities are told one by one.
+const mostReported = 20
+
+// all yields the activities of all files. An error is final: what is wrong with
+// the input, a usage error that names file, line and field. With --skip-invalid
+// records that are wrong are reported and left out.
+func (a *activities) all() iter.Seq2[jobs.Activity, error] {
+	a.users = map[int32]struct{}{}
+	return func(yield func(jobs.Activity, error) bool) {
+		for _, file := range a.files {
+			if err := a.file(file, yield); err != nil {
+				if !errors.Is(err, errStopped) {
+					yield(jobs.Activity{}, &cli.UsageError{Err: err})
+				}
+				return
+			}
+		}
+		if a.invalid > mostReported {
+			_, _ = fmt.Fprintf(a.io.err, "skipped %d more invalid activities\n", a.invalid-mostReported)
+		}
+	}
+}
+
+// errStopped says that the caller wants no more.
+var errStopped = errors.New("stopped")
+
+func (a *activities) file(path string, yield func(jobs.Activity, error) bool) (err error) {
+	reader, err := activityfile.Open(path, a.io.in, a.options)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, reader.Close()) }()
+	bar := newBar(a.io.err, reader.Size(), "reading "+path)
+	defer bar.finish()
+	for {
+		activity, err := reader.Next()
+		var fault *activityfile.RecordError
+		switch {
+		case errors.Is(err, io.EOF):
+			a.unloaded += reader.Skipped()
+			return nil
+		case errors.As(err, &fault) && a.flags.skipInvalid:
+			a.skip(fault)
+			continue
+		case err != nil:
+			return err
+		}
+		a.note(activity)
+		bar.set(reader.BytesRead())
+		if !yield(activity, nil) {
+			return errStopped
+		}
+	}
+}
+
+func (a *activities) skip(fault error) {
+	if a.invalid++; a.invalid <= mostReported {
+		_, _ = fmt.Fprintf(a.io.err, "skipped: %v\n", fault)
+	}
+}
+
+func (a *activities) note(activity jobs.Activity) {
+	a.count++
+	a.users[activity.UserID] = struct{}{}
+	if a.first == "" || activity.Date < a.first {
+		a.first = activity.Date
+	}
+	a.last = max(a.last, activity.Date)
+}
+
+// summary says what was read, in words.
+func (a *activities) summary() string {
+	s := fmt.Sprintf("%d activities", a.count)
+	if a.count > 0 {
+		s += fmt.Sprintf(" of %d users, %s to %s", len(a.users), a.first, a.last)
+	}
+	if a.unloaded > 0 {
+		s += fmt.Sprintf(" (left out %d without training load)", a.unloaded)
+	}
+	if a.invalid > 0 {
+		s += fmt.Sprintf(" (left out %d invalid)", a.invalid)
+	}
+	return s
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/series"
+	"github.com/trainingmonkey/worker/migrations"
+)
+
+func acwrCommand(configFile *string, io streams) *cobra.Command {
+	var flags dateFlags
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "acwr --user N [flags]",
+		Short: "Show a user's acute:chronic workload ratio",
+		Long: "Show load, averages and ratios of each day with an activity; on a terminal with a small chart.\n" +
+			"A dash is a value that has not been computed yet.",
+		Example: "  enqueue acwr --user 7\n" +
+			"  enqueue acwr --user 7 --from 2025-01-01 --json",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			from, to, err := flags.parse()
+			if err != nil {
+				return err
+			}
+			return showACWR(c.Context(), *configFile, flags.user, from, to, asJSON, io)
+		},
+	}
+	flags.register(c)
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list of days")
+	return c
+}
+
+func showACWR(ctx context.Context, configFile string, user int32, from, to *time.Time, asJSON bool, io streams) error {
+	settings, err := cli.LoadConfig(configFile)
+	if err != nil {
+		return err
+	}
+	pool, err := cli.OpenPool(ctx, settings, "enqueue acwr")
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err := migrations.Check(ctx, pool.Pool, settings.River.Schema); err != nil {
+		return err
+	}
+	days, err := series.Read(ctx, pool, user, from, to)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		if days == nil {
+			days = []series.Day{}
+		}
+		return json.NewEncoder(io.out).Encode(days)
+	}
+	if len(days) == 0 {
+		_, err := fmt.Fprintf(io.out, "user %d has no activities in this time\n", user)
+		return err
+	}
+	if err := series.WriteTable(io.out, days, 0); err != nil {
+		return err
+	}
+	if width, ok := terminalWidth(io.out); ok {
+		_, _ = fmt.Fprintln(io.out)
+		return series.WriteChart(io.out, days, width)
+	}
+	return nil
+}
+
+func terminalWidth(w any) (int, bool) {
+	f, ok := w.(*os.File)
+	if !ok || !cli.IsTerminal(f) {
+		return 0, false
+	}
+	width, _, err := term.GetSize(int(f.Fd())) //nolint:gosec // a file descriptor fits
+	return width, err == nil
+}

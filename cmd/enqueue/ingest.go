@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+	_ "time/tzdata" // --timezone works in a container without the system's files
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/activityfile"
+	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/trainingload"
+	"github.com/trainingmonkey/worker/jobs"
+	"github.com/trainingmonkey/worker/migrations"
+)
+
+// ingestFlags are the flags of `enqueue ingest`.
+type ingestFlags struct {
+	user        int32
+	format      string
+	timezone    string
+	restingHR   float64
+	maxHR       float64
+	gender      string
+	chunk       int
+	live        bool
+	wait        bool
+	dryRun      bool
+	skipInvalid bool
+}
+
+func ingestCommand(configFile *string, io streams) *cobra.Command {
+	var flags ingestFlags
+	c := &cobra.Command{
+		Use:   "ingest [flags] FILE…",
+		Short: "Enqueue the activities of files, or of stdin (-)",
+		Long: "Read activities and enqueue them, all in one transaction: when anything is wrong with a file, nothing\n" +
+			"is enqueued. Formats: ndjson and json (fields named like the columns of activities), strava-api (the list\n" +
+			"of GET /athlete/activities), strava-export (activities.csv of the bulk export, or its .zip).\n" +
+			"Load and TRIMP are computed when the input has none.",
+		Example: "  enqueue ingest --user 7 --timezone US/Pacific --wait activities.csv\n" +
+			"  enqueue ingest --dry-run --user 7 export.zip\n" +
+			"  echo '{\"activity_id\":1,\"user_id\":7,\"date\":\"2025-09-28\",\"total_load_miles\":6.2}' | enqueue ingest -",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, files []string) error {
+			settings, err := cli.LoadConfig(*configFile)
+			if err != nil {
+				return err
+			}
+			options, err := flags.options()
+			if err != nil {
+				return err
+			}
+			source := &activities{files: files, options: options, flags: flags, io: io}
+			if flags.dryRun {
+				return dryRun(source)
+			}
+			return ingest(c.Context(), settings, source, io)
+		},
+	}
+	f := c.Flags()
+	f.Int32Var(&flags.user, "user", 0, "`id` of the user; required for Strava's formats")
+	f.StringVar(&flags.format, "format", "auto", "auto, ndjson, json, strava-api or strava-export")
+	f.StringVar(&flags.timezone, "timezone", "", "where the athlete lives, as US/Pacific: UTC start times become local dates")
+	f.Float64Var(&flags.restingHR, "resting-hr", trainingload.DefaultHeartRate.Resting, "resting heart rate, for TRIMP")
+	f.Float64Var(&flags.maxHR, "max-hr", trainingload.DefaultHeartRate.Max, "maximum heart rate, for TRIMP")
+	f.StringVar(&flags.gender, "gender", string(trainingload.DefaultHeartRate.Gender), "male or female, for TRIMP")
+	f.IntVar(&flags.chunk, "chunk", 100, "activities in one job, 1 to 1000")
+	f.BoolVar(&flags.live, "live", false, "work them before imports of others, as if just synced")
+	f.BoolVar(&flags.wait, "wait", false, "wait until they are stored and every ACWR is right")
+	f.BoolVar(&flags.dryRun, "dry-run", false, "read and check everything, enqueue nothing")
+	f.BoolVar(&flags.skipInvalid, "skip-invalid", false, "report invalid activities and enqueue the rest")
+	return c
+}
+
+// options validates the flags together.
+func (f ingestFlags) options() (activityfile.Options, error) {
+	var faults []error
+	fault := func(err error) {
+		if err != nil {
+			faults = append(faults, err)
+		}
+	}
+	format, err := activityfile.ParseFormat(f.format)
+	fault(err)
+	gender, err := trainingload.ParseGender(f.gender)
+	fault(err)
+	heartRate := trainingload.HeartRate{Resting: f.restingHR, Max: f.maxHR, Gender: gender}
+	if err == nil {
+		fault(heartRate.Validate())
+	}
+	var location *time.Location
+	if f.timezone != "" {
+		location, err = time.LoadLocation(f.timezone)
+		fault(err)
+	}
+	if f.chunk < 1 || f.chunk > jobs.MaxActivitiesPerJob {
+		fault(fmt.Errorf("--chunk must be 1 to %d, got %d", jobs.MaxActivitiesPerJob, f.chunk))
+	}
+	if f.user < 0 {
+		fault(fmt.Errorf("--user must be positive, got %d", f.user))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return activityfile.Options{}, &cli.UsageError{Err: err}
+	}
+	return activityfile.Options{Format: format, UserID: f.user, Location: location, HeartRate: heartRate}, nil
+}
+
+func (f ingestFlags) priority() int {
+	if f.live {
+		return jobs.PriorityLive
+	}
+	return jobs.PriorityBulk
+}
+
+// readerPatience is how long the import's transaction may wait for its input,
+// a slow pipe say, before the server ends it.
+const readerPatience = "10min"
+
+// ingest enqueues everything in one transaction.
+func ingest(ctx context.Context, settings config.Config, source *activities, io streams) error {
+	pool, err := cli.OpenPool(ctx, settings, "enqueue ingest")
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err := migrations.Check(ctx, pool.Pool, settings.River.Schema); err != nil {
+		return err
+	}
+	enqueuer, err := jobs.NewEnqueuer(pool.Pool, settings.River.Schema)
+	if err != nil {
+		return err
+	}
+	ids, err := enqueueAll(ctx, pool, enqueuer, source)
+	if err != nil {
+		return fmt.Errorf("%w\nnothing was enqueued", err)
+	}
+	_, _ = fmt.Fprintf(io.out, "enqueued %s in %d jobs\n", source.summary(), len(ids))
+	if !source.flags.wait || len(ids) == 0 {
+		return nil
+	}
+	return waitFor(ctx, pool, settings.River.Schema, ids, io)
+}
+
+// enqueueAll does not run its transaction again: input that was read is gone.
+func enqueueAll(ctx context.Context, pool *dbpool.Pool, enqueuer *jobs.Enqueuer, source *activities) ([]int64, error) {
+	tx, err := pool.Begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	if _, err := tx.Exec(ctx, `SET LOCAL idle_in_transaction_session_timeout = '`+readerPatience+`'`); err != nil {
+		return nil, err
+	}
+	ids, err := enqueueChunks(ctx, tx, enqueuer, source)
+	if err != nil {
+		return nil, err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return nil, fmt.Errorf("commit: %w", err)
+	}
+	return ids, nil
+}
+
+// insertSize is how many activities go to the database at a time, which is also
+// about what the import holds in memory.
+const insertSize = 2000
+
+func enqueueChunks(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, source *activities) ([]int64, error) {
+	var ids []int64
+	var ready []jobs.ActivityIngest
+	var job jobs.ActivityIngest
+	held := 0
+	flush := func() error {
+		inserted, err := enqueuer.IngestTx(ctx, tx, source.flags.priority(), ready...)
+		ids, ready, held = append(ids, inserted...), nil, 0
+		return err
+	}
+	for activity, err := range source.all() {
+		if err != nil {
+			return nil, err
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		job.Activities = append(job.Activities, activity)
+		if len(job.Activities) < source.flags.chunk {
+			continue
+		}
+		held += len(job.Activities)
+		ready, job = append(ready, job), jobs.ActivityIngest{}
+		if held >= insertSize {
+			if err := flush(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(job.Activities) > 0 {
+		ready = append(ready, job)
+	}
+	if len(ready) > 0 {
+		if err := flush(); err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}
+
+// dryRun reads everything and says what would be enqueued.
+func dryRun(source *activities) error {
+	for _, err := range source.all() {
+		if err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(source.io.out, "would enqueue %s\n", source.summary())
+	return err
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/jobs"
+	"github.com/trainingmonkey/worker/migrations"
+)
+
+// dateFlags are --user, --from and --to.
+type dateFlags struct {
+	user     int32
+	from, to string
+}
+
+func (f *dateFlags) register(c *cobra.Command) {
+	c.Flags().Int32Var(&f.user, "user", 0, "`id` of the user (required)")
+	c.Flags().StringVar(&f.from, "from", "", "first `date`, YYYY-MM-DD (default: the user's first)")
+	c.Flags().StringVar(&f.to, "to", "", "last `date`, YYYY-MM-DD (default: the user's last)")
+}
+
+// parse validates the flags; an empty date is nil.
+func (f *dateFlags) parse() (from, to *time.Time, err error) {
+	var faults []error
+	if f.user <= 0 {
+		faults = append(faults, errors.New("--user is required, a positive id"))
+	}
+	read := func(flag, text string) *time.Time {
+		if text == "" {
+			return nil
+		}
+		date, err := jobs.ParseDate(text)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s %w", flag, err))
+			return nil
+		}
+		return &date
+	}
+	from, to = read("--from", f.from), read("--to", f.to)
+	if from != nil && to != nil && to.Before(*from) {
+		faults = append(faults, fmt.Errorf("--to %s lies before --from %s", f.to, f.from))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, nil, &cli.UsageError{Err: err}
+	}
+	return from, to, nil
+}
+
+func recalcCommand(configFile *string, io streams) *cobra.Command {
+	var flags dateFlags
+	var wait bool
+	c := &cobra.Command{
+		Use:   "recalc --user N [flags]",
+		Short: "Enqueue the recalculation of a user's ACWR",
+		Long: "Enqueue a recalculation for the days from --from to --to and the 27 days after them, which they count into.\n" +
+			"Rows that are right already are not written.",
+		Example: "  enqueue recalc --user 7 --wait\n" +
+			"  enqueue recalc --user 7 --from 2025-01-01 --to 2025-01-31",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			from, to, err := flags.parse()
+			if err != nil {
+				return err
+			}
+			return recalc(c.Context(), *configFile, flags.user, from, to, wait, io)
+		},
+	}
+	flags.register(c)
+	c.Flags().BoolVar(&wait, "wait", false, "wait until it is done")
+	return c
+}
+
+// spanQuery finds the dates of a user's first and last activity.
+const spanQuery = `SELECT min(date), max(date) FROM activities WHERE user_id = $1`
+
+func recalc(ctx context.Context, configFile string, user int32, from, to *time.Time, wait bool, io streams) error {
+	settings, err := cli.LoadConfig(configFile)
+	if err != nil {
+		return err
+	}
+	pool, err := cli.OpenPool(ctx, settings, "enqueue recalc")
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err := migrations.Check(ctx, pool.Pool, settings.River.Schema); err != nil {
+		return err
+	}
+	var first, last *time.Time
+	if err := pool.QueryRow(ctx, spanQuery, user).Scan(&first, &last); err != nil {
+		return err
+	}
+	if first == nil {
+		return cli.Usagef("user %d has no activities", user)
+	}
+	if from == nil {
+		from = first
+	}
+	if to == nil {
+		to = last
+	}
+	if to.Before(*from) {
+		_, err := fmt.Fprintf(io.out, "nothing to do: user %d has activities from %s to %s\n", user, first.Format(time.DateOnly), last.Format(time.DateOnly))
+		return err
+	}
+	enqueuer, err := jobs.NewEnqueuer(pool.Pool, settings.River.Schema)
+	if err != nil {
+		return err
+	}
+	span := jobs.DateRange{UserID: user, From: from.Format(time.DateOnly), To: to.Format(time.DateOnly)}
+	id, err := enqueuer.Recalc(ctx, jobs.ACWRRecalc{Ranges: []jobs.DateRange{span}})
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(io.out, "enqueued the recalculation of user %d, %s to %s, as job %d\n", user, span.From, span.To, id)
+	if !wait {
+		return nil
+	}
+	w := &waiter{pool: pool, schema: settings.River.Schema, io: io}
+	failed, err := w.recalculated(ctx, id-1)
+	if err != nil {
+		return err
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d recalculations failed; see the errors in %s.river_job", failed, settings.River.Schema)
+	}
+	_, err = fmt.Fprintln(io.out, "every ACWR is right")
+	return err
+}

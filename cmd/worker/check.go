@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/migrations"
+	"github.com/trainingmonkey/worker/workers"
+)
+
+// finding is one line of `worker check`.
+type finding struct {
+	What  string `json:"check"`
+	OK    bool   `json:"ok"`
+	About string `json:"about"`
+}
+
+func checkCommand(configFile *string, stdout io.Writer) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "Validate configuration, connection, migrations and connection budget",
+		Example: "  worker check\n" +
+			"  worker check --config /etc/trainingmonkey/config.yaml --json",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			settings, err := cli.LoadConfig(*configFile)
+			if err != nil {
+				return err
+			}
+			findings := check(c.Context(), settings)
+			if asJSON {
+				err = json.NewEncoder(stdout).Encode(findings)
+			} else {
+				err = writeFindings(stdout, findings)
+			}
+			for _, f := range findings {
+				if !f.OK {
+					return errors.Join(err, errors.New("check failed"))
+				}
+			}
+			return err
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list")
+	return c
+}
+
+// check looks at everything that `worker run` depends on and does not stop at
+// the first fault.
+func check(ctx context.Context, settings config.Config) []finding {
+	ctx, cancel := context.WithTimeout(ctx, settings.Database.StatementTimeout)
+	defer cancel()
+	findings := []finding{{"configuration", true, "valid"}, checkBudget(settings)}
+	pool, err := cli.OpenPool(ctx, settings, "worker check")
+	if err != nil {
+		return append(findings, finding{"connection", false, err.Error()})
+	}
+	defer pool.Close()
+	findings = append(findings, finding{"connection", true, dbpool.Target(pool.Config().ConnConfig)},
+		checkServer(ctx, pool, settings))
+	if err := migrations.Check(ctx, pool.Pool, settings.River.Schema); err != nil {
+		return append(findings, finding{"migrations", false, err.Error()})
+	}
+	return append(findings, finding{"migrations", true, "up to date"})
+}
+
+// checkBudget prints the arithmetic, whether it works out or not.
+func checkBudget(settings config.Config) finding {
+	budget := workers.Budget(settings)
+	if err := budget.Check(int32(settings.Database.MaxConns)); err != nil { //nolint:gosec // validated to be small
+		return finding{"connection budget", false, err.Error()}
+	}
+	return finding{"connection budget", true, fmt.Sprintf("%s of database.max_conns = %d, and 1 more that listens", budget, settings.Database.MaxConns)}
+}
+
+// serverQuery reads what the server allows to ordinary roles.
+const serverQuery = `
+SELECT current_setting('server_version_num')::int / 10000,
+       current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int`
+
+const oldestServer = 14
+
+func checkServer(ctx context.Context, pool *dbpool.Pool, settings config.Config) finding {
+	var major, slots int
+	if err := pool.QueryRow(ctx, serverQuery).Scan(&major, &slots); err != nil {
+		return finding{"server", false, err.Error()}
+	}
+	about := fmt.Sprintf("PostgreSQL %d with %d connections, room for %d workers of this size", major, slots, slots/(settings.Database.MaxConns+1))
+	return finding{"server", major >= oldestServer && slots > settings.Database.MaxConns, about}
+}
+
+func writeFindings(w io.Writer, findings []finding) error {
+	for _, f := range findings {
+		mark := "ok  "
+		if !f.OK {
+			mark = "FAIL"
+		}
+		if _, err := fmt.Fprintf(w, "%s  %s: %s\n", mark, f.What, f.About); err != nil {
+			return err
+		}
+	}
+	return nil
+}

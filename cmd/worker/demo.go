@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/oracle"
+	"github.com/trainingmonkey/worker/internal/sample"
+	"github.com/trainingmonkey/worker/internal/series"
+	"github.com/trainingmonkey/worker/jobs"
+	"github.com/trainingmonkey/worker/workers"
+)
+
+func demoCommand(configFile *string, stdout, stderr io.Writer) *cobra.Command {
+	var keep bool
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Show everything at work, with sample data on a private PostgreSQL",
+		Long: "Start a private PostgreSQL, migrate it, enqueue two years of several athletes' activities, work them in\n" +
+			"batched transactions, show one athlete's ACWR, and check every value against plain SQL. Nothing is left behind.\n" +
+			"With DATABASE_URL set, a database of the demo's own is made on that server, and dropped afterwards.",
+		Example: "  worker demo\n" +
+			"  worker demo --keep     # stay up until Ctrl-C, to look around with psql or enqueue",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			settings, err := cli.LoadConfig(*configFile)
+			if err != nil {
+				return err
+			}
+			return demo(c.Context(), settings, keep, stdout, stderr)
+		},
+	}
+	c.Flags().BoolVar(&keep, "keep", false, "stay up until Ctrl-C")
+	return c
+}
+
+func demo(ctx context.Context, settings config.Config, keep bool, stdout, stderr io.Writer) (err error) {
+	settings.Log.Level = "warn" // the demo speaks for itself
+	settings.ACWR.Rounding = "none"
+	logger := cli.NewLogger(settings.Log, stderr)
+	url, cleanUp, err := demoDatabase(ctx, settings, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cleanUp()) }()
+	pool, err := openMigrated(ctx, settings, url, "worker demo")
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	_, _ = fmt.Fprintf(stdout, "a private database is up and migrated: %s\n", dbpool.Target(pool.Config().ConnConfig))
+
+	service, err := newService(ctx, pool, settings, logger)
+	if err != nil {
+		return err
+	}
+	if err := workSample(ctx, pool, settings, service, stdout); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err := showAthlete(ctx, pool, stdout); err != nil {
+		return err
+	}
+	if err := checkAgainstOracle(ctx, pool, stdout); err != nil {
+		return err
+	}
+	if keep {
+		_, _ = fmt.Fprintf(stdout, "\nstaying up until Ctrl-C. In another terminal:\n\n  export DATABASE_URL='%s'\n\n", url)
+		second, err := newService(ctx, pool, settings, logger)
+		if err != nil {
+			return err
+		}
+		return work(ctx, second, false, logger)
+	}
+	return nil
+}
+
+// demoDatabase returns a database for this demo alone: on a private server, or
+// on the configured one.
+func demoDatabase(ctx context.Context, settings config.Config, logger *slog.Logger) (url string, cleanUp func() error, err error) {
+	if settings.DatabaseURL != "" {
+		return scratchDatabase(ctx, settings.DatabaseURL)
+	}
+	server, url, err := startLocal(ctx, "", logger)
+	if err != nil {
+		return "", nil, err
+	}
+	return url, func() error { return stopLocal(ctx, server) }, nil
+}
+
+// workSample enqueues the sample as the application would, one job for each
+// sync, and works it.
+func workSample(ctx context.Context, pool *dbpool.Pool, settings config.Config, service *workers.Service, stdout io.Writer) error {
+	enqueuer, err := jobs.NewEnqueuer(pool.Pool, settings.River.Schema)
+	if err != nil {
+		return err
+	}
+	activities := sample.Activities()
+	args := make([]jobs.ActivityIngest, len(activities))
+	for i, a := range activities {
+		args[i].Activities = []jobs.Activity{a}
+	}
+	err = pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		_, err := enqueuer.IngestTx(ctx, tx, jobs.PriorityLive, args...)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(stdout, "enqueued %d jobs, an activity each: %d athletes, %s to %s\n",
+		len(args), sample.Athletes, sample.FirstDay.Format(time.DateOnly), sample.LastDay.Format(time.DateOnly))
+	started := time.Now()
+	if err := service.Drain(ctx); err != nil {
+		return err
+	}
+	elapsed := time.Since(started)
+	stats := service.Stats()
+	_, _ = fmt.Fprintf(stdout, "stored them: %d jobs in %d batches, %d transactions\n", stats.Ingest.Committed, stats.Ingest.Batches, stats.Ingest.Transactions)
+	_, _ = fmt.Fprintf(stdout, "computed ACWR: %d jobs in %d batches, %d transactions\n", stats.Recalc.Committed, stats.Recalc.Batches, stats.Recalc.Transactions)
+	_, _ = fmt.Fprintf(stdout, "in %.2f s, start and stop of the worker included: %.0f activities a second\n\n", elapsed.Seconds(), float64(len(activities))/elapsed.Seconds())
+	return nil
+}
+
+// shownAthlete is whose series the demo prints, and how much of it.
+const (
+	shownAthlete = 1
+	shownDays    = 14
+	chartWidth   = 80
+)
+
+func showAthlete(ctx context.Context, pool *dbpool.Pool, stdout io.Writer) error {
+	days, err := series.Read(ctx, pool, shownAthlete, nil, nil)
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(stdout, "athlete %d, external load in miles, internal load as TRIMP:\n", shownAthlete)
+	if err := series.WriteTable(stdout, days, shownDays); err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintln(stdout)
+	return series.WriteChart(stdout, days, chartWidth)
+}
+
+func checkAgainstOracle(ctx context.Context, pool *dbpool.Pool, stdout io.Writer) error {
+	wrong, total, err := oracle.Check(ctx, pool)
+	if err != nil {
+		return err
+	}
+	if total > 0 {
+		return fmt.Errorf("%d rows differ from the SQL oracle, the first: %s", total, wrong[0])
+	}
+	var rows int
+	if err := pool.QueryRow(ctx, `SELECT count(*) FROM activities`).Scan(&rows); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "\nchecked: all 7 values of all %d rows equal the SQL oracle\n", rows)
+	return err
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trainingmonkey/worker/internal/cli"
+)
+
+func devCommand(configFile *string, stdout, stderr io.Writer) *cobra.Command {
+	var dir string
+	c := &cobra.Command{
+		Use:   "dev",
+		Short: "Bring up a database that stays and a worker on it, until Ctrl-C",
+		Long: "Start a private PostgreSQL whose data stays, migrate it, and work its queues until Ctrl-C.\n" +
+			"It prints the DATABASE_URL for other commands. With DATABASE_URL set it works on that database instead.",
+		Example: "  worker dev\n" +
+			"  worker dev --dir ./dev-database",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return dev(c.Context(), *configFile, dir, stdout, stderr)
+		},
+	}
+	c.Flags().StringVar(&dir, "dir", "", "`directory` of the database (default in the user's cache)")
+	return c
+}
+
+func dev(ctx context.Context, configFile, dir string, stdout, stderr io.Writer) (err error) {
+	settings, err := cli.LoadConfig(configFile)
+	if err != nil {
+		return err
+	}
+	logger := cli.NewLogger(settings.Log, stderr)
+	url := settings.DatabaseURL
+	if url == "" {
+		if dir == "" {
+			if dir, err = devDirectory(); err != nil {
+				return err
+			}
+		}
+		server, local, err := startLocal(ctx, dir, logger)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, stopLocal(ctx, server)) }()
+		url = local
+		_, _ = fmt.Fprintf(stdout, "PostgreSQL runs in %s. In another terminal:\n\n  export DATABASE_URL='%s'\n\n", dir, url)
+	}
+	pool, err := openMigrated(ctx, settings, url, "worker dev")
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	service, err := newService(ctx, pool, settings, logger)
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintln(stdout, "migrated; working until Ctrl-C")
+	return work(ctx, service, false, logger)
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/localpg"
+	"github.com/trainingmonkey/worker/migrations"
+)
+
+// stopTimeout bounds the stopping of a private server.
+const stopTimeout = 30 * time.Second
+
+// localDatabase is the name of the database in a private server.
+const localDatabase = "trainingmonkey"
+
+// startLocal starts a private server, in dir or in a temporary directory, with
+// one database in it.
+func startLocal(ctx context.Context, dir string, logger *slog.Logger) (server *localpg.Server, url string, err error) {
+	server, err = localpg.Start(ctx, localpg.Options{Dir: dir, Logger: logger})
+	if err != nil {
+		return nil, "", err
+	}
+	if err := ensureDatabase(ctx, server); err != nil {
+		return nil, "", errors.Join(fmt.Errorf("%w\n%s", err, server.LogTail()), stopLocal(ctx, server))
+	}
+	return server, server.URL(localDatabase), nil
+}
+
+func ensureDatabase(ctx context.Context, server *localpg.Server) error {
+	conn, err := pgx.Connect(ctx, server.URL("postgres"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	var exists bool
+	if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)`, localDatabase).Scan(&exists); err != nil || exists {
+		return err
+	}
+	_, err = conn.Exec(ctx, `CREATE DATABASE `+localDatabase)
+	return err
+}
+
+func stopLocal(ctx context.Context, server *localpg.Server) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	return server.Stop(ctx)
+}
+
+// openMigrated opens the database of url and applies what is missing.
+func openMigrated(ctx context.Context, settings config.Config, url, application string) (*dbpool.Pool, error) {
+	settings.DatabaseURL = url
+	pool, err := cli.OpenPool(ctx, settings, application)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := migrations.Up(ctx, pool.Pool, settings.River.Schema); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return pool, nil
+}
+
+// devDirectory is where the database of `worker dev` stays.
+func devDirectory() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find a directory for the development database: %w; name one with --dir", err)
+	}
+	return filepath.Join(cache, "trainingmonkey-worker", "postgres"), nil
+}

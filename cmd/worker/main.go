@@ -1,0 +1,38 @@
+// Command worker drains TrainingMonkey's queues, migrates its database, and
+// brings up everything needed to try it out.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trainingmonkey/worker/internal/cli"
+)
+
+func main() { os.Exit(cli.Main(run)) }
+
+// run is the whole program.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	root := &cobra.Command{
+		Use:   "worker",
+		Short: "Work TrainingMonkey's job queues",
+		Long: "worker stores synced activities and keeps every athlete's acute:chronic workload ratio right.\n" +
+			"Jobs wait in PostgreSQL; any number of workers drain them, many jobs in one transaction.",
+		Example: "  worker demo            # everything at once, with sample data and a private PostgreSQL\n" +
+			"  worker migrate up      # prepare the database of DATABASE_URL\n" +
+			"  worker run             # work until SIGTERM",
+	}
+	configFile := root.PersistentFlags().String("config", "", "configuration `file` (default config.yaml if there is one)")
+	root.AddCommand(
+		runCommand(configFile, stderr),
+		demoCommand(configFile, stdout, stderr),
+		devCommand(configFile, stdout, stderr),
+		migrateCommand(configFile, stdout),
+		checkCommand(configFile, stdout),
+		versionCommand(stdout),
+	)
+	return cli.Execute(ctx, root, args, stdout, stderr)
+}

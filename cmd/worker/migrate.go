@@ -1,0 +1,106 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/migrations"
+)
+
+func migrateCommand(configFile *string, stdout io.Writer) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "migrate",
+		Short: "Prepare the database",
+		Long: "Create what the worker needs and the database does not have: River's tables in a schema of their own,\n" +
+			"the worker's tables, and missing columns of the application's activities. Nothing else is changed.",
+	}
+	c.AddCommand(migrateUpCommand(configFile, stdout), migrateStatusCommand(configFile, stdout))
+	return c
+}
+
+func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
+	return &cobra.Command{
+		Use:     "up",
+		Short:   "Apply all missing migrations; several processes may do so at once",
+		Example: "  DATABASE_URL=postgres://user@localhost/trainingmonkey worker migrate up",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			settings, err := cli.LoadConfig(*configFile)
+			if err != nil {
+				return err
+			}
+			pool, err := cli.OpenPool(c.Context(), settings, "worker migrate")
+			if err != nil {
+				return err
+			}
+			defer pool.Close()
+			done, err := migrations.Up(c.Context(), pool.Pool, settings.River.Schema)
+			if err != nil {
+				return err
+			}
+			for _, version := range done.River {
+				_, _ = fmt.Fprintf(stdout, "applied river %d\n", version)
+			}
+			for _, name := range done.Worker {
+				_, _ = fmt.Fprintf(stdout, "applied %s\n", name)
+			}
+			_, err = fmt.Fprintln(stdout, "the database is up to date")
+			return err
+		},
+	}
+}
+
+func migrateStatusCommand(configFile *string, stdout io.Writer) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show which migrations the database has and which this worker needs",
+		Example: "  worker migrate status\n" +
+			"  worker migrate status --json",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			settings, err := cli.LoadConfig(*configFile)
+			if err != nil {
+				return err
+			}
+			pool, err := cli.OpenPool(c.Context(), settings, "worker migrate")
+			if err != nil {
+				return err
+			}
+			defer pool.Close()
+			status, err := migrations.GetStatus(c.Context(), pool.Pool, settings.River.Schema)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(stdout).Encode(status)
+			}
+			return writeStatus(stdout, status)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return c
+}
+
+func writeStatus(w io.Writer, status migrations.Status) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "tables\tdatabase is at\tthis worker needs\t")
+	for _, line := range []struct {
+		name string
+		line migrations.Line
+	}{{"worker", status.Worker}, {"river", status.River}} {
+		remark := "up to date"
+		if line.line.Pending() {
+			remark = "run: worker migrate up"
+		} else if line.line.Unknown() {
+			remark = "newer than this worker"
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%s\n", line.name, line.line.Current, line.line.Newest, remark)
+	}
+	return table.Flush()
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/migrations"
+	"github.com/trainingmonkey/worker/workers"
+)
+
+func runCommand(configFile *string, stderr io.Writer) *cobra.Command {
+	var drain bool
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Work until SIGTERM",
+		Long: "Work the queues of the database that DATABASE_URL names, which must be migrated.\n" +
+			"SIGTERM or Ctrl-C stops: what is running finishes within shutdown.grace and nothing is lost;\n" +
+			"a second signal ends the process at once, and its jobs are worked again elsewhere.",
+		Example: "  DATABASE_URL=postgres://user@localhost/trainingmonkey worker run\n" +
+			"  worker run --drain     # work until the queues are empty, then exit 0",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			settings, err := cli.LoadConfig(*configFile)
+			if err != nil {
+				return err
+			}
+			logger := cli.NewLogger(settings.Log, stderr)
+			pool, err := cli.OpenPool(c.Context(), settings, "worker run")
+			if err != nil {
+				return err
+			}
+			defer pool.Close()
+			service, err := newService(c.Context(), pool, settings, logger)
+			if err != nil {
+				return err
+			}
+			return work(c.Context(), service, drain, logger)
+		},
+	}
+	c.Flags().BoolVar(&drain, "drain", false, "work until the queues are empty, then exit 0")
+	return c
+}
+
+// newService refuses a database that is not at this worker's migrations.
+func newService(ctx context.Context, pool *dbpool.Pool, settings config.Config, logger *slog.Logger) (*workers.Service, error) {
+	checkCtx, cancel := context.WithTimeout(ctx, settings.Database.StatementTimeout)
+	defer cancel()
+	if err := migrations.Check(checkCtx, pool.Pool, settings.River.Schema); err != nil {
+		return nil, err
+	}
+	return workers.New(checkCtx, pool, settings, logger)
+}
+
+func work(ctx context.Context, service *workers.Service, drain bool, logger *slog.Logger) error {
+	logger.InfoContext(ctx, "working", slog.String("version", version()), slog.Bool("drain", drain))
+	var err error
+	if drain {
+		err = service.Drain(ctx)
+	} else {
+		err = service.Run(ctx)
+	}
+	stats := service.Stats()
+	logger.InfoContext(context.WithoutCancel(ctx), "stopped",
+		slog.Any("activity_ingest", stats.Ingest), slog.Any("acwr_recalc", stats.Recalc))
+	if err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
+	return nil
+}

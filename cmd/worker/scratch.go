@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/cli"
+)
+
+// scratchDatabase makes a database of its own on the server of a URL, so that
+// nothing that is there is touched, and returns its URL and how to drop it.
+func scratchDatabase(ctx context.Context, server string) (database string, drop func() error, err error) {
+	u, err := url.Parse(server)
+	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
+		return "", nil, cli.Usagef("the demo needs DATABASE_URL as a URL, postgres://…, or unset")
+	}
+	name := "worker_demo_" + strings.ToLower(rand.Text()[:8])
+	if err := executeAlone(ctx, server, "CREATE DATABASE "+name); err != nil {
+		return "", nil, fmt.Errorf("create a database for the demo on the server of DATABASE_URL: %w; unset DATABASE_URL to use a private server", err)
+	}
+	u.Path = "/" + name
+	drop = func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		return executeAlone(ctx, server, "DROP DATABASE "+name+" WITH (FORCE)")
+	}
+	return u.String(), drop, nil
+}
+
+// executeAlone runs a statement on a connection of its own.
+func executeAlone(ctx context.Context, url, sql string) (err error) {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
+	_, err = conn.Exec(ctx, sql)
+	return err
+}
