@@ -3,12 +3,12 @@ package jobs
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
-	"github.com/riverqueue/river/rivertype"
 )
 
 // DefaultSchema is the schema of River's tables unless configured otherwise.
@@ -17,7 +17,9 @@ const DefaultSchema = "river"
 // Enqueuer puts jobs into the queues. It validates everything first: either all
 // jobs of a call are inserted or none.
 type Enqueuer struct {
+	pool   *pgxpool.Pool
 	client *river.Client[pgx.Tx]
+	topic  string
 }
 
 // NewEnqueuer returns an Enqueuer over pool. schema is where River's tables
@@ -27,7 +29,32 @@ func NewEnqueuer(pool *pgxpool.Pool, schema string) (*Enqueuer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("enqueuer: %w", err)
 	}
-	return &Enqueuer{client: client}, nil
+	return &Enqueuer{pool: pool, client: client, topic: schema + ".river_insert"}, nil
+}
+
+// notifyQuery wakes the workers of a queue once the transaction commits. River
+// sends the same, but of the inserts of one client only the first within a
+// while; a job whose insert came second and whose commit came later would wait
+// for the workers' next poll.
+const notifyQuery = `SELECT pg_notify($1, json_build_object('queue', $2::text)::text)`
+
+// insert puts the jobs of one queue into the caller's transaction and returns
+// their ids in order.
+func (e *Enqueuer) insert(ctx context.Context, tx pgx.Tx, queue string, params []river.InsertManyParams) ([]int64, error) {
+	ids := make([]int64, 0, len(params))
+	for part := range slices.Chunk(params, insertChunk) {
+		results, err := e.client.InsertManyTx(ctx, tx, part)
+		if err != nil {
+			return nil, fmt.Errorf("enqueue %d jobs in %s: %w", len(params), queue, err)
+		}
+		for _, r := range results {
+			ids = append(ids, r.Job.ID)
+		}
+	}
+	if _, err := tx.Exec(ctx, notifyQuery, e.topic, queue); err != nil {
+		return nil, fmt.Errorf("notify the workers of %s: %w", queue, err)
+	}
+	return ids, nil
 }
 
 // insertChunk is how many jobs go into one INSERT.
@@ -35,39 +62,17 @@ const insertChunk = 1000
 
 // Ingest inserts the jobs in a transaction of its own and returns their ids in
 // order. priority is PriorityLive or PriorityBulk.
-func (e *Enqueuer) Ingest(ctx context.Context, priority int, args ...ActivityIngest) ([]int64, error) {
-	params, err := ingestParams(priority, args)
-	if err != nil {
-		return nil, err
-	}
-	results, err := e.client.InsertMany(ctx, params)
-	if err != nil {
-		return nil, fmt.Errorf("enqueue %d activity_ingest jobs: %w", len(args), err)
-	}
-	return jobIDs(results), nil
+func (e *Enqueuer) Ingest(ctx context.Context, priority int, args ...ActivityIngest) (ids []int64, err error) {
+	err = pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error {
+		ids, err = e.IngestTx(ctx, tx, priority, args...)
+		return err
+	})
+	return ids, err
 }
 
 // IngestTx is Ingest within the caller's transaction: the jobs exist once tx
 // commits. Insert jobs last, so that no lock of tx delays the workers.
 func (e *Enqueuer) IngestTx(ctx context.Context, tx pgx.Tx, priority int, args ...ActivityIngest) ([]int64, error) {
-	params, err := ingestParams(priority, args)
-	if err != nil {
-		return nil, err
-	}
-	ids := make([]int64, 0, len(params))
-	for len(params) > 0 {
-		n := min(len(params), insertChunk)
-		results, err := e.client.InsertManyTx(ctx, tx, params[:n])
-		if err != nil {
-			return nil, fmt.Errorf("enqueue %d activity_ingest jobs: %w", len(args), err)
-		}
-		ids = append(ids, jobIDs(results)...)
-		params = params[n:]
-	}
-	return ids, nil
-}
-
-func ingestParams(priority int, args []ActivityIngest) ([]river.InsertManyParams, error) {
 	params := make([]river.InsertManyParams, len(args))
 	for i := range args {
 		if err := args[i].Validate(); err != nil {
@@ -77,19 +82,16 @@ func ingestParams(priority int, args []ActivityIngest) ([]river.InsertManyParams
 		opts.Priority = priority
 		params[i] = river.InsertManyParams{Args: args[i], InsertOpts: &opts}
 	}
-	return params, nil
+	return e.insert(ctx, tx, QueueIngest, params)
 }
 
 // Recalc inserts the job in a transaction of its own and returns its id.
-func (e *Enqueuer) Recalc(ctx context.Context, args ACWRRecalc) (int64, error) {
-	if err := args.Validate(); err != nil {
-		return 0, fmt.Errorf("acwr_recalc job: %w", err)
-	}
-	result, err := e.client.Insert(ctx, args, nil)
-	if err != nil {
-		return 0, fmt.Errorf("enqueue acwr_recalc job: %w", err)
-	}
-	return result.Job.ID, nil
+func (e *Enqueuer) Recalc(ctx context.Context, args ACWRRecalc) (id int64, err error) {
+	err = pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error {
+		id, err = e.RecalcTx(ctx, tx, args)
+		return err
+	})
+	return id, err
 }
 
 // RecalcTx is Recalc within the caller's transaction.
@@ -97,17 +99,9 @@ func (e *Enqueuer) RecalcTx(ctx context.Context, tx pgx.Tx, args ACWRRecalc) (in
 	if err := args.Validate(); err != nil {
 		return 0, fmt.Errorf("acwr_recalc job: %w", err)
 	}
-	result, err := e.client.InsertTx(ctx, tx, args, nil)
+	ids, err := e.insert(ctx, tx, QueueRecalc, []river.InsertManyParams{{Args: args}})
 	if err != nil {
-		return 0, fmt.Errorf("enqueue acwr_recalc job: %w", err)
+		return 0, err
 	}
-	return result.Job.ID, nil
-}
-
-func jobIDs(results []*rivertype.JobInsertResult) []int64 {
-	ids := make([]int64, len(results))
-	for i, r := range results {
-		ids[i] = r.Job.ID
-	}
-	return ids
+	return ids[0], nil
 }

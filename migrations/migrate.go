@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io/fs"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -146,7 +145,7 @@ func exclusively(ctx context.Context, pool *pgxpool.Pool, fn func(*pgx.Conn) err
 	_, _ = key.Write([]byte("trainingmonkey worker migrations"))
 	for {
 		var locked bool
-		if err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, int64(key.Sum64())).Scan(&locked); err != nil { //nolint:gosec // any 64 bits will do
+		if err := conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, int64(key.Sum64())).Scan(&locked); err != nil {
 			return err
 		}
 		if locked {
@@ -158,25 +157,6 @@ func exclusively(ctx context.Context, pool *pgxpool.Pool, fn func(*pgx.Conn) err
 			return fmt.Errorf("wait for another process that is migrating: %w", ctx.Err())
 		}
 	}
-}
-
-// riverVersions returns the applied versions of River's main line, ascending.
-func riverVersions(ctx context.Context, pool *pgxpool.Pool, schema string) (applied []int, newest int, err error) {
-	migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: schema})
-	if err != nil {
-		return nil, 0, err
-	}
-	all := migrator.AllVersions()
-	newest = all[len(all)-1].Version
-	existing, err := migrator.ExistingVersions(ctx)
-	if err != nil {
-		return nil, newest, err
-	}
-	for _, v := range existing {
-		applied = append(applied, v.Version)
-	}
-	slices.Sort(applied)
-	return applied, newest, nil
 }
 
 // ErrNewer is returned when the database was migrated by a newer worker.

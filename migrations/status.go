@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/pressly/goose/v3"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivermigrate"
 )
 
 // Status compares a database with what this worker needs.
@@ -30,16 +33,17 @@ func (l Line) Unknown() bool { return l.Current > l.Newest }
 // GetStatus reads the versions without changing anything.
 func GetStatus(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Status, error) {
 	var s Status
-	applied, newest, err := riverVersions(ctx, pool, riverSchema)
+	migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: riverSchema})
 	if err != nil {
+		return s, err
+	}
+	known := migrator.AllVersions()
+	s.River.Newest = int64(known[len(known)-1].Version)
+	schema := pgx.Identifier{riverSchema}.Sanitize()
+	if s.River.Current, err = newestIn(ctx, pool, schema+".river_migration", "version", "line = 'main'"); err != nil {
 		return s, fmt.Errorf("read river's migrations: %w", err)
 	}
-	s.River.Newest = int64(newest)
-	if len(applied) > 0 {
-		s.River.Current = int64(applied[len(applied)-1])
-	}
-	s.Worker.Current, err = workerVersion(ctx, pool)
-	if err != nil {
+	if s.Worker.Current, err = newestIn(ctx, pool, versionTable, "version_id", "is_applied"); err != nil {
 		return s, fmt.Errorf("read the worker's migrations: %w", err)
 	}
 	err = withProvider(pool, func(provider *goose.Provider) error {
@@ -50,17 +54,16 @@ func GetStatus(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Sta
 	return s, err
 }
 
-// workerVersionQuery avoids naming the version table in a database that does
-// not have it, which would be an error.
-const workerVersionQuery = `SELECT to_regclass('` + versionTable + `') IS NOT NULL`
-
-func workerVersion(ctx context.Context, pool *pgxpool.Pool) (int64, error) {
+// newestIn returns the highest version in a table of migrations, 0 when the
+// database does not have the table: naming it would be an error then. River's
+// own reader is an error on versions that it does not know.
+func newestIn(ctx context.Context, pool *pgxpool.Pool, table, column, condition string) (int64, error) {
 	var exists bool
-	if err := pool.QueryRow(ctx, workerVersionQuery).Scan(&exists); err != nil || !exists {
+	if err := pool.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL`, table).Scan(&exists); err != nil || !exists {
 		return 0, err
 	}
 	var version int64
-	err := pool.QueryRow(ctx, `SELECT coalesce(max(version_id) FILTER (WHERE is_applied), 0) FROM `+versionTable).Scan(&version)
+	err := pool.QueryRow(ctx, fmt.Sprintf(`SELECT coalesce(max(%s) FILTER (WHERE %s), 0) FROM %s`, column, condition, table)).Scan(&version)
 	return version, err
 }
 

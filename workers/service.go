@@ -41,7 +41,7 @@ var queueNames = []string{jobs.QueueIngest, jobs.QueueRecalc}
 // New prepares a service over pool, whose database must be migrated. It checks
 // the connection budget, reads the columns of `activities`, and starts nothing.
 func New(ctx context.Context, pool *dbpool.Pool, c config.Config, logger *slog.Logger) (*Service, error) {
-	if err := Budget(c).Check(int32(c.Database.MaxConns)); err != nil { //nolint:gosec // validated to be small
+	if err := Budget(c).Check(int32(c.Database.MaxConns)); err != nil {
 		return nil, err
 	}
 	rounding, err := acwr.ParseRounding(c.ACWR.Rounding)
@@ -120,7 +120,8 @@ func (s *Service) riverConfig() *river.Config {
 		CancelledJobRetentionPeriod: 7 * 24 * time.Hour,
 		SoftStopTimeout:             c.SoftStop(),
 		Middleware:                  []rivertype.Middleware{guard(s.logger)},
-		Logger:                      s.logger,
+		ErrorHandler:                &failureLog{s.logger},
+		Logger:                      slog.New(quiet{s.logger.Handler()}),
 	}
 }
 

@@ -81,6 +81,6 @@ func terminalWidth(w any) (int, bool) {
 	if !ok || !cli.IsTerminal(f) {
 		return 0, false
 	}
-	width, _, err := term.GetSize(int(f.Fd())) //nolint:gosec // a file descriptor fits
+	width, _, err := term.GetSize(int(f.Fd()))
 	return width, err == nil
 }

@@ -76,7 +76,7 @@ func check(ctx context.Context, settings config.Config) []finding {
 // checkBudget prints the arithmetic, whether it works out or not.
 func checkBudget(settings config.Config) finding {
 	budget := workers.Budget(settings)
-	if err := budget.Check(int32(settings.Database.MaxConns)); err != nil { //nolint:gosec // validated to be small
+	if err := budget.Check(int32(settings.Database.MaxConns)); err != nil {
 		return finding{"connection budget", false, err.Error()}
 	}
 	return finding{"connection budget", true, fmt.Sprintf("%s of database.max_conns = %d, and 1 more that listens", budget, settings.Database.MaxConns)}

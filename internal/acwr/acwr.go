@@ -32,7 +32,7 @@ type Values struct {
 func (v Values) Equal(other Values) bool {
 	a, b := v.array(), other.array()
 	for i := range a {
-		if a[i] != b[i] && (a[i] == a[i] || b[i] == b[i]) { //nolint:staticcheck // x == x is false for NaN alone
+		if a[i] != b[i] && (a[i] == a[i] || b[i] == b[i]) {
 			return false
 		}
 	}

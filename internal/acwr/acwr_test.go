@@ -165,8 +165,8 @@ func TestStandardProperties(t *testing.T) {
 
 func TestEqualTreatsNaNAsRight(t *testing.T) {
 	t.Parallel()
-	nan := Values{AcuteChronicRatio: float32(math.NaN())}
-	if !nan.Equal(nan) {
+	nan, again := Values{AcuteChronicRatio: float32(math.NaN())}, Values{AcuteChronicRatio: float32(math.NaN())}
+	if !nan.Equal(again) {
 		t.Error("a stored NaN must not be written again and again")
 	}
 	if nan.Equal(Values{}) || (Values{}).Equal(nan) {

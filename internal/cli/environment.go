@@ -27,7 +27,7 @@ func OpenPool(ctx context.Context, c config.Config, application string) (*dbpool
 	pool, err := dbpool.Open(ctx, dbpool.Options{
 		URL:                      c.DatabaseURL,
 		ApplicationName:          application,
-		MaxConns:                 int32(c.Database.MaxConns), //nolint:gosec // validated to be small
+		MaxConns:                 int32(c.Database.MaxConns),
 		ConnectTimeout:           c.Database.ConnectTimeout,
 		AcquireTimeout:           c.Database.AcquireTimeout,
 		StatementTimeout:         c.Database.StatementTimeout,
@@ -59,5 +59,5 @@ func NewLogger(c config.Log, w io.Writer) *slog.Logger {
 // IsTerminal reports whether w is a terminal.
 func IsTerminal(w any) bool {
 	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) //nolint:gosec // a file descriptor fits
+	return ok && term.IsTerminal(int(f.Fd()))
 }

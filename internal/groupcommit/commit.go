@@ -126,7 +126,7 @@ func (e *Engine[T]) applySafely(ctx context.Context, tx pgx.Tx, jobs []*river.Jo
 // dropWithdrawn answers the entries whose contexts ended; no transaction holds
 // them at this point.
 func (e *Engine[T]) dropWithdrawn(batch []*entry[T]) []*entry[T] {
-	return e.keep(batch, func(en *entry[T]) (error, bool) { //nolint:revive // the verdict comes first
+	return e.keep(batch, func(en *entry[T]) (error, bool) {
 		select {
 		case <-en.withdrawn:
 			return errWithdrawn, false
@@ -140,7 +140,7 @@ func (e *Engine[T]) dropWithdrawn(batch []*entry[T]) []*entry[T] {
 // those that an earlier try committed although its connection broke before it
 // could say so, ErrTakenOver for those that now belong to somebody else.
 func (e *Engine[T]) dropNotHeld(batch []*entry[T], lost *notHeldError) []*entry[T] {
-	return e.keep(batch, func(en *entry[T]) (error, bool) { //nolint:revive // the verdict comes first
+	return e.keep(batch, func(en *entry[T]) (error, bool) {
 		committed, notHeld := lost.jobs[en.job.ID]
 		switch {
 		case !notHeld:

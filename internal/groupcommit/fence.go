@@ -55,7 +55,7 @@ func (e *notHeldError) Error() string {
 // Is makes errors.Is(err, ErrTakenOver) true unless every job had been
 // completed by its own attempt.
 func (e *notHeldError) Is(target error) bool {
-	if target != ErrTakenOver { //nolint:errorlint // identity is meant
+	if target != ErrTakenOver {
 		return false
 	}
 	for _, committed := range e.jobs {
@@ -119,7 +119,7 @@ func Complete(ctx context.Context, tx pgx.Tx, riverSchema string, holds []Hold) 
 func queryHolds(ctx context.Context, tx pgx.Tx, query, riverSchema string, holds []Hold) (map[int64]bool, error) {
 	ids, attempts, times := make([]int64, len(holds)), make([]int32, len(holds)), make([]time.Time, len(holds))
 	for i, h := range holds {
-		ids[i], attempts[i], times[i] = h.JobID, int32(h.Attempt), h.AttemptedAt //nolint:gosec // River's column is a smallint
+		ids[i], attempts[i], times[i] = h.JobID, int32(h.Attempt), h.AttemptedAt
 	}
 	rows, err := tx.Query(ctx, strings.ReplaceAll(query, "{schema}", pgx.Identifier{riverSchema}.Sanitize()), ids, attempts, times)
 	if err != nil {

@@ -2,6 +2,7 @@ package groupcommit
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -74,7 +75,9 @@ func TestZombieLeavesTheOtherAttemptAlone(t *testing.T) {
 	if _, err := client.Insert(t.Context(), effectArgs{Value: 1}, nil); err != nil {
 		t.Fatal(err)
 	}
-	<-w.returned
+	if err := <-w.returned; !errors.Is(err, ErrTakenOver) {
+		t.Errorf("verdict = %v, want ErrTakenOver", err)
+	}
 	time.Sleep(time.Second) // River's completer would have written by now: it flushes every 250 ms
 	var state string
 	var attempt, faults int

@@ -62,7 +62,7 @@ func Activities() []jobs.Activity {
 		for user := range athletes {
 			for _, activity := range athletes[user].sessions(random, day) {
 				id += 1 + random.Int64N(1_000_000)
-				activity.ActivityID, activity.UserID = id, int32(user+1) //nolint:gosec // a handful
+				activity.ActivityID, activity.UserID = id, int32(user+1)
 				all = append(all, activity)
 			}
 		}

@@ -1,0 +1,180 @@
+package dbpool_test
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/dbtest"
+	"github.com/trainingmonkey/worker/internal/pgfault"
+	"github.com/trainingmonkey/worker/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	budget := dbpool.Budget{{What: "commits", Conns: 4}, {What: "completer", Conns: 1}}
+	if err := budget.Check(5); err != nil {
+		t.Errorf("Check(5) = %v, want nil", err)
+	}
+	err := budget.Check(4)
+	if !errors.Is(err, dbpool.ErrOverBudget) || !strings.Contains(err.Error(), "4 commits + 1 completer = 5 > 4") {
+		t.Errorf("Check(4) = %v, want the sum", err)
+	}
+}
+
+func TestServerSideTimeouts(t *testing.T) {
+	t.Parallel()
+	o := dbtest.Options(pgtest.New(t))
+	o.StatementTimeout, o.LockTimeout, o.IdleInTransactionTimeout = 1500*time.Millisecond, 2*time.Second, 3*time.Second
+	pool, err := dbpool.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	for name, want := range map[string]string{
+		"statement_timeout": "1500ms", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "3s",
+		"application_name": "test", "TimeZone": "UTC",
+	} {
+		var got string
+		if err := pool.QueryRow(t.Context(), "SHOW "+name).Scan(&got); err != nil || got != want {
+			t.Errorf("SHOW %s = %q, %v, want %q", name, got, err, want)
+		}
+	}
+	_, err = pool.Exec(t.Context(), "SELECT pg_sleep(10)")
+	if pgfault.Of(err) != pgfault.Transient {
+		t.Errorf("a statement over its time = %v, want a transient fault", err)
+	}
+}
+
+func TestAcquireTimesOut(t *testing.T) {
+	t.Parallel()
+	o := dbtest.Options(pgtest.New(t))
+	o.MaxConns, o.AcquireTimeout = 1, 100*time.Millisecond
+	pool, err := dbpool.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	held, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = pool.Begin(t.Context())
+	var timeout *dbpool.AcquireTimeoutError
+	if !errors.As(err, &timeout) || pgfault.Of(err) != pgfault.Transient {
+		t.Errorf("Begin on an exhausted pool = %v, want a transient AcquireTimeoutError", err)
+	}
+	if err := held.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	again, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatalf("the connection did not come back: %v", err)
+	}
+	_ = again.Rollback(t.Context())
+}
+
+func TestInTxRunsAgainWhenNobodyIsAtFault(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Open(t, pgtest.New(t))
+	for code, wantCalls := range map[string]int{"40001": 3, "40P01": 3, "57P01": 3, "23505": 1, "42P01": 1} {
+		calls := 0
+		err := pool.InTx(t.Context(), func(context.Context, pgx.Tx) error {
+			if calls++; calls < 3 {
+				return &pgconn.PgError{Code: code}
+			}
+			return nil
+		})
+		if calls != wantCalls || (err == nil) != (wantCalls == 3) {
+			t.Errorf("%s: %d calls and %v, want %d calls", code, calls, err, wantCalls)
+		}
+	}
+}
+
+func TestInTxSurvivesATerminatedBackend(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Open(t, pgtest.New(t))
+	if _, err := pool.Exec(t.Context(), `CREATE TABLE t (n int)`); err != nil {
+		t.Fatal(err)
+	}
+	var calls atomic.Int32
+	err := pool.InTx(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `INSERT INTO t VALUES (1)`); err != nil {
+			return err
+		}
+		if calls.Add(1) == 1 {
+			_, err := tx.Exec(ctx, `SELECT pg_terminate_backend(pg_backend_pid())`)
+			return err
+		}
+		return nil
+	})
+	var rows int
+	if scanErr := pool.QueryRow(t.Context(), `SELECT count(*) FROM t`).Scan(&rows); scanErr != nil {
+		t.Fatal(scanErr)
+	}
+	if err != nil || calls.Load() != 2 || rows != 1 {
+		t.Errorf("InTx = %v after %d calls with %d rows, want 2 calls and 1 row", err, calls.Load(), rows)
+	}
+}
+
+func TestOpenNamesTheServerAndNeverThePassword(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{
+		"postgres://tom:hunter2@127.0.0.1:1/no-such-db",
+		"postgres://tom:hunter2@/my-db?host=/no/such/socket",
+		"postgres://tom:hunter2@127.0.0.1:notaport/db",
+		"host=127.0.0.1 port=1 user=tom password=hunter2 dbname=db",
+		"postgres://tom:hunter2@127.0.0.1:1/db?sslmode=perhaps",
+	} {
+		o := dbtest.Options(address)
+		o.ConnectTimeout = time.Second
+		_, err := dbpool.Open(t.Context(), o)
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("Open(%q) = %v, want an error without the password", address, err)
+		}
+	}
+}
+
+// TestOpenTakesEveryKindOfAddress connects by URL, by key=value string and to a
+// database with a hyphen in its name.
+func TestOpenTakesEveryKindOfAddress(t *testing.T) {
+	t.Parallel()
+	base, err := url.Parse(pgtest.New(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := dbtest.Open(t, base.String())
+	name := strings.TrimPrefix(base.Path, "/") + "-with-hyphen"
+	if _, err := admin.Exec(t.Context(), `CREATE DATABASE `+pgx.Identifier{name}.Sanitize()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		_, _ = admin.Exec(ctx, `DROP DATABASE `+pgx.Identifier{name}.Sanitize()+` WITH (FORCE)`)
+	})
+	password, _ := base.User.Password()
+	keyValue := "host=" + base.Hostname() + " port=" + base.Port() + " user=" + base.User.Username() + " password=" + password + " dbname=" + name + " sslmode=disable"
+	hyphen := *base
+	hyphen.Path = "/" + name
+	for _, address := range []string{hyphen.String(), keyValue} {
+		pool, err := dbpool.Open(t.Context(), dbtest.Options(address))
+		if err != nil {
+			t.Errorf("Open = %v", err)
+			continue
+		}
+		if got := pool.Config().ConnConfig.Database; got != name {
+			t.Errorf("database = %q, want %q", got, name)
+		}
+		pool.Close()
+	}
+}

@@ -1,0 +1,4 @@
+// Package endtoend tests the commands as they are deployed: built, run as
+// processes against a real PostgreSQL, killed and terminated. It has no code of
+// its own.
+package endtoend

@@ -1,0 +1,161 @@
+package migrations_test
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/dbtest"
+	"github.com/trainingmonkey/worker/internal/pgtest"
+	"github.com/trainingmonkey/worker/migrations"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+func execute(t *testing.T, pool *dbpool.Pool, sql string) {
+	t.Helper()
+	if _, err := pool.Exec(t.Context(), sql); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+func text(t *testing.T, pool *dbpool.Pool, sql string) string {
+	t.Helper()
+	var s string
+	if err := pool.QueryRow(t.Context(), sql).Scan(&s); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return s
+}
+
+func up(t *testing.T, pool *dbpool.Pool) migrations.Result {
+	t.Helper()
+	result, err := migrations.Up(t.Context(), pool.Pool, dbtest.RiverSchema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+func TestUpOnAnEmptyDatabase(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Open(t, pgtest.New(t))
+	if err := migrations.Check(t.Context(), pool.Pool, dbtest.RiverSchema); !errors.Is(err, migrations.ErrUnmigrated) || !strings.Contains(err.Error(), "worker migrate up") {
+		t.Errorf("Check of an empty database = %v, want ErrUnmigrated and the command that helps", err)
+	}
+	if first := up(t, pool); len(first.Worker) < 3 || len(first.River) < 8 {
+		t.Errorf("applied %+v", first)
+	}
+	if second := up(t, pool); len(second.Worker) != 0 || len(second.River) != 0 {
+		t.Errorf("a second run applied %+v", second)
+	}
+	if err := migrations.Check(t.Context(), pool.Pool, dbtest.RiverSchema); err != nil {
+		t.Error(err)
+	}
+	if got := text(t, pool, `SELECT string_agg(indexdef, ';') FROM pg_indexes WHERE tablename = 'activities' AND indexdef LIKE '%(user_id, date)%'`); strings.Count(got, "INDEX") != 1 {
+		t.Errorf("indexes on (user_id, date): %s", got)
+	}
+}
+
+func TestUpBySeveralProcessesAtOnce(t *testing.T) {
+	t.Parallel()
+	url := pgtest.New(t)
+	var wg sync.WaitGroup
+	errs := make([]error, 5)
+	for i := range errs {
+		wg.Go(func() {
+			pool, err := dbpool.Open(t.Context(), dbtest.Options(url))
+			if err != nil {
+				errs[i] = err
+				return
+			}
+			defer pool.Close()
+			_, errs[i] = migrations.Up(t.Context(), pool.Pool, dbtest.RiverSchema)
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Error(err)
+	}
+}
+
+// catalogQuery describes a table's columns, indexes and rows as they were made.
+const catalogQuery = `
+SELECT concat_ws(E'\n',
+	(SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid)), ', ' ORDER BY attnum)
+	 FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+	 WHERE attrelid = 'activities'::regclass AND attnum BETWEEN 1 AND 9 AND NOT attisdropped),
+	(SELECT string_agg(indexdef, ', ' ORDER BY indexdef) FROM pg_indexes WHERE tablename = 'activities'),
+	(SELECT string_agg(concat_ws(' ', xmin, ctid, activity_id, user_id, date, strava_gear, notes), ', ' ORDER BY activity_id) FROM activities),
+	(SELECT relfilenode FROM pg_class WHERE oid = 'activities'::regclass))`
+
+func TestUpOnTheApplicationsTable(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Open(t, pgtest.New(t))
+	execute(t, pool, `
+		CREATE TABLE activities (activity_id bigint PRIMARY KEY, user_id integer, date date NOT NULL, strava_gear text DEFAULT 'none',
+			notes text, total_load_miles real, average_speed_mph numeric(5,2), sport_type varchar(40), kudos integer NOT NULL DEFAULT 0);
+		CREATE INDEX idx_activities_user_date ON activities (user_id, date);
+		INSERT INTO activities SELECT i, 7, date '2025-01-01' + i, 'shoes', 'felt good', 5 FROM generate_series(1, 100) i;`)
+	before := text(t, pool, catalogQuery)
+	up(t, pool)
+	if after := text(t, pool, catalogQuery); after != before {
+		t.Errorf("migrating changed what was there:\n%s\nwas:\n%s", after, before)
+	}
+	for _, column := range []string{"trimp real", "ingest_job_id bigint", "trimp_calculation_method character varying(20)"} {
+		name, _, _ := strings.Cut(column, " ")
+		if got := text(t, pool, `SELECT attname || ' ' || format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'activities'::regclass AND attname = '`+name+`'`); got != column {
+			t.Errorf("added column %q, want %q", got, column)
+		}
+	}
+}
+
+func TestUpRefusesWhatItWouldHaveToConvert(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ table, want string }{
+		"text date": {
+			`activity_id bigint PRIMARY KEY, user_id integer, date text`,
+			`ALTER TABLE activities ALTER COLUMN date TYPE date USING date::date`,
+		},
+		"double results": {
+			`activity_id bigint PRIMARY KEY, user_id integer, date date, acute_chronic_ratio double precision`,
+			`ALTER COLUMN acute_chronic_ratio TYPE real`,
+		},
+		"no key": {`activity_id bigint, user_id integer, date date`, `ADD PRIMARY KEY (activity_id)`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := dbtest.Open(t, pgtest.New(t))
+			execute(t, pool, `CREATE TABLE activities (`+c.table+`)`)
+			_, err := migrations.Up(t.Context(), pool.Pool, dbtest.RiverSchema)
+			if !errors.Is(err, migrations.ErrIncompatible) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("Up = %v, want ErrIncompatible with %q", err, c.want)
+			}
+			if got := text(t, pool, `SELECT count(*)::text FROM pg_class WHERE relname IN ('river_job', 'ingest_rejects')`); got != "0" {
+				t.Error("a refused database was changed all the same")
+			}
+		})
+	}
+}
+
+func TestNewerDatabaseIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, newer := range map[string]string{
+		"worker": `INSERT INTO worker_migrations (version_id, is_applied) VALUES (999, true)`,
+		"river":  `INSERT INTO river.river_migration (line, version) VALUES ('main', 999)`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := dbtest.Migrated(t)
+			execute(t, pool, newer)
+			if err := migrations.Check(t.Context(), pool.Pool, dbtest.RiverSchema); !errors.Is(err, migrations.ErrNewer) {
+				t.Errorf("Check = %v, want ErrNewer", err)
+			}
+			if _, err := migrations.Up(t.Context(), pool.Pool, dbtest.RiverSchema); !errors.Is(err, migrations.ErrNewer) {
+				t.Errorf("Up = %v, want ErrNewer", err)
+			}
+		})
+	}
+}
