@@ -1,0 +1,132 @@
+package activityfile
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/trainingmonkey/worker/internal/trainingload"
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// activityDecoder decodes the service's own JSON, in which fields are named
+// like the columns of `activities`.
+type activityDecoder struct{ Options }
+
+func (d activityDecoder) decode(record []byte) (jobs.Activity, error) {
+	if err := checkObject(record); err != nil {
+		return jobs.Activity{}, err
+	}
+	stated, err := uniqueFields(record)
+	if err != nil {
+		return jobs.Activity{}, err
+	}
+	if unloaded(stated) {
+		return jobs.Activity{}, errUnloaded
+	}
+	if record, err = d.setUser(record, stated["user_id"]); err != nil {
+		return jobs.Activity{}, err
+	}
+	activity, err := jobs.DecodeActivityStrictly(record)
+	if err != nil {
+		return jobs.Activity{}, err
+	}
+	if !activity.Deleted {
+		complete(&activity, d.HeartRate)
+	}
+	return activity, activity.Validate()
+}
+
+// checkObject sees that a record is a JSON object in UTF-8. encoding/json would
+// silently replace what is not UTF-8.
+func checkObject(record []byte) error {
+	if !json.Valid(record) {
+		var syntax *json.SyntaxError
+		if err := json.Unmarshal(record, new(any)); errors.As(err, &syntax) {
+			return fmt.Errorf("malformed JSON: %w at byte %d: %q", err, syntax.Offset, around(record, syntax.Offset))
+		}
+		return errors.New("malformed JSON")
+	}
+	if record[0] != '{' {
+		return fmt.Errorf("an activity must be a JSON object, got %s", oneLine(record))
+	}
+	if utf8.Valid(record) {
+		return nil
+	}
+	for key, value := range fields(record) {
+		if !utf8.Valid(value) {
+			return faultf(fieldName(key), "is not valid UTF-8: %+q", clip(string(value)))
+		}
+	}
+	return errors.New("holds a field name that is not valid UTF-8")
+}
+
+// around is the text of a syntax error, which encoding/json reports by the
+// offset behind the offending byte.
+func around(record []byte, offset int64) string {
+	end := min(int(offset), len(record))
+	return strings.ToValidUTF8(string(record[max(end-20, 0):end]), "�")
+}
+
+// uniqueFields returns the fields of an object as they are written. A field
+// that stands there twice is refused: encoding/json would take the last. Names
+// are compared as encoding/json matches them, whatever their case.
+func uniqueFields(object []byte) (map[string][]byte, error) {
+	stated := make(map[string][]byte)
+	for key, value := range fields(object) {
+		folded := key
+		if !isColumnName(key) {
+			folded = strings.ToLower(strings.ToUpper(key)) // ſ and K, too, are an s and a k to encoding/json
+		}
+		if earlier, twice := stated[folded]; twice {
+			return nil, faultf(fieldName(key), "is given twice, as %s and %s", oneLine(earlier), oneLine(value))
+		}
+		stated[folded] = value
+	}
+	return stated, nil
+}
+
+// unloaded is true for what the application would not have taken up: a type
+// without training load, as long as nobody states a load.
+func unloaded(stated map[string][]byte) bool {
+	var activityType string
+	var load float64
+	if len(stated["type"]) == 0 || json.Unmarshal(stated["type"], &activityType) != nil || trainingload.HasTrainingLoad(activityType) {
+		return false
+	}
+	if value, ok := stated["total_load_miles"]; ok && json.Unmarshal(value, &load) != nil {
+		return false
+	}
+	return load == 0 && string(stated["deleted"]) != "true"
+}
+
+// setUser writes the user of the whole file into a record that names none.
+func (d activityDecoder) setUser(record, stated []byte) ([]byte, error) {
+	absent := len(stated) == 0 || string(stated) == "null"
+	switch {
+	case d.UserID == 0 && absent:
+		return nil, faultf("user_id", "is required in every activity unless one user is set for the whole file")
+	case d.UserID == 0:
+		return record, nil
+	case !absent:
+		if id, err := strconv.ParseInt(string(stated), 10, 64); err == nil && id != int64(d.UserID) {
+			return nil, faultf("user_id", "is %d, but the user set for the whole file is %d", id, d.UserID)
+		}
+		return record, nil
+	}
+	// A later field replaces an earlier one, so the end is right even behind a
+	// user_id that is null.
+	body := bytes.TrimRight(record[:len(record)-1], blanks)
+	with := make([]byte, 0, len(body)+24)
+	with = append(with, body...)
+	if len(body) > 1 {
+		with = append(with, ',')
+	}
+	with = append(with, `"user_id":`...)
+	with = strconv.AppendInt(with, int64(d.UserID), 10)
+	return append(with, '}'), nil
+}

@@ -1,0 +1,127 @@
+package activityfile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+)
+
+// Format is how activities are written down in a file.
+type Format string
+
+// The formats. Every one may be compressed with gzip; StravaExport may also be
+// the .zip of the whole export.
+const (
+	Auto         Format = "auto"          // told from the content
+	NDJSON       Format = "ndjson"        // an activity a line, as jobs.Activity
+	JSON         Format = "json"          // an array of activities, {"activities": […]}, or one activity
+	StravaAPI    Format = "strava-api"    // the answer of Strava's GET /athlete/activities
+	StravaExport Format = "strava-export" // activities.csv of Strava's bulk export
+)
+
+const formatNames = "ndjson, json, strava-api, strava-export"
+
+// ParseFormat reads the name of a format; the empty string is Auto.
+func ParseFormat(s string) (Format, error) {
+	switch f := Format(s); f {
+	case "":
+		return Auto, nil
+	case Auto, NDJSON, JSON, StravaAPI, StravaExport:
+		return f, nil
+	}
+	return "", fmt.Errorf("format must be one of auto, %s, got %q", formatNames, s)
+}
+
+// detect tells the format without asking for more input than it needs, so that
+// a pipe that delivers one activity now and then is read as it comes.
+func (s *source) detect() (Format, error) {
+	if s.zipped {
+		return StravaExport, nil
+	}
+	for wanted := 1; ; {
+		_, err := s.data.Peek(wanted)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return "", fmt.Errorf("read %s: %w", s.name, err)
+		}
+		head, _ := s.data.Peek(s.data.Buffered())
+		all := err != nil || len(head) >= headBytes
+		switch format := detect(head, all); {
+		case format == Auto:
+			wanted = len(head) + 1
+			continue
+		case format != "":
+			return format, nil
+		case all && len(bytes.TrimLeft(head, blanks)) == 0 && err != nil:
+			return "", fmt.Errorf("open %s: is empty but for blanks", s.name)
+		case strings.HasSuffix(strings.TrimSuffix(s.name, ".gz"), ".csv"):
+			return StravaExport, nil // a header in another language: the reader says what it expects
+		default:
+			return "", fmt.Errorf("open %s: cannot tell the format from the content, which starts with %q: name one of %s", s.name, clip(string(head[:min(len(head), 20)])), formatNames)
+		}
+	}
+}
+
+// detect tells the format from the first bytes of a file. It answers Auto when
+// more bytes are needed, which cannot be when these are all there are or will
+// be looked at, and "" for what is none of the formats.
+func detect(head []byte, all bool) Format {
+	head = bytes.TrimLeft(head, blanks)
+	switch {
+	case len(head) == 0:
+		if all {
+			return ""
+		}
+		return Auto
+	case head[0] == '[' || head[0] == '{':
+		return detectJSON(head, all)
+	}
+	start := strings.ToLower(strings.TrimPrefix(string(head[:min(len(head), 16)]), `"`))
+	const firstColumn = "activity id"
+	switch {
+	case strings.HasPrefix(start, firstColumn):
+		return StravaExport
+	case !all && strings.HasPrefix(firstColumn, start):
+		return Auto
+	}
+	return ""
+}
+
+const blanks = " \t\r\n"
+
+// listStart is what stands before the first activity of a list.
+var listStart = regexp.MustCompile(`^(\[|\{[ \t\r\n]*"activities"[ \t\r\n]*:[ \t\r\n]*\[)[ \t\r\n]*`)
+
+func detectJSON(head []byte, all bool) Format {
+	prefix := listStart.Find(head)
+	inList, first := prefix != nil, head[len(prefix):]
+	own := false
+	for key := range fields(first) {
+		switch key {
+		case "start_date", "start_date_local", "moving_time", "elapsed_time", "resource_state", "athlete":
+			return StravaAPI
+		case "activity_id", "user_id":
+			own = true
+		}
+	}
+	_, ended := skipValue(first, 0)
+	switch decided := own || ended || all; {
+	case !decided:
+		return Auto
+	case inList:
+		return JSON
+	}
+	// One object to its line is a line of NDJSON; an object over several lines
+	// is a document.
+	line, _, broken := bytes.Cut(head, []byte("\n"))
+	_, ended = skipValue(line, 0)
+	switch {
+	case broken && !ended:
+		return JSON
+	case broken || all:
+		return NDJSON
+	}
+	return Auto
+}

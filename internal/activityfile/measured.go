@@ -1,0 +1,88 @@
+package activityfile
+
+import (
+	"math"
+	"time"
+
+	"github.com/trainingmonkey/worker/internal/trainingload"
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// measured is an activity of Strava's, wherever it was read, in Strava's units.
+// Zero quantities are unknown or none, which load alike.
+type measured struct {
+	id           int64
+	name         *string
+	activityType string    // display type
+	start        time.Time // its date and clock are the local ones
+	metres       float64
+	climbed      float64 // metres
+	moving       *float64
+	elapsed      *float64 // seconds, both
+	speed        float64  // metres a second
+	avgHeartRate float64
+	maxHeartRate float64
+	celsius      *float64
+	exertion     float64 // 1 to 10, what else is none
+	device       *string
+}
+
+const (
+	secondsPerMinute = 60
+	secondsPerHour   = 3600
+)
+
+// activity computes what is stored: both loads, in the units of the columns. An
+// activity without heart rate has a TRIMP of 0, as the application gives it,
+// and no heart rate.
+func (m measured) activity(o Options) (jobs.Activity, error) {
+	setDefault(&m.moving, m.elapsed)
+	minutes := value(m.moving) / secondsPerMinute
+	session := trainingload.Session{
+		Type:    m.activityType,
+		Miles:   trainingload.Miles(m.metres),
+		Feet:    trainingload.Feet(m.climbed),
+		Minutes: minutes,
+	}
+	if minutes == 0 {
+		session.Mph = trainingload.Miles(m.speed * secondsPerHour)
+	}
+	a := jobs.Activity{
+		ActivityID:   m.id,
+		UserID:       o.UserID,
+		Date:         m.start.Format(time.DateOnly),
+		Name:         m.name,
+		AvgHeartRate: unlessZero(m.avgHeartRate),
+		MaxHeartRate: unlessZero(m.maxHeartRate),
+		StartTime:    ptr(m.start.Format(time.TimeOnly)),
+		DeviceName:   m.device,
+		Trimp:        ptr(trainingload.TRIMP(minutes, m.avgHeartRate, o.HeartRate)),
+	}
+	if m.activityType != "" {
+		a.Type = &m.activityType
+	}
+	if m.moving != nil {
+		a.DurationMinutes = ptr(trainingload.Round(minutes))
+	}
+	if *a.Trimp > 0 {
+		a.TrimpCalculationMethod = ptr(methodAverage)
+	}
+	if m.celsius != nil {
+		a.AvgTempF = ptr(trainingload.Round(*m.celsius*9/5 + 32))
+	}
+	if m.exertion >= 1 && m.exertion <= 10 && trainingload.SportOf(m.activityType) == trainingload.Strength {
+		session.RPE = int(math.Round(m.exertion))
+		a.StrengthRPE = ptr(int32(session.RPE)) //nolint:gosec // 1 to 10
+	}
+	load := trainingload.ExternalLoad(session)
+	a.DistanceMiles, a.ElevationGainFeet, a.TotalLoadMiles = &load.DistanceMiles, &load.ElevationGainFeet, &load.TotalLoadMiles
+	setLoad(&a, load)
+	return a, a.Validate()
+}
+
+func unlessZero(x float64) *float64 {
+	if x == 0 {
+		return nil
+	}
+	return &x
+}

@@ -1,0 +1,138 @@
+package activityfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/trainingmonkey/worker/internal/trainingload"
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// Options say what a file does not.
+type Options struct {
+	// Format is how the file is written; zero means Auto.
+	Format Format
+	// UserID becomes the user of every activity. Zero: every activity carries
+	// its own, which those of Strava cannot.
+	UserID int32
+	// Location is where the athlete lives: the start of an activity, which
+	// Strava gives in UTC, becomes a date and a time there. Nil: the local time
+	// that Strava's API states, and UTC for the export, which states none.
+	Location *time.Location
+	// HeartRate is for the TRIMP of activities that come without one. Zero
+	// fields take trainingload.DefaultHeartRate.
+	HeartRate trainingload.HeartRate
+}
+
+// Reader reads the activities of one file. It is not for concurrent use, but
+// for BytesRead.
+type Reader struct {
+	source  *source
+	format  Format
+	parser  parser
+	skipped int
+	final   error
+}
+
+// parser reads the next activity. errUnloaded is an activity to pass over, a
+// *RecordError leaves it in step with the file, any other error ends it.
+type parser interface {
+	next() (jobs.Activity, error)
+}
+
+var errUnloaded = errors.New("no training load")
+
+// Open opens a file, or stdin when path is "-", and tells its format. The
+// caller closes the Reader; stdin is not closed.
+func Open(path string, stdin io.Reader, o Options) (*Reader, error) {
+	o.HeartRate = o.HeartRate.WithDefaults()
+	if err := o.HeartRate.Validate(); err != nil {
+		return nil, err
+	}
+	if o.UserID < 0 {
+		return nil, fmt.Errorf("user must be a positive number, got %d", o.UserID)
+	}
+	format, err := ParseFormat(string(o.Format))
+	if err != nil {
+		return nil, err
+	}
+	s, err := openSource(path, stdin)
+	if err != nil {
+		return nil, err
+	}
+	if format == Auto {
+		format, err = s.detect()
+	}
+	r := &Reader{source: s, format: format}
+	if err == nil {
+		err = r.start(o)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return r, nil
+}
+
+func (r *Reader) start(o Options) error {
+	strava := r.format == StravaAPI || r.format == StravaExport
+	switch {
+	case strava && o.UserID == 0:
+		return fmt.Errorf("open %s: %s does not say whose activities these are: set the user", r.source.name, r.format)
+	case r.source.zipped && r.format != StravaExport:
+		return fmt.Errorf("open %s: a zip archive can only be %s, got format %s", r.source.name, StravaExport, r.format)
+	}
+	switch r.format {
+	case NDJSON:
+		r.parser = &lineParser{source: r.source, decode: activityDecoder{o}.decode}
+	case JSON:
+		r.parser = newListParser(r.source, activityDecoder{o}.decode)
+	case StravaAPI:
+		r.parser = newListParser(r.source, stravaDecoder{o}.decode)
+	default:
+		export, err := newExportParser(r.source, o)
+		if err != nil {
+			return err
+		}
+		r.parser = export
+	}
+	return nil
+}
+
+// Next returns the next activity and io.EOF behind the last one. After a
+// *RecordError it may be called again and goes on behind the faulty record; any
+// other error is final and returned from then on.
+func (r *Reader) Next() (jobs.Activity, error) {
+	for r.final == nil {
+		activity, err := r.parser.next()
+		var fault *RecordError
+		switch {
+		case err == nil:
+			return activity, nil
+		case errors.Is(err, errUnloaded):
+			r.skipped++
+		case errors.As(err, &fault):
+			return jobs.Activity{}, fault
+		default:
+			r.final = err
+		}
+	}
+	return jobs.Activity{}, r.final
+}
+
+// Format is the format that the file is read in.
+func (r *Reader) Format() Format { return r.format }
+
+// Skipped counts the records passed over so far because their type has no
+// training load (yoga, golf, rest days): they are not activities to ingest.
+func (r *Reader) Skipped() int { return r.skipped }
+
+// Size is the size of the file in bytes, or 0 when it is not known.
+func (r *Reader) Size() int64 { return r.source.size }
+
+// BytesRead counts towards Size; it is ahead of Next by what is buffered.
+func (r *Reader) BytesRead() int64 { return r.source.read.Load() }
+
+// Close closes the file.
+func (r *Reader) Close() error { return r.source.close() }

@@ -1,0 +1,101 @@
+package activityfile
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// RecordError is a fault in one record. What follows the record can still be
+// read.
+type RecordError struct {
+	File   string
+	Line   int    // 1-based line in which the record starts
+	Record int    // 1-based number of the element in a JSON array, otherwise 0
+	Field  string // empty when the record as a whole, or several fields, are at fault
+	Err    error
+}
+
+// Error names the place as compilers do: "activities.csv:17: distance: …".
+func (e *RecordError) Error() string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "%s:%d: ", e.File, e.Line)
+	if e.Record > 0 {
+		fmt.Fprintf(&s, "activity %d: ", e.Record)
+	}
+	if e.Field != "" {
+		s.WriteString(e.Field + ": ")
+	}
+	s.WriteString(e.Err.Error())
+	return s.String()
+}
+
+// Unwrap returns what is wrong without the place.
+func (e *RecordError) Unwrap() error { return e.Err }
+
+// fieldFault is a fault that knows its field; the parser adds the place.
+type fieldFault struct {
+	field string
+	err   error
+}
+
+func (f fieldFault) Error() string { return f.field + ": " + f.err.Error() }
+func (f fieldFault) Unwrap() error { return f.err }
+
+func faultf(field, format string, args ...any) error {
+	return fieldFault{field, fmt.Errorf(format, args...)}
+}
+
+// recordError adds the place to a fault, and takes its field out of it.
+func recordError(file string, line, record int, err error) *RecordError {
+	e := &RecordError{File: file, Line: line, Record: record, Err: err}
+	var fault fieldFault
+	if errors.As(err, &fault) {
+		e.Field, e.Err = fault.field, fault.err
+		return e
+	}
+	// The faults that package jobs finds are spelled "field: …", several of them
+	// in one line.
+	field, what, found := strings.Cut(err.Error(), ": ")
+	if found && isColumnName(field) && countFaults(err) == 1 {
+		e.Field, e.Err = field, errors.New(what)
+	}
+	return e
+}
+
+func isColumnName(s string) bool {
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789_") == ""
+}
+
+func countFaults(err error) int {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // walks the chain itself
+			return len(joined.Unwrap())
+		}
+	}
+	return 1
+}
+
+// fieldName is a key of the input as it can stand in a message.
+func fieldName(key string) string {
+	if isColumnName(key) {
+		return clip(key)
+	}
+	return strconv.Quote(clip(key))
+}
+
+// oneLine is a JSON value of the input as it can stand in a message.
+func oneLine(value []byte) string {
+	return clip(strings.ToValidUTF8(strings.Join(strings.Fields(string(value)), " "), "�"))
+}
+
+const maxClipped = 60
+
+// clip shortens an offending value so that a message stays a line.
+func clip(s string) string {
+	if len(s) <= maxClipped {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxClipped], "") + "…"
+}
