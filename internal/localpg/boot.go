@@ -1,0 +1,129 @@
+package localpg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// loopback is the only address a server listens on.
+const loopback = "127.0.0.1"
+
+// Ports are taken from below every system's ephemeral range. Above it, a
+// client that retries while the server restarts can be given the server's port
+// as its own source port, connect to itself and so keep the server from
+// coming back.
+const (
+	firstPort = 15000
+	lastPort  = 29999
+)
+
+// errPortTaken says that another process got the port between our look at it
+// and the server's.
+var errPortTaken = errors.New("port is taken")
+
+// boot runs the server on the port it last had, so that an address printed
+// earlier stays valid, or else on any free one.
+func (s *Server) boot(ctx context.Context) error {
+	port := s.dir.lastPort()
+	for range 20 {
+		if !portFree(ctx, port) {
+			port = firstPort + rand.N(lastPort-firstPort+1)
+			continue
+		}
+		s.port = port
+		err := s.run(ctx)
+		if errors.Is(err, errPortTaken) {
+			port = 0
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		return s.dir.rememberPort(port)
+	}
+	return fmt.Errorf("find a free port between %d and %d", firstPort, lastPort)
+}
+
+func portFree(ctx context.Context, port int) bool {
+	if port == 0 {
+		return false
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
+}
+
+// run starts the server on its port and waits until it accepts connections. On
+// an error it is stopped again.
+func (s *Server) run(ctx context.Context) error {
+	logStart := s.dir.logSize()
+	w, err := watch(ctx, s.dir, s.command()...)
+	if err != nil {
+		return err
+	}
+	s.watch = w
+	if err := s.waitReady(ctx); err != nil {
+		s.watch = nil
+		// The watchdog kills what does not end by itself, so this returns.
+		_ = w.stop(context.WithoutCancel(ctx), quit)
+		tail := s.dir.logSince(logStart)
+		if strings.Contains(tail, "could not create any TCP/IP sockets") {
+			return fmt.Errorf("%w: %d", errPortTaken, s.port)
+		}
+		return fmt.Errorf("%w; its log ends:\n%s", err, tail)
+	}
+	return nil
+}
+
+// command gives the settings as arguments, not in postgresql.conf, so that
+// those of one start do not linger in a directory that persists.
+func (s *Server) command() []string {
+	argv := []string{filepath.Join(s.bin, "postgres"), "-D", s.dir.data()}
+	for _, name := range slices.Sorted(maps.Keys(s.settings)) {
+		argv = append(argv, "-c", name+"="+s.settings[name])
+	}
+	return append(argv,
+		"-c", "port="+strconv.Itoa(s.port),
+		"-c", "listen_addresses="+loopback,
+		"-c", "unix_socket_directories="+s.dir.sockets(),
+	)
+}
+
+// waitReady returns once a client can log in. The password is this server's
+// alone, so a stranger on the same port is never taken for it.
+func (s *Server) waitReady(ctx context.Context) error {
+	config, err := pgx.ParseConfig(s.URL(""))
+	if err != nil {
+		return fmt.Errorf("parse own url: %w", err)
+	}
+	config.ConnectTimeout = 2 * time.Second
+	// The pause grows, since every attempt leaves a line in the log whose end
+	// an error will show.
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+		conn, err := pgx.ConnectConfig(ctx, config)
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		select {
+		case <-s.watch.done:
+			return fmt.Errorf("the server ended: %w", s.watch.result())
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the server: %w (%w)", ctx.Err(), err)
+		case <-time.After(pause):
+		}
+	}
+}

@@ -1,0 +1,197 @@
+// Package localpg owns a private PostgreSQL server for the demo, for
+// development and for the tests.
+//
+// A server never outlives the process that started it, however that process
+// ends, and never shares a directory, a port or a password with another one.
+// So everything that runs is started through the watchdog, and nothing listens
+// beyond the loopback interface.
+package localpg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// superuser owns every cluster that this package makes.
+const superuser = "trainingmonkey"
+
+// startTimeout bounds Start and Restart when their context does not. Fetching
+// binaries is not counted.
+const startTimeout = 60 * time.Second
+
+// Options say where a server lives and how it is set. The zero value is a
+// server in a temporary directory with PostgreSQL's own, durable settings.
+type Options struct {
+	// Dir holds the cluster, its password and its last port, and keeps them
+	// when the server stops. Empty means a fresh temporary directory, which is
+	// removed when the server stops or the process ends.
+	Dir string
+
+	// Settings are configuration parameters such as "fsync": "off". They hold
+	// for this start only. Those that place the server (port, addresses) are
+	// overruled.
+	Settings map[string]string
+
+	// Logger hears of what takes unexpectedly long. Nil discards.
+	Logger *slog.Logger
+}
+
+// Server is one running PostgreSQL server. Its methods may be called from
+// several goroutines.
+type Server struct {
+	dir      *directory
+	bin      string // directory of initdb and postgres
+	settings map[string]string
+	password string
+	port     int // fixed once Start has returned
+
+	mu      sync.Mutex // serialises Stop and Restart
+	watch   *watchdog  // nil when the last Restart could not start it
+	stopped bool
+}
+
+// Start starts a server and returns once it accepts connections. When it
+// cannot, the error carries the end of the server's log and nothing is left
+// running. Cancelling ctx afterwards does not stop the server; Stop does.
+func Start(ctx context.Context, o Options) (*Server, error) {
+	s, err := start(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("start local postgres: %w", err)
+	}
+	return s, nil
+}
+
+func start(ctx context.Context, o Options) (_ *Server, err error) {
+	logger := o.Logger
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	owner, err := serverAccount()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := openDirectory(ctx, o.Dir, owner)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, dir.close())
+		}
+	}()
+	major, err := dir.clusterMajor()
+	if err != nil {
+		return nil, err
+	}
+	bin, err := locateBinaries(ctx, owner, major, logger)
+	if err != nil {
+		return nil, err
+	}
+
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	s := &Server{dir: dir, bin: bin, settings: o.Settings}
+	if s.password, err = dir.password(); err != nil {
+		return nil, err
+	}
+	if major == 0 {
+		if err := dir.initialise(ctx, bin); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.boot(ctx); err != nil {
+		return nil, err
+	}
+	return s, dir.release()
+}
+
+// URL returns the address of a database on this server, with the password.
+// An empty name means the database postgres, which always exists.
+func (s *Server) URL(database string) string {
+	if database == "" {
+		database = "postgres"
+	}
+	u := url.URL{
+		Scheme:   "postgres",
+		User:     url.UserPassword(superuser, s.password),
+		Host:     net.JoinHostPort(loopback, strconv.Itoa(s.port)),
+		Path:     "/" + database,
+		RawQuery: "sslmode=disable",
+	}
+	return u.String()
+}
+
+// Stop disconnects the clients, shuts the server down and returns when it is
+// gone; a temporary directory is then gone too. Stopping twice is harmless.
+// When ctx ends first the shutdown goes on and Stop may be called again to
+// wait for it.
+func (s *Server) Stop(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return nil
+	}
+	if s.watch != nil {
+		if err := s.watch.stop(ctx, fast); err != nil {
+			return fmt.Errorf("stop local postgres in %s: %w", s.dir.path, err)
+		}
+	}
+	s.stopped = true
+	if err := s.dir.close(); err != nil {
+		return fmt.Errorf("stop local postgres in %s: %w", s.dir.path, err)
+	}
+	return nil
+}
+
+// Restart stops the server and starts it again with the same data, port and
+// password. An immediate restart is a crash: the server is told to quit
+// without a checkpoint and recovers from its log. After an error the server is
+// down, and Restart may be tried again. A server that died by itself can be
+// restarted only if it has a Dir, since a temporary one went with it.
+func (s *Server) Restart(ctx context.Context, immediate bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.restart(ctx, immediate); err != nil {
+		return fmt.Errorf("restart local postgres in %s: %w", s.dir.path, err)
+	}
+	return nil
+}
+
+func (s *Server) restart(ctx context.Context, immediate bool) error {
+	if s.stopped {
+		return errors.New("it has been stopped")
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	how := fast
+	if immediate {
+		how = quit
+	}
+	if s.watch != nil {
+		if err := s.dir.keep(); err != nil {
+			return err
+		}
+		if err := s.watch.stop(ctx, how); err != nil {
+			return err
+		}
+		s.watch = nil
+	}
+	if err := s.run(ctx); err != nil {
+		return err
+	}
+	return s.dir.release()
+}
+
+// LogTail returns the last lines of the server's log, also after Stop.
+func (s *Server) LogTail() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dir.logSince(0)
+}

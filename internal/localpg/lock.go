@@ -1,0 +1,75 @@
+package localpg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// acquire locks the directory. The lock is inherited by the watchdog and the
+// server, so it ends only with the last of them: after a kill -9 of its
+// starter a server takes a moment to shut down, and acquire waits for that. A
+// directory whose starter lives is in use, which is an error at once.
+func (d *directory) acquire(ctx context.Context) error {
+	f, err := d.open("lock", os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	retry := time.NewTicker(50 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			d.lock = f
+			return errors.Join(f.Truncate(0), writePID(f))
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
+		}
+		holder := readPID(f.Name())
+		if alive(holder) {
+			return errors.Join(fmt.Errorf("directory %s is in use by process %d", d.path, holder), f.Close())
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("directory %s is in use by a server, process %d, that its starter has left: %w",
+				d.path, readPID(filepath.Join(d.data(), "postmaster.pid")), ctx.Err()), f.Close())
+		case <-retry.C:
+		}
+	}
+}
+
+func writePID(f *os.File) error {
+	_, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	return err
+}
+
+// readPID returns the number on the first line of a file, 0 when there is none.
+func readPID(path string) int {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return 0
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		return 0
+	}
+	return pid
+}
+
+func alive(pid int) bool {
+	if pid <= 0 {
+		return false
+	}
+	err := syscall.Kill(pid, 0)
+	return err == nil || errors.Is(err, syscall.EPERM)
+}
