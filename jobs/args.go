@@ -7,19 +7,28 @@ import (
 	"github.com/riverqueue/river"
 )
 
-// Queue names. Each kind has a queue of its own, so that none waits behind
-// another and each can be paused alone.
+// Queue names. Each kind has queues of its own, so that none waits behind
+// another and each can be paused alone. What an athlete waits for and the
+// import of a history go in separate lanes: a queue's worker slots are not
+// given back for a job of higher priority.
 const (
-	QueueIngest = "ingest"
-	QueueRecalc = "recalc"
+	QueueIngest     = "ingest"
+	QueueIngestBulk = "ingest_bulk"
+	QueueRecalc     = "recalc"
+	QueueRecalcBulk = "recalc_bulk"
 )
 
-// Priorities of ingest jobs: River works lower numbers first. What an athlete
-// waits for is live; an import of history is bulk.
+// Priorities: River works lower numbers first. What an athlete waits for is
+// live; an import of history is bulk. Any number above PriorityLive takes the
+// bulk lane.
 const (
 	PriorityLive = 1
 	PriorityBulk = 3
 )
+
+// MaxLiveActivities is how many activities a job in the live lane may carry. A
+// larger one goes through the bulk lane, with the priority that it was given.
+const MaxLiveActivities = 25
 
 // MaxActivitiesPerJob is how many activities one activity_ingest job may carry.
 const MaxActivitiesPerJob = 1000
@@ -41,8 +50,14 @@ type ActivityIngest struct {
 func (ActivityIngest) Kind() string { return KindActivityIngest }
 
 // InsertOpts implements river.JobArgsWithInsertOpts.
-func (ActivityIngest) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: QueueIngest, Priority: PriorityLive}
+func (args ActivityIngest) InsertOpts() river.InsertOpts { return args.insertOpts(PriorityLive) }
+
+func (args ActivityIngest) insertOpts(priority int) river.InsertOpts {
+	queue := QueueIngest
+	if priority > PriorityLive || len(args.Activities) > MaxLiveActivities {
+		queue = QueueIngestBulk
+	}
+	return river.InsertOpts{Queue: queue, Priority: priority}
 }
 
 // Validate reports the first hundred activities that are invalid, each with
@@ -82,8 +97,14 @@ type ACWRRecalc struct {
 func (ACWRRecalc) Kind() string { return KindACWRRecalc }
 
 // InsertOpts implements river.JobArgsWithInsertOpts.
-func (ACWRRecalc) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: QueueRecalc, Priority: PriorityLive}
+func (args ACWRRecalc) InsertOpts() river.InsertOpts { return args.insertOpts(PriorityLive) }
+
+func (ACWRRecalc) insertOpts(priority int) river.InsertOpts {
+	queue := QueueRecalc
+	if priority > PriorityLive {
+		queue = QueueRecalcBulk
+	}
+	return river.InsertOpts{Queue: queue, Priority: priority}
 }
 
 // Validate reports every faulty range with its place in the job.

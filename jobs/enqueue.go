@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -32,27 +33,29 @@ func NewEnqueuer(pool *pgxpool.Pool, schema string) (*Enqueuer, error) {
 	return &Enqueuer{pool: pool, client: client, topic: schema + ".river_insert"}, nil
 }
 
-// notifyQuery wakes the workers of a queue once the transaction commits. River
+// notifyQuery wakes the workers of queues once the transaction commits. River
 // sends the same, but of the inserts of one client only the first within a
 // while; a job whose insert came second and whose commit came later would wait
 // for the workers' next poll.
-const notifyQuery = `SELECT pg_notify($1, json_build_object('queue', $2::text)::text)`
+const notifyQuery = `SELECT pg_notify($1, json_build_object('queue', queue)::text) FROM unnest($2::text[]) AS queue`
 
-// insert puts the jobs of one queue into the caller's transaction and returns
-// their ids in order.
-func (e *Enqueuer) insert(ctx context.Context, tx pgx.Tx, queue string, params []river.InsertManyParams) ([]int64, error) {
+// insert puts the jobs into the caller's transaction, wakes the workers of
+// their queues, and returns the jobs' ids in order.
+func (e *Enqueuer) insert(ctx context.Context, tx pgx.Tx, params []river.InsertManyParams) ([]int64, error) {
 	ids := make([]int64, 0, len(params))
+	queues := map[string]struct{}{}
 	for part := range slices.Chunk(params, insertChunk) {
 		results, err := e.client.InsertManyTx(ctx, tx, part)
 		if err != nil {
-			return nil, fmt.Errorf("enqueue %d jobs in %s: %w", len(params), queue, err)
+			return nil, fmt.Errorf("enqueue %d jobs: %w", len(params), err)
 		}
 		for _, r := range results {
 			ids = append(ids, r.Job.ID)
+			queues[r.Job.Queue] = struct{}{}
 		}
 	}
-	if _, err := tx.Exec(ctx, notifyQuery, e.topic, queue); err != nil {
-		return nil, fmt.Errorf("notify the workers of %s: %w", queue, err)
+	if _, err := tx.Exec(ctx, notifyQuery, e.topic, slices.Sorted(maps.Keys(queues))); err != nil {
+		return nil, fmt.Errorf("notify the workers: %w", err)
 	}
 	return ids, nil
 }
@@ -78,28 +81,28 @@ func (e *Enqueuer) IngestTx(ctx context.Context, tx pgx.Tx, priority int, args .
 		if err := args[i].Validate(); err != nil {
 			return nil, fmt.Errorf("activity_ingest job %d: %w", i, err)
 		}
-		opts := args[i].InsertOpts()
-		opts.Priority = priority
+		opts := args[i].insertOpts(priority)
 		params[i] = river.InsertManyParams{Args: args[i], InsertOpts: &opts}
 	}
-	return e.insert(ctx, tx, QueueIngest, params)
+	return e.insert(ctx, tx, params)
 }
 
 // Recalc inserts the job in a transaction of its own and returns its id.
-func (e *Enqueuer) Recalc(ctx context.Context, args ACWRRecalc) (id int64, err error) {
+func (e *Enqueuer) Recalc(ctx context.Context, priority int, args ACWRRecalc) (id int64, err error) {
 	err = pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error {
-		id, err = e.RecalcTx(ctx, tx, args)
+		id, err = e.RecalcTx(ctx, tx, priority, args)
 		return err
 	})
 	return id, err
 }
 
 // RecalcTx is Recalc within the caller's transaction.
-func (e *Enqueuer) RecalcTx(ctx context.Context, tx pgx.Tx, args ACWRRecalc) (int64, error) {
+func (e *Enqueuer) RecalcTx(ctx context.Context, tx pgx.Tx, priority int, args ACWRRecalc) (int64, error) {
 	if err := args.Validate(); err != nil {
 		return 0, fmt.Errorf("acwr_recalc job: %w", err)
 	}
-	ids, err := e.insert(ctx, tx, QueueRecalc, []river.InsertManyParams{{Args: args}})
+	opts := args.insertOpts(priority)
+	ids, err := e.insert(ctx, tx, []river.InsertManyParams{{Args: args, InsertOpts: &opts}})
 	if err != nil {
 		return 0, err
 	}

@@ -21,8 +21,7 @@ import (
 // transaction.
 type ingestWorker struct {
 	river.WorkerDefaults[ingestArgs]
-	engine  *groupcommit.Engine[ingestArgs]
-	timeout time.Duration
+	lanes lanes[ingestArgs]
 }
 
 // Work implements river.Worker.
@@ -30,30 +29,50 @@ func (w *ingestWorker) Work(ctx context.Context, job *river.Job[ingestArgs]) err
 	if job.Args.fault != nil {
 		return river.JobCancel(job.Args.fault)
 	}
-	return w.engine.Work(ctx, job)
+	return w.lanes.of(job.Queue).Work(ctx, job)
 }
 
 // Timeout implements river.Worker.
-func (w *ingestWorker) Timeout(*river.Job[ingestArgs]) time.Duration { return w.timeout }
+func (w *ingestWorker) Timeout(*river.Job[ingestArgs]) time.Duration { return noTimeout }
 
 // Middleware implements river.Worker.
-func (w *ingestWorker) Middleware(*rivertype.JobRow) []rivertype.WorkerMiddleware {
-	return []rivertype.WorkerMiddleware{w.engine.Middleware()}
+func (w *ingestWorker) Middleware(job *rivertype.JobRow) []rivertype.WorkerMiddleware {
+	return []rivertype.WorkerMiddleware{w.lanes.of(job.Queue).Middleware()}
 }
 
 // ingester applies batches of ingest jobs.
 type ingester struct {
-	upsert   string // see upsertQuery
-	waiting  string // see olderVersionsMayWaitQuery
-	enqueuer *jobs.Enqueuer
+	upsert         string // see upsertQuery
+	waiting        string // see olderVersionsMayWaitQuery
+	enqueuer       *jobs.Enqueuer
+	recalcPriority int // of what its commits enqueue
+}
+
+// kind is what the engine has to know of ingest jobs.
+func (in *ingester) kind() groupcommit.Kind[ingestArgs] {
+	return groupcommit.Kind[ingestArgs]{
+		Weigh:   func(job *river.Job[ingestArgs]) int { return len(job.Args.items) },
+		Apply:   in.apply,
+		Salvage: in.salvage,
+	}
 }
 
 // apply reads what the jobs meet, decides, and writes the difference: a
 // constant number of round trips, whatever the number of jobs.
 func (in *ingester) apply(ctx context.Context, tx pgx.Tx, batch []*river.Job[ingestArgs]) error {
-	plan, olderMayWait, err := in.read(ctx, tx, batch)
+	changed, err := in.store(ctx, tx, batch)
 	if err != nil {
 		return err
+	}
+	return in.enqueueRecalc(ctx, tx, changed)
+}
+
+// store is apply without the recalculation: it returns the dates around which
+// results changed, by user.
+func (in *ingester) store(ctx context.Context, tx pgx.Tx, batch []*river.Job[ingestArgs]) (changed map[int32][]int32, err error) {
+	plan, olderMayWait, err := in.read(ctx, tx, batch)
+	if err != nil {
+		return nil, err
 	}
 	for _, job := range batch {
 		for i := range job.Args.items {
@@ -62,14 +81,14 @@ func (in *ingester) apply(ctx context.Context, tx pgx.Tx, batch []*river.Job[ing
 	}
 	written, err := in.write(ctx, tx, plan)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if olderMayWait {
 		if err := recordVersions(ctx, tx, plan.confirmed(written)); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return in.enqueueRecalc(ctx, tx, plan.changedDates(written))
+	return plan.changedDates(written), nil
 }
 
 // storedQuery reads, of the activities in the batch, what the decision needs.
@@ -94,7 +113,7 @@ SELECT coalesce(bool_or(id < $2), false) OR count(*) = 1000
 FROM (
 	SELECT id FROM {schema}.river_job
 	WHERE state IN ('available', 'running', 'retryable', 'scheduled', 'pending', 'discarded', 'cancelled')
-	  AND priority IN (1, 2, 3, 4) AND queue = '` + jobs.QueueIngest + `' AND NOT id = ANY($1::bigint[])
+	  AND priority IN (1, 2, 3, 4) AND queue IN ('` + jobs.QueueIngest + `', '` + jobs.QueueIngestBulk + `') AND NOT id = ANY($1::bigint[])
 	LIMIT 1000
 ) AS unfinished`
 
@@ -273,7 +292,7 @@ func (in *ingester) enqueueRecalc(ctx context.Context, tx pgx.Tx, changed map[in
 		}
 	}
 	for part := range slices.Chunk(ranges, jobs.MaxRangesPerJob) {
-		if _, err := in.enqueuer.RecalcTx(ctx, tx, jobs.ACWRRecalc{Ranges: part}); err != nil {
+		if _, err := in.enqueuer.RecalcTx(ctx, tx, in.recalcPriority, jobs.ACWRRecalc{Ranges: part}); err != nil {
 			return err
 		}
 	}

@@ -10,15 +10,13 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/trainingmonkey/worker/internal/acwr"
-	"github.com/trainingmonkey/worker/internal/groupcommit"
 )
 
 // recalcWorker makes the ACWR columns right for the ranges of acwr_recalc jobs,
 // many jobs in one transaction.
 type recalcWorker struct {
 	river.WorkerDefaults[recalcArgs]
-	engine  *groupcommit.Engine[recalcArgs]
-	timeout time.Duration
+	lanes lanes[recalcArgs]
 }
 
 // Work implements river.Worker.
@@ -26,15 +24,15 @@ func (w *recalcWorker) Work(ctx context.Context, job *river.Job[recalcArgs]) err
 	if job.Args.fault != nil {
 		return river.JobCancel(job.Args.fault)
 	}
-	return w.engine.Work(ctx, job)
+	return w.lanes.of(job.Queue).Work(ctx, job)
 }
 
 // Timeout implements river.Worker.
-func (w *recalcWorker) Timeout(*river.Job[recalcArgs]) time.Duration { return w.timeout }
+func (w *recalcWorker) Timeout(*river.Job[recalcArgs]) time.Duration { return noTimeout }
 
 // Middleware implements river.Worker.
-func (w *recalcWorker) Middleware(*rivertype.JobRow) []rivertype.WorkerMiddleware {
-	return []rivertype.WorkerMiddleware{w.engine.Middleware()}
+func (w *recalcWorker) Middleware(job *rivertype.JobRow) []rivertype.WorkerMiddleware {
+	return []rivertype.WorkerMiddleware{w.lanes.of(job.Queue).Middleware()}
 }
 
 // recalculator applies batches of recalc jobs.

@@ -8,9 +8,12 @@ package workers
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -22,6 +25,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/acwr"
 	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/groupcommit"
+	"github.com/trainingmonkey/worker/internal/recovery"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
@@ -31,12 +35,13 @@ type Service struct {
 	pool   *dbpool.Pool
 	logger *slog.Logger
 	client *river.Client[pgx.Tx]
+	self   *recovery.Process
 	ingest *ingestWorker
 	recalc *recalcWorker
 }
 
 // queueNames are the queues that a process fetches from.
-var queueNames = []string{jobs.QueueIngest, jobs.QueueRecalc}
+var queueNames = []string{jobs.QueueIngest, jobs.QueueIngestBulk, jobs.QueueRecalc, jobs.QueueRecalcBulk}
 
 // New prepares a service over pool, whose database must be migrated. It checks
 // the connection budget, reads the columns of `activities`, and starts nothing.
@@ -56,70 +61,120 @@ func New(ctx context.Context, pool *dbpool.Pool, c config.Config, logger *slog.L
 	if err != nil {
 		return nil, err
 	}
-	in := &ingester{
-		upsert:   upsert,
-		waiting:  inSchema(olderVersionsMayWaitQuery, c.River.Schema),
-		enqueuer: enqueuer,
+	live := ingester{
+		upsert:         upsert,
+		waiting:        inSchema(olderVersionsMayWaitQuery, c.River.Schema),
+		enqueuer:       enqueuer,
+		recalcPriority: jobs.PriorityLive,
 	}
+	bulk := live
+	bulk.recalcPriority = jobs.PriorityBulk
 	rc := &recalculator{rounding: rounding}
-	options := engineOptions(c, logger)
+	recalc := groupcommit.Kind[recalcArgs]{
+		Weigh: func(job *river.Job[recalcArgs]) int { return len(job.Args.ranges) },
+		Apply: rc.apply,
+	}
 	s := &Service{
 		config: c, pool: pool, logger: logger,
-		ingest: &ingestWorker{
-			timeout: c.JobTimeout(),
-			engine: groupcommit.New(pool, options,
-				func(job *river.Job[ingestArgs]) int { return len(job.Args.items) }, in.apply),
-		},
-		recalc: &recalcWorker{
-			timeout: c.JobTimeout(),
-			engine: groupcommit.New(pool, options,
-				func(job *river.Job[recalcArgs]) int { return len(job.Args.ranges) }, rc.apply),
-		},
+		ingest: &ingestWorker{lanes: lanes[ingestArgs]{
+			live:      groupcommit.New(pool, liveOptions(c, logger), live.kind()),
+			bulk:      groupcommit.New(pool, bulkOptions(c, logger), bulk.kind()),
+			bulkQueue: jobs.QueueIngestBulk,
+		}},
+		recalc: &recalcWorker{lanes: lanes[recalcArgs]{
+			live:      groupcommit.New(pool, liveOptions(c, logger), recalc),
+			bulk:      groupcommit.New(pool, bulkOptions(c, logger), recalc),
+			bulkQueue: jobs.QueueRecalcBulk,
+		}},
 	}
-	if s.client, err = river.NewClient(riverpgxv5.New(pool.Pool), s.riverConfig()); err != nil {
+	clientID := newClientID()
+	s.self = recovery.New(pool, clientID, recovery.Options{
+		RiverSchema: c.River.Schema,
+		Interval:    c.Recovery.HeartbeatInterval,
+		DeadAfter:   c.Recovery.DeadAfter,
+		Timeout:     c.Database.AcquireTimeout + c.Database.LockTimeout,
+		Logger:      logger,
+	})
+	if s.client, err = river.NewClient(riverpgxv5.New(pool.Pool), s.riverConfig(clientID)); err != nil {
 		return nil, fmt.Errorf("river client: %w", err)
 	}
 	return s, nil
 }
 
-func engineOptions(c config.Config, logger *slog.Logger) groupcommit.Options {
+func liveOptions(c config.Config, logger *slog.Logger) groupcommit.Options {
+	rollout := c.Batching.RolloutPercent
+	if !c.Batching.Enabled {
+		rollout = 0
+	}
 	return groupcommit.Options{
-		RiverSchema:  c.River.Schema,
-		MaxBatch:     c.Batching.MaxJobs,
-		MaxWeight:    c.Batching.MaxActivities,
-		Committers:   c.Batching.Committers,
-		Linger:       c.Batching.Linger,
-		FlushTimeout: c.Batching.FlushTimeout,
-		RetryFor:     c.Batching.RetryFor,
-		SnoozeFor:    c.Batching.SnoozeFor,
-		Logger:       logger,
+		RiverSchema:    c.River.Schema,
+		MaxBatch:       c.Batching.MaxJobs,
+		MaxWeight:      c.Batching.MaxActivities,
+		Committers:     c.Batching.Committers,
+		Linger:         c.Batching.Linger,
+		FlushTimeout:   c.Batching.FlushTimeout,
+		RetryFor:       c.Batching.RetryFor,
+		SnoozeFor:      c.Batching.SnoozeFor,
+		RolloutPercent: rollout,
+		Breaker: groupcommit.BreakerOptions{
+			Threshold: float64(c.Batching.BreakerPercent) / 100,
+			Window:    c.Batching.BreakerWindow,
+			Cooldown:  c.Batching.BreakerCooldown,
+		},
+		Logger: logger,
 	}
 }
 
-// riverConfig sizes the queues for the engine: twice the jobs that can be in
-// transactions, so that the next batch fills while one commits.
-func (s *Service) riverConfig() *river.Config {
+// bulkOptions keep a bulk transaction short and alone: it holds the locks of
+// its users and takes its share of the machine while athletes wait.
+func bulkOptions(c config.Config, logger *slog.Logger) groupcommit.Options {
+	o := liveOptions(c, logger)
+	o.Committers = 1
+	o.MaxWeight = c.Batching.BulkActivities
+	return o
+}
+
+// newClientID names this process for River and for the heartbeat: never the
+// same twice, and an operator sees where it runs.
+func newClientID() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), strings.ToLower(rand.Text()[:8]))
+}
+
+// bulkWorkers is how many bulk jobs a process holds at once. They may be large:
+// it bounds memory.
+const bulkWorkers = 32
+
+// riverConfig sizes the live queues for the engine: twice the jobs that can be
+// in transactions, so that the next batch fills while one commits.
+func (s *Service) riverConfig(clientID string) *river.Config {
 	c := s.config
 	registered := river.NewWorkers()
 	river.AddWorker(registered, s.ingest)
 	river.AddWorker(registered, s.recalc)
 	queues := map[string]river.QueueConfig{}
-	for _, name := range queueNames {
+	for _, name := range []string{jobs.QueueIngest, jobs.QueueRecalc} {
 		queues[name] = river.QueueConfig{MaxWorkers: 2 * c.Batching.MaxJobs * c.Batching.Committers}
 	}
+	for _, name := range []string{jobs.QueueIngestBulk, jobs.QueueRecalcBulk} {
+		queues[name] = river.QueueConfig{MaxWorkers: bulkWorkers}
+	}
 	return &river.Config{
+		ID:                          clientID,
 		Workers:                     registered,
 		Queues:                      queues,
 		Schema:                      c.River.Schema,
 		PollOnly:                    c.River.PollOnly,
 		FetchCooldown:               c.River.FetchCooldown,
 		FetchPollInterval:           c.River.FetchPollInterval,
-		JobTimeout:                  c.JobTimeout(),
-		RescueStuckJobsAfter:        c.River.RescueAfter,
+		JobTimeout:                  noTimeout,
 		CompletedJobRetentionPeriod: c.River.CompletedRetention,
 		CancelledJobRetentionPeriod: 7 * 24 * time.Hour,
 		SoftStopTimeout:             c.SoftStop(),
-		Middleware:                  []rivertype.Middleware{guard(s.logger)},
+		Middleware:                  []rivertype.Middleware{s.self.Middleware(), guard(s.logger)},
 		ErrorHandler:                &failureLog{s.logger},
 		Logger:                      slog.New(quiet{s.logger.Handler()}),
 	}
@@ -127,16 +182,17 @@ func (s *Service) riverConfig() *river.Config {
 
 // Budget is everything of a process that may hold a connection at once.
 func Budget(c config.Config) dbpool.Budget {
-	budget := dbpool.Budget{
+	return dbpool.Budget{
 		{What: "ingest commits", Conns: c.Batching.Committers},
 		{What: "recalc commits", Conns: c.Batching.Committers},
+		{What: "bulk commits", Conns: 2},
 		{What: "fetches (one a queue)", Conns: len(queueNames)},
 		{What: "completer", Conns: 1},
 		{What: "elector", Conns: 1},
 		{What: "maintenance", Conns: 3},
+		{What: "heartbeat", Conns: 1},
 		{What: "application reserve", Conns: c.Database.ApplicationReserve},
 	}
-	return budget
 }
 
 // Run drains the queues until ctx ends, then stops: no more fetching, what is
@@ -156,37 +212,51 @@ func (s *Service) Drain(ctx context.Context) error {
 
 // running starts the client, calls until, and stops the client.
 func (s *Service) running(ctx context.Context, until func(context.Context) error) error {
-	// River's own context must outlive ctx: cancelling it would start the stop
-	// before Stop can wait for it.
-	if err := s.client.Start(context.WithoutCancel(ctx)); err != nil {
+	if err := s.self.Join(ctx); err != nil {
 		return fmt.Errorf("start working: %w", err)
 	}
-	sweepCtx, stopSweep := context.WithCancel(ctx)
-	swept := make(chan struct{})
-	go func() {
-		defer close(swept)
-		s.sweepVersions(sweepCtx)
-	}()
+	// River's own context must outlive ctx: cancelling it would start the stop
+	// before Stop can wait for it. So must the heartbeat: a process that drains
+	// is alive.
+	lasting := context.WithoutCancel(ctx)
+	if err := s.client.Start(lasting); err != nil {
+		return fmt.Errorf("start working: %w", err)
+	}
+	background, endBackground := context.WithCancel(lasting)
+	var wg sync.WaitGroup
+	wg.Go(func() { s.self.Run(background) })
+	wg.Go(func() { s.sweepVersions(background) })
+
 	untilErr := until(ctx)
-	stopSweep()
-	<-swept
-	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.Shutdown.Grace)
+
+	stopCtx, cancel := context.WithTimeout(lasting, s.config.Shutdown.Grace)
 	defer cancel()
-	if err := s.client.Stop(stopCtx); err != nil {
-		return fmt.Errorf("stop within shutdown.grace (%v): %w; unfinished jobs will be worked again", s.config.Shutdown.Grace, err)
+	stopErr := s.client.Stop(stopCtx)
+	endBackground()
+	wg.Wait()
+	if err := s.self.Leave(lasting); err != nil {
+		s.logger.WarnContext(lasting, "left without a goodbye, others notice later", slog.String("error", err.Error()))
+	}
+	if stopErr != nil {
+		return fmt.Errorf("stop within shutdown.grace (%v): %w; unfinished jobs will be worked again", s.config.Shutdown.Grace, stopErr)
 	}
 	return untilErr
 }
 
-// Stats are the counts of the engines, by kind of job.
+// Stats are what a process did so far.
 type Stats struct {
-	Ingest groupcommit.Stats `json:"activity_ingest"`
-	Recalc groupcommit.Stats `json:"acwr_recalc"`
+	Ingest    groupcommit.Stats `json:"activity_ingest"`
+	Recalc    groupcommit.Stats `json:"acwr_recalc"`
+	Recovered int64             `json:"recovered"` // jobs of dead processes returned to their queues
 }
 
-// Stats returns what the engines did so far.
+// Stats returns the counts of both lanes together.
 func (s *Service) Stats() Stats {
-	return Stats{Ingest: s.ingest.engine.Stats(), Recalc: s.recalc.engine.Stats()}
+	return Stats{
+		Ingest:    s.ingest.lanes.live.Stats().Plus(s.ingest.lanes.bulk.Stats()),
+		Recalc:    s.recalc.lanes.live.Stats().Plus(s.recalc.lanes.bulk.Stats()),
+		Recovered: s.self.Recovered(),
+	}
 }
 
 // inSchema puts the schema of River's tables into a query.

@@ -17,6 +17,7 @@ type Config struct {
 	Database Database
 	River    River
 	Batching Batching
+	Recovery Recovery
 	ACWR     ACWR
 	Shutdown Shutdown
 	Log      Log
@@ -43,19 +44,30 @@ type River struct {
 	PollOnly           bool
 	FetchCooldown      time.Duration
 	FetchPollInterval  time.Duration
-	RescueAfter        time.Duration
 	CompletedRetention time.Duration
 }
 
-// Batching tunes the group commit of one kind of job.
+// Batching tunes the group commit of each kind of job.
 type Batching struct {
-	MaxJobs       int
-	MaxActivities int
-	Committers    int
-	Linger        time.Duration
-	FlushTimeout  time.Duration
-	RetryFor      time.Duration
-	SnoozeFor     time.Duration
+	Enabled         bool
+	RolloutPercent  int
+	MaxJobs         int
+	MaxActivities   int
+	BulkActivities  int
+	Committers      int
+	Linger          time.Duration
+	FlushTimeout    time.Duration
+	RetryFor        time.Duration
+	SnoozeFor       time.Duration
+	BreakerPercent  int
+	BreakerWindow   time.Duration
+	BreakerCooldown time.Duration
+}
+
+// Recovery says when a worker process counts as dead.
+type Recovery struct {
+	HeartbeatInterval time.Duration
+	DeadAfter         time.Duration
 }
 
 // ACWR says how results are computed.
@@ -78,7 +90,7 @@ type Log struct {
 func Default() Config {
 	return Config{
 		Database: Database{
-			MaxConns:                 14,
+			MaxConns:                 18,
 			ApplicationReserve:       2,
 			ConnectTimeout:           5 * time.Second,
 			AcquireTimeout:           5 * time.Second,
@@ -90,18 +102,24 @@ func Default() Config {
 			Schema:             "river",
 			FetchCooldown:      5 * time.Millisecond,
 			FetchPollInterval:  time.Second,
-			RescueAfter:        5 * time.Minute,
 			CompletedRetention: time.Hour,
 		},
 		Batching: Batching{
-			MaxJobs:       500,
-			MaxActivities: 5000,
-			Committers:    2,
-			Linger:        5 * time.Millisecond,
-			FlushTimeout:  8 * time.Second,
-			RetryFor:      15 * time.Second,
-			SnoozeFor:     2 * time.Second,
+			Enabled:         true,
+			RolloutPercent:  100,
+			MaxJobs:         500,
+			MaxActivities:   5000,
+			BulkActivities:  1000,
+			Committers:      2,
+			Linger:          5 * time.Millisecond,
+			FlushTimeout:    8 * time.Second,
+			RetryFor:        15 * time.Second,
+			SnoozeFor:       2 * time.Second,
+			BreakerPercent:  1,
+			BreakerWindow:   time.Minute,
+			BreakerCooldown: 30 * time.Second,
 		},
+		Recovery: Recovery{HeartbeatInterval: 2 * time.Second, DeadAfter: 8 * time.Second},
 		ACWR:     ACWR{Rounding: "none"},
 		Shutdown: Shutdown{Grace: 25 * time.Second},
 		Log:      Log{Level: "info", Format: "auto"},
@@ -122,26 +140,27 @@ func (c *Config) settings() []setting {
 		{"river.poll_only", boolean(&c.River.PollOnly)},
 		{"river.fetch_cooldown", duration(&c.River.FetchCooldown, time.Millisecond, time.Minute)},
 		{"river.fetch_poll_interval", duration(&c.River.FetchPollInterval, 10*time.Millisecond, time.Hour)},
-		{"river.rescue_after", duration(&c.River.RescueAfter, time.Second, 24*time.Hour)},
 		{"river.completed_retention", duration(&c.River.CompletedRetention, time.Minute, 90*24*time.Hour)},
+		{"batching.enabled", boolean(&c.Batching.Enabled)},
+		{"batching.rollout_percent", count(&c.Batching.RolloutPercent, 0, 100)},
 		{"batching.max_jobs", count(&c.Batching.MaxJobs, 1, 5000)},
 		{"batching.max_activities", count(&c.Batching.MaxActivities, 1, 50_000)},
+		{"batching.bulk_activities", count(&c.Batching.BulkActivities, 1, 50_000)},
 		{"batching.committers", count(&c.Batching.Committers, 1, 64)},
 		{"batching.linger", duration(&c.Batching.Linger, 0, time.Minute)},
 		{"batching.flush_timeout", duration(&c.Batching.FlushTimeout, 100*time.Millisecond, 9*time.Second)},
 		{"batching.retry_for", duration(&c.Batching.RetryFor, 0, 10*time.Minute)},
 		{"batching.snooze_for", duration(&c.Batching.SnoozeFor, 100*time.Millisecond, time.Hour)},
+		{"batching.breaker_percent", count(&c.Batching.BreakerPercent, 1, 100)},
+		{"batching.breaker_window", duration(&c.Batching.BreakerWindow, time.Second, time.Hour)},
+		{"batching.breaker_cooldown", duration(&c.Batching.BreakerCooldown, time.Second, time.Hour)},
+		{"recovery.heartbeat_interval", duration(&c.Recovery.HeartbeatInterval, 100*time.Millisecond, time.Minute)},
+		{"recovery.dead_after", duration(&c.Recovery.DeadAfter, time.Second, time.Hour)},
 		{"acwr.rounding", oneOf(&c.ACWR.Rounding, "none", "app")},
 		{"shutdown.grace", duration(&c.Shutdown.Grace, time.Second, time.Hour)},
 		{"log.level", oneOf(&c.Log.Level, "debug", "info", "warn", "error")},
 		{"log.format", oneOf(&c.Log.Format, "auto", "text", "json")},
 	}
-}
-
-// JobTimeout is River's limit on one job: longer than everything the engine may
-// do for it, so that it never strikes while there is hope.
-func (c *Config) JobTimeout() time.Duration {
-	return c.Batching.RetryFor + 2*c.Batching.FlushTimeout + 15*time.Second
 }
 
 // SoftStop is how long jobs may go on after SIGTERM before their contexts end:
@@ -156,9 +175,9 @@ func (c *Config) validate() error {
 		return fmt.Errorf("shutdown.grace (%v) must exceed batching.flush_timeout (%v) by at least 2s: a transaction under way has to end within it",
 			c.Shutdown.Grace, c.Batching.FlushTimeout)
 	}
-	if c.River.RescueAfter <= c.JobTimeout() {
-		return fmt.Errorf("river.rescue_after (%v) must exceed %v (retry_for + 2·flush_timeout + 15s): a job that is still being worked would be given to another worker",
-			c.River.RescueAfter, c.JobTimeout())
+	if c.Recovery.DeadAfter < 3*c.Recovery.HeartbeatInterval {
+		return fmt.Errorf("recovery.dead_after (%v) must be at least three times recovery.heartbeat_interval (%v): one late beat is not a death",
+			c.Recovery.DeadAfter, c.Recovery.HeartbeatInterval)
 	}
 	if c.River.FetchPollInterval < c.River.FetchCooldown {
 		return fmt.Errorf("river.fetch_poll_interval (%v) must not be shorter than river.fetch_cooldown (%v)", c.River.FetchPollInterval, c.River.FetchCooldown)

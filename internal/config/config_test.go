@@ -48,7 +48,7 @@ func TestLoadNamesFileLineAndKey(t *testing.T) {
 		"log:\n\tlevel: info\n":                                       "line 2",
 		"log:\n  level: info\n---\nlog:\n":                            "must hold one YAML document",
 		"shutdown:\n  grace: 9s\n":                                    "shutdown.grace (9s) must exceed batching.flush_timeout (8s)",
-		"river:\n  rescue_after: 30s\n":                               "river.rescue_after (30s) must exceed 46s",
+		"recovery:\n  dead_after: 3s\n":                               "recovery.dead_after (3s) must be at least three times",
 		"river:\n  fetch_poll_interval: 10ms\n  fetch_cooldown: 1s\n": "river.fetch_poll_interval (10ms) must not be shorter",
 	} {
 		file := filepath.Join(t.TempDir(), "config.yaml")

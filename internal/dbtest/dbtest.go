@@ -19,7 +19,7 @@ func Options(url string) dbpool.Options {
 	return dbpool.Options{
 		URL:                      url,
 		ApplicationName:          "test",
-		MaxConns:                 14,
+		MaxConns:                 18,
 		ConnectTimeout:           10 * time.Second,
 		AcquireTimeout:           10 * time.Second,
 		StatementTimeout:         60 * time.Second,

@@ -45,12 +45,6 @@ func enqueueHistories(t *testing.T, pool *dbpool.Pool, n int) {
 	}
 }
 
-// quickRescue shortens everything that River's rescue of a dead worker's jobs
-// waits for.
-var quickRescue = []string{
-	"TMWORKER_BATCHING_RETRY_FOR=100ms", "TMWORKER_BATCHING_FLUSH_TIMEOUT=2s", "TMWORKER_RIVER_RESCUE_AFTER=20s",
-}
-
 // TestKilledWorker kills a worker in the middle; another one finishes its work.
 func TestKilledWorker(t *testing.T) {
 	t.Parallel()
@@ -58,7 +52,7 @@ func TestKilledWorker(t *testing.T) {
 	url := dbtest.MigratedURL(t)
 	pool := dbtest.Open(t, url)
 	enqueueHistories(t, pool, n)
-	first := start(t, url, quickRescue, "worker", "run")
+	first := start(t, url, nil, "worker", "run")
 	eventually(t, time.Minute, "a part is done", func() bool {
 		return query[int](t, pool, `SELECT count(*) FROM activities`) > n/10
 	})
@@ -68,7 +62,7 @@ func TestKilledWorker(t *testing.T) {
 		t.Fatal("the worker was killed too late to matter")
 	}
 	held := query[int](t, pool, `SELECT count(*) FROM river.river_job WHERE state = 'running'`)
-	start(t, url, quickRescue, "worker", "run")
+	start(t, url, nil, "worker", "run")
 	eventually(t, 2*time.Minute, "everything is done", func() bool { return unfinished(t, pool) == 0 })
 	t.Logf("the killed worker held %d jobs", held)
 	if got := query[int](t, pool, `SELECT count(*) FROM activities`); got != n {

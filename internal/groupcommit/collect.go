@@ -79,27 +79,39 @@ func (e *Engine[T]) nextBatch() []*entry[T] {
 	return batch
 }
 
-// take removes the oldest waiting entries that fit into one transaction.
+// take removes the oldest waiting entry and those behind it that fit into one
+// transaction with it: none when it goes alone or batching is off.
 func (e *Engine[T]) take() []*entry[T] {
-	n, weight := 0, 0
-	for n < len(e.waiting) && n < e.options.MaxBatch && (n == 0 || weight+e.waiting[n].weight <= e.options.MaxWeight) {
-		weight += e.waiting[n].weight
-		n++
+	if len(e.waiting) == 0 {
+		return nil
 	}
-	batch := slices.Clone(e.waiting[:n])
-	e.waiting = slices.Delete(e.waiting, 0, n)
+	batch, weight := []*entry[T]{e.waiting[0]}, e.waiting[0].weight
+	left := e.waiting[:0]
+	together := !e.waiting[0].alone && e.breaker.allow()
+	for _, en := range e.waiting[1:] {
+		if together && !en.alone && len(batch) < e.options.MaxBatch && weight+en.weight <= e.options.MaxWeight {
+			batch, weight = append(batch, en), weight+en.weight
+		} else {
+			left = append(left, en)
+		}
+	}
+	if together && len(batch) == 1 {
+		e.breaker.noTrial()
+	}
+	clear(e.waiting[len(left):])
+	e.waiting = left
 	e.weight -= weight
 	return batch
 }
 
 // gather returns, holding e.mu as on entry, as soon as the batch is full, the
-// oldest job's linger is over, every executing job is already in the engine, or
+// oldest job goes alone or its linger is over, every executing job is already in the engine, or
 // nobody waits any more.
 func (e *Engine[T]) gather() {
 	timer := time.NewTimer(settleTime)
 	defer timer.Stop()
 	settledAt := time.Now().Add(settleTime)
-	for len(e.waiting) > 0 && len(e.waiting) < e.options.MaxBatch && e.weight < e.options.MaxWeight {
+	for len(e.waiting) > 0 && !e.waiting[0].alone && len(e.waiting) < e.options.MaxBatch && e.weight < e.options.MaxWeight {
 		wait := time.Until(e.waiting[0].since.Add(e.options.Linger))
 		if e.executing <= len(e.waiting)+e.committing {
 			wait = min(wait, time.Until(settledAt))

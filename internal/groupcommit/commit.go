@@ -31,10 +31,14 @@ func (e *Engine[T]) flush(batch []*entry[T]) {
 		if value := recover(); value != nil {
 			e.options.Logger.Error("group commit panicked", slog.Any("panic", value), slog.String("stack", string(debug.Stack())))
 			e.answer(batch, &PanicError{Value: value, Stack: string(debug.Stack())})
+			e.breaker.report(len(batch), len(batch))
 		}
 	}()
 	e.counts.batches.Add(1)
-	e.commit(batch, time.Now().Add(e.options.RetryFor))
+	ownFaults := e.commit(batch, time.Now().Add(e.options.RetryFor))
+	if len(batch) > 1 {
+		e.breaker.report(len(batch), ownFaults)
+	}
 }
 
 // commit runs the batch until each entry has its verdict:
@@ -45,20 +49,23 @@ func (e *Engine[T]) flush(batch []*entry[T]) {
 //   - refused data, or a panic, splits it in halves, down to the one guilty
 //     job; among n jobs one culprit costs at most 2·log₂ n + 1 more transactions;
 //   - any other error is every job's own.
-func (e *Engine[T]) commit(batch []*entry[T], giveUp time.Time) {
+//
+// It returns how many jobs failed for reasons of the engine's own: neither the
+// database's state nor refused data.
+func (e *Engine[T]) commit(batch []*entry[T], giveUp time.Time) (ownFaults int) {
 	for try := 1; ; try++ {
 		batch = e.dropWithdrawn(batch)
 		if len(batch) == 0 {
-			return
+			return ownFaults
 		}
-		err := e.transact(batch)
+		err := e.transact(batch, e.kind.Apply)
 		var lost *notHeldError
 		var panicked *PanicError
 		switch {
 		case err == nil:
 			e.counts.committed.Add(int64(len(batch)))
 			e.answer(batch, nil)
-			return
+			return ownFaults
 		case errors.As(err, &lost):
 			batch = e.dropNotHeld(batch, lost)
 		case pgfault.Of(err) == pgfault.Transient:
@@ -66,32 +73,60 @@ func (e *Engine[T]) commit(batch []*entry[T], giveUp time.Time) {
 				e.options.Logger.Warn("batch snoozed, the database stays out of reach",
 					slog.Int("jobs", len(batch)), slog.Int("tries", try), slog.String("error", err.Error()))
 				e.counts.snoozed.Add(int64(len(batch)))
-				e.answer(batch, fmt.Errorf("%s: %w", err.Error(), river.JobSnooze(e.options.SnoozeFor)))
-				return
+				e.settle(batch, fmt.Errorf("%s: %w", err.Error(), river.JobSnooze(e.options.SnoozeFor)))
+				return ownFaults
 			}
 			e.counts.retries.Add(1)
 			e.backOff(try, batch)
 		case len(batch) > 1 && (pgfault.Of(err) == pgfault.Data || errors.As(err, &panicked)):
 			e.counts.bisections.Add(1)
 			half := len(batch) / 2
-			e.commit(batch[:half], giveUp)
-			e.commit(batch[half:], giveUp)
-			return
+			return e.commit(batch[:half], giveUp) + e.commit(batch[half:], giveUp)
 		default:
-			if errors.As(err, &panicked) {
-				e.options.Logger.Error("job panicked", slog.Int64("job_id", batch[0].job.ID),
-					slog.Any("panic", panicked.Value), slog.String("stack", panicked.Stack))
+			if len(batch) == 1 && pgfault.Of(err) == pgfault.Data && e.salvage(batch) {
+				return ownFaults
 			}
-			e.counts.failed.Add(int64(len(batch)))
-			e.answer(batch, err)
-			return
+			if pgfault.Of(err) != pgfault.Data {
+				ownFaults = len(batch)
+			}
+			e.fail(batch, err)
+			return ownFaults
 		}
 	}
 }
 
+// salvage runs the kind's Salvage for the one job, if it has one, and reports
+// whether it committed. Whatever goes wrong leaves the job to its own error.
+func (e *Engine[T]) salvage(batch []*entry[T]) bool {
+	if e.kind.Salvage == nil {
+		return false
+	}
+	err := e.transact(batch, e.kind.Salvage)
+	if err != nil {
+		if !errors.Is(err, ErrNotSalvaged) {
+			e.options.Logger.Warn("job not salvaged", slog.Int64("job_id", batch[0].job.ID), slog.String("error", err.Error()))
+		}
+		return false
+	}
+	e.counts.committed.Add(1)
+	e.answer(batch, nil)
+	return true
+}
+
+// fail gives each entry the error as its own, written and fenced.
+func (e *Engine[T]) fail(batch []*entry[T], err error) {
+	attributes := []any{slog.Int64("job_id", batch[0].job.ID), slog.Int("jobs", len(batch)), slog.String("kind", batch[0].job.Kind), slog.String("error", err.Error())}
+	if panicked := (*PanicError)(nil); errors.As(err, &panicked) {
+		attributes = append(attributes, slog.String("stack", panicked.Stack))
+	}
+	e.options.Logger.Warn("job failed", attributes...)
+	e.counts.failed.Add(int64(len(batch)))
+	e.settle(batch, err)
+}
+
 // transact runs one transaction: apply, complete, commit. It runs on its own
 // deadline, not on any job's context.
-func (e *Engine[T]) transact(batch []*entry[T]) error {
+func (e *Engine[T]) transact(batch []*entry[T], apply Apply[T]) error {
 	e.counts.transactions.Add(1)
 	ctx, cancel := context.WithTimeout(context.Background(), e.options.FlushTimeout)
 	defer cancel()
@@ -105,7 +140,7 @@ func (e *Engine[T]) transact(batch []*entry[T]) error {
 	for i, en := range batch {
 		jobs[i], holds[i] = en.job, HoldOf(en.job.JobRow)
 	}
-	if err := e.applySafely(ctx, tx, jobs); err != nil {
+	if err := applySafely(ctx, tx, jobs, apply); err != nil {
 		return err
 	}
 	if err := Complete(ctx, tx, e.options.RiverSchema, holds); err != nil {
@@ -114,13 +149,13 @@ func (e *Engine[T]) transact(batch []*entry[T]) error {
 	return tx.Commit(ctx)
 }
 
-func (e *Engine[T]) applySafely(ctx context.Context, tx pgx.Tx, jobs []*river.Job[T]) (err error) {
+func applySafely[T river.JobArgs](ctx context.Context, tx pgx.Tx, jobs []*river.Job[T], apply Apply[T]) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
 			err = &PanicError{Value: value, Stack: string(debug.Stack())}
 		}
 	}()
-	return e.apply(ctx, tx, jobs)
+	return apply(ctx, tx, jobs)
 }
 
 // dropWithdrawn answers the entries whose contexts ended; no transaction holds

@@ -47,20 +47,39 @@ type Options struct {
 	FlushTimeout time.Duration // one transaction, from BEGIN to COMMIT
 	RetryFor     time.Duration // how long a batch is tried again when nobody is at fault
 	SnoozeFor    time.Duration // how long jobs sleep when RetryFor did not suffice
-	Logger       *slog.Logger  // nil discards
+
+	// RolloutPercent of the jobs, always the same ones, are batched; the others
+	// have a transaction each.
+	RolloutPercent int
+	Breaker        BreakerOptions
+
+	Logger *slog.Logger // nil discards
 }
 
-// Weigh says how much of a transaction's MaxWeight a job takes: the number of
-// rows it brings, say. It is called once per job.
-type Weigh[T river.JobArgs] func(job *river.Job[T]) int
+// Kind is what an engine has to know of the jobs that it batches.
+type Kind[T river.JobArgs] struct {
+	// Weigh says how much of a transaction's MaxWeight a job takes: the number
+	// of rows it brings, say. It is called once per job.
+	Weigh func(job *river.Job[T]) int
+	// Apply carries out a batch.
+	Apply Apply[T]
+	// Salvage, if not nil, is called instead of Apply, in a new transaction, for
+	// a single job that the database refused. It may leave out what is refused,
+	// as long as it keeps account of it. Returning ErrNotSalvaged leaves the
+	// job with the error that it had.
+	Salvage Apply[T]
+}
+
+// ErrNotSalvaged is what Salvage returns for a job that it cannot help.
+var ErrNotSalvaged = errors.New("not salvaged")
 
 // Engine collects the jobs of one kind into transactions. Its goroutines start
 // with the jobs and end with them: there is nothing to start or to close.
 type Engine[T river.JobArgs] struct {
 	options Options
 	db      Beginner
-	weigh   Weigh[T]
-	apply   Apply[T]
+	kind    Kind[T]
+	breaker *breaker
 	counts  counters
 
 	mu         sync.Mutex
@@ -77,18 +96,23 @@ type Engine[T river.JobArgs] struct {
 type entry[T river.JobArgs] struct {
 	job       *river.Job[T]
 	weight    int
+	alone     bool // it has a transaction of its own
 	since     time.Time
 	verdict   chan error    // receives exactly one value
 	withdrawn chan struct{} // closed when the job's context ended after a transaction took it
 	answered  bool          // owned by the committer
 }
 
-// New returns an engine that runs apply in transactions of db.
-func New[T river.JobArgs](db Beginner, options Options, weigh Weigh[T], apply Apply[T]) *Engine[T] {
+// New returns an engine that applies jobs of a kind in transactions of db.
+func New[T river.JobArgs](db Beginner, options Options, kind Kind[T]) *Engine[T] {
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Engine[T]{options: options, db: db, weigh: weigh, apply: apply, arrived: make(chan struct{}, 1)}
+	return &Engine[T]{
+		options: options, db: db, kind: kind,
+		breaker: newBreaker(options.Breaker, options.Logger),
+		arrived: make(chan struct{}, 1),
+	}
 }
 
 // Work hands the job in and returns its verdict: nil when its effects and its
@@ -98,7 +122,10 @@ func New[T river.JobArgs](db Beginner, options Options, weigh Weigh[T], apply Ap
 // ctx's cause returned (a snooze when it was a deadline: nobody is at fault).
 // After that Work waits for the transaction, whatever ctx says.
 func (e *Engine[T]) Work(ctx context.Context, job *river.Job[T]) error {
-	en := &entry[T]{job: job, weight: e.weigh(job), since: time.Now(), verdict: make(chan error, 1), withdrawn: make(chan struct{})}
+	en := &entry[T]{
+		job: job, weight: e.kind.Weigh(job), alone: !inRollout(job.ID, e.options.RolloutPercent),
+		since: time.Now(), verdict: make(chan error, 1), withdrawn: make(chan struct{}),
+	}
 	e.add(en)
 	select {
 	case err := <-en.verdict:
@@ -162,4 +189,10 @@ func (e *Engine[T]) withdraw(en *entry[T]) bool {
 		}
 	}
 	return false
+}
+
+// inRollout spreads job ids evenly over the hundred percent, each id always to
+// the same place: the multiplier is 2⁶⁴ over the golden ratio (Knuth, TAOCP 6.4).
+func inRollout(jobID int64, percent int) bool {
+	return int(uint64(jobID)*0x9E3779B97F4A7C15>>32%100) < percent
 }

@@ -47,10 +47,13 @@ func testOptions() Options {
 	return Options{
 		RiverSchema: dbtest.RiverSchema, MaxBatch: 1000, MaxWeight: math.MaxInt, Committers: 2,
 		Linger: 200 * time.Millisecond, FlushTimeout: 8 * time.Second, RetryFor: 5 * time.Second, SnoozeFor: time.Second,
+		RolloutPercent: 100, Breaker: BreakerOptions{Threshold: 0.01, Window: time.Minute, Cooldown: time.Minute},
 	}
 }
 
-func weightless(*river.Job[effectArgs]) int { return 0 }
+func effectKind(apply Apply[effectArgs]) Kind[effectArgs] {
+	return Kind[effectArgs]{Weigh: func(*river.Job[effectArgs]) int { return 0 }, Apply: apply}
+}
 
 func effectsDatabase(t *testing.T) *dbpool.Pool {
 	t.Helper()
@@ -123,7 +126,7 @@ func completedJobs(t *testing.T, pool *dbpool.Pool) int {
 func TestJobsShareTransactions(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
-	e := New(pool, testOptions(), weightless, writeEffects)
+	e := New(pool, testOptions(), effectKind(writeEffects))
 	for i, err := range workAll(t, e, runningJobs(t, pool, 500)) {
 		if err != nil {
 			t.Fatalf("verdict of job %d = %v, want nil", i, err)
@@ -147,7 +150,7 @@ func TestRefusedJobCostsTheOthersNothing(t *testing.T) {
 			t.Run(fmt.Sprintf("%d of %d", culprit, n), func(t *testing.T) {
 				t.Parallel()
 				pool := effectsDatabase(t)
-				e := New(pool, testOptions(), weightless, writeEffects)
+				e := New(pool, testOptions(), effectKind(writeEffects))
 				started := time.Now()
 				verdicts := workAll(t, e, runningJobs(t, pool, n, culprit))
 				elapsed := time.Since(started)
@@ -175,14 +178,14 @@ func TestRefusedJobCostsTheOthersNothing(t *testing.T) {
 func TestPanicFailsItsJobAlone(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
-	e := New(pool, testOptions(), weightless, func(ctx context.Context, tx pgx.Tx, jobs []*river.Job[effectArgs]) error {
+	e := New(pool, testOptions(), effectKind(func(ctx context.Context, tx pgx.Tx, jobs []*river.Job[effectArgs]) error {
 		for _, job := range jobs {
 			if job.Args.Value == refusedValue {
 				panic("cannot\x00bear it")
 			}
 		}
 		return writeEffects(ctx, tx, jobs)
-	})
+	}))
 	verdicts := workAll(t, e, runningJobs(t, pool, 20, 7))
 	var panicked *PanicError
 	if !errors.As(verdicts[7], &panicked) || !strings.Contains(panicked.Stack, "engine_test") {
@@ -210,11 +213,11 @@ func TestTakenOverJobLeavesTheBatch(t *testing.T) {
 			jobs := runningJobs(t, pool, 10)
 			lost := jobs[4]
 			var once sync.Once
-			e := New(pool, testOptions(), weightless, func(ctx context.Context, tx pgx.Tx, batch []*river.Job[effectArgs]) error {
+			e := New(pool, testOptions(), effectKind(func(ctx context.Context, tx pgx.Tx, batch []*river.Job[effectArgs]) error {
 				err := writeEffects(ctx, tx, batch)
 				once.Do(func() { exec(t, pool, takeOver, lost.ID) })
 				return err
-			})
+			}))
 			for i, err := range workAll(t, e, jobs) {
 				if i == 4 && !errors.Is(err, ErrTakenOver) {
 					t.Errorf("verdict of the lost job = %v, want ErrTakenOver", err)
@@ -238,12 +241,12 @@ func TestTransientFaultRunsTheBatchAgain(t *testing.T) {
 	for _, code := range []string{"40001", "40P01", "57P01", "53300", "55P03"} {
 		pool := effectsDatabase(t)
 		var calls atomic.Int32
-		e := New(pool, testOptions(), weightless, func(ctx context.Context, tx pgx.Tx, jobs []*river.Job[effectArgs]) error {
+		e := New(pool, testOptions(), effectKind(func(ctx context.Context, tx pgx.Tx, jobs []*river.Job[effectArgs]) error {
 			if calls.Add(1) <= 3 {
 				return fmt.Errorf("write: %w", &pgconn.PgError{Code: code})
 			}
 			return writeEffects(ctx, tx, jobs)
-		})
+		}))
 		for _, err := range workAll(t, e, runningJobs(t, pool, 30)) {
 			if err != nil {
 				t.Errorf("%s: verdict = %v, want nil", code, err)
@@ -260,9 +263,9 @@ func TestLastingFaultSnoozes(t *testing.T) {
 	pool := effectsDatabase(t)
 	options := testOptions()
 	options.RetryFor = 100 * time.Millisecond
-	e := New(pool, options, weightless, func(context.Context, pgx.Tx, []*river.Job[effectArgs]) error {
+	e := New(pool, options, effectKind(func(context.Context, pgx.Tx, []*river.Job[effectArgs]) error {
 		return &pgconn.PgError{Code: "08006"}
-	})
+	}))
 	for _, err := range workAll(t, e, runningJobs(t, pool, 5)) {
 		var snooze *rivertype.JobSnoozeError
 		if !errors.As(err, &snooze) || snooze.Duration != options.SnoozeFor {
@@ -298,7 +301,7 @@ func (tx *answerLostTx) Commit(ctx context.Context) error {
 func TestCommitWhoseAnswerIsLostCountsOnce(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
-	e := New(&answerLost{Beginner: pool}, testOptions(), weightless, writeEffects)
+	e := New(&answerLost{Beginner: pool}, testOptions(), effectKind(writeEffects))
 	for i, err := range workAll(t, e, runningJobs(t, pool, 50)) {
 		if err != nil {
 			t.Errorf("verdict of job %d = %v, want nil", i, err)
@@ -312,10 +315,10 @@ func TestCommitWhoseAnswerIsLostCountsOnce(t *testing.T) {
 func TestOtherErrorsAreEveryJobsOwn(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
-	e := New(pool, testOptions(), weightless, func(ctx context.Context, tx pgx.Tx, _ []*river.Job[effectArgs]) error {
+	e := New(pool, testOptions(), effectKind(func(ctx context.Context, tx pgx.Tx, _ []*river.Job[effectArgs]) error {
 		_, err := tx.Exec(ctx, `SELECT * FROM no_such_table`)
 		return err
-	})
+	}))
 	for _, err := range workAll(t, e, runningJobs(t, pool, 8)) {
 		if err == nil || !strings.Contains(err.Error(), "no_such_table") {
 			t.Errorf("verdict = %v, want the database's", err)
@@ -331,7 +334,7 @@ func TestLoneJobDoesNotLinger(t *testing.T) {
 	pool := effectsDatabase(t)
 	options := testOptions()
 	options.Linger = time.Minute
-	e := New(pool, options, weightless, writeEffects)
+	e := New(pool, options, effectKind(writeEffects))
 	started := time.Now()
 	if err := workAll(t, e, runningJobs(t, pool, 1))[0]; err != nil {
 		t.Fatal(err)
@@ -346,7 +349,7 @@ func TestLingerEndsTheWaitForSlowJobs(t *testing.T) {
 	pool := effectsDatabase(t)
 	options := testOptions()
 	options.Linger = 50 * time.Millisecond
-	e := New(pool, options, weightless, writeEffects)
+	e := New(pool, options, effectKind(writeEffects))
 	e.countExecuting(1) // a job that never gets to the engine
 	started := time.Now()
 	if err := workAll(t, e, runningJobs(t, pool, 1))[0]; err != nil {
@@ -364,7 +367,7 @@ func TestBatchesKeepTheirLimits(t *testing.T) {
 	options.MaxBatch, options.MaxWeight = 40, 100
 	var largest, heaviest atomic.Int32
 	weigh := func(job *river.Job[effectArgs]) int { return int(job.ID%7) * 5 }
-	e := New(pool, options, weigh, func(ctx context.Context, tx pgx.Tx, jobs []*river.Job[effectArgs]) error {
+	e := New(pool, options, Kind[effectArgs]{Weigh: weigh, Apply: func(ctx context.Context, tx pgx.Tx, jobs []*river.Job[effectArgs]) error {
 		weight := 0
 		for i, job := range jobs {
 			weight += weigh(job)
@@ -375,7 +378,7 @@ func TestBatchesKeepTheirLimits(t *testing.T) {
 		largest.Store(max(largest.Load(), int32(len(jobs))))
 		heaviest.Store(max(heaviest.Load(), int32(weight)))
 		return writeEffects(ctx, tx, jobs)
-	})
+	}})
 	for _, err := range workAll(t, e, runningJobs(t, pool, 300)) {
 		if err != nil {
 			t.Error(err)
@@ -395,11 +398,11 @@ func TestContextThatEndsBeforeTheTransactionWithdraws(t *testing.T) {
 	options := testOptions()
 	options.Committers = 1
 	entered, release := make(chan struct{}), make(chan struct{})
-	e := New(pool, options, weightless, func(ctx context.Context, tx pgx.Tx, jobs []*river.Job[effectArgs]) error {
+	e := New(pool, options, effectKind(func(ctx context.Context, tx pgx.Tx, jobs []*river.Job[effectArgs]) error {
 		entered <- struct{}{}
 		<-release
 		return writeEffects(ctx, tx, jobs)
-	})
+	}))
 	jobs := runningJobs(t, pool, 3)
 	verdicts := make(chan error, 3)
 	cause := errors.New("the client stops")
@@ -442,10 +445,10 @@ func TestContextThatEndsBetweenTriesWithdraws(t *testing.T) {
 	options := testOptions()
 	options.RetryFor = time.Hour
 	ctx, cancel := context.WithCancel(t.Context())
-	e := New(pool, options, weightless, func(context.Context, pgx.Tx, []*river.Job[effectArgs]) error {
+	e := New(pool, options, effectKind(func(context.Context, pgx.Tx, []*river.Job[effectArgs]) error {
 		cancel()
 		return &pgconn.PgError{Code: "08006"}
-	})
+	}))
 	if err := e.Work(ctx, runningJobs(t, pool, 1)[0]); !errors.Is(err, context.Canceled) {
 		t.Errorf("verdict = %v, want context.Canceled", err)
 	}

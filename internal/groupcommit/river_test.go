@@ -65,12 +65,12 @@ func TestZombieLeavesTheOtherAttemptAlone(t *testing.T) {
 	pool := effectsDatabase(t)
 	var once sync.Once
 	w := &effectWorker{returned: make(chan error, 10)}
-	w.engine = New(pool, testOptions(), weightless, func(ctx context.Context, tx pgx.Tx, jobs []*river.Job[effectArgs]) error {
+	w.engine = New(pool, testOptions(), effectKind(func(ctx context.Context, tx pgx.Tx, jobs []*river.Job[effectArgs]) error {
 		once.Do(func() {
 			exec(t, pool, `UPDATE river.river_job SET attempt = 2, attempted_at = clock_timestamp(), attempted_by = '{other}' WHERE id = $1`, jobs[0].ID)
 		})
 		return writeEffects(ctx, tx, jobs)
-	})
+	}))
 	client := startClient(t, pool, w)
 	if _, err := client.Insert(t.Context(), effectArgs{Value: 1}, nil); err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func TestBurstOfRiverJobs(t *testing.T) {
 	pool := effectsDatabase(t)
 	const n = 2000
 	w := &effectWorker{returned: make(chan error, n)}
-	w.engine = New(pool, testOptions(), weightless, writeEffects)
+	w.engine = New(pool, testOptions(), effectKind(writeEffects))
 	params := make([]river.InsertManyParams, n)
 	for i := range params {
 		params[i] = river.InsertManyParams{Args: effectArgs{Value: 1}}

@@ -12,6 +12,8 @@ type Stats struct {
 	TakenOver    int64 `json:"taken_over"`   // jobs that another process had
 	Retries      int64 `json:"retries"`      // transactions run again through nobody's fault
 	Bisections   int64 `json:"bisections"`   // batches split in search of a guilty job
+
+	Circuit string `json:"circuit"` // closed: batching; open: one job per transaction; half-open: a batch is on trial
 }
 
 type counters struct {
@@ -29,5 +31,25 @@ func (e *Engine[T]) Stats() Stats {
 		TakenOver:    e.counts.takenOver.Load(),
 		Retries:      e.counts.retries.Load(),
 		Bisections:   e.counts.bisections.Load(),
+		Circuit:      e.breaker.current(),
+	}
+}
+
+// Plus adds the counts of two engines. The circuit is that of the worse one.
+func (s Stats) Plus(o Stats) Stats {
+	circuit := s.Circuit
+	if circuit == string(closed) {
+		circuit = o.Circuit
+	}
+	return Stats{
+		Batches:      s.Batches + o.Batches,
+		Transactions: s.Transactions + o.Transactions,
+		Committed:    s.Committed + o.Committed,
+		Failed:       s.Failed + o.Failed,
+		Snoozed:      s.Snoozed + o.Snoozed,
+		TakenOver:    s.TakenOver + o.TakenOver,
+		Retries:      s.Retries + o.Retries,
+		Bisections:   s.Bisections + o.Bisections,
+		Circuit:      circuit,
 	}
 }
