@@ -71,6 +71,7 @@ func (o Options) poolConfig() (*pgxpool.Config, error) {
 	config.MinIdleConns = min(2, o.MaxConns)
 	config.PingTimeout = o.ConnectTimeout
 	config.ConnConfig.ConnectTimeout = o.ConnectTimeout
+	config.ConnConfig.DialFunc = dialWatchful(o.StatementTimeout)
 	params := config.ConnConfig.RuntimeParams
 	for name, value := range map[string]string{
 		"application_name":                    o.ApplicationName,

@@ -22,6 +22,8 @@ import (
 	"github.com/pressly/goose/v3"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 //go:embed sql/*.sql
@@ -44,24 +46,40 @@ type Result struct {
 // database (for River's schema) and on the current schema.
 func Up(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Result, error) {
 	var result Result
-	err := exclusively(ctx, pool, func(conn *pgx.Conn) error {
+	patient, err := patientPool(ctx, pool)
+	if err != nil {
+		return result, fmt.Errorf("migrate: %w", err)
+	}
+	defer patient.Close()
+	err = exclusively(ctx, patient, func(conn *pgx.Conn) error {
 		if err := checkActivities(ctx, conn); err != nil {
 			return err
 		}
-		if err := checkNotNewer(ctx, pool, riverSchema); err != nil {
+		if err := checkNotNewer(ctx, patient, riverSchema); err != nil {
 			return err
 		}
 		var err error
-		if result.River, err = upRiver(ctx, pool, riverSchema); err != nil {
+		if result.River, err = upRiver(ctx, patient, riverSchema); err != nil {
 			return err
 		}
-		result.Worker, err = upWorker(ctx, pool)
+		result.Worker, err = upWorker(ctx, patient)
 		return err
 	})
 	if err != nil {
 		return result, fmt.Errorf("migrate: %w", err)
 	}
 	return result, nil
+}
+
+// patientPool is a pool to the same database without limits on a statement's
+// time: a migration takes as long as it takes.
+func patientPool(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Pool, error) {
+	config := pool.Config()
+	config.MaxConns, config.MinIdleConns = 2, 0
+	config.ConnConfig.RuntimeParams["statement_timeout"] = "0"
+	config.ConnConfig.RuntimeParams["idle_session_timeout"] = "0"
+	config.ConnConfig.DialFunc = dbpool.PlainDialer().DialContext
+	return pgxpool.NewWithConfig(ctx, config)
 }
 
 func upRiver(ctx context.Context, pool *pgxpool.Pool, schema string) ([]int, error) {
@@ -99,14 +117,10 @@ func upWorker(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
 	return applied, err
 }
 
-// withProvider runs fn with goose over the pool's connections, without the
-// statement timeout: a migration takes as long as it takes.
+// withProvider runs fn with goose over the pool's connections.
 func withProvider(pool *pgxpool.Pool, fn func(*goose.Provider) error) error {
-	config := pool.Config().ConnConfig
-	config.RuntimeParams["statement_timeout"] = "0"
-	db := stdlib.OpenDB(*config)
+	db := stdlib.OpenDBFromPool(pool)
 	defer func() { _ = db.Close() }()
-	db.SetMaxOpenConns(2)
 	files, err := fs.Sub(sqlFiles, "sql")
 	if err != nil {
 		return err
@@ -134,9 +148,7 @@ const lockPollInterval = 100 * time.Millisecond
 // exclusively runs fn while holding the migration lock on a connection of its
 // own. A process that dies gives the lock back with its connection.
 func exclusively(ctx context.Context, pool *pgxpool.Pool, fn func(*pgx.Conn) error) error {
-	config := pool.Config().ConnConfig
-	config.RuntimeParams["idle_session_timeout"] = "0"
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := pgx.ConnectConfig(ctx, pool.Config().ConnConfig)
 	if err != nil {
 		return err
 	}
