@@ -52,17 +52,17 @@ func TestKilledWorker(t *testing.T) {
 	url := dbtest.MigratedURL(t)
 	pool := dbtest.Open(t, url)
 	enqueueHistories(t, pool, n)
-	first := start(t, url, nil, "worker", "run")
+	first := commands.Start(t, url, nil, "worker", "run")
 	eventually(t, time.Minute, "a part is done", func() bool {
 		return query[int](t, pool, `SELECT count(*) FROM activities`) > n/10
 	})
-	first.signal(t, syscall.SIGKILL)
-	<-first.done
+	first.Signal(t, syscall.SIGKILL)
+	<-first.Done
 	if done := query[int](t, pool, `SELECT count(*) FROM activities`); done == n {
 		t.Fatal("the worker was killed too late to matter")
 	}
 	held := query[int](t, pool, `SELECT count(*) FROM river.river_job WHERE state = 'running'`)
-	start(t, url, nil, "worker", "run")
+	commands.Start(t, url, nil, "worker", "run")
 	eventually(t, 2*time.Minute, "everything is done", func() bool { return unfinished(t, pool) == 0 })
 	t.Logf("the killed worker held %d jobs", held)
 	if got := query[int](t, pool, `SELECT count(*) FROM activities`); got != n {
@@ -79,13 +79,13 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 	url := dbtest.MigratedURL(t)
 	pool := dbtest.Open(t, url)
 	enqueueHistories(t, pool, n)
-	worker := start(t, url, []string{"TMWORKER_SHUTDOWN_GRACE=15s"}, "worker", "run")
+	worker := commands.Start(t, url, []string{"TMWORKER_SHUTDOWN_GRACE=15s"}, "worker", "run")
 	eventually(t, time.Minute, "a part is done", func() bool {
 		return query[int](t, pool, `SELECT count(*) FROM activities`) > n/10
 	})
 	terminated := time.Now()
-	worker.signal(t, syscall.SIGTERM)
-	if code := worker.exit(t, 20*time.Second); code != 0 {
+	worker.Signal(t, syscall.SIGTERM)
+	if code := worker.Exit(t, 20*time.Second); code != 0 {
 		t.Errorf("exit code = %d, want 0", code)
 	}
 	if took := time.Since(terminated); took > 15*time.Second {
@@ -100,7 +100,7 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 	if got := query[int](t, pool, `SELECT count(*) FROM activities`); got == n {
 		t.Error("the worker was stopped too late to matter")
 	}
-	if _, errs, code := command(t, url, "worker", "run", "--drain"); code != 0 {
+	if _, errs, code := commands.Run(t, url, "worker", "run", "--drain"); code != 0 {
 		t.Fatalf("worker run --drain = %d\n%s", code, errs)
 	}
 	if got := query[int](t, pool, `SELECT count(*) FROM activities`); got != n {

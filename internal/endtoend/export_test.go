@@ -15,11 +15,11 @@ func TestAthletesExport(t *testing.T) {
 	for i, chunk := range []string{"100", "100", "1", "1000"} {
 		recalcs := query[int](t, pool, `SELECT count(*) FROM river.river_job WHERE kind = 'acwr_recalc'`)
 		versions := query[string](t, pool, `SELECT coalesce(string_agg(xmin::text, ',' ORDER BY activity_id), '') FROM activities`)
-		out, errs, code := command(t, url, "enqueue", "ingest", "--user", "7", "--timezone", "US/Pacific", "--chunk", chunk, absolute(t, "testdata/strava_export_runner.csv"))
+		out, errs, code := commands.Run(t, url, "enqueue", "ingest", "--user", "7", "--timezone", "US/Pacific", "--chunk", chunk, absolute(t, "testdata/strava_export_runner.csv"))
 		if code != 0 || !strings.Contains(out, "enqueued 610 activities") {
 			t.Fatalf("enqueue ingest = %d\n%s%s", code, out, errs)
 		}
-		if _, errs, code := command(t, url, "worker", "run", "--drain"); code != 0 {
+		if _, errs, code := commands.Run(t, url, "worker", "run", "--drain"); code != 0 {
 			t.Fatalf("worker run --drain = %d\n%s", code, errs)
 		}
 		if got := query[int](t, pool, `SELECT count(*) FROM activities`); got != 610 {

@@ -15,23 +15,36 @@ const mostRefunds = 10
 
 // returnToQueue is the half of the recovery queries that they share. Rows are
 // locked in key order; SKIP LOCKED, for whoever has a row locked, another
-// recovery or a commit, is deciding its fate.
-const returnToQueue = `
+// recovery or a commit, is deciding its fate. A spent attempt leaves an error,
+// as a failed one would, and the last of them discards the job; one that was
+// cancelled while it ran keeps its attempt. Whatever stands in metadata must
+// not fail the statement, for that would strand all other jobs as well.
+const returnToQueue = `, judged AS (
+	SELECT job.*, job.metadata ? 'cancel_attempted_at' AS cancelled,
+		recovered >= $1::int AS spent, recovered >= $1::int AND attempt >= max_attempts AS exhausted
+	FROM (
+		SELECT stranded.*, CASE jsonb_typeof(metadata->'recovered') WHEN 'number' THEN (metadata->>'recovered')::numeric ELSE 0 END AS recovered
+		FROM stranded
+	) AS job
+)
 UPDATE {schema}.river_job AS job
-SET state = CASE WHEN job.metadata ? 'cancel_attempted_at' THEN 'cancelled' ELSE 'available' END::{schema}.river_job_state,
-	finalized_at = CASE WHEN job.metadata ? 'cancel_attempted_at' THEN now() END,
-	scheduled_at = now(),
-	attempt = CASE WHEN coalesce((job.metadata->>'recovered')::int, 0) < $1 OR job.attempt >= job.max_attempts THEN greatest(job.attempt - 1, 0) ELSE job.attempt END,
-	metadata = jsonb_set(job.metadata, '{recovered}', to_jsonb(coalesce((job.metadata->>'recovered')::int, 0) + 1))
-FROM stranded
-WHERE job.id = stranded.id
-RETURNING job.id, job.queue`
+SET state = CASE WHEN cancelled THEN 'cancelled' WHEN exhausted THEN 'discarded' ELSE 'available' END::{schema}.river_job_state,
+	finalized_at = CASE WHEN cancelled OR exhausted THEN now() END,
+	scheduled_at = CASE WHEN cancelled OR exhausted THEN job.scheduled_at ELSE now() END,
+	attempt = CASE WHEN cancelled OR spent THEN job.attempt ELSE greatest(job.attempt - 1, 0) END,
+	errors = CASE WHEN spent AND NOT cancelled THEN array_append(job.errors, jsonb_build_object(
+		'at', now(), 'attempt', job.attempt, 'trace', '',
+		'error', format('its process died while it ran, for the %s. time', recovered + 1))) ELSE job.errors END,
+	metadata = job.metadata || jsonb_build_object('recovered', recovered + 1)
+FROM judged
+WHERE job.id = judged.id
+RETURNING job.id, job.queue, job.state = 'discarded'`
 
 // recoverQuery returns the running jobs of processes that stopped beating. Jobs
 // of River clients that never had a heartbeat are none of its business.
 const recoverQuery = `
 WITH stranded AS MATERIALIZED (
-	SELECT job.id
+	SELECT job.id, job.attempt, job.max_attempts, job.metadata
 	FROM {schema}.river_job AS job
 	JOIN worker_processes AS dead ON dead.client_id = job.attempted_by[array_upper(job.attempted_by, 1)]
 	WHERE job.state = 'running' AND dead.beat_at < clock_timestamp() - $2::interval
@@ -63,10 +76,11 @@ func (p *Process) recover(ctx context.Context) error {
 
 // recoverOwnQuery returns jobs that this process holds in the database and
 // knows nothing of: the answer to a fetch was lost with its connection, or
-// River could not write what became of one.
+// River could not write what became of one. A job needs far less than the age
+// asked for to get from its fetch to its worker.
 const recoverOwnQuery = `
 WITH stranded AS MATERIALIZED (
-	SELECT job.id
+	SELECT job.id, job.attempt, job.max_attempts, job.metadata
 	FROM {schema}.river_job AS job
 	WHERE job.state = 'running' AND job.attempted_by[array_upper(job.attempted_by, 1)] = $2
 	  AND job.attempted_at < clock_timestamp() - $3::interval AND NOT job.id = ANY($4::bigint[])
@@ -77,7 +91,7 @@ WITH stranded AS MATERIALIZED (
 
 func (p *Process) recoverOwn(ctx context.Context) error {
 	return p.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		n, err := p.giveBack(ctx, tx, p.query(recoverOwnQuery), mostRefunds, p.clientID, p.options.DeadAfter, p.executingIDs())
+		n, err := p.giveBack(ctx, tx, p.query(recoverOwnQuery), mostRefunds, p.clientID, p.options.Interval, p.executingIDs())
 		if err != nil {
 			return fmt.Errorf("recover jobs lost on the way: %w", err)
 		}
@@ -97,9 +111,13 @@ func (p *Process) giveBack(ctx context.Context, tx pgx.Tx, sql string, args ...a
 	queues := map[string]struct{}{}
 	var id int64
 	var queue string
-	_, err = pgx.ForEachRow(rows, []any{&id, &queue}, func() error {
+	var discarded bool
+	_, err = pgx.ForEachRow(rows, []any{&id, &queue, &discarded}, func() error {
 		jobs++
 		queues[queue] = struct{}{}
+		if discarded {
+			p.options.Logger.ErrorContext(ctx, "job discarded, its process died on every attempt", slog.Int64("job_id", id))
+		}
 		return nil
 	})
 	if err != nil {

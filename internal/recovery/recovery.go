@@ -44,7 +44,7 @@ type Process struct {
 	clientID string
 
 	mu        sync.Mutex
-	executing map[int64]struct{} // jobs that River has given to this process's workers
+	executing map[int64]int // jobs that River has given to this process's workers, and how many attempts of each
 
 	recovered atomic.Int64
 }
@@ -52,7 +52,7 @@ type Process struct {
 // New returns the process that River knows by clientID. Nothing happens before
 // Join.
 func New(db Beginner, clientID string, options Options) *Process {
-	return &Process{options: options, db: db, clientID: clientID, executing: map[int64]struct{}{}}
+	return &Process{options: options, db: db, clientID: clientID, executing: map[int64]int{}}
 }
 
 // Middleware notes which jobs this process executes. It stands around all
@@ -60,12 +60,14 @@ func New(db Beginner, clientID string, options Options) *Process {
 func (p *Process) Middleware() rivertype.Middleware {
 	return river.WorkerMiddlewareFunc(func(ctx context.Context, job *rivertype.JobRow, work func(context.Context) error) error {
 		p.mu.Lock()
-		p.executing[job.ID] = struct{}{}
+		p.executing[job.ID]++
 		p.mu.Unlock()
 		defer func() {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			delete(p.executing, job.ID)
+			if p.executing[job.ID]--; p.executing[job.ID] == 0 {
+				delete(p.executing, job.ID)
+			}
 		}()
 		return work(ctx)
 	})
@@ -107,15 +109,19 @@ func (p *Process) Run(ctx context.Context) {
 	}
 }
 
-// beatAndRecover recovers only when this process's previous beat was in time:
-// after an outage of the database everybody looks dead, and has to be given the
-// chance to beat first.
+// beatAndRecover recovers the jobs of others only when this process's previous
+// beat was in time: after an outage of the database everybody looks dead, and
+// has to be given the chance to beat first.
 func (p *Process) beatAndRecover(ctx context.Context) error {
 	inTime, err := p.beat(ctx)
-	if err != nil || !inTime {
+	if err != nil {
 		return err
 	}
-	return errors.Join(p.recover(ctx), p.recoverOwn(ctx))
+	err = p.recoverOwn(ctx)
+	if inTime {
+		err = errors.Join(err, p.recover(ctx))
+	}
+	return err
 }
 
 // beatQuery tells whether the previous beat was in time; the first one never is.

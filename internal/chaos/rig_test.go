@@ -1,0 +1,191 @@
+//go:build chaos
+
+package chaos
+
+import (
+	"context"
+	"net/url"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/commandtest"
+	"github.com/trainingmonkey/worker/internal/dbtest"
+	"github.com/trainingmonkey/worker/internal/localpg"
+	"github.com/trainingmonkey/worker/internal/pgtest"
+	"github.com/trainingmonkey/worker/migrations"
+)
+
+// grace is the workers' shutdown.grace.
+const grace = 10 * time.Second
+
+// settings of every worker: quick to notice, short to stop.
+var settings = []string{
+	"TMWORKER_SHUTDOWN_GRACE=10s", "TMWORKER_BATCHING_FLUSH_TIMEOUT=3s", "TMWORKER_DATABASE_STATEMENT_TIMEOUT=5s",
+	"TMWORKER_DATABASE_ACQUIRE_TIMEOUT=2s", "TMWORKER_DATABASE_CONNECT_TIMEOUT=2s",
+}
+
+// rig is one scenario's database, its workers and its steady load.
+type rig struct {
+	*testing.T
+	server  *localpg.Server // nil when the scenario shares one
+	url     string          // that tests use, past any proxy
+	through string          // that workers use
+	load    *load
+	workers []*commandtest.Process
+
+	faultBegan, faultEnded time.Time
+	planted                bool // the scenario plants jobs that fail
+}
+
+// shared gives a scenario a database on the server that all share.
+func shared(t *testing.T) *rig {
+	t.Helper()
+	u := dbtest.MigratedURL(t)
+	return &rig{T: t, url: u, through: u}
+}
+
+// own gives a scenario a server that it may break.
+func own(t *testing.T) *rig {
+	t.Helper()
+	server := pgtest.Server(t)
+	u := server.URL("postgres")
+	pool := dbtest.Open(t, u)
+	if _, err := migrations.Up(t.Context(), pool.Pool, dbtest.RiverSchema); err != nil {
+		t.Fatal(err)
+	}
+	pool.Close()
+	return &rig{T: t, server: server, url: u, through: u}
+}
+
+// begin starts workers and the load, and lets them run for a while.
+func (r *rig) begin(workers int) {
+	r.Helper()
+	for range workers {
+		r.startWorker()
+	}
+	r.load = startLoad(r.T, r.url)
+	time.Sleep(2 * time.Second)
+}
+
+func (r *rig) startWorker(more ...string) *commandtest.Process {
+	r.Helper()
+	p := commands.Start(r.T, r.through, append(append([]string{}, settings...), more...), "worker", "run")
+	r.workers = append(r.workers, p)
+	return p
+}
+
+// fault runs what breaks things and marks its time.
+func (r *rig) fault(what func()) {
+	r.Helper()
+	r.faultBegan = time.Now()
+	what()
+	r.faultEnded = time.Now()
+}
+
+// end lets the load run on, stops it, waits until everything is worked, stops
+// the workers and checks the history.
+func (r *rig) end() {
+	r.Helper()
+	time.Sleep(2 * time.Second)
+	r.load.stop()
+	r.drained(time.Minute)
+	r.stopWorkers()
+	r.check()
+}
+
+// stopWorkers terminates the workers that still run; each has to exit cleanly
+// within its grace period.
+func (r *rig) stopWorkers() {
+	r.Helper()
+	for _, w := range r.workers {
+		select {
+		case <-w.Done:
+			continue
+		default:
+		}
+		r.stopCleanly(w)
+	}
+}
+
+func (r *rig) stopCleanly(w *commandtest.Process) {
+	r.Helper()
+	w.Signal(r.T, syscall.SIGTERM)
+	if code := w.Exit(r.T, grace+2*time.Second); code != 0 {
+		r.Errorf("a worker exited with %d, want 0 within the grace period\n%s", code, w.Log())
+	}
+}
+
+func (r *rig) drained(within time.Duration) {
+	r.Helper()
+	deadline := time.Now().Add(within)
+	for {
+		n, err := r.unfinished()
+		if err == nil && n == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			r.Fatalf("%d jobs are still unfinished after %v (%v)", n, within, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func (r *rig) unfinished() (n int, err error) {
+	err = r.connect(func(ctx context.Context, conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, `SELECT count(*) FROM river.river_job WHERE state IN ('available', 'running', 'pending', 'scheduled')
+			OR (state = 'retryable' AND args::text NOT LIKE '%planted%')`).Scan(&n)
+	})
+	return n, err
+}
+
+// connect runs fn on a connection of its own.
+func (r *rig) connect(fn func(ctx context.Context, conn *pgx.Conn) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 10*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, r.url)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	return fn(ctx, conn)
+}
+
+// exec runs a statement that has to succeed.
+func (r *rig) exec(sql string, args ...any) {
+	r.Helper()
+	err := r.connect(func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, sql, args...)
+		return err
+	})
+	if err != nil {
+		r.Fatalf("%s: %v", sql, err)
+	}
+}
+
+func (r *rig) pool() *dbpool.Pool {
+	r.Helper()
+	return dbtest.Open(r.T, r.url)
+}
+
+// address returns host:port of the server.
+func (r *rig) address() string {
+	u, err := url.Parse(r.url)
+	if err != nil {
+		r.Fatal(err)
+	}
+	return u.Host
+}
+
+// throughAddress makes workers connect to another address, a proxy's.
+func (r *rig) throughAddress(address string) {
+	u, err := url.Parse(r.url)
+	if err != nil {
+		r.Fatal(err)
+	}
+	u.Host = address
+	r.through = u.String()
+}
