@@ -41,7 +41,7 @@ func (a *activities) all() iter.Seq2[jobs.Activity, error] {
 			}
 		}
 		if a.invalid > mostReported {
-			_, _ = fmt.Fprintf(a.io.err, "skipped %d more invalid activities\n", a.invalid-mostReported)
+			_, _ = fmt.Fprintf(a.io.err, "skipped %s\n", counted(a.invalid-mostReported, "more invalid activity", "more invalid activities"))
 		}
 	}
 }
@@ -64,8 +64,10 @@ func (a *activities) file(path string, yield func(jobs.Activity, error) bool) (e
 		case errors.Is(err, io.EOF):
 			a.unloaded += reader.Skipped()
 			return nil
+		case errors.Is(err, activityfile.ErrOtherUser):
+			return err // --skip-invalid passes over faulty records, not over the wrong file
 		case errors.As(err, &fault) && a.flags.skipInvalid:
-			a.skip(fault)
+			a.skip(bar, fault)
 			continue
 		case err != nil:
 			return err
@@ -78,9 +80,9 @@ func (a *activities) file(path string, yield func(jobs.Activity, error) bool) (e
 	}
 }
 
-func (a *activities) skip(fault error) {
+func (a *activities) skip(bar *bar, fault error) {
 	if a.invalid++; a.invalid <= mostReported {
-		_, _ = fmt.Fprintf(a.io.err, "skipped: %v\n", fault)
+		bar.say(fmt.Sprintf("skipped: %v", fault))
 	}
 }
 
@@ -95,9 +97,12 @@ func (a *activities) note(activity jobs.Activity) {
 
 // summary says what was read, in words.
 func (a *activities) summary() string {
-	s := fmt.Sprintf("%d activities", a.count)
+	s := counted(a.count, "activity", "activities")
 	if a.count > 0 {
-		s += fmt.Sprintf(" of %d users, %s to %s", len(a.users), a.first, a.last)
+		s += " of " + counted(len(a.users), "user", "users") + " from " + a.first
+	}
+	if a.last > a.first {
+		s += " to " + a.last
 	}
 	if a.unloaded > 0 {
 		s += fmt.Sprintf(" (left out %d without training load)", a.unloaded)
@@ -106,4 +111,12 @@ func (a *activities) summary() string {
 		s += fmt.Sprintf(" (left out %d invalid)", a.invalid)
 	}
 	return s
+}
+
+// counted is a number with its noun.
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }

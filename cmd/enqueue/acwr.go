@@ -63,7 +63,11 @@ func showACWR(ctx context.Context, configFile string, user int32, from, to *time
 		return json.NewEncoder(io.out).Encode(days)
 	}
 	if len(days) == 0 {
-		_, err := fmt.Fprintf(io.out, "user %d has no activities in this time\n", user)
+		what := "no activities; put some in with: enqueue ingest"
+		if from != nil || to != nil {
+			what = "no activities in this time"
+		}
+		_, err := fmt.Fprintf(io.out, "user %d has %s\n", user, what)
 		return err
 	}
 	if err := series.WriteTable(io.out, days, 0); err != nil {

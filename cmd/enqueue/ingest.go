@@ -46,7 +46,7 @@ func ingestCommand(configFile *string, io streams) *cobra.Command {
 		Example: "  enqueue ingest --user 7 --timezone US/Pacific --wait activities.csv\n" +
 			"  enqueue ingest --dry-run --user 7 export.zip\n" +
 			"  echo '{\"activity_id\":1,\"user_id\":7,\"date\":\"2025-09-28\",\"total_load_miles\":6.2}' | enqueue ingest -",
-		Args: cobra.MinimumNArgs(1),
+		Args: filesNamed,
 		RunE: func(c *cobra.Command, files []string) error {
 			settings, err := cli.LoadConfig(*configFile)
 			if err != nil {
@@ -78,32 +78,51 @@ func ingestCommand(configFile *string, io streams) *cobra.Command {
 	return c
 }
 
+// filesNamed sees that there is something to read, and that nothing is read
+// that is gone by then.
+func filesNamed(_ *cobra.Command, files []string) error {
+	if len(files) == 0 {
+		return errors.New("name a file to read, or - for stdin")
+	}
+	stdins := 0
+	for _, file := range files {
+		if file == "-" {
+			stdins++
+		}
+	}
+	if stdins > 1 {
+		return errors.New("stdin (-) can be read only once")
+	}
+	return nil
+}
+
 // options validates the flags together.
 func (f ingestFlags) options() (activityfile.Options, error) {
 	var faults []error
-	fault := func(err error) {
+	fault := func(flags string, err error) {
 		if err != nil {
-			faults = append(faults, err)
+			faults = append(faults, fmt.Errorf("%s: %w", flags, err))
 		}
 	}
 	format, err := activityfile.ParseFormat(f.format)
-	fault(err)
+	fault("--format", err)
 	gender, err := trainingload.ParseGender(f.gender)
-	fault(err)
+	fault("--gender", err)
 	heartRate := trainingload.HeartRate{Resting: f.restingHR, Max: f.maxHR, Gender: gender}
 	if err == nil {
-		fault(heartRate.Validate())
+		fault("--resting-hr, --max-hr", heartRate.Validate())
 	}
 	var location *time.Location
 	if f.timezone != "" {
-		location, err = time.LoadLocation(f.timezone)
-		fault(err)
+		if location, err = time.LoadLocation(f.timezone); err != nil {
+			fault("--timezone", fmt.Errorf("must be a name of the IANA database, as US/Pacific or Europe/Berlin: %w", err))
+		}
 	}
 	if f.chunk < 1 || f.chunk > jobs.MaxActivitiesPerJob {
-		fault(fmt.Errorf("--chunk must be 1 to %d, got %d", jobs.MaxActivitiesPerJob, f.chunk))
+		fault("--chunk", fmt.Errorf("must be 1 to %d, got %d", jobs.MaxActivitiesPerJob, f.chunk))
 	}
 	if f.user < 0 {
-		fault(fmt.Errorf("--user must be positive, got %d", f.user))
+		fault("--user", fmt.Errorf("must be positive, got %d", f.user))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return activityfile.Options{}, &cli.UsageError{Err: err}
@@ -140,7 +159,7 @@ func ingest(ctx context.Context, settings config.Config, source *activities, io 
 	if err != nil {
 		return fmt.Errorf("%w\nnothing was enqueued", err)
 	}
-	_, _ = fmt.Fprintf(io.out, "enqueued %s in %d jobs\n", source.summary(), len(ids))
+	_, _ = fmt.Fprintf(io.out, "enqueued %s in %s\n", source.summary(), counted(len(ids), "job", "jobs"))
 	if !source.flags.wait || len(ids) == 0 {
 		return nil
 	}

@@ -25,6 +25,10 @@ type streams struct {
 
 // run is the whole program.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	return cli.Execute(ctx, rootCommand(streams{stdin, stdout, stderr}), args, stdout, stderr)
+}
+
+func rootCommand(io streams) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "enqueue",
 		Short: "Enqueue TrainingMonkey's work and look at its results",
@@ -34,11 +38,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			"  enqueue acwr --user 7",
 	}
 	configFile := root.PersistentFlags().String("config", "", "configuration `file` (default config.yaml if there is one)")
-	io := streams{stdin, stdout, stderr}
 	root.AddCommand(
 		ingestCommand(configFile, io),
 		recalcCommand(configFile, io),
 		acwrCommand(configFile, io),
 	)
-	return cli.Execute(ctx, root, args, stdout, stderr)
+	return root
 }

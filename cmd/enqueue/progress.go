@@ -40,7 +40,7 @@ func newBar(w io.Writer, total int64, what string) *bar {
 
 func (b *bar) set(done int64) {
 	if b.drawn != nil {
-		_ = b.drawn.Set64(min(done, max(b.total, done)))
+		_ = b.drawn.Set64(done)
 		return
 	}
 	if time.Since(b.told) < plainInterval {
@@ -52,6 +52,14 @@ func (b *bar) set(done int64) {
 		return
 	}
 	_, _ = fmt.Fprintf(b.w, "%s: %d\n", b.what, done)
+}
+
+// say prints a line where the bar is, which is drawn again below it.
+func (b *bar) say(line string) {
+	if b.drawn != nil {
+		_ = b.drawn.Clear()
+	}
+	_, _ = fmt.Fprintln(b.w, line)
 }
 
 func (b *bar) finish() {

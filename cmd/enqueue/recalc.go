@@ -97,7 +97,7 @@ func recalc(ctx context.Context, configFile string, user int32, from, to *time.T
 		return err
 	}
 	if first == nil {
-		return cli.Usagef("user %d has no activities", user)
+		return cli.Usagef("user %d has no activities; put some in with: enqueue ingest", user)
 	}
 	if from == nil {
 		from = first
@@ -114,7 +114,7 @@ func recalc(ctx context.Context, configFile string, user int32, from, to *time.T
 		return err
 	}
 	span := jobs.DateRange{UserID: user, From: from.Format(time.DateOnly), To: to.Format(time.DateOnly)}
-	id, err := enqueuer.Recalc(ctx, jobs.ACWRRecalc{Ranges: []jobs.DateRange{span}})
+	id, err := enqueuer.Recalc(ctx, jobs.PriorityLive, jobs.ACWRRecalc{Ranges: []jobs.DateRange{span}})
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func recalc(ctx context.Context, configFile string, user int32, from, to *time.T
 		return err
 	}
 	if failed > 0 {
-		return fmt.Errorf("%d recalculations failed; see the errors in %s.river_job", failed, settings.River.Schema)
+		return fmt.Errorf("%s failed; see the errors in %s.river_job", counted(failed, "recalculation", "recalculations"), settings.River.Schema)
 	}
 	_, err = fmt.Fprintln(io.out, "every ACWR is right")
 	return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -50,7 +51,7 @@ type waiter struct {
 func waitFor(ctx context.Context, pool *dbpool.Pool, schema string, ids []int64, io streams) error {
 	w := &waiter{pool: pool, schema: schema, io: io}
 	var failed, rejected int
-	err := w.until(ctx, "storing activities", len(ids), func(ctx context.Context) (left int, err error) {
+	err := w.until(ctx, "storing activities", func(ctx context.Context) (left int, err error) {
 		err = w.row(ctx, ingestProgressQuery, ids).Scan(&left, &failed, &rejected)
 		return left, err
 	})
@@ -62,7 +63,8 @@ func waitFor(ctx context.Context, pool *dbpool.Pool, schema string, ids []int64,
 		return err
 	}
 	if failed += unfinished; failed > 0 || rejected > 0 {
-		return fmt.Errorf("%d jobs failed and %d activities were rejected; see the table ingest_rejects and the errors in %s.river_job", failed, rejected, schema)
+		return fmt.Errorf("%s failed and %s rejected; see the errors in %s.river_job and the table ingest_rejects",
+			counted(failed, "job", "jobs"), counted(rejected, "activity was", "activities were"), schema)
 	}
 	_, err = fmt.Fprintln(io.out, "stored, and every ACWR is right")
 	return err
@@ -75,10 +77,8 @@ func (w *waiter) recalculated(ctx context.Context, after int64) (failed int, err
 	if err := w.row(ctx, newestRecalcQuery).Scan(&newest); err != nil {
 		return 0, err
 	}
-	total := 0
-	err = w.until(ctx, "computing ACWR", 0, func(ctx context.Context) (left int, err error) {
+	err = w.until(ctx, "computing ACWR", func(ctx context.Context) (left int, err error) {
 		err = w.row(ctx, recalcProgressQuery, newest, after).Scan(&left, &failed)
-		total = max(total, left)
 		return left, err
 	})
 	return failed, err
@@ -88,10 +88,11 @@ func (w *waiter) row(ctx context.Context, query string, args ...any) pgx.Row {
 	return w.pool.QueryRow(ctx, strings.ReplaceAll(query, "{schema}", pgx.Identifier{w.schema}.Sanitize()), args...)
 }
 
-// until shows progress until nothing is left.
-func (w *waiter) until(ctx context.Context, what string, total int, look func(context.Context) (left int, err error)) error {
-	b := newBar(w.io.err, int64(total), what)
-	defer b.finish()
+// until shows progress until nothing is left. What is left at the first look is
+// all there is to do.
+func (w *waiter) until(ctx context.Context, what string, look func(context.Context) (left int, err error)) error {
+	b := &bar{}
+	defer func() { b.finish() }()
 	ticker := time.NewTicker(waitInterval)
 	defer ticker.Stop()
 	lastLeft, moved, asked := -1, time.Now(), false
@@ -99,18 +100,21 @@ func (w *waiter) until(ctx context.Context, what string, total int, look func(co
 		left, err := look(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return fmt.Errorf("no longer waiting; the jobs stay enqueued and are worked all the same")
+			return errors.New("no longer waiting; the jobs stay enqueued and are worked all the same")
 		case err != nil:
 			return fmt.Errorf("wait: %w; the jobs stay enqueued", err)
 		case left == 0:
 			return nil
+		case lastLeft < 0:
+			b = newBar(w.io.err, int64(left), what)
+			lastLeft = left
 		case left != lastLeft:
 			lastLeft, moved = left, time.Now()
 		case time.Since(moved) > lonely && !asked:
 			asked = true
-			_, _ = fmt.Fprintln(w.io.err, "nothing happens; is a worker running? start one with: worker run")
+			b.say("nothing happens; is a worker running? start one with: worker run")
 		}
-		b.set(int64(max(0, total-left)))
+		b.set(b.total - int64(left))
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():

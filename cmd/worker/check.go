@@ -59,7 +59,7 @@ func checkCommand(configFile *string, stdout io.Writer) *cobra.Command {
 func check(ctx context.Context, settings config.Config) []finding {
 	ctx, cancel := context.WithTimeout(ctx, settings.Database.StatementTimeout)
 	defer cancel()
-	findings := []finding{{"configuration", true, "valid"}, checkBudget(settings)}
+	findings := []finding{{"configuration", true, "valid"}, budgetFinding(settings)}
 	pool, err := cli.OpenPool(ctx, settings, "worker check")
 	if err != nil {
 		return append(findings, finding{"connection", false, err.Error()})
@@ -73,13 +73,12 @@ func check(ctx context.Context, settings config.Config) []finding {
 	return append(findings, finding{"migrations", true, "up to date"})
 }
 
-// checkBudget prints the arithmetic, whether it works out or not.
-func checkBudget(settings config.Config) finding {
-	budget := workers.Budget(settings)
-	if err := budget.Check(int32(settings.Database.MaxConns)); err != nil {
+// budgetFinding prints the arithmetic, whether it works out or not.
+func budgetFinding(settings config.Config) finding {
+	if err := checkBudget(settings); err != nil {
 		return finding{"connection budget", false, err.Error()}
 	}
-	return finding{"connection budget", true, fmt.Sprintf("%s of database.max_conns = %d, and 1 more that listens", budget, settings.Database.MaxConns)}
+	return finding{"connection budget", true, fmt.Sprintf("%s of database.max_conns = %d, and 1 more that listens", workers.Budget(settings), settings.Database.MaxConns)}
 }
 
 // serverQuery reads what the server allows to ordinary roles.
@@ -94,8 +93,14 @@ func checkServer(ctx context.Context, pool *dbpool.Pool, settings config.Config)
 	if err := pool.QueryRow(ctx, serverQuery).Scan(&major, &slots); err != nil {
 		return finding{"server", false, err.Error()}
 	}
-	about := fmt.Sprintf("PostgreSQL %d with %d connections, room for %d workers of this size", major, slots, slots/(settings.Database.MaxConns+1))
-	return finding{"server", major >= oldestServer && slots > settings.Database.MaxConns, about}
+	one := settings.Database.MaxConns + 1 // and the one that listens
+	switch {
+	case major < oldestServer:
+		return finding{"server", false, fmt.Sprintf("PostgreSQL %d is older than %d; upgrade the server", major, oldestServer)}
+	case slots < one:
+		return finding{"server", false, fmt.Sprintf("gives %d connections and one worker takes %d; lower database.max_conns or raise the server's max_connections", slots, one)}
+	}
+	return finding{"server", true, fmt.Sprintf("PostgreSQL %d with %d connections, room for %d of these workers", major, slots, slots/one)}
 }
 
 func writeFindings(w io.Writer, findings []finding) error {

@@ -58,7 +58,7 @@ func demo(ctx context.Context, settings config.Config, keep bool, stdout, stderr
 		return err
 	}
 	defer pool.Close()
-	_, _ = fmt.Fprintf(stdout, "a private database is up and migrated: %s\n", dbpool.Target(pool.Config().ConnConfig))
+	_, _ = fmt.Fprintf(stdout, "a database of the demo's own is up and migrated: %s\n", dbpool.Target(pool.Config().ConnConfig))
 
 	service, err := newService(ctx, pool, settings, logger)
 	if err != nil {

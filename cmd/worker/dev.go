@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
 )
 
@@ -35,7 +36,13 @@ func dev(ctx context.Context, configFile, dir string, stdout, stderr io.Writer) 
 		return err
 	}
 	logger := cli.NewLogger(settings.Log, stderr)
+	if err := checkBudget(settings); err != nil {
+		return err
+	}
 	url := settings.DatabaseURL
+	if url != "" && dir != "" {
+		return cli.Usagef("--dir names a database and DATABASE_URL another; unset DATABASE_URL or leave out --dir")
+	}
 	if url == "" {
 		if dir == "" {
 			if dir, err = devDirectory(); err != nil {
@@ -59,6 +66,6 @@ func dev(ctx context.Context, configFile, dir string, stdout, stderr io.Writer) 
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintln(stdout, "migrated; working until Ctrl-C")
+	_, _ = fmt.Fprintf(stdout, "migrated %s; working until Ctrl-C\n", dbpool.Target(pool.Config().ConnConfig))
 	return work(ctx, service, false, logger)
 }

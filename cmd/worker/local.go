@@ -32,7 +32,11 @@ func startLocal(ctx context.Context, dir string, logger *slog.Logger) (server *l
 		return nil, "", err
 	}
 	if err := ensureDatabase(ctx, server); err != nil {
-		return nil, "", errors.Join(fmt.Errorf("%w\n%s", err, server.LogTail()), stopLocal(ctx, server))
+		err = fmt.Errorf("create database %s: %w", localDatabase, err)
+		if ctx.Err() == nil {
+			err = fmt.Errorf("%w\n%s", err, server.LogTail())
+		}
+		return nil, "", errors.Join(err, stopLocal(ctx, server))
 	}
 	return server, server.URL(localDatabase), nil
 }

@@ -16,6 +16,10 @@ func main() { os.Exit(cli.Main(run)) }
 
 // run is the whole program.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	return cli.Execute(ctx, rootCommand(stdout, stderr), args, stdout, stderr)
+}
+
+func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "worker",
 		Short: "Work TrainingMonkey's job queues",
@@ -34,5 +38,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		checkCommand(configFile, stdout),
 		versionCommand(stdout),
 	)
-	return cli.Execute(ctx, root, args, stdout, stderr)
+	return root
 }

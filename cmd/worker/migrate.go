@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -47,7 +48,7 @@ func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 				_, _ = fmt.Fprintf(stdout, "applied river %d\n", version)
 			}
 			for _, name := range done.Worker {
-				_, _ = fmt.Fprintf(stdout, "applied %s\n", name)
+				_, _ = fmt.Fprintf(stdout, "applied %s\n", strings.TrimSuffix(name, ".sql"))
 			}
 			_, err = fmt.Fprintln(stdout, "the database is up to date")
 			return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -31,6 +32,9 @@ func runCommand(configFile *string, stderr io.Writer) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := checkBudget(settings); err != nil {
+				return err
+			}
 			logger := cli.NewLogger(settings.Log, stderr)
 			pool, err := cli.OpenPool(c.Context(), settings, "worker run")
 			if err != nil {
@@ -46,6 +50,14 @@ func runCommand(configFile *string, stderr io.Writer) *cobra.Command {
 	}
 	c.Flags().BoolVar(&drain, "drain", false, "work until the queues are empty, then exit 0")
 	return c
+}
+
+// checkBudget refuses settings whose arithmetic does not work out.
+func checkBudget(settings config.Config) error {
+	if err := workers.Budget(settings).Check(int32(settings.Database.MaxConns)); err != nil {
+		return &cli.UsageError{Err: err}
+	}
+	return nil
 }
 
 // newService refuses a database that is not at this worker's migrations.
@@ -69,8 +81,8 @@ func work(ctx context.Context, service *workers.Service, drain bool, logger *slo
 	stats := service.Stats()
 	logger.InfoContext(context.WithoutCancel(ctx), "stopped",
 		slog.Any("activity_ingest", stats.Ingest), slog.Any("acwr_recalc", stats.Recalc))
-	if err != nil {
-		return fmt.Errorf("run: %w", err)
+	if err == nil || (ctx.Err() != nil && errors.Is(err, context.Canceled)) {
+		return nil // a signal before the first job is a stop like any other
 	}
-	return nil
+	return fmt.Errorf("run: %w", err)
 }

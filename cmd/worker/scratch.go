@@ -22,10 +22,17 @@ func scratchDatabase(ctx context.Context, server string) (database string, drop 
 		return "", nil, cli.Usagef("the demo needs DATABASE_URL as a URL, postgres://…, or unset")
 	}
 	name := "worker_demo_" + strings.ToLower(rand.Text()[:8])
+	u.Path, u.RawPath = "/"+name, ""
+	query := u.Query()
+	query.Del("dbname") // would overrule the path
+	query.Del("database")
+	u.RawQuery = query.Encode()
+	if c, err := pgx.ParseConfig(u.String()); err != nil || c.Database != name {
+		return "", nil, cli.Usagef("the demo cannot tell where DATABASE_URL names the database; unset it to use a private server")
+	}
 	if err := executeAlone(ctx, server, "CREATE DATABASE "+name); err != nil {
 		return "", nil, fmt.Errorf("create a database for the demo on the server of DATABASE_URL: %w; unset DATABASE_URL to use a private server", err)
 	}
-	u.Path = "/" + name
 	drop = func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()

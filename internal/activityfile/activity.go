@@ -109,12 +109,12 @@ func (d activityDecoder) setUser(record, stated []byte) ([]byte, error) {
 	absent := len(stated) == 0 || string(stated) == "null"
 	switch {
 	case d.UserID == 0 && absent:
-		return nil, faultf("user_id", "is required in every activity unless one user is set for the whole file")
+		return nil, faultf("user_id", "is required in every activity unless --user names one for the whole file")
 	case d.UserID == 0:
 		return record, nil
 	case !absent:
 		if id, err := strconv.ParseInt(string(stated), 10, 64); err == nil && id != int64(d.UserID) {
-			return nil, faultf("user_id", "is %d, but the user set for the whole file is %d", id, d.UserID)
+			return nil, faultf("user_id", "%w: is %d, but --user is %d", ErrOtherUser, id, d.UserID)
 		}
 		return record, nil
 	}

@@ -39,6 +39,9 @@ func (t *jsonText) peek() (byte, error) {
 	}
 }
 
+// skip takes the byte that peek has just returned.
+func (t *jsonText) skip() { _, _ = t.take() }
+
 func (t *jsonText) take() (byte, error) {
 	c, err := t.source.data.ReadByte()
 	switch {

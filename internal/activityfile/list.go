@@ -77,7 +77,7 @@ func (p *listParser) element() (element []byte, line int, err error) {
 	case p.state == behindElement && c != ',':
 		return nil, 0, p.text.fault("expected a comma or the end of the list behind activity %d, got %q", p.record, c)
 	case p.state == behindElement:
-		p.text.take()
+		p.text.skip()
 		if c, err = p.text.peek(); err != nil {
 			return nil, 0, p.unexpectedEnd(err)
 		}
@@ -99,7 +99,7 @@ func (p *listParser) enter(c byte) (object []byte, line int, err error) {
 	line = p.text.line
 	switch c {
 	case '[':
-		p.text.take()
+		p.text.skip()
 		p.state, p.closer = beforeFirst, "]"
 		return nil, 0, nil
 	case '{':
@@ -122,7 +122,7 @@ func (p *listParser) enter(c byte) (object []byte, line int, err error) {
 		if c != want {
 			return nil, 0, p.text.fault(`"activities" must be an array, got %q`, c)
 		}
-		p.text.take()
+		p.text.skip()
 	}
 	p.state, p.closer = beforeFirst, "]}"
 	return nil, 0, nil
@@ -138,7 +138,7 @@ func (p *listParser) leave() error {
 		if c != want {
 			return p.text.fault(`expected %q behind "activities", which must stand alone, got %q`, want, c)
 		}
-		p.text.take()
+		p.text.skip()
 	}
 	p.state = behindList
 	c, err := p.text.peek()

@@ -56,8 +56,8 @@ func TestNDJSON(t *testing.T) {
 
 		{"user given", `{"activity_id":1,"date":"2026-01-31"}` + "\n{ }\n" + `{"activity_id":2,"date":"2026-01-31","user_id":null }`, 9, outcome{ids: []int64{1, 2}, faults: []string{"stdin:2: activity_id: must be a positive integer, got 0; date: is required"}}},
 		{"the same user", a1, 7, outcome{ids: []int64{1}}},
-		{"another user", a1 + "\n" + a2, 9, outcome{faults: []string{"stdin:1: user_id: is 7, but the user set for the whole file is 9", "stdin:2: user_id: is 7, but"}}},
-		{"another user, escaped", `{"activity_id":1,"us\u0065r_id":7,"date":"2026-01-31"}`, 9, outcome{faults: []string{"user_id: is 7, but the user set for the whole file is 9"}}},
+		{"another user", a1 + "\n" + a2, 9, outcome{faults: []string{"stdin:1: user_id: belongs to another user: is 7, but --user is 9", "stdin:2: user_id: belongs to another user: is 7, but"}}},
+		{"another user, escaped", `{"activity_id":1,"us\u0065r_id":7,"date":"2026-01-31"}`, 9, outcome{faults: []string{"user_id: belongs to another user: is 7, but --user is 9"}}},
 		{"a user that is none", `{"activity_id":1,"user_id":"7","date":"2026-01-31"}`, 7, outcome{faults: []string{"user_id: string is not a valid 32-bit integer"}}},
 		{"no user", `{"activity_id":1,"date":"2026-01-31"}`, 0, outcome{faults: []string{"stdin:1: user_id: is required in every activity"}}},
 	} {

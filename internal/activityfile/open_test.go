@@ -121,7 +121,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"broken zip", writeFile(t, "a.zip", "PK\x03\x04...."), "", user, "a.zip: zip: not a valid zip file"},
 		{"broken gzip", writeFile(t, "a.gz", "\x1f\x8b...."), "", user, "a.gz: unexpected EOF"},
 		{"localised export", writeFile(t, "a.csv", "Aktivitäts-ID,Datum\n"), "", user, "a.csv:1: the header lacks Activity ID"},
-		{"no user for the API", "-", "[" + trailRun + "]", Options{}, "open stdin: strava-api does not say whose activities these are: set the user"},
+		{"no user for the API", "-", "[" + trailRun + "]", Options{}, "open stdin: strava-api does not say whose activities these are: name the user with --user"},
 		{"no user for the export", "testdata/activities.csv", "", Options{}, "testdata/activities.csv: strava-export does not say whose"},
 		{"negative user", "-", "[]", Options{UserID: -1}, "user must be a positive number, got -1"},
 		{"heart rate", "-", "[]", Options{HeartRate: trainingload.HeartRate{Resting: 100, Max: 90}}, "maximum heart rate must be above"},

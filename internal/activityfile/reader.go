@@ -79,7 +79,7 @@ func (r *Reader) start(o Options) error {
 	strava := r.format == StravaAPI || r.format == StravaExport
 	switch {
 	case strava && o.UserID == 0:
-		return fmt.Errorf("open %s: %s does not say whose activities these are: set the user", r.source.name, r.format)
+		return fmt.Errorf("open %s: %s does not say whose activities these are: name the user with --user", r.source.name, r.format)
 	case r.source.zipped && r.format != StravaExport:
 		return fmt.Errorf("open %s: a zip archive can only be %s, got format %s", r.source.name, StravaExport, r.format)
 	}

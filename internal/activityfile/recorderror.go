@@ -34,6 +34,11 @@ func (e *RecordError) Error() string {
 // Unwrap returns what is wrong without the place.
 func (e *RecordError) Unwrap() error { return e.Err }
 
+// ErrOtherUser is the fault of an activity that states another user than
+// Options.UserID. Who passes over faulty records must stop at it: either the
+// file or the user is not the one that was meant.
+var ErrOtherUser = errors.New("belongs to another user")
+
 // fieldFault is a fault that knows its field; the parser adds the place.
 type fieldFault struct {
 	field string
@@ -70,7 +75,7 @@ func isColumnName(s string) bool {
 
 func countFaults(err error) int {
 	for ; err != nil; err = errors.Unwrap(err) {
-		if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // walks the chain itself
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
 			return len(joined.Unwrap())
 		}
 	}

@@ -156,5 +156,5 @@ func ExampleReader() {
 	}
 	// Output:
 	// 2026-01-31 Trail Run 7.52 138.72
-	// stdin:2: user_id: is required in every activity unless one user is set for the whole file
+	// stdin:2: user_id: is required in every activity unless --user names one for the whole file
 }

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/trainingmonkey/worker/dbpool"
+)
+
+// stored puts three activities of user 7 on two days into the table; only the
+// first day has results.
+func stored(t *testing.T, pool *dbpool.Pool) {
+	t.Helper()
+	_, err := pool.Exec(t.Context(), `
+INSERT INTO activities (activity_id, user_id, date, total_load_miles, trimp, seven_day_avg_load, twentyeight_day_avg_load,
+	seven_day_avg_trimp, twentyeight_day_avg_trimp, acute_chronic_ratio, trimp_acute_chronic_ratio, normalized_divergence)
+VALUES (1, 7, '2025-01-10', 2.5, 40, 0.5, 0.25, 7, 3.5, 2, 2, 0),
+       (2, 7, '2025-01-10', 1, 9, 0.5, 0.25, 7, 3.5, 2, 2, 0),
+       (3, 7, '2025-03-20', 7.25, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRecalcRanges(t *testing.T) {
+	pool := migrated(t)
+	stored(t, pool)
+	for args, want := range map[string]string{
+		"":                                   `[{"to": "2025-03-20", "from": "2025-01-10", "user_id": 7}]`,
+		"--from 2025-02-01":                  `[{"to": "2025-03-20", "from": "2025-02-01", "user_id": 7}]`,
+		"--to 2025-02-01":                    `[{"to": "2025-02-01", "from": "2025-01-10", "user_id": 7}]`,
+		"--from 2025-01-15 --to 2025-01-16":  `[{"to": "2025-01-16", "from": "2025-01-15", "user_id": 7}]`,
+		"--from 2025-01-15 --to 2025-01-15 ": `[{"to": "2025-01-15", "from": "2025-01-15", "user_id": 7}]`,
+	} {
+		enqueue(t, append([]string{"recalc", "--user", "7"}, strings.Fields(args)...)...).want(t, 0, "enqueued the recalculation of user 7")
+		if got := query[string](t, pool, `SELECT args->'ranges' FROM river.river_job WHERE kind = 'acwr_recalc' ORDER BY id DESC LIMIT 1`); got != want {
+			t.Errorf("recalc %s enqueued %s, want %s", args, got, want)
+		}
+	}
+}
+
+func TestRecalcOfNothing(t *testing.T) {
+	pool := migrated(t)
+	stored(t, pool)
+	enqueue(t, "recalc", "--user", "8").want(t, 2, "user 8 has no activities; put some in with: enqueue ingest")
+	enqueue(t, "recalc", "--user", "7", "--from", "2025-04-01").want(t, 0, "nothing to do: user 7 has activities from 2025-01-10 to 2025-03-20")
+	if n := query[int](t, pool, countJobs); n != 0 {
+		t.Errorf("%d jobs were enqueued", n)
+	}
+}
+
+func TestACWRTable(t *testing.T) {
+	stored(t, migrated(t))
+	got := enqueue(t, "acwr", "--user", "7")
+	got.want(t, 0)
+	var cells [][]string
+	for line := range strings.Lines(got.stdout) {
+		cells = append(cells, strings.Fields(line))
+	}
+	want := [][]string{
+		strings.Fields("date load 7 d 28 d ACWR TRIMP 7 d 28 d ACWR divergence"),
+		strings.Fields("2025-01-10 3.50 0.50 0.25 2.00 49.00 7.00 3.50 2.00 0.00"),
+		strings.Fields("2025-03-20 7.25 - - - 0.00 - - - -"),
+	}
+	if diff := cmp.Diff(want, cells); diff != "" {
+		t.Errorf("table (-want +got):\n%s", diff)
+	}
+	enqueue(t, "acwr", "--user", "8").want(t, 0, "user 8 has no activities; put some in with: enqueue ingest\n")
+	enqueue(t, "acwr", "--user", "7", "--from", "2025-04-01").want(t, 0, "user 7 has no activities in this time\n")
+}
+
+// TestACWRJSON fixes the names that scripts rely on.
+func TestACWRJSON(t *testing.T) {
+	stored(t, migrated(t))
+	days := func(args ...string) (all []map[string]any) {
+		t.Helper()
+		got := enqueue(t, append([]string{"acwr", "--json", "--user"}, args...)...)
+		got.want(t, 0)
+		if err := json.Unmarshal([]byte(got.stdout), &all); err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	want := []map[string]any{
+		{
+			"date": "2025-01-10", "activities": 2.0, "total_load_miles": 3.5, "trimp": 49.0,
+			"seven_day_avg_load": 0.5, "twentyeight_day_avg_load": 0.25, "seven_day_avg_trimp": 7.0, "twentyeight_day_avg_trimp": 3.5,
+			"acute_chronic_ratio": 2.0, "trimp_acute_chronic_ratio": 2.0, "normalized_divergence": 0.0,
+		},
+		{
+			"date": "2025-03-20", "activities": 1.0, "total_load_miles": 7.25, "trimp": 0.0,
+			"seven_day_avg_load": nil, "twentyeight_day_avg_load": nil, "seven_day_avg_trimp": nil, "twentyeight_day_avg_trimp": nil,
+			"acute_chronic_ratio": nil, "trimp_acute_chronic_ratio": nil, "normalized_divergence": nil,
+		},
+	}
+	if diff := cmp.Diff(want, days("7")); diff != "" {
+		t.Errorf("acwr --json (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(want[:1], days("7", "--from", "2025-01-10", "--to", "2025-03-19")); diff != "" {
+		t.Errorf("acwr --json with dates (-want +got):\n%s", diff)
+	}
+	if got := days("8"); got == nil || len(got) > 0 {
+		t.Errorf("acwr --json of nobody = %v, want []", got)
+	}
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/trainingmonkey/worker/internal/dbtest"
+	"github.com/trainingmonkey/worker/internal/pgtest"
+	"github.com/trainingmonkey/worker/migrations"
+)
+
+func TestMigrate(t *testing.T) {
+	t.Setenv("DATABASE_URL", pgtest.New(t))
+	worker(t, "migrate", "status").want(t, 0, "run: worker migrate up")
+	up := worker(t, "migrate", "up")
+	up.want(t, 0, "applied river 1\n", "applied 00001_activities\n", "the database is up to date\n")
+	if again := worker(t, "migrate", "up"); again.code != 0 || again.stdout != "the database is up to date\n" {
+		t.Errorf("the second migrate up = %+v, want that nothing was applied", again)
+	}
+	status := worker(t, "migrate", "status")
+	status.want(t, 0, "up to date")
+	if strings.Contains(status.stdout, "run: ") {
+		t.Errorf("status after up = %s, want nothing to run", status.stdout)
+	}
+	var got migrations.Status
+	asJSON := worker(t, "migrate", "status", "--json")
+	if err := json.Unmarshal([]byte(asJSON.stdout), &got); err != nil {
+		t.Fatal(err)
+	}
+	applied := strings.Count(up.stdout, "applied ")
+	if got.Worker.Pending() || got.River.Pending() || int(got.Worker.Current+got.River.Current) != applied {
+		t.Errorf("status --json = %s, want all %d that were applied", asJSON.stdout, applied)
+	}
+	for _, field := range []string{`"worker":{"current":`, `"river":{"current":`, `"newest":`} {
+		if !strings.Contains(asJSON.stdout, field) {
+			t.Errorf("status --json = %s, want %s in it", asJSON.stdout, field)
+		}
+	}
+}
+
+// findings runs check --json; its list must say the same as the exit code.
+func findings(t *testing.T) map[string]finding {
+	t.Helper()
+	got := worker(t, "check", "--json")
+	var list []finding
+	if err := json.Unmarshal([]byte(got.stdout), &list); err != nil {
+		t.Fatalf("check --json = %+v: %v", got, err)
+	}
+	failed := slices.ContainsFunc(list, func(f finding) bool { return !f.OK })
+	if code := map[bool]int{false: 0, true: 1}[failed]; got.code != code {
+		t.Errorf("check --json: exit code = %d, want %d for %s", got.code, code, got.stdout)
+	}
+	named := map[string]finding{}
+	for _, f := range list {
+		named[f.What] = f
+	}
+	return named
+}
+
+func TestCheck(t *testing.T) {
+	url := dbtest.MigratedURL(t)
+	t.Setenv("DATABASE_URL", url)
+	worker(t, "check").want(t, 0, "ok    configuration: ", "ok    connection budget: ", "ok    connection: ", "ok    server: PostgreSQL ", "ok    migrations: up to date\n")
+	for _, f := range findings(t) {
+		if !f.OK {
+			t.Errorf("check of a good database: %+v", f)
+		}
+	}
+	for _, c := range []struct {
+		about        string
+		variable     string
+		value        string
+		check, fault string
+	}{
+		{"unmigrated", "DATABASE_URL", pgtest.New(t), "migrations", "run: worker migrate up"},
+		{"unreachable", "DATABASE_URL", nowhere, "connection", "127.0.0.1:1"},
+		{"no URL", "DATABASE_URL", "postgres://%zz", "connection", "DATABASE_URL"},
+		{"budget", "TMWORKER_DATABASE_MAX_CONNS", "4", "connection budget", "set database.max_conns to at least"},
+		{"server too small", "TMWORKER_DATABASE_MAX_CONNS", "1000", "server", "lower database.max_conns"},
+	} {
+		t.Run(c.about, func(t *testing.T) {
+			t.Setenv(c.variable, c.value)
+			worker(t, "check").want(t, 1, "FAIL  "+c.check+": ", c.fault, "error: check failed")
+			for what, f := range findings(t) {
+				if f.OK == (what == c.check) || (what == c.check && !strings.Contains(f.About, c.fault)) {
+					t.Errorf("%+v, want only %q to fail, with %q", f, c.check, c.fault)
+				}
+			}
+		})
+	}
+	pool := dbtest.Open(t, url)
+	if _, err := pool.Exec(t.Context(), `INSERT INTO river.river_migration (line, version) VALUES ('main', 99999)`); err != nil {
+		t.Fatal(err)
+	}
+	worker(t, "check").want(t, 1, "FAIL  migrations: ", "deploy that version or a newer one")
+	worker(t, "run").want(t, 1, "deploy that version or a newer one")
+}
+
+func TestRun(t *testing.T) {
+	t.Setenv("DATABASE_URL", pgtest.New(t))
+	for _, args := range [][]string{{"run"}, {"run", "--drain"}} {
+		worker(t, args...).want(t, 1, "not migrated", "worker migrate up")
+	}
+	if got := worker(t, "migrate", "status"); strings.Contains(got.stdout, "up to date") {
+		t.Errorf("run migrated the database:\n%s", got.stdout)
+	}
+	worker(t, "migrate", "up").want(t, 0)
+	worker(t, "run", "--drain").want(t, 0, `"msg":"stopped"`)
+	workerUntil(t, `"msg":"working"`, "run").want(t, 0, `"msg":"stopped"`)
+}
+
+func TestRunWithoutServer(t *testing.T) {
+	t.Setenv("DATABASE_URL", nowhere)
+	for _, args := range []string{"run", "dev", "demo", "migrate up", "migrate status"} {
+		worker(t, strings.Fields(args)...).want(t, 1, "127.0.0.1:1", "DATABASE_URL")
+	}
+}
+
+func TestDevOnDatabaseURL(t *testing.T) {
+	t.Setenv("DATABASE_URL", pgtest.New(t))
+	workerUntil(t, `"msg":"working"`, "dev").want(t, 0, "migrated database ", "working until Ctrl-C\n")
+	worker(t, "migrate", "status").want(t, 0, "up to date")
+}
+
+// TestDemo also sees that a database that is there is left alone, wherever its
+// URL names it.
+func TestDemo(t *testing.T) {
+	url := dbtest.MigratedURL(t)
+	pool := dbtest.Open(t, url)
+	t.Setenv("DATABASE_URL", url+"&dbname="+pool.Config().ConnConfig.Database)
+	got := worker(t, "demo")
+	got.want(t, 0, "enqueued 2834 jobs", "ACWR on days with an activity", "checked: all 7 values of all 2834 rows equal the SQL oracle\n")
+	var rows, left int
+	name := regexp.MustCompile(`worker_demo_[a-z0-9]+`).FindString(got.stdout)
+	err := pool.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM activities) + (SELECT count(*) FROM river.river_job),
+		(SELECT count(*) FROM pg_database WHERE datname = $1)`, name).Scan(&rows, &left)
+	if err != nil || name == "" || rows > 0 || left > 0 {
+		t.Errorf("behind the demo in %q are %d rows in another database and %d databases of its own, %v, want none", name, rows, left, err)
+	}
+}
