@@ -34,6 +34,9 @@ type Options struct {
 	IdleInTransactionTimeout time.Duration // a transaction that nobody talks to, enforced by the server
 }
 
+// ErrAddress is returned for a URL or key=value string that cannot be parsed.
+var ErrAddress = errors.New("the database's address is not valid")
+
 // Pool is a pgxpool with bounded acquisition. The embedded pool goes to River.
 type Pool struct {
 	*pgxpool.Pool
@@ -65,7 +68,7 @@ func Open(ctx context.Context, o Options) (*Pool, error) {
 func (o Options) poolConfig() (*pgxpool.Config, error) {
 	config, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
-		return nil, fmt.Errorf("database URL: %w", redactParseError(err))
+		return nil, fmt.Errorf("%w: %w; expected postgres://user:password@host:port/database", ErrAddress, redactParseError(err))
 	}
 	config.MaxConns = o.MaxConns
 	config.MinIdleConns = min(2, o.MaxConns)
@@ -103,7 +106,7 @@ func redactParseError(err error) error {
 	if cause := errors.Unwrap(err); cause != nil {
 		return errors.New(strings.ReplaceAll(cause.Error(), "\n", " "))
 	}
-	return errors.New("cannot be parsed; expected postgres://user:password@host:port/database")
+	return errors.New("it cannot be parsed")
 }
 
 // withoutSecrets replaces the password should it stand in an error's text.

@@ -113,6 +113,9 @@ func decodeError(err error) error {
 		if wrongType.Field == "" {
 			return fmt.Errorf("an activity must be a JSON object, got %s", wrongType.Value)
 		}
+		if strings.HasPrefix(wrongType.Value, "number ") {
+			return fmt.Errorf("%s: %s is out of range for a %s", wrongType.Field, wrongType.Value, jsonTypeName(wrongType.Type.Kind().String()))
+		}
 		return fmt.Errorf("%s: %s is not a valid %s", wrongType.Field, wrongType.Value, jsonTypeName(wrongType.Type.Kind().String()))
 	}
 	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {

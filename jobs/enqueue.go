@@ -3,6 +3,8 @@ package jobs
 import (
 	"context"
 	"fmt"
+	"iter"
+	"log/slog"
 	"maps"
 	"slices"
 
@@ -26,7 +28,10 @@ type Enqueuer struct {
 // NewEnqueuer returns an Enqueuer over pool. schema is where River's tables
 // live, usually DefaultSchema.
 func NewEnqueuer(pool *pgxpool.Pool, schema string) (*Enqueuer, error) {
-	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{Schema: schema})
+	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
+		Schema: schema,
+		Logger: slog.New(slog.DiscardHandler), // of inserts it logs only what fails their transaction as well
+	})
 	if err != nil {
 		return nil, fmt.Errorf("enqueuer: %w", err)
 	}
@@ -44,7 +49,7 @@ const notifyQuery = `SELECT pg_notify($1, json_build_object('queue', queue)::tex
 func (e *Enqueuer) insert(ctx context.Context, tx pgx.Tx, params []river.InsertManyParams) ([]int64, error) {
 	ids := make([]int64, 0, len(params))
 	queues := map[string]struct{}{}
-	for part := range slices.Chunk(params, insertChunk) {
+	for part := range statements(params) {
 		results, err := e.client.InsertManyTx(ctx, tx, part)
 		if err != nil {
 			return nil, fmt.Errorf("enqueue %d jobs: %w", len(params), err)
@@ -60,8 +65,44 @@ func (e *Enqueuer) insert(ctx context.Context, tx pgx.Tx, params []river.InsertM
 	return ids, nil
 }
 
-// insertChunk is how many jobs go into one INSERT.
-const insertChunk = 1000
+// One INSERT takes this many jobs, and jobs of this many activities or ranges
+// unless a single job has more: a statement is held in memory whole, here and
+// by the server, which takes none above 1 GB.
+const (
+	statementJobs  = 1000
+	statementItems = 5000
+)
+
+// statements splits the jobs of a call, in order, into those of one INSERT each.
+func statements(params []river.InsertManyParams) iter.Seq[[]river.InsertManyParams] {
+	return func(yield func([]river.InsertManyParams) bool) {
+		first, items := 0, 0
+		for i, p := range params {
+			n := itemsOf(p.Args)
+			if i > first && (i-first == statementJobs || items+n > statementItems) {
+				if !yield(params[first:i]) {
+					return
+				}
+				first, items = i, 0
+			}
+			items += n
+		}
+		if first < len(params) {
+			yield(params[first:])
+		}
+	}
+}
+
+func itemsOf(args river.JobArgs) int {
+	switch args := args.(type) {
+	case ActivityIngest:
+		return len(args.Activities)
+	case ACWRRecalc:
+		return len(args.Ranges)
+	default:
+		return 1
+	}
+}
 
 // Ingest inserts the jobs in a transaction of its own and returns their ids in
 // order. priority is PriorityLive or PriorityBulk.

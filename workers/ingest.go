@@ -29,7 +29,7 @@ func (w *ingestWorker) Work(ctx context.Context, job *river.Job[ingestArgs]) err
 	if job.Args.fault != nil {
 		return river.JobCancel(job.Args.fault)
 	}
-	return w.lanes.of(job.Queue).Work(ctx, job)
+	return w.lanes.work(ctx, job)
 }
 
 // Timeout implements river.Worker.
@@ -74,6 +74,7 @@ func (in *ingester) store(ctx context.Context, tx pgx.Tx, batch []*river.Job[ing
 	if err != nil {
 		return nil, err
 	}
+	planted(batch)
 	for _, job := range batch {
 		for i := range job.Args.items {
 			plan.add(job.ID, &job.Args.items[i])

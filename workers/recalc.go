@@ -24,7 +24,7 @@ func (w *recalcWorker) Work(ctx context.Context, job *river.Job[recalcArgs]) err
 	if job.Args.fault != nil {
 		return river.JobCancel(job.Args.fault)
 	}
-	return w.lanes.of(job.Queue).Work(ctx, job)
+	return w.lanes.work(ctx, job)
 }
 
 // Timeout implements river.Worker.

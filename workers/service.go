@@ -46,6 +46,11 @@ var queueNames = []string{jobs.QueueIngest, jobs.QueueIngestBulk, jobs.QueueReca
 // New prepares a service over pool, whose database must be migrated. It checks
 // the connection budget, reads the columns of `activities`, and starts nothing.
 func New(ctx context.Context, pool *dbpool.Pool, c config.Config, logger *slog.Logger) (*Service, error) {
+	return newOver(ctx, pool, pool, c, logger)
+}
+
+// newOver is New with the engines' transactions begun by commits.
+func newOver(ctx context.Context, pool *dbpool.Pool, commits groupcommit.Beginner, c config.Config, logger *slog.Logger) (*Service, error) {
 	if err := Budget(c).Check(int32(c.Database.MaxConns)); err != nil {
 		return nil, err
 	}
@@ -74,16 +79,18 @@ func New(ctx context.Context, pool *dbpool.Pool, c config.Config, logger *slog.L
 		Weigh: func(job *river.Job[recalcArgs]) int { return len(job.Args.ranges) },
 		Apply: rc.apply,
 	}
+	liveIngest := groupcommit.New(commits, liveOptions(c, logger), live.kind())
+	bulkOptions := bulkOptions(c, logger, &bulkGate{liveIsActive: func() bool { return liveIngest.Active(liveMemory) }})
 	s := &Service{
 		config: c, pool: pool, logger: logger,
 		ingest: &ingestWorker{lanes: lanes[ingestArgs]{
-			live:      groupcommit.New(pool, liveOptions(c, logger), live.kind()),
-			bulk:      groupcommit.New(pool, bulkOptions(c, logger), bulk.kind()),
+			live:      liveIngest,
+			bulk:      groupcommit.New(commits, bulkOptions, bulk.kind()),
 			bulkQueue: jobs.QueueIngestBulk,
 		}},
 		recalc: &recalcWorker{lanes: lanes[recalcArgs]{
-			live:      groupcommit.New(pool, liveOptions(c, logger), recalc),
-			bulk:      groupcommit.New(pool, bulkOptions(c, logger), recalc),
+			live:      groupcommit.New(commits, liveOptions(c, logger), recalc),
+			bulk:      groupcommit.New(commits, bulkOptions, recalc),
 			bulkQueue: jobs.QueueRecalcBulk,
 		}},
 	}
@@ -127,10 +134,11 @@ func liveOptions(c config.Config, logger *slog.Logger) groupcommit.Options {
 
 // bulkOptions keep a bulk transaction short and alone: it holds the locks of
 // its users and takes its share of the machine while athletes wait.
-func bulkOptions(c config.Config, logger *slog.Logger) groupcommit.Options {
+func bulkOptions(c config.Config, logger *slog.Logger, gate *bulkGate) groupcommit.Options {
 	o := liveOptions(c, logger)
 	o.Committers = 1
 	o.MaxWeight = c.Batching.BulkActivities
+	o.Gate = gate
 	return o
 }
 
@@ -176,7 +184,7 @@ func (s *Service) riverConfig(clientID string) *river.Config {
 		SoftStopTimeout:             c.SoftStop(),
 		Middleware:                  []rivertype.Middleware{s.self.Middleware(), guard(s.logger)},
 		ErrorHandler:                &failureLog{s.logger},
-		Logger:                      slog.New(quiet{s.logger.Handler()}),
+		Logger:                      slog.New(newQuiet(s.logger.Handler())),
 	}
 }
 
@@ -185,7 +193,7 @@ func Budget(c config.Config) dbpool.Budget {
 	return dbpool.Budget{
 		{What: "ingest commits", Conns: c.Batching.Committers},
 		{What: "recalc commits", Conns: c.Batching.Committers},
-		{What: "bulk commits", Conns: 2},
+		{What: "bulk commits", Conns: 1},
 		{What: "fetches (one a queue)", Conns: len(queueNames)},
 		{What: "completer", Conns: 1},
 		{What: "elector", Conns: 1},

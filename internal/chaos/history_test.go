@@ -183,14 +183,24 @@ func (r *rig) measure(o *outcome, history []workedJob) {
 	r.Logf("recovery %v, slowest job %v", o.recovery, o.slowest)
 }
 
-// recoveredWithin fails the test when recovery took longer.
-func (r *rig) recoveredWithin(limit time.Duration) {
+// outcome returns what was recorded of this scenario.
+func (r *rig) outcome() outcome {
 	r.Helper()
 	table.Lock()
 	defer table.Unlock()
 	for _, o := range table.lines {
-		if o.scenario == r.Name()[len("Test"):] && o.recovery > limit {
-			r.Errorf("recovery took %v, want at most %v", o.recovery, limit)
+		if o.scenario == r.Name()[len("Test"):] {
+			return o
 		}
+	}
+	r.Fatal("nothing was recorded")
+	return outcome{}
+}
+
+// recoveredWithin fails the test when recovery took longer.
+func (r *rig) recoveredWithin(limit time.Duration) {
+	r.Helper()
+	if o := r.outcome(); o.recovery > limit {
+		r.Errorf("recovery took %v, want at most %v", o.recovery, limit)
 	}
 }

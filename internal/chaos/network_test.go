@@ -40,6 +40,7 @@ func (r *rig) add(proxy *toxiproxy.Proxy, kind, attributes string) (remove func(
 }
 
 func TestNetworkDelay(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	proxy := r.proxied()
 	r.begin(2)
@@ -53,6 +54,7 @@ func TestNetworkDelay(t *testing.T) {
 }
 
 func TestNetworkCuts(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	proxy := r.proxied()
 	r.begin(2)
@@ -70,6 +72,7 @@ func TestNetworkCuts(t *testing.T) {
 // TestNetworkHalfOpen lets data vanish without a FIN, for longer than anything
 // may wait.
 func TestNetworkHalfOpen(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	proxy := r.proxied()
 	r.begin(2)

@@ -16,6 +16,7 @@ import (
 )
 
 func TestKilledWorker(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	r.fault(func() {
@@ -45,6 +46,7 @@ func (r *rig) killBusy(i int) {
 }
 
 func TestRepeatedKills(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	r.fault(func() {
@@ -60,6 +62,7 @@ func TestRepeatedKills(t *testing.T) {
 
 // TestTerminatedTwice ends a worker at once; what it held is worked elsewhere.
 func TestTerminatedTwice(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	r.fault(func() {
@@ -78,6 +81,7 @@ func TestTerminatedTwice(t *testing.T) {
 // TestZombie pauses a worker until its jobs were taken over and lets it go on:
 // of what it held then it must commit nothing.
 func TestZombie(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	quick := []string{"TMWORKER_RECOVERY_DEAD_AFTER=2s", "TMWORKER_RECOVERY_HEARTBEAT_INTERVAL=500ms"}
 	zombie := r.startWorker(quick...)
@@ -164,6 +168,7 @@ func (r *rig) plant(n int, load float64, name string) {
 
 // TestSIGTERMDuringBisection stops a worker while it looks for guilty jobs.
 func TestSIGTERMDuringBisection(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.planted = true
 	r.exec(`ALTER TABLE activities ADD CONSTRAINT planted CHECK (total_load_miles <> 666)`)
@@ -179,6 +184,7 @@ func TestSIGTERMDuringBisection(t *testing.T) {
 
 // TestPanicInABatch has jobs that panic in the middle of their batches.
 func TestPanicInABatch(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.planted = true
 	r.begin(2)
@@ -199,6 +205,7 @@ func TestPanicInABatch(t *testing.T) {
 // TestRollingDeploy replaces every worker under load by one with other
 // settings: no attempt is spent, and no job waits longer than the grace period.
 func TestRollingDeploy(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.begin(3)
 	r.fault(func() {
@@ -209,9 +216,7 @@ func TestRollingDeploy(t *testing.T) {
 		}
 	})
 	r.end()
-	table.Lock()
-	defer table.Unlock()
-	if o := table.lines[len(table.lines)-1]; o.slowest > grace {
+	if o := r.outcome(); o.slowest > grace {
 		t.Errorf("the slowest job took %v, want at most the grace period of %v", o.slowest, grace)
 	}
 }

@@ -16,6 +16,7 @@ import (
 )
 
 func TestServerRestart(t *testing.T) {
+	t.Parallel()
 	r := own(t)
 	r.begin(2)
 	r.fault(func() {
@@ -30,6 +31,7 @@ func TestServerRestart(t *testing.T) {
 // TestServerDownForLong outlasts every retry: jobs in transactions are given up
 // and must be returned to the queue when the server is back.
 func TestServerDownForLong(t *testing.T) {
+	t.Parallel()
 	r := own(t)
 	settings := []string{"TMWORKER_BATCHING_RETRY_FOR=500ms", "TMWORKER_BATCHING_SNOOZE_FOR=200ms"}
 	r.startWorker(settings...)
@@ -60,6 +62,7 @@ func repeatedly(interval time.Duration, what func()) {
 }
 
 func TestTerminatedBackends(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	r.fault(func() {
@@ -75,6 +78,7 @@ func TestTerminatedBackends(t *testing.T) {
 // TestExhaustedServer fills the server's slots while it takes the workers'
 // connections away.
 func TestExhaustedServer(t *testing.T) {
+	t.Parallel()
 	server, err := localpg.Start(t.Context(), localpg.Options{Settings: map[string]string{"max_connections": "300", "fsync": "off"}})
 	if err != nil {
 		t.Fatal(err)
@@ -140,6 +144,7 @@ func (r *rig) holdTransactions(n int, level pgx.TxIsoLevel) (release func()) {
 }
 
 func TestIdleTransactionPinsTheSnapshot(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	r.fault(func() {
@@ -152,6 +157,7 @@ func TestIdleTransactionPinsTheSnapshot(t *testing.T) {
 }
 
 func TestRepeatableReadScanners(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	r.fault(func() {
@@ -164,6 +170,7 @@ func TestRepeatableReadScanners(t *testing.T) {
 }
 
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.exec(`
 		CREATE TABLE disk (is_full bool);
@@ -236,4 +243,3 @@ func TestLoadAboveCapacity(t *testing.T) {
 	})
 	r.end()
 }
-

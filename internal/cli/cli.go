@@ -45,8 +45,12 @@ func Main(run Run) int {
 
 // ExitCode prints err, if any, and returns the exit code that it means.
 func ExitCode(err error, stderr io.Writer) int {
-	if err == nil {
+	switch {
+	case err == nil:
 		return 0
+	case errors.Is(err, context.Canceled):
+		_, _ = fmt.Fprintln(stderr, "interrupted")
+		return 1
 	}
 	_, _ = fmt.Fprintln(stderr, "error:", err)
 	if usage := (*UsageError)(nil); errors.As(err, &usage) {
@@ -64,6 +68,9 @@ func Execute(ctx context.Context, root *cobra.Command, args []string, stdout, st
 	root.SilenceErrors, root.SilenceUsage = true, true
 	markUsageErrors(root)
 	err := root.ExecuteContext(ctx)
+	if usage := (*UsageError)(nil); errors.As(err, &usage) {
+		return err
+	}
 	if err != nil && strings.HasPrefix(err.Error(), "unknown command ") {
 		return Usagef("%w; see: %s --help", err, root.Name())
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -37,10 +38,13 @@ func OpenPool(ctx context.Context, c config.Config, application string) (*dbpool
 	if err == nil {
 		return pool, nil
 	}
+	if errors.Is(err, dbpool.ErrAddress) {
+		return nil, Usagef("DATABASE_URL or a PG* variable: %w", err)
+	}
 	if c.DatabaseURL == "" && os.Getenv("PGHOST") == "" && os.Getenv("PGDATABASE") == "" {
 		return nil, fmt.Errorf("%w\nDATABASE_URL is not set; set it, or start a development database with: worker dev", err)
 	}
-	return nil, fmt.Errorf("%w\ncheck that the server runs and that DATABASE_URL (or the PG* variables) is right: worker check", err)
+	return nil, fmt.Errorf("%w\ncheck that the server runs and that DATABASE_URL (or the PG* variables) is right", err)
 }
 
 // NewLogger returns the configured logger on w.

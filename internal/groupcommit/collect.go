@@ -44,11 +44,19 @@ func (e *Engine[T]) committer() {
 		if batch == nil {
 			return
 		}
-		e.flush(batch)
+		e.flushInTurn(batch)
 		e.mu.Lock()
 		e.committing -= len(batch)
 		e.mu.Unlock()
 	}
+}
+
+func (e *Engine[T]) flushInTurn(batch []*entry[T]) {
+	if e.options.Gate != nil {
+		e.options.Gate.Lock()
+		defer e.options.Gate.Unlock()
+	}
+	e.flush(batch)
 }
 
 // nextBatch waits until a batch is worth committing and takes it, in ascending

@@ -31,14 +31,24 @@ func (e *Engine[T]) flush(batch []*entry[T]) {
 		if value := recover(); value != nil {
 			e.options.Logger.Error("group commit panicked", slog.Any("panic", value), slog.String("stack", string(debug.Stack())))
 			e.answer(batch, &PanicError{Value: value, Stack: string(debug.Stack())})
-			e.breaker.report(len(batch), len(batch))
+			e.report(batch, len(batch))
 		}
 	}()
 	e.counts.batches.Add(1)
-	ownFaults := e.commit(batch, time.Now().Add(e.options.RetryFor))
+	e.report(batch, e.commit(batch, time.Now().Add(e.options.RetryFor)).ownFaults)
+}
+
+// report tells the breaker of a batch; a lone job is none.
+func (e *Engine[T]) report(batch []*entry[T], ownFaults int) {
 	if len(batch) > 1 {
 		e.breaker.report(len(batch), ownFaults)
 	}
+}
+
+// tally is how the jobs of a batch fared, as far as the breaker is concerned.
+type tally struct {
+	committed int
+	ownFaults int // jobs that failed, or were run again, for reasons of the engine's own
 }
 
 // commit runs the batch until each entry has its verdict:
@@ -50,22 +60,30 @@ func (e *Engine[T]) flush(batch []*entry[T]) {
 //     job; among n jobs one culprit costs at most 2·log₂ n + 1 more transactions;
 //   - any other error is every job's own.
 //
-// It returns how many jobs failed for reasons of the engine's own: neither the
-// database's state nor refused data.
-func (e *Engine[T]) commit(batch []*entry[T], giveUp time.Time) (ownFaults int) {
+// An error that is every job's own is the engine's, as far as the breaker is
+// concerned: neither the database's state nor refused data explains it. So is
+// one of which bisection finds nobody guilty.
+func (e *Engine[T]) commit(batch []*entry[T], giveUp time.Time) tally {
+	refused := false
 	for try := 1; ; try++ {
 		batch = e.dropWithdrawn(batch)
 		if len(batch) == 0 {
-			return ownFaults
+			return tally{}
 		}
 		err := e.transact(batch, e.kind.Apply)
+		if len(batch) == 1 && err != nil && pgfault.Of(err) == pgfault.Data {
+			refused = true
+			err = e.salvage(batch, err)
+		}
 		var lost *notHeldError
-		var panicked *PanicError
 		switch {
 		case err == nil:
 			e.counts.committed.Add(int64(len(batch)))
 			e.answer(batch, nil)
-			return ownFaults
+			if refused {
+				return tally{} // salvaged
+			}
+			return tally{committed: len(batch)}
 		case errors.As(err, &lost):
 			batch = e.dropNotHeld(batch, lost)
 		case pgfault.Of(err) == pgfault.Transient:
@@ -74,43 +92,58 @@ func (e *Engine[T]) commit(batch []*entry[T], giveUp time.Time) (ownFaults int) 
 					slog.Int("jobs", len(batch)), slog.Int("tries", try), slog.String("error", err.Error()))
 				e.counts.snoozed.Add(int64(len(batch)))
 				e.settle(batch, fmt.Errorf("%s: %w", err.Error(), river.JobSnooze(e.options.SnoozeFor)))
-				return ownFaults
+				return tally{}
 			}
 			e.counts.retries.Add(1)
 			e.backOff(try, batch)
-		case len(batch) > 1 && (pgfault.Of(err) == pgfault.Data || errors.As(err, &panicked)):
-			e.counts.bisections.Add(1)
-			half := len(batch) / 2
-			return e.commit(batch[:half], giveUp) + e.commit(batch[half:], giveUp)
-		default:
-			if len(batch) == 1 && pgfault.Of(err) == pgfault.Data && e.salvage(batch) {
-				return ownFaults
-			}
-			if pgfault.Of(err) != pgfault.Data {
-				ownFaults = len(batch)
-			}
+		case !ofOneJob(err):
 			e.fail(batch, err)
-			return ownFaults
+			return tally{ownFaults: len(batch)}
+		case len(batch) == 1:
+			e.fail(batch, err)
+			return tally{}
+		default:
+			return e.bisect(batch, giveUp)
 		}
 	}
 }
 
-// salvage runs the kind's Salvage for the one job, if it has one, and reports
-// whether it committed. Whatever goes wrong leaves the job to its own error.
-func (e *Engine[T]) salvage(batch []*entry[T]) bool {
+// ofOneJob tells whether the error is of some job of the batch, not of all.
+func ofOneJob(err error) bool {
+	var panicked *PanicError
+	return pgfault.Of(err) == pgfault.Data || errors.As(err, &panicked)
+}
+
+func (e *Engine[T]) bisect(batch []*entry[T], giveUp time.Time) tally {
+	e.counts.bisections.Add(1)
+	half := len(batch) / 2
+	first, second := e.commit(batch[:half], giveUp), e.commit(batch[half:], giveUp)
+	sum := tally{committed: first.committed + second.committed, ownFaults: first.ownFaults + second.ownFaults}
+	if sum.committed == len(batch) {
+		sum.ownFaults = len(batch) // no job is guilty: their being together was
+	}
+	return sum
+}
+
+// salvage runs the kind's Salvage, if it has one, for the one job that was
+// refused. It returns nil when that committed, what happened when it was
+// nobody's fault or the job is not held, and otherwise the refusal. Taking too
+// long is the job's fault: it would take as long again.
+func (e *Engine[T]) salvage(batch []*entry[T], refusal error) error {
 	if e.kind.Salvage == nil {
-		return false
+		return refusal
 	}
 	err := e.transact(batch, e.kind.Salvage)
-	if err != nil {
-		if !errors.Is(err, ErrNotSalvaged) {
-			e.options.Logger.Warn("job not salvaged", slog.Int64("job_id", batch[0].job.ID), slog.String("error", err.Error()))
-		}
-		return false
+	var lost *notHeldError
+	switch {
+	case err == nil, errors.As(err, &lost):
+		return err
+	case pgfault.Of(err) == pgfault.Transient && !errors.Is(err, context.DeadlineExceeded):
+		return err
+	case !errors.Is(err, ErrNotSalvaged):
+		e.options.Logger.Warn("job not salvaged", slog.Int64("job_id", batch[0].job.ID), slog.String("error", err.Error()))
 	}
-	e.counts.committed.Add(1)
-	e.answer(batch, nil)
-	return true
+	return refusal
 }
 
 // fail gives each entry the error as its own, written and fenced.
@@ -175,7 +208,8 @@ func (e *Engine[T]) dropWithdrawn(batch []*entry[T]) []*entry[T] {
 // those that an earlier try committed although its connection broke before it
 // could say so, ErrTakenOver for those that now belong to somebody else.
 func (e *Engine[T]) dropNotHeld(batch []*entry[T], lost *notHeldError) []*entry[T] {
-	return e.keep(batch, func(en *entry[T]) (error, bool) {
+	takenOver := 0
+	held := e.keep(batch, func(en *entry[T]) (error, bool) {
 		committed, notHeld := lost.jobs[en.job.ID]
 		switch {
 		case !notHeld:
@@ -184,12 +218,16 @@ func (e *Engine[T]) dropNotHeld(batch []*entry[T], lost *notHeldError) []*entry[
 			e.counts.committed.Add(1)
 			return nil, false
 		default:
-			e.counts.takenOver.Add(1)
-			e.options.Logger.Warn("job was taken over by another process, nothing of this attempt is kept",
-				slog.Int64("job_id", en.job.ID), slog.Int("attempt", en.job.Attempt))
+			takenOver++
 			return ErrTakenOver, false
 		}
 	})
+	if takenOver > 0 {
+		e.counts.takenOver.Add(int64(takenOver))
+		e.options.Logger.Warn("jobs were taken over by another process, nothing of these attempts is kept",
+			slog.Int("jobs", takenOver), slog.Int("of_batch", len(batch)))
+	}
+	return held
 }
 
 // keep returns the entries for which judge says so and answers the others.

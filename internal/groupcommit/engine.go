@@ -48,6 +48,10 @@ type Options struct {
 	RetryFor     time.Duration // how long a batch is tried again when nobody is at fault
 	SnoozeFor    time.Duration // how long jobs sleep when RetryFor did not suffice
 
+	// Gate, if not nil, is held while a batch is committed. Engines that share
+	// one commit in turn.
+	Gate sync.Locker
+
 	// RolloutPercent of the jobs, always the same ones, are batched; the others
 	// have a transaction each.
 	RolloutPercent int
@@ -90,6 +94,7 @@ type Engine[T river.JobArgs] struct {
 	committers int         // goroutines that collect or commit
 	collecting bool        // one of them is collecting
 	arrived    chan struct{}
+	lastJob    time.Time // when a job was handed in last
 }
 
 // entry is one job on its way through the engine.
@@ -161,6 +166,7 @@ func (e *Engine[T]) add(en *entry[T]) {
 	defer e.mu.Unlock()
 	e.waiting = append(e.waiting, en)
 	e.weight += en.weight
+	e.lastJob = en.since
 	switch {
 	case e.collecting:
 		e.signal()
@@ -168,6 +174,13 @@ func (e *Engine[T]) add(en *entry[T]) {
 		e.committers++
 		go e.committer()
 	}
+}
+
+// Active tells whether a job was handed in within the given time.
+func (e *Engine[T]) Active(within time.Duration) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return time.Since(e.lastJob) < within
 }
 
 func (e *Engine[T]) signal() {

@@ -38,6 +38,18 @@ func HoldOf(job *rivertype.JobRow) Hold {
 // therefore reports nothing at all.
 var ErrTakenOver error = takenOverError{}
 
+// Committed is what a worker may return instead of nil for a job that the
+// engine has committed. River's completer reads such a job back, arguments
+// included, to find that there is nothing to write; told nothing it does not.
+// River's own subscribers and statistics then do not hear of the job.
+var Committed error = committedVerdict{}
+
+type committedVerdict struct{}
+
+func (committedVerdict) Error() string               { return "committed" }
+func (committedVerdict) Jobs() []*rivertype.JobRow   { return nil }
+func (committedVerdict) ErrorsByID() map[int64]error { return nil }
+
 type takenOverError struct{}
 
 func (takenOverError) Error() string               { return "taken over by another process" }

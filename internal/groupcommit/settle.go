@@ -14,10 +14,11 @@ import (
 )
 
 // errSettled is the verdict of a job whose fate the engine has written itself,
-// fenced. Like ErrTakenOver it makes River write nothing.
+// fenced. Like ErrTakenOver it makes River write nothing, if it is returned as
+// it is. So that nobody has a reason to wrap it, its text has no NULs.
 type errSettled struct{ cause error }
 
-func (e errSettled) Error() string             { return e.cause.Error() }
+func (e errSettled) Error() string             { return withoutNUL(e.cause.Error()) }
 func (e errSettled) Unwrap() error             { return e.cause }
 func (errSettled) Jobs() []*rivertype.JobRow   { return nil }
 func (errSettled) ErrorsByID() map[int64]error { return nil }
@@ -25,16 +26,19 @@ func (errSettled) ErrorsByID() map[int64]error { return nil }
 // settleQuery writes what becomes of attempts that did not commit, fenced like
 // completeQuery: River would write it by job id alone, and an attempt that was
 // taken over meanwhile would decide the fate of the other one. A job that was
-// cancelled while it ran is not given another try.
+// cancelled while it ran is not given another try and, as in River, keeps its
+// attempt and its time. Whatever stands in metadata must not fail the
+// statement, for that would hold up the other jobs' fates as well.
 const settleQuery = `
 UPDATE {schema}.river_job AS job
 SET state = CASE WHEN fate.retry AND job.metadata ? 'cancel_attempted_at' THEN 'cancelled' ELSE fate.state::{schema}.river_job_state END,
-	attempt = CASE WHEN fate.refund THEN greatest(job.attempt - 1, 0) ELSE job.attempt END,
-	scheduled_at = CASE WHEN fate.retry THEN now() + fate.delay ELSE job.scheduled_at END,
+	attempt = CASE WHEN fate.refund AND NOT job.metadata ? 'cancel_attempted_at' THEN greatest(job.attempt - 1, 0) ELSE job.attempt END,
+	scheduled_at = CASE WHEN fate.retry AND NOT job.metadata ? 'cancel_attempted_at' THEN now() + fate.delay ELSE job.scheduled_at END,
 	finalized_at = CASE WHEN fate.retry AND NOT job.metadata ? 'cancel_attempted_at' THEN NULL ELSE now() END,
 	errors = CASE WHEN fate.error IS NULL THEN job.errors ELSE array_append(job.errors, fate.error) END,
 	metadata = CASE WHEN fate.refund
-		THEN jsonb_set(job.metadata, '{snoozes}', to_jsonb(coalesce((job.metadata->>'snoozes')::int, 0) + 1))
+		THEN job.metadata || jsonb_build_object('snoozes',
+			CASE jsonb_typeof(job.metadata->'snoozes') WHEN 'number' THEN (job.metadata->>'snoozes')::numeric ELSE 0 END + 1)
 		ELSE job.metadata END
 FROM unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::text[], $5::bool[], $6::bool[], $7::interval[], $8::jsonb[])
 	AS fate (id, attempt, attempted_at, state, retry, refund, delay, error)
@@ -62,7 +66,7 @@ func fateOf(job *rivertype.JobRow, verdict error) (fate, error) {
 	}
 	now := time.Now()
 	text, err := json.Marshal(rivertype.AttemptError{
-		At: now, Attempt: job.Attempt, Error: strings.ReplaceAll(verdict.Error(), "\x00", "␀"), Trace: traceOf(verdict),
+		At: now, Attempt: job.Attempt, Error: withoutNUL(verdict.Error()), Trace: traceOf(verdict),
 	})
 	if err != nil {
 		return fate{}, err
@@ -91,10 +95,13 @@ func waitingState(delay time.Duration) rivertype.JobState {
 
 func traceOf(verdict error) string {
 	if panicked := (*PanicError)(nil); errors.As(verdict, &panicked) {
-		return strings.ReplaceAll(panicked.Stack, "\x00", "␀")
+		return withoutNUL(panicked.Stack)
 	}
 	return ""
 }
+
+// withoutNUL makes a text that jsonb takes.
+func withoutNUL(s string) string { return strings.ReplaceAll(s, "\x00", "␀") }
 
 // settle writes the fate of each entry and answers it. While the database is
 // out of reach it goes on trying, until the jobs are withdrawn: nobody else

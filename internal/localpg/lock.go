@@ -36,7 +36,7 @@ func (d *directory) acquire(ctx context.Context) error {
 		}
 		holder := readPID(f.Name())
 		if alive(holder) {
-			return errors.Join(fmt.Errorf("directory %s is in use by process %d", d.path, holder), f.Close())
+			return errors.Join(fmt.Errorf("directory %s is in use by process %d; stop it, or use another directory", d.path, holder), f.Close())
 		}
 		select {
 		case <-ctx.Done():

@@ -38,17 +38,17 @@ func TestNobodyIsDeadRightAfterAnOutage(t *testing.T) {
 	die(t, pool, "first")
 	die(t, pool, "second")
 	die(t, pool, "dead")
-	look(t, first)
+	executing(t, first, ofFirst, func() { look(t, first) })
 	for _, id := range []int64{ofFirst, ofSecond, ofDead} {
 		if got := job(t, pool, id); got != "running 3 {} due" {
-			t.Errorf("after the first beat, a job is %s", got)
+			t.Errorf("after the first beat, job %d is %s", id, got)
 		}
 	}
-	look(t, second)
+	executing(t, second, ofSecond, func() { look(t, second) })
 	executing(t, first, ofFirst, func() { look(t, first) })
 	for id, want := range map[int64]string{ofFirst: "running 3 {} due", ofSecond: "running 3 {} due", ofDead: `available 2 {"recovered": 1} due`} {
 		if got := job(t, pool, id); got != want {
-			t.Errorf("after both have beaten, a job is %s, want %s", got, want)
+			t.Errorf("after both have beaten, job %d is %s, want %s", id, got, want)
 		}
 	}
 }
@@ -78,6 +78,10 @@ func TestJobsLostOnTheWayReturn(t *testing.T) {
 		// A second attempt at the same job begins and ends meanwhile.
 		executing(t, p, here, func() {})
 		look(t, p)
+		if got := job(t, pool, lost); got != "running 3 {} due" {
+			t.Errorf("job that may be on its way from its fetch is %s", got)
+		}
+		look(t, p)
 	})
 	for id, want := range map[int64]string{
 		lost: `available 2 {"recovered": 1} due`, fresh: "running 3 {} due", here: "running 3 {} due", ofOther: "running 3 {} due",
@@ -86,6 +90,8 @@ func TestJobsLostOnTheWayReturn(t *testing.T) {
 			t.Errorf("job is %s, want %s", got, want)
 		}
 	}
+	die(t, pool, "me") // even after an outage: what it executes, a process knows by itself
+	look(t, p)
 	look(t, p)
 	if got := job(t, pool, here); got != `available 2 {"recovered": 1} due` {
 		t.Errorf("job that was executed and whose fate nobody wrote is %s", got)

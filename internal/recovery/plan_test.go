@@ -28,6 +28,7 @@ func TestRecoveryReadsRunningJobsOnly(t *testing.T) {
 		args []any
 	}{
 		"recover":     {recoverQuery, []any{mostRefunds, deadAfter}},
+		"strangers":   {strangersQuery, []any{"me", deadAfter, []int64{1, 2}}},
 		"recover own": {recoverOwnQuery, []any{mostRefunds, "me", deadAfter, []int64{1, 2}}},
 		"forget":      {forgetQuery, nil},
 	} {

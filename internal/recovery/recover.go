@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -74,16 +75,23 @@ func (p *Process) recover(ctx context.Context) error {
 	})
 }
 
-// recoverOwnQuery returns jobs that this process holds in the database and
-// knows nothing of: the answer to a fetch was lost with its connection, or
-// River could not write what became of one. A job needs far less than the age
-// asked for to get from its fetch to its worker.
+// strangersQuery finds jobs that this process holds in the database and knows
+// nothing of: the answer to a fetch was lost with its connection, or River could
+// not write what became of one. Or the job is still on its way from its fetch to
+// its worker, which takes long on a machine that is too busy.
+const strangersQuery = `
+SELECT job.id, job.attempted_at
+FROM {schema}.river_job AS job
+WHERE job.state = 'running' AND job.attempted_by[array_upper(job.attempted_by, 1)] = $1
+  AND job.attempted_at < clock_timestamp() - $2::interval AND NOT job.id = ANY($3::bigint[])`
+
+// recoverOwnQuery returns those that were strangers twice.
 const recoverOwnQuery = `
 WITH stranded AS MATERIALIZED (
 	SELECT job.id, job.attempt, job.max_attempts, job.metadata
 	FROM {schema}.river_job AS job
 	WHERE job.state = 'running' AND job.attempted_by[array_upper(job.attempted_by, 1)] = $2
-	  AND job.attempted_at < clock_timestamp() - $3::interval AND NOT job.id = ANY($4::bigint[])
+	  AND job.attempted_at < clock_timestamp() - $3::interval AND job.id = ANY($4::bigint[])
 	ORDER BY job.id
 	LIMIT 10000
 	FOR UPDATE OF job SKIP LOCKED
@@ -91,7 +99,11 @@ WITH stranded AS MATERIALIZED (
 
 func (p *Process) recoverOwn(ctx context.Context) error {
 	return p.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		n, err := p.giveBack(ctx, tx, p.query(recoverOwnQuery), mostRefunds, p.clientID, p.options.Interval, p.executingIDs())
+		twice, err := p.strangersTwice(ctx, tx)
+		if err != nil || len(twice) == 0 {
+			return err
+		}
+		n, err := p.giveBack(ctx, tx, p.query(recoverOwnQuery), mostRefunds, p.clientID, p.options.Interval, twice)
 		if err != nil {
 			return fmt.Errorf("recover jobs lost on the way: %w", err)
 		}
@@ -100,6 +112,27 @@ func (p *Process) recoverOwn(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// strangersTwice returns the strangers that were already strangers, in the same
+// attempt, at the previous look.
+func (p *Process) strangersTwice(ctx context.Context, tx pgx.Tx) (twice []int64, err error) {
+	rows, err := tx.Query(ctx, p.query(strangersQuery), p.clientID, p.options.Interval, p.executingIDs())
+	if err != nil {
+		return nil, fmt.Errorf("look for jobs lost on the way: %w", err)
+	}
+	now := map[int64]time.Time{}
+	var id int64
+	var attemptedAt time.Time
+	_, err = pgx.ForEachRow(rows, []any{&id, &attemptedAt}, func() error {
+		if p.strangers[id].Equal(attemptedAt) {
+			twice = append(twice, id)
+		}
+		now[id] = attemptedAt
+		return nil
+	})
+	p.strangers = now
+	return twice, err
 }
 
 // giveBack runs one of the queries and wakes the workers of the queues concerned.

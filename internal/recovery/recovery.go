@@ -46,6 +46,8 @@ type Process struct {
 	mu        sync.Mutex
 	executing map[int64]int // jobs that River has given to this process's workers, and how many attempts of each
 
+	strangers map[int64]time.Time // at the previous look: jobs held and not executed, and when they were fetched
+
 	recovered atomic.Int64
 }
 

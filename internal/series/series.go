@@ -34,9 +34,10 @@ type Querier interface {
 }
 
 // seriesQuery reads one row per day. All rows of a day carry the same results,
-// so the aggregate only picks one; real sums go through float8.
+// so the aggregate only picks one; the day's sums go through numeric, which
+// shows a real as it was typed.
 const seriesQuery = `
-SELECT date::text, count(*), coalesce(sum(total_load_miles::float8), 0), coalesce(sum(trimp::float8), 0),
+SELECT date::text, count(*), coalesce(sum(total_load_miles::numeric), 0)::float8, coalesce(sum(trimp::numeric), 0)::float8,
        max(seven_day_avg_load), max(twentyeight_day_avg_load), max(seven_day_avg_trimp), max(twentyeight_day_avg_trimp),
        max(acute_chronic_ratio), max(trimp_acute_chronic_ratio), max(normalized_divergence)
 FROM activities

@@ -3,6 +3,7 @@ package series
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/guptarohit/asciigraph"
@@ -33,7 +34,7 @@ func number(x *float32) string {
 	if x == nil {
 		return "-"
 	}
-	return fmt.Sprintf("%.2f", *x)
+	return strings.Replace(fmt.Sprintf("%.2f", *x), "-0.00", "0.00", 1)
 }
 
 const (
