@@ -74,7 +74,7 @@ func gone(t *testing.T, path string) {
 // reachable is t.TempDir for a directory that the server's account can enter.
 func reachable(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "localpg-test-")
+	dir, err := os.MkdirTemp("", "localpg-test-") //nolint:usetesting // the parents of t.TempDir let only their owner in
 	if err != nil {
 		t.Fatal(err)
 	}
