@@ -133,12 +133,14 @@ func (e *Engine[T]) salvage(batch []*entry[T], refusal error) error {
 	if e.kind.Salvage == nil {
 		return refusal
 	}
+	started := time.Now()
 	err := e.transact(batch, e.kind.Salvage)
+	tookTooLong := time.Since(started) >= e.options.FlushTimeout
 	var lost *notHeldError
 	switch {
 	case err == nil, errors.As(err, &lost):
 		return err
-	case pgfault.Of(err) == pgfault.Transient && !errors.Is(err, context.DeadlineExceeded):
+	case pgfault.Of(err) == pgfault.Transient && !tookTooLong:
 		return err
 	case !errors.Is(err, ErrNotSalvaged):
 		e.options.Logger.Warn("job not salvaged", slog.Int64("job_id", batch[0].job.ID), slog.String("error", err.Error()))

@@ -81,7 +81,8 @@ func runningJobs(t *testing.T, pool *dbpool.Pool, n int, refused ...int) []*rive
 	return jobs
 }
 
-// workAll hands all jobs in at once and returns their verdicts.
+// workAll hands all jobs in at once and returns their verdicts once the engine is
+// at rest: it answers a job before it has counted the batch.
 func workAll(t *testing.T, e *Engine[effectArgs], jobs []*river.Job[effectArgs]) []error {
 	t.Helper()
 	verdicts := make([]error, len(jobs))
@@ -94,7 +95,16 @@ func workAll(t *testing.T, e *Engine[effectArgs], jobs []*river.Job[effectArgs])
 		})
 	}
 	wg.Wait()
+	for !atRest(e) {
+		time.Sleep(100 * time.Microsecond)
+	}
 	return verdicts
+}
+
+func atRest(e *Engine[effectArgs]) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.committers == 0
 }
 
 func exec(t *testing.T, pool *dbpool.Pool, sql string, args ...any) {
