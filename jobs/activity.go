@@ -114,7 +114,7 @@ func decodeError(err error) error {
 			return fmt.Errorf("an activity must be a JSON object, got %s", wrongType.Value)
 		}
 		if strings.HasPrefix(wrongType.Value, "number ") {
-			return fmt.Errorf("%s: %s is out of range for a %s", wrongType.Field, wrongType.Value, jsonTypeName(wrongType.Type.Kind().String()))
+			return fmt.Errorf("%s: %s is out of range", wrongType.Field, wrongType.Value)
 		}
 		return fmt.Errorf("%s: %s is not a valid %s", wrongType.Field, wrongType.Value, jsonTypeName(wrongType.Type.Kind().String()))
 	}

@@ -49,7 +49,7 @@ func ExitCode(err error, stderr io.Writer) int {
 	case err == nil:
 		return 0
 	case errors.Is(err, context.Canceled):
-		_, _ = fmt.Fprintln(stderr, "interrupted")
+		_, _ = fmt.Fprintln(stderr, strings.ReplaceAll(err.Error(), context.Canceled.Error(), "interrupted"))
 		return 1
 	}
 	_, _ = fmt.Fprintln(stderr, "error:", err)
