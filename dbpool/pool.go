@@ -63,6 +63,21 @@ func Open(ctx context.Context, o Options) (*Pool, error) {
 	return &Pool{Pool: pool, acquireTimeout: o.AcquireTimeout}, nil
 }
 
+// CloseWithin closes the pool and returns when all connections are back and
+// closed, or when the time is over: what still uses one then ends with the
+// process.
+func (p *Pool) CloseWithin(d time.Duration) {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		p.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(d):
+	}
+}
+
 // poolConfig parses the URL and lays the limits over it. Limits that the URL
 // itself sets (as ?statement_timeout=…) win: who wrote them meant them.
 func (o Options) poolConfig() (*pgxpool.Config, error) {

@@ -44,7 +44,7 @@ const (
 	liveMemory = time.Second
 	// bulkPause is how long the bulk lane pauses after a transaction while there
 	// are live jobs, as a multiple of the transaction's time.
-	bulkPause = 2
+	bulkPause = 3
 	// longestPause keeps a slow transaction from stopping the bulk lane.
 	longestPause = time.Second
 )

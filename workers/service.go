@@ -218,6 +218,10 @@ func (s *Service) Drain(ctx context.Context) error {
 	return s.running(ctx, s.waitUntilEmpty)
 }
 
+// goodbyeTime is the part of the grace period that is kept for everything after
+// the last job.
+const goodbyeTime = time.Second
+
 // running starts the client, calls until, and stops the client.
 func (s *Service) running(ctx context.Context, until func(context.Context) error) error {
 	if err := s.self.Join(ctx); err != nil {
@@ -237,12 +241,14 @@ func (s *Service) running(ctx context.Context, until func(context.Context) error
 
 	untilErr := until(ctx)
 
-	stopCtx, cancel := context.WithTimeout(lasting, s.config.Shutdown.Grace)
+	stopCtx, cancel := context.WithTimeout(lasting, s.config.Shutdown.Grace-goodbyeTime)
 	defer cancel()
 	stopErr := s.client.Stop(stopCtx)
 	endBackground()
 	wg.Wait()
-	if err := s.self.Leave(lasting); err != nil {
+	leaveCtx, cancelLeave := context.WithTimeout(lasting, goodbyeTime/2)
+	defer cancelLeave()
+	if err := s.self.Leave(leaveCtx); err != nil {
 		s.logger.WarnContext(lasting, "left without a goodbye, others notice later", slog.String("error", err.Error()))
 	}
 	if stopErr != nil {

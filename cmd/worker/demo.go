@@ -57,7 +57,7 @@ func demo(ctx context.Context, settings config.Config, keep bool, stdout, stderr
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
+	defer pool.CloseWithin(closeTime)
 	_, _ = fmt.Fprintf(stdout, "a database of the demo's own is up and migrated: %s\n", dbpool.Target(pool.Config().ConnConfig))
 
 	service, err := newService(ctx, pool, settings, logger)

@@ -61,7 +61,7 @@ func dev(ctx context.Context, configFile, dir string, stdout, stderr io.Writer) 
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
+	defer pool.CloseWithin(closeTime)
 	service, err := newService(ctx, pool, settings, logger)
 	if err != nil {
 		return err

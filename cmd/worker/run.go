@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -40,7 +41,7 @@ func runCommand(configFile *string, stderr io.Writer) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer pool.Close()
+			defer pool.CloseWithin(closeTime)
 			service, err := newService(c.Context(), pool, settings, logger)
 			if err != nil {
 				return err
@@ -59,6 +60,10 @@ func checkBudget(settings config.Config) error {
 	}
 	return nil
 }
+
+// closeTime is how long a stopping worker waits for connections that are still
+// in use.
+const closeTime = time.Second / 2
 
 // newService refuses a database that is not at this worker's migrations.
 func newService(ctx context.Context, pool *dbpool.Pool, settings config.Config, logger *slog.Logger) (*workers.Service, error) {

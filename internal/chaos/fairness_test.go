@@ -28,10 +28,10 @@ WITH recalculated AS (
 )
 SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY ms), percentile_cont(0.99) WITHIN GROUP (ORDER BY ms) FROM latency`
 
-// TestImportDoesNotDelayLiveActivities imports one user's 100,000 activities
+// TestImportDoesNotDelayLiveActivities imports one user's 15,000 activities
 // while others sync theirs.
 func TestImportDoesNotDelayLiveActivities(t *testing.T) {
-	const activities, liveRate = 100_000, 50
+	const activities, liveRate = 15_000, 50
 	r := shared(t)
 	worker := r.startWorker()
 	pool := r.pool()

@@ -22,10 +22,6 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// Scenarios mostly wait; a few side by side are still not the machine's limit.
-	if err := flag.Set("test.parallel", "4"); err != nil {
-		panic(err)
-	}
 	built, remove, err := commandtest.Build("chaos")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -40,7 +40,6 @@ func (r *rig) add(proxy *toxiproxy.Proxy, kind, attributes string) (remove func(
 }
 
 func TestNetworkDelay(t *testing.T) {
-	t.Parallel()
 	r := shared(t)
 	proxy := r.proxied()
 	r.begin(2)
@@ -54,7 +53,6 @@ func TestNetworkDelay(t *testing.T) {
 }
 
 func TestNetworkCuts(t *testing.T) {
-	t.Parallel()
 	r := shared(t)
 	proxy := r.proxied()
 	r.begin(2)
@@ -72,7 +70,6 @@ func TestNetworkCuts(t *testing.T) {
 // TestNetworkHalfOpen lets data vanish without a FIN, for longer than anything
 // may wait.
 func TestNetworkHalfOpen(t *testing.T) {
-	t.Parallel()
 	r := shared(t)
 	proxy := r.proxied()
 	r.begin(2)

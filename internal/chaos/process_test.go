@@ -16,7 +16,6 @@ import (
 )
 
 func TestKilledWorker(t *testing.T) {
-	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	r.fault(func() {
@@ -46,7 +45,6 @@ func (r *rig) killBusy(i int) {
 }
 
 func TestRepeatedKills(t *testing.T) {
-	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	r.fault(func() {
@@ -62,7 +60,6 @@ func TestRepeatedKills(t *testing.T) {
 
 // TestTerminatedTwice ends a worker at once; what it held is worked elsewhere.
 func TestTerminatedTwice(t *testing.T) {
-	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	r.fault(func() {
@@ -81,7 +78,6 @@ func TestTerminatedTwice(t *testing.T) {
 // TestZombie pauses a worker until its jobs were taken over and lets it go on:
 // of what it held then it must commit nothing.
 func TestZombie(t *testing.T) {
-	t.Parallel()
 	r := shared(t)
 	quick := []string{"TMWORKER_RECOVERY_DEAD_AFTER=2s", "TMWORKER_RECOVERY_HEARTBEAT_INTERVAL=500ms"}
 	zombie := r.startWorker(quick...)
@@ -168,7 +164,6 @@ func (r *rig) plant(n int, load float64, name string) {
 
 // TestSIGTERMDuringBisection stops a worker while it looks for guilty jobs.
 func TestSIGTERMDuringBisection(t *testing.T) {
-	t.Parallel()
 	r := shared(t)
 	r.planted = true
 	r.exec(`ALTER TABLE activities ADD CONSTRAINT planted CHECK (total_load_miles <> 666)`)
@@ -184,7 +179,6 @@ func TestSIGTERMDuringBisection(t *testing.T) {
 
 // TestPanicInABatch has jobs that panic in the middle of their batches.
 func TestPanicInABatch(t *testing.T) {
-	t.Parallel()
 	r := shared(t)
 	r.planted = true
 	r.begin(2)
@@ -205,7 +199,6 @@ func TestPanicInABatch(t *testing.T) {
 // TestRollingDeploy replaces every worker under load by one with other
 // settings: no attempt is spent, and no job waits longer than the grace period.
 func TestRollingDeploy(t *testing.T) {
-	t.Parallel()
 	r := shared(t)
 	r.begin(3)
 	r.fault(func() {

@@ -16,7 +16,6 @@ import (
 )
 
 func TestServerRestart(t *testing.T) {
-	t.Parallel()
 	r := own(t)
 	r.begin(2)
 	r.fault(func() {
@@ -31,7 +30,6 @@ func TestServerRestart(t *testing.T) {
 // TestServerDownForLong outlasts every retry: jobs in transactions are given up
 // and must be returned to the queue when the server is back.
 func TestServerDownForLong(t *testing.T) {
-	t.Parallel()
 	r := own(t)
 	settings := []string{"TMWORKER_BATCHING_RETRY_FOR=500ms", "TMWORKER_BATCHING_SNOOZE_FOR=200ms"}
 	r.startWorker(settings...)
@@ -62,7 +60,6 @@ func repeatedly(interval time.Duration, what func()) {
 }
 
 func TestTerminatedBackends(t *testing.T) {
-	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	r.fault(func() {
@@ -78,7 +75,6 @@ func TestTerminatedBackends(t *testing.T) {
 // TestExhaustedServer fills the server's slots while it takes the workers'
 // connections away.
 func TestExhaustedServer(t *testing.T) {
-	t.Parallel()
 	server, err := localpg.Start(t.Context(), localpg.Options{Settings: map[string]string{"max_connections": "300", "fsync": "off"}})
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +140,6 @@ func (r *rig) holdTransactions(n int, level pgx.TxIsoLevel) (release func()) {
 }
 
 func TestIdleTransactionPinsTheSnapshot(t *testing.T) {
-	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	r.fault(func() {
@@ -157,7 +152,6 @@ func TestIdleTransactionPinsTheSnapshot(t *testing.T) {
 }
 
 func TestRepeatableReadScanners(t *testing.T) {
-	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	r.fault(func() {
@@ -170,7 +164,6 @@ func TestRepeatableReadScanners(t *testing.T) {
 }
 
 func TestDiskFull(t *testing.T) {
-	t.Parallel()
 	r := shared(t)
 	r.exec(`
 		CREATE TABLE disk (is_full bool);

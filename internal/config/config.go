@@ -109,7 +109,7 @@ func Default() Config {
 			RolloutPercent:  100,
 			MaxJobs:         500,
 			MaxActivities:   5000,
-			BulkActivities:  1000,
+			BulkActivities:  500,
 			Committers:      2,
 			Linger:          5 * time.Millisecond,
 			FlushTimeout:    8 * time.Second,
@@ -164,15 +164,15 @@ func (c *Config) settings() []setting {
 }
 
 // SoftStop is how long jobs may go on after SIGTERM before their contexts end:
-// the grace period less one transaction that is then under way.
+// the grace period less one transaction that is then under way, and the goodbyes.
 func (c *Config) SoftStop() time.Duration {
-	return c.Shutdown.Grace - c.Batching.FlushTimeout - time.Second
+	return c.Shutdown.Grace - c.Batching.FlushTimeout - 2*time.Second
 }
 
 // validate checks what no setting can be checked for alone.
 func (c *Config) validate() error {
 	if c.SoftStop() < time.Second {
-		return fmt.Errorf("shutdown.grace (%v) must exceed batching.flush_timeout (%v) by at least 2s: a transaction under way has to end within it",
+		return fmt.Errorf("shutdown.grace (%v) must exceed batching.flush_timeout (%v) by at least 3s: a transaction under way has to end within it",
 			c.Shutdown.Grace, c.Batching.FlushTimeout)
 	}
 	if c.Recovery.DeadAfter < 3*c.Recovery.HeartbeatInterval {
