@@ -44,17 +44,23 @@ var ErrTakenOver error = takenOverError{}
 // River's own subscribers and statistics then do not hear of the job.
 var Committed error = committedVerdict{}
 
-type committedVerdict struct{}
+type committedVerdict struct{ untold }
 
-func (committedVerdict) Error() string               { return "committed" }
-func (committedVerdict) Jobs() []*rivertype.JobRow   { return nil }
-func (committedVerdict) ErrorsByID() map[int64]error { return nil }
+func (committedVerdict) Error() string { return "committed" }
 
-type takenOverError struct{}
+type takenOverError struct{ untold }
 
-func (takenOverError) Error() string               { return "taken over by another process" }
-func (takenOverError) Jobs() []*rivertype.JobRow   { return nil }
-func (takenOverError) ErrorsByID() map[int64]error { return nil }
+func (takenOverError) Error() string { return "taken over by another process" }
+
+// untold is embedded by verdicts that River is told nothing of: it has the
+// method set of one result for many jobs, with no job in it.
+type untold struct{}
+
+// Jobs is what River's executor goes through to report results.
+func (untold) Jobs() []*rivertype.JobRow { return nil }
+
+// ErrorsByID is the other half of what River's executor looks for.
+func (untold) ErrorsByID() map[int64]error { return nil }
 
 // notHeldError tells which jobs of a batch the fence stopped, and of each
 // whether this very attempt had completed it before.

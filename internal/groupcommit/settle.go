@@ -16,12 +16,13 @@ import (
 // errSettled is the verdict of a job whose fate the engine has written itself,
 // fenced. Like ErrTakenOver it makes River write nothing, if it is returned as
 // it is. So that nobody has a reason to wrap it, its text has no NULs.
-type errSettled struct{ cause error }
+type errSettled struct {
+	untold
+	cause error
+}
 
-func (e errSettled) Error() string             { return withoutNUL(e.cause.Error()) }
-func (e errSettled) Unwrap() error             { return e.cause }
-func (errSettled) Jobs() []*rivertype.JobRow   { return nil }
-func (errSettled) ErrorsByID() map[int64]error { return nil }
+func (e errSettled) Error() string { return withoutNUL(e.cause.Error()) }
+func (e errSettled) Unwrap() error { return e.cause }
 
 // settleQuery writes what becomes of attempts that did not commit, fenced like
 // completeQuery: River would write it by job id alone, and an attempt that was
@@ -113,7 +114,7 @@ func (e *Engine[T]) settle(batch []*entry[T], verdict error) {
 		}
 		err := e.settleOnce(batch, verdict)
 		if err == nil {
-			e.answer(batch, errSettled{verdict})
+			e.answer(batch, errSettled{cause: verdict})
 			return
 		}
 		if try == 1 {
