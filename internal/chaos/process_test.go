@@ -134,7 +134,7 @@ func (r *rig) heldBy(pid int) (ids []int64) {
 // takenOver waits until every one of the jobs has another attempt.
 func (r *rig) takenOver(ids []int64) {
 	r.Helper()
-	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		var left int
 		err := r.connect(func(ctx context.Context, conn *pgx.Conn) error {
 			return conn.QueryRow(ctx, `SELECT count(*) FROM river.river_job WHERE id = ANY($1) AND array_length(attempted_by, 1) < 2`, ids).Scan(&left)

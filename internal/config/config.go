@@ -96,7 +96,7 @@ func Default() Config {
 			AcquireTimeout:           5 * time.Second,
 			StatementTimeout:         60 * time.Second,
 			LockTimeout:              5 * time.Second,
-			IdleInTransactionTimeout: 15 * time.Second,
+			IdleInTransactionTimeout: 5 * time.Second,
 		},
 		River: River{
 			Schema:             "river",
