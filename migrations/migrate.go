@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io/fs"
+	"path"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -29,11 +31,16 @@ import (
 //go:embed sql/*.sql
 var sqlFiles embed.FS
 
+// templateFiles are migrations that name River's schema, as {schema}.
+//
+//go:embed templates/*.sql
+var templateFiles embed.FS
+
 // versionTable is where the applied numbers of sql/ are kept.
 const versionTable = "worker_migrations"
 
-// indexVersion is the number of the one migration that is Go: it has to look
-// before it builds an index, and cannot do so inside a transaction.
+// indexVersion is the number of the migration that has to look before it builds
+// an index, and cannot do so inside a transaction.
 const indexVersion = 3
 
 // Result says what a run of Up applied.
@@ -62,7 +69,7 @@ func Up(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Result, er
 		if result.River, err = upRiver(ctx, patient, riverSchema); err != nil {
 			return err
 		}
-		result.Worker, err = upWorker(ctx, patient)
+		result.Worker, err = upWorker(ctx, patient, riverSchema)
 		return err
 	})
 	if err != nil {
@@ -101,43 +108,77 @@ func upRiver(ctx context.Context, pool *pgxpool.Pool, schema string) ([]int, err
 	return versions, nil
 }
 
-func upWorker(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
+func upWorker(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]string, error) {
 	var applied []string
-	err := withProvider(pool, func(provider *goose.Provider) error {
+	err := withProvider(pool, riverSchema, func(provider *goose.Provider) error {
 		results, err := provider.Up(ctx)
 		for _, r := range results {
-			if r.Source.Path == "" {
-				applied = append(applied, fmt.Sprintf("%05d_user_date_index", r.Source.Version))
-				continue
-			}
-			applied = append(applied, r.Source.Path)
+			applied = append(applied, nameOf(r.Source))
 		}
 		return err
 	})
 	return applied, err
 }
 
+// nameOf names a migration by its file, also where goose only knows a function.
+func nameOf(source *goose.Source) string {
+	if source.Path != "" {
+		return source.Path
+	}
+	if source.Version == indexVersion {
+		return fmt.Sprintf("%05d_user_date_index", indexVersion)
+	}
+	names, _ := fs.Glob(templateFiles, fmt.Sprintf("templates/%05d_*.sql", source.Version))
+	return path.Base(strings.Join(names, " "))
+}
+
 // withProvider runs fn with goose over the pool's connections.
-func withProvider(pool *pgxpool.Pool, fn func(*goose.Provider) error) error {
+func withProvider(pool *pgxpool.Pool, riverSchema string, fn func(*goose.Provider) error) error {
 	db := stdlib.OpenDBFromPool(pool)
 	defer func() { _ = db.Close() }()
 	files, err := fs.Sub(sqlFiles, "sql")
 	if err != nil {
 		return err
 	}
-	provider, err := newProvider(db, files)
+	migrations := []*goose.Migration{goose.NewGoMigration(indexVersion, &goose.GoFunc{RunDB: createUserDateIndex}, nil)}
+	templates, err := templateMigrations(riverSchema)
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, files,
+		goose.WithDisableGlobalRegistry(true),
+		goose.WithTableName(versionTable),
+		goose.WithGoMigrations(append(migrations, templates...)...),
+	)
 	if err != nil {
 		return err
 	}
 	return fn(provider)
 }
 
-func newProvider(db *sql.DB, files fs.FS) (*goose.Provider, error) {
-	return goose.NewProvider(goose.DialectPostgres, db, files,
-		goose.WithDisableGlobalRegistry(true),
-		goose.WithTableName(versionTable),
-		goose.WithGoMigrations(goose.NewGoMigration(indexVersion, &goose.GoFunc{RunDB: createUserDateIndex}, nil)),
-	)
+// templateMigrations fills in the schema. A file is one transaction.
+func templateMigrations(riverSchema string) ([]*goose.Migration, error) {
+	names, err := fs.Glob(templateFiles, "templates/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	var migrations []*goose.Migration
+	for _, name := range names {
+		version, err := goose.NumericComponent(name)
+		if err != nil {
+			return nil, err
+		}
+		text, err := fs.ReadFile(templateFiles, name)
+		if err != nil {
+			return nil, err
+		}
+		statements := strings.ReplaceAll(string(text), "{schema}", pgx.Identifier{riverSchema}.Sanitize())
+		migrations = append(migrations, goose.NewGoMigration(version, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, statements)
+			return err
+		}}, nil))
+	}
+	return migrations, nil
 }
 
 // lockPollInterval is how often a second process asks for the lock. It asks

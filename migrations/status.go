@@ -46,7 +46,7 @@ func GetStatus(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Sta
 	if s.Worker.Current, err = newestIn(ctx, pool, versionTable, "version_id", "is_applied"); err != nil {
 		return s, fmt.Errorf("read the worker's migrations: %w", err)
 	}
-	err = withProvider(pool, func(provider *goose.Provider) error {
+	err = withProvider(pool, riverSchema, func(provider *goose.Provider) error {
 		sources := provider.ListSources()
 		s.Worker.Newest = sources[len(sources)-1].Version
 		return nil

@@ -1,0 +1,2 @@
+-- Functions with which any program enqueues jobs inside its own transaction.
+SELECT 1;
