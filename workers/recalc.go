@@ -40,11 +40,23 @@ type recalculator struct {
 	rounding acwr.Rounding
 }
 
-// apply merges the ranges of the batch, locks their users, reads every window
-// once, and writes the rows that are not right: four statements in two round
-// trips, whatever the number of jobs.
+// apply merges the ranges of the batch and makes them right.
 func (rc *recalculator) apply(ctx context.Context, tx pgx.Tx, batch []*river.Job[recalcArgs]) error {
-	windows := windowsOf(batch)
+	byUser := map[int32][]dayRange{}
+	for _, job := range batch {
+		for _, r := range job.Args.ranges {
+			byUser[r.userID] = append(byUser[r.userID], r.dayRange)
+		}
+	}
+	_, err := rc.recalculate(ctx, tx, byUser)
+	return err
+}
+
+// recalculate locks the users, reads every window that the changed dates count
+// into once, and writes the rows that are not right, whose number it returns:
+// in two round trips, whatever the number of users.
+func (rc *recalculator) recalculate(ctx context.Context, tx pgx.Tx, changedDates map[int32][]dayRange) (written int, err error) {
+	windows := windowsOf(changedDates)
 	var wrong resultRows
 	statements := &pgx.Batch{}
 	queueUserLocks(statements, windows.users)
@@ -54,9 +66,9 @@ func (rc *recalculator) apply(ctx context.Context, tx pgx.Tx, batch []*river.Job
 		return err
 	})
 	if err := tx.SendBatch(ctx, statements).Close(); err != nil {
-		return fmt.Errorf("lock users and read their windows: %w", err)
+		return 0, fmt.Errorf("lock users and read their windows: %w", err)
 	}
-	return wrong.write(ctx, tx)
+	return len(wrong), wrong.write(ctx, tx)
 }
 
 // windowsQuery reads the activities of each window in the order in which they
@@ -81,21 +93,15 @@ type windows struct {
 	lasts   []time.Time
 }
 
-func windowsOf(batch []*river.Job[recalcArgs]) windows {
+func windowsOf(changedDates map[int32][]dayRange) windows {
 	const reach = acwr.ChronicDays - 1
-	byUser := map[int32][]dayRange{}
-	for _, job := range batch {
-		for _, r := range job.Args.ranges {
-			byUser[r.userID] = append(byUser[r.userID], dayRange{from: r.from, to: r.to + reach})
-		}
-	}
 	var w windows
-	for _, userID := range sortedKeys(byUser) {
+	for _, userID := range sortedKeys(changedDates) {
 		w.users = append(w.users, userID)
-		for _, wanted := range mergeRanges(byUser[userID], reach+1) {
+		for _, changed := range mergeRanges(changedDates[userID], 2*reach+1) {
 			w.userIDs = append(w.userIDs, userID)
-			w.firsts = append(w.firsts, dateOf(wanted.from-reach))
-			w.lasts = append(w.lasts, dateOf(wanted.to))
+			w.firsts = append(w.firsts, dateOf(changed.from-reach))
+			w.lasts = append(w.lasts, dateOf(changed.to+reach))
 		}
 	}
 	return w

@@ -38,10 +38,12 @@ type Service struct {
 	self   *recovery.Process
 	ingest *ingestWorker
 	recalc *recalcWorker
+
+	backfill *backfillWorker
 }
 
 // queueNames are the queues that a process fetches from.
-var queueNames = []string{jobs.QueueIngest, jobs.QueueIngestBulk, jobs.QueueRecalc, jobs.QueueRecalcBulk}
+var queueNames = []string{jobs.QueueIngest, jobs.QueueIngestBulk, jobs.QueueRecalc, jobs.QueueRecalcBulk, jobs.QueueBackfill}
 
 // New prepares a service over pool, whose database must be migrated. It checks
 // the connection budget, reads the columns of `activities`, and starts nothing.
@@ -80,7 +82,9 @@ func newOver(ctx context.Context, pool *dbpool.Pool, commits groupcommit.Beginne
 		Apply: rc.apply,
 	}
 	liveIngest := groupcommit.New(commits, liveOptions(c, logger), live.kind())
-	bulkOptions := bulkOptions(c, logger, &bulkGate{liveIsActive: func() bool { return liveIngest.Active(liveMemory) }})
+	liveIsActive := func() bool { return liveIngest.Active(liveMemory) }
+	bulkOptions := bulkOptions(c, logger, &bulkGate{liveIsActive: liveIsActive})
+	bf := &backfiller{recalculator: rc, enqueuer: enqueuer, chunkRows: c.Backfill.ChunkRows}
 	s := &Service{
 		config: c, pool: pool, logger: logger,
 		ingest: &ingestWorker{lanes: lanes[ingestArgs]{
@@ -93,6 +97,7 @@ func newOver(ctx context.Context, pool *dbpool.Pool, commits groupcommit.Beginne
 			bulk:      groupcommit.New(commits, bulkOptions, recalc),
 			bulkQueue: jobs.QueueRecalcBulk,
 		}},
+		backfill: &backfillWorker{engine: groupcommit.New(commits, backfillOptions(c, logger, &backfillGate{liveIsActive: liveIsActive}), bf.kind())},
 	}
 	clientID := newClientID()
 	s.self = recovery.New(pool, clientID, recovery.Options{
@@ -142,6 +147,16 @@ func bulkOptions(c config.Config, logger *slog.Logger, gate *bulkGate) groupcomm
 	return o
 }
 
+// backfillOptions give each chunk a transaction of its own.
+func backfillOptions(c config.Config, logger *slog.Logger, gate *backfillGate) groupcommit.Options {
+	o := liveOptions(c, logger)
+	o.Committers = c.Backfill.Workers
+	o.MaxBatch = 1
+	o.RolloutPercent = 0
+	o.Gate = gate
+	return o
+}
+
 // newClientID names this process for River and for the heartbeat: never the
 // same twice, and an operator sees where it runs.
 func newClientID() string {
@@ -163,6 +178,7 @@ func (s *Service) riverConfig(clientID string) *river.Config {
 	registered := river.NewWorkers()
 	river.AddWorker(registered, s.ingest)
 	river.AddWorker(registered, s.recalc)
+	river.AddWorker(registered, s.backfill)
 	queues := map[string]river.QueueConfig{}
 	for _, name := range []string{jobs.QueueIngest, jobs.QueueRecalc} {
 		queues[name] = river.QueueConfig{MaxWorkers: 2 * c.Batching.MaxJobs * c.Batching.Committers}
@@ -170,6 +186,7 @@ func (s *Service) riverConfig(clientID string) *river.Config {
 	for _, name := range []string{jobs.QueueIngestBulk, jobs.QueueRecalcBulk} {
 		queues[name] = river.QueueConfig{MaxWorkers: bulkWorkers}
 	}
+	queues[jobs.QueueBackfill] = river.QueueConfig{MaxWorkers: 2 * c.Backfill.Workers}
 	return &river.Config{
 		ID:                          clientID,
 		Workers:                     registered,
@@ -194,6 +211,7 @@ func Budget(c config.Config) dbpool.Budget {
 		{What: "ingest commits", Conns: c.Batching.Committers},
 		{What: "recalc commits", Conns: c.Batching.Committers},
 		{What: "bulk commits", Conns: 1},
+		{What: "backfill commits", Conns: c.Backfill.Workers},
 		{What: "fetches (one a queue)", Conns: len(queueNames)},
 		{What: "completer", Conns: 1},
 		{What: "elector", Conns: 1},
@@ -261,6 +279,7 @@ func (s *Service) running(ctx context.Context, until func(context.Context) error
 type Stats struct {
 	Ingest    groupcommit.Stats `json:"activity_ingest"`
 	Recalc    groupcommit.Stats `json:"acwr_recalc"`
+	Backfill  groupcommit.Stats `json:"acwr_backfill"`
 	Recovered int64             `json:"recovered"` // jobs of dead processes returned to their queues
 }
 
@@ -269,6 +288,7 @@ func (s *Service) Stats() Stats {
 	return Stats{
 		Ingest:    s.ingest.lanes.live.Stats().Plus(s.ingest.lanes.bulk.Stats()),
 		Recalc:    s.recalc.lanes.live.Stats().Plus(s.recalc.lanes.bulk.Stats()),
+		Backfill:  s.backfill.engine.Stats(),
 		Recovered: s.self.Recovered(),
 	}
 }

@@ -19,6 +19,7 @@ type Config struct {
 	Batching Batching
 	Recovery Recovery
 	ACWR     ACWR
+	Backfill Backfill
 	Shutdown Shutdown
 	Log      Log
 
@@ -75,6 +76,12 @@ type ACWR struct {
 	Rounding string
 }
 
+// Backfill says what backfills may take of a process.
+type Backfill struct {
+	Workers   int
+	ChunkRows int
+}
+
 // Shutdown bounds the time between SIGTERM and the end of the process.
 type Shutdown struct {
 	Grace time.Duration
@@ -90,7 +97,7 @@ type Log struct {
 func Default() Config {
 	return Config{
 		Database: Database{
-			MaxConns:                 18,
+			MaxConns:                 21,
 			ApplicationReserve:       2,
 			ConnectTimeout:           5 * time.Second,
 			AcquireTimeout:           5 * time.Second,
@@ -121,6 +128,7 @@ func Default() Config {
 		},
 		Recovery: Recovery{HeartbeatInterval: 2 * time.Second, DeadAfter: 8 * time.Second},
 		ACWR:     ACWR{Rounding: "none"},
+		Backfill: Backfill{Workers: 2, ChunkRows: 5000},
 		Shutdown: Shutdown{Grace: 25 * time.Second},
 		Log:      Log{Level: "info", Format: "auto"},
 	}
@@ -157,6 +165,8 @@ func (c *Config) settings() []setting {
 		{"recovery.heartbeat_interval", duration(&c.Recovery.HeartbeatInterval, 100*time.Millisecond, time.Minute)},
 		{"recovery.dead_after", duration(&c.Recovery.DeadAfter, time.Second, time.Hour)},
 		{"acwr.rounding", oneOf(&c.ACWR.Rounding, "none", "app")},
+		{"backfill.workers", count(&c.Backfill.Workers, 1, 64)},
+		{"backfill.chunk_rows", count(&c.Backfill.ChunkRows, 1, 100_000)},
 		{"shutdown.grace", duration(&c.Shutdown.Grace, time.Second, time.Hour)},
 		{"log.level", oneOf(&c.Log.Level, "debug", "info", "warn", "error")},
 		{"log.format", oneOf(&c.Log.Format, "auto", "text", "json")},

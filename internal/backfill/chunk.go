@@ -1,0 +1,69 @@
+package backfill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Chunk is what one transaction of a backfill makes right.
+type Chunk struct {
+	Scope
+	ID     int64 // of the backfill
+	Number int32
+}
+
+// lockChunkQuery holds the chunk until the commit, and the backfill's state with
+// it: whoever pauses or cancels waits for the chunks in flight and then knows
+// that no other will start.
+const lockChunkQuery = `
+SELECT c.users, b.from_date, b.to_date
+FROM acwr_backfills AS b
+JOIN acwr_backfill_chunks AS c ON c.backfill_id = b.id
+WHERE b.id = $1 AND c.number = $2 AND b.state = 'running' AND c.state = 'pending'
+FOR SHARE OF b
+FOR UPDATE OF c`
+
+// Lock returns the chunk, or nil when there is nothing to do: the backfill does
+// not run, or the chunk is finished.
+func Lock(ctx context.Context, tx pgx.Tx, id int64, number int32) (*Chunk, error) {
+	chunk := &Chunk{ID: id, Number: number}
+	err := tx.QueryRow(ctx, lockChunkQuery, id, number).Scan(&chunk.Users, &chunk.From, &chunk.To)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil //nolint:nilnil // no chunk is no error
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock chunk %d of backfill %d: %w", number, id, err)
+	}
+	return chunk, nil
+}
+
+// finishChunkQuery takes the time of the clock, not of the transaction's start.
+const finishChunkQuery = `
+UPDATE acwr_backfill_chunks
+SET state = CASE WHEN $4 = '' THEN 'done' ELSE 'failed' END, error = nullif($4, ''), rows_changed = $3, finished_at = clock_timestamp()
+WHERE backfill_id = $1 AND number = $2`
+
+// Finish records that the chunk is done, or why a part of it is not.
+func (c *Chunk) Finish(ctx context.Context, tx pgx.Tx, rowsChanged int, failure string) error {
+	if _, err := tx.Exec(ctx, finishChunkQuery, c.ID, c.Number, rowsChanged, failure); err != nil {
+		return fmt.Errorf("finish chunk %d of backfill %d: %w", c.Number, c.ID, err)
+	}
+	return nil
+}
+
+// Dates returns the bounds of the chunk's dates, those of all of history where
+// there are none.
+func (c *Chunk) Dates() (from, to time.Time) {
+	from, to = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+	if c.From != nil {
+		from = *c.From
+	}
+	if c.To != nil {
+		to = *c.To
+	}
+	return from, to
+}

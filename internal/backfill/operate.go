@@ -1,0 +1,101 @@
+package backfill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// lockBackfillQuery waits for the chunks in flight and keeps others from
+// starting until the state is changed.
+const lockBackfillQuery = `SELECT state, planned FROM acwr_backfills WHERE id = $1 FOR UPDATE`
+
+const setStateQuery = `
+UPDATE acwr_backfills SET state = $2, ended_at = CASE WHEN $2 = 'cancelled' THEN clock_timestamp() END WHERE id = $1`
+
+// ErrCancelled is returned for what a cancelled backfill cannot do any more.
+var ErrCancelled = errors.New("it was cancelled; start another one")
+
+// Pause stops a backfill after the chunks in flight. The jobs of the others
+// find that there is nothing to do.
+func Pause(ctx context.Context, tx pgx.Tx, id int64) error { return setState(ctx, tx, id, Paused) }
+
+// Cancel ends a backfill after the chunks in flight. What is done stays done.
+func Cancel(ctx context.Context, tx pgx.Tx, id int64) error { return setState(ctx, tx, id, Cancelled) }
+
+func setState(ctx context.Context, tx pgx.Tx, id int64, state string) error {
+	if _, err := lock(ctx, tx, id); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, setStateQuery, id, state); err != nil {
+		return fmt.Errorf("backfill %d: %w", id, err)
+	}
+	return nil
+}
+
+func lock(ctx context.Context, tx pgx.Tx, id int64) (planned bool, err error) {
+	var state string
+	switch err := tx.QueryRow(ctx, lockBackfillQuery, id).Scan(&state, &planned); {
+	case errors.Is(err, pgx.ErrNoRows):
+		return false, fmt.Errorf("backfill %d: %w", id, ErrNotFound)
+	case err != nil:
+		return false, fmt.Errorf("backfill %d: %w", id, err)
+	case state == Cancelled:
+		return false, fmt.Errorf("backfill %d: %w", id, ErrCancelled)
+	}
+	return planned, nil
+}
+
+// reviveQuery makes failed chunks pending again and returns every pending chunk
+// that has no job to work it.
+const reviveQuery = `
+WITH revived AS (
+	UPDATE acwr_backfill_chunks SET state = 'pending', error = NULL, finished_at = NULL
+	WHERE backfill_id = $1 AND state = 'failed'
+	RETURNING number
+)
+SELECT number FROM revived
+UNION
+SELECT c.number FROM acwr_backfill_chunks AS c
+WHERE c.backfill_id = $1 AND c.state = 'pending' AND NOT ` + alive + `c.job_id)
+ORDER BY 1`
+
+// planIsAliveQuery tells whether the planning of a backfill has a job.
+const planIsAliveQuery = `SELECT ` + alive + `b.plan_job_id) FROM acwr_backfills AS b WHERE id = $1`
+
+const alive = `EXISTS (SELECT FROM {schema}.river_job AS j WHERE j.state NOT IN ('completed', 'cancelled', 'discarded') AND j.id = `
+
+// Resume lets a paused backfill go on, and has failed chunks tried again. It
+// returns how many chunks it enqueued.
+func Resume(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, riverSchema string, id int64) (chunks int, err error) {
+	planned, err := lock(ctx, tx, id)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := tx.Exec(ctx, setStateQuery, id, Running); err != nil {
+		return 0, fmt.Errorf("backfill %d: %w", id, err)
+	}
+	rows, err := tx.Query(ctx, inSchema(reviveQuery, riverSchema), id)
+	if err != nil {
+		return 0, fmt.Errorf("backfill %d: %w", id, err)
+	}
+	numbers, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil {
+		return 0, fmt.Errorf("backfill %d: %w", id, err)
+	}
+	if err := enqueueChunks(ctx, tx, enqueuer, id, numbers); err != nil {
+		return 0, err
+	}
+	if planned {
+		return len(numbers), nil
+	}
+	var planning bool
+	if err := tx.QueryRow(ctx, inSchema(planIsAliveQuery, riverSchema), id).Scan(&planning); err != nil || planning {
+		return len(numbers), err
+	}
+	return len(numbers), enqueuePlanning(ctx, tx, enqueuer, id)
+}

@@ -1,0 +1,154 @@
+package backfill
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// States of a backfill. The first three are the operator's word; a running one
+// is finished when nothing of it is left to do.
+const (
+	Running   = "running"
+	Paused    = "paused"
+	Cancelled = "cancelled"
+	Finished  = "finished"
+)
+
+// Backfill is a backfill and how far it is.
+type Backfill struct {
+	ID        int64      `json:"id"`
+	State     string     `json:"state"` // running, paused, cancelled or finished
+	Users     []int32    `json:"users"` // null: everyone
+	From      *string    `json:"from"`  // YYYY-MM-DD; null: from the first activity
+	To        *string    `json:"to"`    // null: to the last
+	Planned   bool       `json:"planned"`
+	CreatedAt time.Time  `json:"created_at"`
+	EndedAt   *time.Time `json:"ended_at"`
+
+	Chunks       Share `json:"chunks"`
+	FailedChunks int64 `json:"failed_chunks"`
+	UserCount    Share `json:"user_count"`
+	Rows         Share `json:"rows"`
+	RowsChanged  int64 `json:"rows_changed"`
+}
+
+// Share is how many of a total are done. While a backfill is being planned the
+// total still grows.
+type Share struct {
+	Done  int64 `json:"done"`
+	Total int64 `json:"total"`
+}
+
+// progressQuery adds up the chunks of backfills. A pending chunk of a running
+// backfill whose job is gone, discarded or cancelled has failed as well: nobody
+// is going to work it.
+const progressQuery = `
+SELECT b.id, b.state, b.users, b.from_date::text, b.to_date::text, b.planned, b.created_at,
+       coalesce(b.ended_at, CASE WHEN b.planned AND c.waiting = 0 THEN coalesce(c.finished_at, b.created_at) END),
+       c.finished, c.chunks, c.failed, c.users_finished, c.users, c.rows_finished, c.rows, c.rows_changed, c.waiting
+FROM acwr_backfills AS b
+CROSS JOIN LATERAL (
+	SELECT count(*) AS chunks,
+	       count(*) FILTER (WHERE finished) AS finished,
+	       count(*) FILTER (WHERE NOT finished AND NOT lost) AS waiting,
+	       count(*) FILTER (WHERE state = 'failed' OR lost) AS failed,
+	       coalesce(sum(cardinality(chunk.users)), 0)::bigint AS users,
+	       coalesce(sum(cardinality(chunk.users)) FILTER (WHERE finished), 0)::bigint AS users_finished,
+	       coalesce(sum(rows), 0)::bigint AS rows,
+	       coalesce(sum(rows) FILTER (WHERE finished), 0)::bigint AS rows_finished,
+	       coalesce(sum(rows_changed), 0)::bigint AS rows_changed,
+	       max(finished_at) AS finished_at
+	FROM (` + chunksQuery + `) AS chunk
+) AS c
+WHERE {which}
+ORDER BY b.id DESC`
+
+// chunksQuery is the chunks of b with what became of their jobs.
+const chunksQuery = `
+	SELECT chunks.*, state <> 'pending' AS finished,
+	       b.state = 'running' AND state = 'pending' AND NOT coalesce(job.alive, false) AS lost, job.last_error
+	FROM acwr_backfill_chunks AS chunks
+	LEFT JOIN LATERAL (
+		SELECT j.state NOT IN ('completed', 'cancelled', 'discarded') AS alive, j.errors[array_upper(j.errors, 1)]->>'error' AS last_error
+		FROM {schema}.river_job AS j
+		WHERE chunks.state = 'pending' AND j.id = chunks.job_id
+	) AS job ON true
+	WHERE chunks.backfill_id = b.id`
+
+// Querier runs queries: a pool, a connection or a transaction.
+type Querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// Get returns one backfill, or ErrNotFound.
+func Get(ctx context.Context, db Querier, riverSchema string, id int64) (Backfill, error) {
+	found, err := read(ctx, db, riverSchema, "b.id = $1", id)
+	if err != nil {
+		return Backfill{}, err
+	}
+	if len(found) == 0 {
+		return Backfill{}, fmt.Errorf("backfill %d: %w", id, ErrNotFound)
+	}
+	return found[0], nil
+}
+
+// List returns the newest backfills, newest first.
+func List(ctx context.Context, db Querier, riverSchema string, most int) ([]Backfill, error) {
+	return read(ctx, db, riverSchema, "b.id IN (SELECT id FROM acwr_backfills ORDER BY id DESC LIMIT $1)", most)
+}
+
+func read(ctx context.Context, db Querier, riverSchema, which string, arg any) ([]Backfill, error) {
+	rows, err := db.Query(ctx, strings.ReplaceAll(inSchema(progressQuery, riverSchema), "{which}", which), arg)
+	if err != nil {
+		return nil, fmt.Errorf("read backfills: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (b Backfill, err error) {
+		var waiting int64
+		err = row.Scan(&b.ID, &b.State, &b.Users, &b.From, &b.To, &b.Planned, &b.CreatedAt, &b.EndedAt,
+			&b.Chunks.Done, &b.Chunks.Total, &b.FailedChunks, &b.UserCount.Done, &b.UserCount.Total,
+			&b.Rows.Done, &b.Rows.Total, &b.RowsChanged, &waiting)
+		if b.State == Running && b.Planned && waiting == 0 {
+			b.State = Finished
+		}
+		return b, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read backfills: %w", err)
+	}
+	return found, nil
+}
+
+// Failure is a chunk of which not everything could be made right.
+type Failure struct {
+	Chunk  int32   `json:"chunk"`
+	Users  []int32 `json:"users"`
+	Reason string  `json:"reason"`
+}
+
+const failuresQuery = `
+SELECT chunk.number, chunk.users, coalesce(chunk.error, chunk.last_error, 'its job is gone')
+FROM acwr_backfills AS b
+CROSS JOIN LATERAL (` + chunksQuery + `) AS chunk
+WHERE b.id = $1 AND (chunk.state = 'failed' OR chunk.lost)
+ORDER BY chunk.number`
+
+// Failures returns the chunks of a backfill that failed, with the reasons.
+func Failures(ctx context.Context, db Querier, riverSchema string, id int64) ([]Failure, error) {
+	rows, err := db.Query(ctx, inSchema(failuresQuery, riverSchema), id)
+	if err != nil {
+		return nil, fmt.Errorf("read the failures of backfill %d: %w", id, err)
+	}
+	failures, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Failure])
+	if err != nil {
+		return nil, fmt.Errorf("read the failures of backfill %d: %w", id, err)
+	}
+	return failures, nil
+}
+
+func inSchema(query, schema string) string {
+	return strings.ReplaceAll(query, "{schema}", pgx.Identifier{schema}.Sanitize())
+}

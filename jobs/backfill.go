@@ -1,0 +1,61 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+)
+
+// QueueBackfill holds the chunks of backfills. It has workers of its own, so
+// that a backfill never takes those of what athletes wait for.
+const QueueBackfill = "backfill"
+
+// KindACWRBackfill is the kind of ACWRBackfill in river_job.kind.
+const KindACWRBackfill = "acwr_backfill"
+
+// ACWRBackfill makes the ACWR columns of one chunk of users of one backfill
+// right and advances the backfill's progress in the same commit. Chunk 0 is the
+// planning: it makes the next chunks and their jobs.
+type ACWRBackfill struct {
+	BackfillID int64 `json:"backfill_id"`
+	Chunk      int32 `json:"chunk"`
+}
+
+// Kind implements river.JobArgs.
+func (ACWRBackfill) Kind() string { return KindACWRBackfill }
+
+// InsertOpts implements river.JobArgsWithInsertOpts. Planning goes first: only
+// then is it known how much there is to do.
+func (args ACWRBackfill) InsertOpts() river.InsertOpts {
+	if args.Chunk == 0 {
+		return river.InsertOpts{Queue: QueueBackfill, Priority: PriorityLive}
+	}
+	return river.InsertOpts{Queue: QueueBackfill, Priority: PriorityBulk}
+}
+
+// Validate reports what is wrong with the args, or nil.
+func (args ACWRBackfill) Validate() error {
+	if args.BackfillID <= 0 {
+		return fmt.Errorf("backfill_id: must be a positive integer, got %d", args.BackfillID)
+	}
+	if args.Chunk < 0 {
+		return fmt.Errorf("chunk: must not be negative, got %d", args.Chunk)
+	}
+	return nil
+}
+
+// BackfillTx inserts one job for each chunk within the caller's transaction and
+// returns the jobs' ids in order.
+func (e *Enqueuer) BackfillTx(ctx context.Context, tx pgx.Tx, args ...ACWRBackfill) ([]int64, error) {
+	params := make([]river.InsertManyParams, len(args))
+	for i := range args {
+		if err := args[i].Validate(); err != nil {
+			return nil, fmt.Errorf("acwr_backfill job %d: %w", i, err)
+		}
+		opts := args[i].InsertOpts()
+		params[i] = river.InsertManyParams{Args: args[i], InsertOpts: &opts}
+	}
+	return e.insert(ctx, tx, params)
+}
