@@ -8,7 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/migrations"
 )
 
 func main() {
@@ -21,6 +24,23 @@ func main() {
 type streams struct {
 	in       io.Reader
 	out, err io.Writer
+}
+
+// withDatabase calls fn with the configured database, which has to be migrated.
+func withDatabase(ctx context.Context, configFile, application string, fn func(*dbpool.Pool, config.Config) error) error {
+	settings, err := cli.LoadConfig(configFile)
+	if err != nil {
+		return err
+	}
+	pool, err := cli.OpenPool(ctx, settings, application)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if err := migrations.Check(ctx, pool.Pool, settings.River.Schema); err != nil {
+		return err
+	}
+	return fn(pool, settings)
 }
 
 // run is the whole program.
@@ -42,6 +62,7 @@ func rootCommand(io streams) *cobra.Command {
 		ingestCommand(configFile, io),
 		recalcCommand(configFile, io),
 		acwrCommand(configFile, io),
+		backfillCommand(configFile, io),
 	)
 	return root
 }

@@ -33,7 +33,7 @@ func newBar(w io.Writer, total int64, what string) *bar {
 		b.drawn = progressbar.NewOptions64(most,
 			progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what),
 			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
-			progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth())
+			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth())
 	}
 	return b
 }
@@ -52,6 +52,22 @@ func (b *bar) set(done int64) {
 		return
 	}
 	_, _ = fmt.Fprintf(b.w, "%s: %d\n", b.what, done)
+}
+
+// resize changes what there is to do.
+func (b *bar) resize(total int64) {
+	b.total = total
+	if b.drawn != nil {
+		b.drawn.ChangeMax64(total)
+	}
+}
+
+// describe changes what is said beside the numbers.
+func (b *bar) describe(what string) {
+	b.what = what
+	if b.drawn != nil {
+		b.drawn.Describe(what)
+	}
 }
 
 // say prints a line where the bar is, which is drawn again below it.

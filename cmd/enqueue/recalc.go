@@ -8,9 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/jobs"
-	"github.com/trainingmonkey/worker/migrations"
 )
 
 // dateFlags are --user, --from and --to.
@@ -27,10 +28,20 @@ func (f *dateFlags) register(c *cobra.Command) {
 
 // parse validates the flags; an empty date is nil.
 func (f *dateFlags) parse() (from, to *time.Time, err error) {
-	var faults []error
+	var userErr error
 	if f.user <= 0 {
-		faults = append(faults, errors.New("--user is required, a positive id"))
+		userErr = errors.New("--user is required, a positive id")
 	}
+	from, to, err = parseDates(f.from, f.to)
+	if err := errors.Join(userErr, err); err != nil {
+		return nil, nil, &cli.UsageError{Err: err}
+	}
+	return from, to, nil
+}
+
+// parseDates reads --from and --to; an empty one is nil.
+func parseDates(fromText, toText string) (from, to *time.Time, err error) {
+	var faults []error
 	read := func(flag, text string) *time.Time {
 		if text == "" {
 			return nil
@@ -42,14 +53,11 @@ func (f *dateFlags) parse() (from, to *time.Time, err error) {
 		}
 		return &date
 	}
-	from, to = read("--from", f.from), read("--to", f.to)
+	from, to = read("--from", fromText), read("--to", toText)
 	if from != nil && to != nil && to.Before(*from) {
-		faults = append(faults, fmt.Errorf("--to %s lies before --from %s", f.to, f.from))
+		faults = append(faults, fmt.Errorf("--to %s lies before --from %s", toText, fromText))
 	}
-	if err := errors.Join(faults...); err != nil {
-		return nil, nil, &cli.UsageError{Err: err}
-	}
-	return from, to, nil
+	return from, to, errors.Join(faults...)
 }
 
 func recalcCommand(configFile *string, io streams) *cobra.Command {
@@ -80,18 +88,12 @@ func recalcCommand(configFile *string, io streams) *cobra.Command {
 const spanQuery = `SELECT min(date), max(date) FROM activities WHERE user_id = $1`
 
 func recalc(ctx context.Context, configFile string, user int32, from, to *time.Time, wait bool, io streams) error {
-	settings, err := cli.LoadConfig(configFile)
-	if err != nil {
-		return err
-	}
-	pool, err := cli.OpenPool(ctx, settings, "enqueue recalc")
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	if err := migrations.Check(ctx, pool.Pool, settings.River.Schema); err != nil {
-		return err
-	}
+	return withDatabase(ctx, configFile, "enqueue recalc", func(pool *dbpool.Pool, settings config.Config) error {
+		return recalcIn(ctx, pool, settings, user, from, to, wait, io)
+	})
+}
+
+func recalcIn(ctx context.Context, pool *dbpool.Pool, settings config.Config, user int32, from, to *time.Time, wait bool, io streams) error {
 	var first, last *time.Time
 	if err := pool.QueryRow(ctx, spanQuery, user).Scan(&first, &last); err != nil {
 		return err

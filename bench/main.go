@@ -1,0 +1,115 @@
+// Command bench measures the worker side by side with its alternatives, on a
+// private PostgreSQL with its default durability, and prints one table.
+//
+// Contestants alternate within one run, so that whatever else the machine does
+// meets all of them; the figures are medians. A result that is not exactly
+// right does not count.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/trainingmonkey/worker/internal/cli"
+)
+
+func main() { os.Exit(cli.Main(run)) }
+
+// suite is a group of contestants that do the same work.
+type suite struct {
+	name string
+	what string
+	run  func(ctx context.Context, r *rig) error
+}
+
+var suites = []suite{
+	{"backfill", "ACWR of everyone, against one set-based UPDATE", backfillSuite},
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	r := &rig{log: stderr}
+	asJSON := flags.Bool("json", false, "print one JSON object instead of the table")
+	flags.BoolVar(&r.short, "short", false, "small sizes, one round: to see that everything is right, not how fast it is")
+	flags.IntVar(&r.rounds, "rounds", 5, "how often each contestant runs")
+	flags.Usage = func() {
+		_, _ = fmt.Fprintln(stderr, "usage: go run ./bench [flags] [suite …]\n\nsuites:")
+		for _, s := range suites {
+			_, _ = fmt.Fprintf(stderr, "  %-12s %s\n", s.name, s.what)
+		}
+		_, _ = fmt.Fprintln(stderr, "\nflags:")
+		flags.PrintDefaults()
+	}
+	if err := flags.Parse(args); err != nil {
+		return &cli.UsageError{Err: err}
+	}
+	chosen, err := choose(flags.Args())
+	if err != nil {
+		return err
+	}
+	if r.short {
+		r.rounds = 1
+	}
+	if r.rounds < 1 {
+		return cli.Usagef("-rounds must be positive, got %d", r.rounds)
+	}
+	if err := r.start(ctx); err != nil {
+		return err
+	}
+	defer r.stop(ctx)
+	for _, s := range chosen {
+		if err := s.run(ctx, r); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	if *asJSON {
+		err = json.NewEncoder(stdout).Encode(report{Results: r.results, Machine: describeMachine()})
+	} else {
+		err = writeTable(stdout, r.results)
+	}
+	if err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(r.results, func(r result) bool { return !r.Correct }); i >= 0 {
+		return fmt.Errorf("%s is wrong", r.results[i].Name)
+	}
+	return nil
+}
+
+func choose(names []string) ([]suite, error) {
+	if len(names) == 0 {
+		return suites, nil
+	}
+	var chosen []suite
+	for _, name := range names {
+		i := slices.IndexFunc(suites, func(s suite) bool { return s.name == name })
+		if i < 0 {
+			var known []string
+			for _, s := range suites {
+				known = append(known, s.name)
+			}
+			return nil, cli.Usagef("there is no suite %q; there are: %s", name, strings.Join(known, ", "))
+		}
+		chosen = append(chosen, suites[i])
+	}
+	return chosen, nil
+}
+
+// buildWorker builds the worker as it ships into dir.
+func buildWorker(ctx context.Context, dir string) (string, error) {
+	binary := filepath.Join(dir, "worker")
+	out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/trainingmonkey/worker/cmd/worker").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build the worker: %w\n%s", err, out)
+	}
+	return binary, nil
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// result is how one contestant fared.
+type result struct {
+	Name      string  `json:"name"`
+	PerSecond float64 `json:"per_second"` // median
+	Min       float64 `json:"min"`
+	Max       float64 `json:"max"`
+	Correct   bool    `json:"correct"` // every value was checked exactly
+
+	note string
+}
+
+// report is what --json prints.
+type report struct {
+	Results []result `json:"results"`
+	Machine string   `json:"machine"`
+}
+
+// newResult sums up the rounds of a contestant.
+func newResult(name string, perSecond []float64, correct bool, note string) result {
+	return result{Name: name, PerSecond: median(perSecond), Min: slices.Min(perSecond), Max: slices.Max(perSecond), Correct: correct, note: note}
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	if n%2 == 1 {
+		return sorted[n/2]
+	}
+	return (sorted[n/2-1] + sorted[n/2]) / 2
+}
+
+func writeTable(w io.Writer, results []result) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	_, _ = fmt.Fprintln(table, "contestant\ta second\tlowest\thighest\tright\t")
+	for _, r := range results {
+		right := "yes"
+		if !r.Correct {
+			right = "NO"
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%.0f\t%.0f\t%.0f\t%s\t\n", r.Name, r.PerSecond, r.Min, r.Max, right)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for _, r := range results {
+		if r.note != "" {
+			_, _ = fmt.Fprintf(w, "%s: %s\n", r.Name, r.note)
+		}
+	}
+	_, err := fmt.Fprintln(w, "machine:", describeMachine())
+	return err
+}
+
+func describeMachine() string {
+	what := fmt.Sprintf("%s/%s, %d processors, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return what // not Linux
+	}
+	for line := range strings.Lines(string(info)) {
+		if name, ok := strings.CutPrefix(line, "model name"); ok {
+			return what + ", " + strings.TrimSpace(strings.TrimLeft(name, "\t :"))
+		}
+	}
+	return what
+}

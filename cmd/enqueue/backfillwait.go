@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/backfill"
+)
+
+// followBackfill shows a backfill's progress until it does not run any more.
+// Ctrl-C ends the looking, not the backfill.
+func followBackfill(ctx context.Context, pool *dbpool.Pool, schema string, id int64, asJSON bool, io streams) error {
+	b := newBar(io.err, 0, "backfill")
+	defer func() { b.finish() }()
+	ticker := time.NewTicker(waitInterval)
+	defer ticker.Stop()
+	var last backfill.Backfill
+	moved, asked := time.Now(), false
+	for {
+		now, err := backfill.Get(ctx, pool, schema, id)
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("no longer looking; backfill %d goes on. Come back with: enqueue backfill status %d --wait", id, id)
+		case err != nil:
+			return fmt.Errorf("look at backfill %d: %w; it goes on", id, err)
+		case now.State != backfill.Running:
+			b.finish()
+			return showBackfill(ctx, pool, schema, now, asJSON, io)
+		case now.Rows != last.Rows:
+			moved = time.Now()
+		case time.Since(moved) > lonely && !asked:
+			asked = true
+			b.say("nothing happens; is a worker running? start one with: worker run")
+		}
+		if b.total != now.Rows.Total {
+			b.resize(now.Rows.Total)
+		}
+		b.describe(fmt.Sprintf("%s users, %d rows changed", share(now.UserCount), now.RowsChanged))
+		b.set(now.Rows.Done)
+		last = now
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+		}
+	}
+}
