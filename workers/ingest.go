@@ -11,7 +11,6 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
 
-	"github.com/trainingmonkey/worker/internal/acwr"
 	"github.com/trainingmonkey/worker/internal/groupcommit"
 	"github.com/trainingmonkey/worker/internal/pgfault"
 	"github.com/trainingmonkey/worker/jobs"
@@ -275,6 +274,10 @@ func recordVersions(ctx context.Context, tx pgx.Tx, records versionRecords) erro
 	return nil
 }
 
+// nearby dates, at most so many days apart, go in one range: under most
+// settings their windows overlap.
+const nearby = 28
+
 // enqueueRecalc inserts one acwr_recalc job for all users whose dates changed;
 // more than one only where one would be larger than a job may be.
 func (in *ingester) enqueueRecalc(ctx context.Context, tx pgx.Tx, changed map[int32][]int32) error {
@@ -284,7 +287,7 @@ func (in *ingester) enqueueRecalc(ctx context.Context, tx pgx.Tx, changed map[in
 		for _, d := range changed[userID] {
 			days = append(days, dayRange{d, d})
 		}
-		for _, r := range mergeRanges(days, acwr.ChronicDays) {
+		for _, r := range mergeRanges(days, nearby) {
 			ranges = append(ranges, jobs.DateRange{
 				UserID: userID,
 				From:   dateOf(r.from).Format(time.DateOnly),

@@ -94,7 +94,7 @@ type windows struct {
 }
 
 func windowsOf(changedDates map[int32][]dayRange) windows {
-	const reach = acwr.ChronicDays - 1
+	reach := int32(acwr.DefaultSettings().ChronicDays - 1)
 	var w windows
 	for _, userID := range sortedKeys(changedDates) {
 		w.users = append(w.users, userID)
@@ -123,7 +123,7 @@ type activityResults struct {
 func (rc *recalculator) compute(rows pgx.Rows) (resultRows, error) {
 	var wrong resultRows
 	var window int64
-	calculator := acwr.Standard{Rounding: rc.rounding}
+	calculator := acwr.NewCalculator(acwr.DefaultSettings(), rc.rounding)
 	var day []activityResults // the rows of one day of one window
 
 	finishDay := func() {

@@ -8,12 +8,9 @@ package acwr
 
 import "math"
 
-// Windows of the standard formula in calendar days, both ending on the day
-// itself. A change on day d changes the values of d … d+ChronicDays−1.
-const (
-	AcuteDays   = 7
-	ChronicDays = 28
-)
+// AcuteDays is the acute window of every formula, in calendar days, ending on
+// the day itself.
+const AcuteDays = 7
 
 // Values are the seven results of a day in the precision of their columns.
 // Averages are per calendar day; loads in running-equivalent miles.
@@ -46,64 +43,43 @@ func (v Values) array() [7]float32 {
 	}
 }
 
-// Standard computes the coupled rolling-average ratio: the mean of the last 7
-// calendar days over the mean of the last 28, both with the day itself, days
-// without an activity counting as 0 (Gabbett 2016, BJSM 50:273; the coupled
-// form as in Williams 2017, BJSM 51:209). The zero value is ready and rounds
-// nothing.
-type Standard struct {
-	Rounding Rounding
+// Calculator computes the values of one athlete's days, one after the other.
+type Calculator struct {
+	settings Settings
+	rounding Rounding
 
-	loads, trimps [ChronicDays]float64 // by day modulo ChronicDays
-	last          int                  // the newest day in the window
-	started       bool
+	load, trimp measure
+	last        int // the newest day
+	started     bool
 }
 
-// Next moves the window to day, sets that day's total load and TRIMP, and
-// returns its values. Days are numbers of calendar days (any epoch) and must
-// ascend; days that are left out had no activity. The first call starts from an
-// empty window.
-func (s *Standard) Next(day int, load, trimp float64) Values {
-	s.advance(day)
-	slot := slotOf(day)
-	s.loads[slot], s.trimps[slot] = load, trimp
-	acuteLoad, chronicLoad := means(&s.loads, day)
-	acuteTrimp, chronicTrimp := means(&s.trimps, day)
-	return s.Rounding.values(acuteLoad, chronicLoad, acuteTrimp, chronicTrimp)
+// NewCalculator returns a calculator with an empty window. The settings must be
+// valid.
+func NewCalculator(s Settings, r Rounding) *Calculator {
+	return &Calculator{settings: s, rounding: r, load: newMeasure(s), trimp: newMeasure(s)}
 }
 
-// Reset empties the window, for the next athlete.
-func (s *Standard) Reset() { *s = Standard{Rounding: s.Rounding} }
-
-// advance clears the slots of the days between the last one and day, which are
-// the slots of days that leave the window.
-func (s *Standard) advance(day int) {
-	if !s.started || day-s.last >= ChronicDays {
-		s.loads, s.trimps = [ChronicDays]float64{}, [ChronicDays]float64{}
-	} else {
-		for d := s.last + 1; d <= day; d++ {
-			s.loads[slotOf(d)], s.trimps[slotOf(d)] = 0, 0
-		}
+// Next moves on to day, sets that day's total load and TRIMP, and returns its
+// values. Days are numbers of calendar days (any epoch) and must ascend; days
+// that are left out had no activity. The first call starts from an empty window.
+func (c *Calculator) Next(day int, load, trimp float64) Values {
+	skipped := 0
+	if c.started {
+		skipped = day - c.last - 1
 	}
-	s.last, s.started = day, true
+	c.last, c.started = day, true
+	c.load.next(skipped, load)
+	c.trimp.next(skipped, trimp)
+	acuteLoad, chronicLoad := c.load.means(c.settings)
+	acuteTrimp, chronicTrimp := c.trimp.means(c.settings)
+	return c.rounding.values(acuteLoad, chronicLoad, acuteTrimp, chronicTrimp)
 }
 
-func slotOf(day int) int { return ((day % ChronicDays) + ChronicDays) % ChronicDays }
-
-// means returns the acute and the chronic mean of the window that ends on day.
-func means(window *[ChronicDays]float64, day int) (acute, chronic float64) {
-	slot := slotOf(day + 1) // the oldest day
-	for i := range ChronicDays {
-		x := window[slot]
-		chronic += x
-		if i >= ChronicDays-AcuteDays {
-			acute += x
-		}
-		if slot++; slot == ChronicDays {
-			slot = 0
-		}
-	}
-	return acute / AcuteDays, chronic / ChronicDays
+// Reset forgets everything, for the next athlete.
+func (c *Calculator) Reset() {
+	c.started = false
+	c.load.reset()
+	c.trimp.reset()
 }
 
 // ratio is acute over chronic, 0 when there is no chronic load.

@@ -1,10 +1,7 @@
 package acwr
 
 import (
-	"encoding/json"
-	"fmt"
 	"math"
-	"os"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -22,7 +19,7 @@ func repeated(n int, d day) []day {
 }
 
 func valuesOn(last int, days []day, r Rounding) Values {
-	s := Standard{Rounding: r}
+	s := NewCalculator(DefaultSettings(), r)
 	var v Values
 	for i := 0; i <= last; i++ {
 		v = s.Next(i, days[i].load, days[i].trimp)
@@ -85,49 +82,6 @@ func TestRoundHalfEvenMatchesPython(t *testing.T) {
 	}
 }
 
-// TestStandardMenaspa checks the coupled ratio of three athletes whose weeks
-// differ but whose averages do not (Menaspà 2017, BJSM 51:618).
-func TestStandardMenaspa(t *testing.T) {
-	t.Parallel()
-	raw, err := os.ReadFile("testdata/menaspa.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var vectors struct {
-		Athletes []struct {
-			ID   int       `json:"id"`
-			Load []float64 `json:"load"`
-		} `json:"athletes"`
-	}
-	if err := json.Unmarshal(raw, &vectors); err != nil {
-		t.Fatal(err)
-	}
-	if len(vectors.Athletes) != 3 {
-		t.Fatalf("testdata has %d athletes, want 3", len(vectors.Athletes))
-	}
-	for _, athlete := range vectors.Athletes {
-		var s Standard
-		var last Values
-		for i, load := range athlete.Load {
-			last = s.Next(i, load, 0)
-		}
-		if got := fmt.Sprintf("%.4f", last.AcuteChronicRatio); len(athlete.Load) != 28 || got != "1.4286" {
-			t.Errorf("athlete %d: coupled ratio on day %d = %s, want 1.4286 on day 28", athlete.ID, len(athlete.Load), got)
-		}
-	}
-}
-
-// bruteForce sums the windows straight from the definition.
-func bruteForce(loads map[int]float64, on int) (acute, chronic float64) {
-	for d := on - 27; d <= on; d++ {
-		chronic += loads[d]
-	}
-	for d := on - 6; d <= on; d++ {
-		acute += loads[d]
-	}
-	return acute / 7, chronic / 28
-}
-
 func TestStandardProperties(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -138,10 +92,10 @@ func TestStandardProperties(t *testing.T) {
 			loads[d] = float64(rapid.Float32Range(0, 100).Draw(t, "load"))
 			trimps[d] = float64(rapid.Float32Range(0, 300).Draw(t, "trimp"))
 		}
-		var s Standard
+		s := NewCalculator(DefaultSettings(), RoundNone)
 		for i, d := range days {
 			got := s.Next(d, loads[d], trimps[d])
-			acute, chronic := bruteForce(loads, d)
+			acute, chronic := bruteForce(DefaultSettings(), loads, d)
 			if got.SevenDayAvgLoad != float32(acute) || got.TwentyEightDayAvgLoad != float32(chronic) {
 				t.Fatalf("day %d: averages %v, %v, want %v, %v", d, got.SevenDayAvgLoad, got.TwentyEightDayAvgLoad, acute, chronic)
 			}
@@ -149,10 +103,10 @@ func TestStandardProperties(t *testing.T) {
 				t.Fatalf("day %d: ratio %v lies outside [0, 4]", d, r)
 			}
 			// Where the computation began must not matter once the window is covered.
-			late := Standard{}
+			late := NewCalculator(DefaultSettings(), RoundNone)
 			var fromLater Values
 			for _, e := range days[:i+1] {
-				if e > d-ChronicDays {
+				if e > d-28 {
 					fromLater = late.Next(e, loads[e], trimps[e])
 				}
 			}
@@ -175,7 +129,7 @@ func TestEqualTreatsNaNAsRight(t *testing.T) {
 }
 
 func BenchmarkStandardNext(b *testing.B) {
-	var s Standard
+	s := NewCalculator(DefaultSettings(), RoundNone)
 	for i := range b.N {
 		s.Next(i, 5, 50)
 	}
