@@ -31,7 +31,8 @@ import (
 //go:embed sql/*.sql
 var sqlFiles embed.FS
 
-// templateFiles are migrations that name River's schema, as {schema}.
+// templateFiles are migrations that name River's schema, as {schema} or, in
+// quotes, {schema_literal}, or the schema of our own tables, as {here}.
 //
 //go:embed templates/*.sql
 var templateFiles embed.FS
@@ -172,9 +173,16 @@ func templateMigrations(riverSchema string) ([]*goose.Migration, error) {
 		if err != nil {
 			return nil, err
 		}
-		statements := strings.ReplaceAll(string(text), "{schema}", pgx.Identifier{riverSchema}.Sanitize())
 		migrations = append(migrations, goose.NewGoMigration(version, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
-			_, err := tx.ExecContext(ctx, statements)
+			var here string
+			if err := tx.QueryRowContext(ctx, `SELECT current_schema()`).Scan(&here); err != nil {
+				return err
+			}
+			_, err := tx.ExecContext(ctx, strings.NewReplacer(
+				"{schema}", pgx.Identifier{riverSchema}.Sanitize(),
+				"{schema_literal}", "'"+strings.ReplaceAll(riverSchema, "'", "''")+"'",
+				"{here}", pgx.Identifier{here}.Sanitize(),
+			).Replace(string(text)))
 			return err
 		}}, nil))
 	}

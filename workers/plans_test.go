@@ -38,6 +38,7 @@ func TestHotQueriesUseTheIndexes(t *testing.T) {
 		"ensure":   {ensureUserLocksQuery, []any{[]int32{1, 2}}},
 		"stored":   {storedQuery, []any{[]int64{1, 2}}},
 		"recorded": {recordedQuery, []any{[]int32{1}, []int64{1}}},
+		"settings": {settingsQuery, []any{[]int32{1}}},
 		"windows":  {windowsQuery, []any{[]int32{1}, date, date}},
 		"upsert":   {upsert, upsertArguments},
 		"results": {writeResultsQuery, []any{
@@ -50,6 +51,9 @@ func TestHotQueriesUseTheIndexes(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, err := tx.Exec(t.Context(), "SET LOCAL plan_cache_mode = "+mode); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := tx.Exec(t.Context(), indexPlansQuery); err != nil { // as every batch does
 				t.Fatal(err)
 			}
 			r, err := tx.Query(t.Context(), "EXPLAIN "+q.sql, q.args...)

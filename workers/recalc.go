@@ -56,13 +56,17 @@ func (rc *recalculator) apply(ctx context.Context, tx pgx.Tx, batch []*river.Job
 // into once, and writes the rows that are not right, whose number it returns:
 // in two round trips, whatever the number of users.
 func (rc *recalculator) recalculate(ctx context.Context, tx pgx.Tx, changedDates map[int32][]dayRange) (written int, err error) {
-	windows := windowsOf(changedDates)
+	changed := changesOf(changedDates)
+	var settings settingsByUser
 	var wrong resultRows
 	statements := &pgx.Batch{}
-	queueUserLocks(statements, windows.users)
-	statements.Queue(windowsQuery, windows.userIDs, windows.firsts, windows.lasts).Query(func(rows pgx.Rows) error {
-		var err error
-		wrong, err = rc.compute(rows)
+	queueUserLocks(statements, changed.users)
+	statements.Queue(settingsQuery, changed.users).Query(func(rows pgx.Rows) (err error) {
+		settings, err = readSettings(rows)
+		return err
+	})
+	statements.Queue(windowsQuery, changed.userIDs, changed.firsts, changed.lasts).Query(func(rows pgx.Rows) (err error) {
+		wrong, err = rc.compute(rows, settings)
 		return err
 	})
 	if err := tx.SendBatch(ctx, statements).Close(); err != nil {
@@ -72,39 +76,55 @@ func (rc *recalculator) recalculate(ctx context.Context, tx pgx.Tx, changedDates
 }
 
 // windowsQuery reads the activities of each window in the order in which they
-// are summed. Windows of one user are disjoint. The last column tells whether
-// the row's results are wanted or the row only counts into those of others.
+// are summed. A window is dates whose results are wanted, which is how far the
+// user's formula lets a change reach, and the days before them that count into
+// them; under EWMA that is everything. Overlapping ones are merged, so that no
+// row is read twice. The column wanted tells whether a row's results are or it
+// only counts into those of others.
 const windowsQuery = `
-SELECT w.number, a.user_id, a.date, a.activity_id, a.date >= w.first + 27,
+WITH windows AS (
+	SELECT user_id, chronic_days - 1 AS lead,
+	       unnest(range_agg(CASE formula WHEN 'ewma' THEN daterange('-infinity', 'infinity')
+	                        ELSE daterange(changed.first - (chronic_days - 1), changed.last + chronic_days) END)) AS dates
+	FROM (
+		SELECT c.user_id, c.first, c.last, coalesce(own.formula, common.formula) AS formula, coalesce(own.chronic_days, common.chronic_days) AS chronic_days
+		FROM unnest($1::int[], $2::date[], $3::date[]) AS c (user_id, first, last)
+		JOIN acwr_settings AS common ON common.user_id = 0
+		LEFT JOIN acwr_settings AS own ON own.user_id = c.user_id
+	) AS changed
+	GROUP BY user_id, chronic_days
+), numbered AS (
+	SELECT row_number() OVER (ORDER BY user_id, dates) AS number, user_id, lower(dates) + lead AS wanted_from, lower(dates) AS first, upper(dates) AS after
+	FROM windows
+)
+SELECT w.number, a.user_id, a.date, a.activity_id, a.date >= w.wanted_from AS wanted,
        coalesce(a.total_load_miles, 0), coalesce(a.trimp, 0),
        a.seven_day_avg_load, a.twentyeight_day_avg_load, a.seven_day_avg_trimp, a.twentyeight_day_avg_trimp,
        a.acute_chronic_ratio, a.trimp_acute_chronic_ratio, a.normalized_divergence
-FROM unnest($1::int[], $2::date[], $3::date[]) WITH ORDINALITY AS w (user_id, first, last, number)
-JOIN activities AS a ON a.user_id = w.user_id AND a.date BETWEEN w.first AND w.last
+FROM numbered AS w
+JOIN activities AS a ON a.user_id = w.user_id AND a.date >= w.first AND a.date < w.after
 ORDER BY w.number, a.date, a.activity_id`
 
-// windows are what a batch has to read, in the form that unnest takes: each is
-// a range of dates whose results are wanted, with the days before it that count
-// into them.
-type windows struct {
+// changes are the dates of a batch whose activities changed, in the form that
+// unnest takes.
+type changes struct {
 	users   []int32 // distinct, ascending
-	userIDs []int32 // of each window, ascending
+	userIDs []int32 // of each range, ascending
 	firsts  []time.Time
 	lasts   []time.Time
 }
 
-func windowsOf(changedDates map[int32][]dayRange) windows {
-	reach := int32(acwr.DefaultSettings().ChronicDays - 1)
-	var w windows
+func changesOf(changedDates map[int32][]dayRange) changes {
+	var c changes
 	for _, userID := range sortedKeys(changedDates) {
-		w.users = append(w.users, userID)
-		for _, changed := range mergeRanges(changedDates[userID], 2*reach+1) {
-			w.userIDs = append(w.userIDs, userID)
-			w.firsts = append(w.firsts, dateOf(changed.from-reach))
-			w.lasts = append(w.lasts, dateOf(changed.to+reach))
+		c.users = append(c.users, userID)
+		for _, changed := range mergeRanges(changedDates[userID], nearby) {
+			c.userIDs = append(c.userIDs, userID)
+			c.firsts = append(c.firsts, dateOf(changed.from))
+			c.lasts = append(c.lasts, dateOf(changed.to))
 		}
 	}
-	return w
+	return c
 }
 
 // activityResults is one row of windowsQuery.
@@ -120,10 +140,11 @@ type activityResults struct {
 
 // compute goes through the rows day by day and returns those whose stored
 // results differ from the right ones.
-func (rc *recalculator) compute(rows pgx.Rows) (resultRows, error) {
+func (rc *recalculator) compute(rows pgx.Rows, settings settingsByUser) (resultRows, error) {
 	var wrong resultRows
 	var window int64
-	calculator := acwr.NewCalculator(acwr.DefaultSettings(), rc.rounding)
+	calculators := map[acwr.Settings]*acwr.Calculator{}
+	var calculator *acwr.Calculator
 	var day []activityResults // the rows of one day of one window
 
 	finishDay := func() {
@@ -131,6 +152,11 @@ func (rc *recalculator) compute(rows pgx.Rows) (resultRows, error) {
 			return
 		}
 		if day[0].window != window {
+			s := settings.of(day[0].userID)
+			if calculator = calculators[s]; calculator == nil {
+				calculator = acwr.NewCalculator(s, rc.rounding)
+				calculators[s] = calculator
+			}
 			calculator.Reset()
 			window = day[0].window
 		}
