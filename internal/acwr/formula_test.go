@@ -187,8 +187,13 @@ func TestLongRestEnds(t *testing.T) {
 func TestSettingsAreValidated(t *testing.T) {
 	t.Parallel()
 	for _, s := range []Settings{
-		{"", 28, 0.05}, {"median", 28, 0.05}, {Standard, 27, 0.05}, {Standard, 91, 0.05},
-		{Decay, 28, 0.009}, {Decay, 28, 0.21}, {Decay, 28, math.NaN()},
+		{"", 28, 0.05},
+		{"median", 28, 0.05},
+		{Standard, 27, 0.05},
+		{Standard, 91, 0.05},
+		{Decay, 28, 0.009},
+		{Decay, 28, 0.21},
+		{Decay, 28, math.NaN()},
 	} {
 		if s.Validate() == nil {
 			t.Errorf("%+v is accepted", s)

@@ -1,0 +1,62 @@
+package workers
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/acwr"
+	"github.com/trainingmonkey/worker/internal/dbtest"
+)
+
+// TestSeriesEqualsTheCalculator compares acwr_series with internal/acwr, bit for
+// bit, on every calendar day before, during and after random histories.
+func TestSeriesEqualsTheCalculator(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	execute(t, pool, `SELECT setseed(0.42)`)
+	execute(t, pool, `
+		INSERT INTO activities (activity_id, user_id, date, total_load_miles, trimp)
+		SELECT row_number() OVER (), u, date '2023-01-01' + d + CASE WHEN d > 250 THEN 500 ELSE 0 END,
+		       CASE WHEN random() < 0.9 THEN (random() * 20)::numeric(6, 2) END, CASE WHEN d > 60 THEN (random() * 300)::numeric(6, 2) END
+		FROM generate_series(1, 8) AS u, generate_series(1, 300) AS d, generate_series(1, 2) AS twice
+		WHERE random() < 0.3`)
+	execute(t, pool, `INSERT INTO acwr_settings VALUES (2, 'uncoupled', 28, 0.05), (3, 'ewma', 28, 0.05), (4, 'decay', 28, 0.05),
+		(5, 'decay', 61, 0.123), (6, 'ewma', 90, 0.2), (7, 'standard', 43, 0.01), (8, 'uncoupled', 90, 0.01)`)
+	for user := range int32(9) { // user 9 has no activity
+		for _, rounding := range []acwr.Rounding{acwr.RoundNone, acwr.RoundApp} {
+			var s acwr.Settings
+			err := pool.QueryRow(t.Context(), `SELECT formula, chronic_days, decay_rate FROM acwr_settings WHERE user_id IN (0, $1) ORDER BY user_id DESC LIMIT 1`, user+1).
+				Scan(&s.Formula, &s.ChronicDays, &s.DecayRate)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := acwr.NewCalculator(s, rounding)
+			rows, err := pool.Query(t.Context(), `SELECT date - date '2000-01-01', total_load_miles, trimp, seven_day_avg_load, twentyeight_day_avg_load,
+				seven_day_avg_trimp, twentyeight_day_avg_trimp, acute_chronic_ratio, trimp_acute_chronic_ratio, normalized_divergence
+				FROM acwr_series($1, '2022-12-01', '2029-06-30', $2)`, user+1, rounding.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var day int
+			var load, trimp float64
+			var got acwr.Values
+			days, wrong := 0, 0
+			_, err = pgx.ForEachRow(rows, []any{
+				&day, &load, &trimp, &got.SevenDayAvgLoad, &got.TwentyEightDayAvgLoad, &got.SevenDayAvgTrimp,
+				&got.TwentyEightDayAvgTrimp, &got.AcuteChronicRatio, &got.TrimpAcuteChronicRatio, &got.NormalizedDivergence,
+			}, func() error {
+				days++
+				if want := c.Next(day, load, trimp); got != want {
+					if wrong++; wrong == 1 {
+						t.Errorf("user %d, %+v, rounding %s, day %d: %+v, want %+v", user+1, s, rounding, day, got, want)
+					}
+				}
+				return nil
+			})
+			if err != nil || days != 2404 || wrong > 0 {
+				t.Errorf("user %d, %+v, rounding %s: %d of %d days are wrong (%v), want 2404 days", user+1, s, rounding, wrong, days, err)
+			}
+		}
+	}
+}
