@@ -10,9 +10,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/series"
-	"github.com/trainingmonkey/worker/migrations"
 )
 
 func acwrCommand(configFile *string, io streams) *cobra.Command {
@@ -21,8 +22,8 @@ func acwrCommand(configFile *string, io streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "acwr --user N [flags]",
 		Short: "Show a user's acute:chronic workload ratio",
-		Long: "Show load, averages and ratios of each day with an activity; on a terminal with a small chart.\n" +
-			"A dash is a value that has not been computed yet.",
+		Long: "Show load, averages and ratios of every calendar day, under the user's formula; on a terminal with a small chart.\n" +
+			"A star marks days whose rows do not have these values yet.",
 		Example: "  enqueue acwr --user 7\n" +
 			"  enqueue acwr --user 7 --from 2025-01-01 --json",
 		Args: cobra.NoArgs,
@@ -40,22 +41,16 @@ func acwrCommand(configFile *string, io streams) *cobra.Command {
 }
 
 func showACWR(ctx context.Context, configFile string, user int32, from, to *time.Time, asJSON bool, io streams) error {
-	settings, err := cli.LoadConfig(configFile)
-	if err != nil {
-		return err
-	}
-	pool, err := cli.OpenPool(ctx, settings, "enqueue acwr")
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	if err := migrations.Check(ctx, pool.Pool, settings.River.Schema); err != nil {
-		return err
-	}
-	days, err := series.Read(ctx, pool, user, from, to)
-	if err != nil {
-		return err
-	}
+	return withDatabase(ctx, configFile, "enqueue acwr", func(pool *dbpool.Pool, settings config.Config) error {
+		days, err := series.Read(ctx, pool, user, from, to, settings.ACWR.Rounding)
+		if err != nil {
+			return err
+		}
+		return writeACWR(user, days, from != nil || to != nil, asJSON, io)
+	})
+}
+
+func writeACWR(user int32, days []series.Day, bounded, asJSON bool, io streams) error {
 	if asJSON {
 		if days == nil {
 			days = []series.Day{}
@@ -64,7 +59,7 @@ func showACWR(ctx context.Context, configFile string, user int32, from, to *time
 	}
 	if len(days) == 0 {
 		what := "no activities; put some in with: enqueue ingest"
-		if from != nil || to != nil {
+		if bounded {
 			what = "no activities in this time"
 		}
 		_, err := fmt.Fprintf(io.out, "user %d has %s\n", user, what)

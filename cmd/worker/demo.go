@@ -70,7 +70,7 @@ func demo(ctx context.Context, settings config.Config, keep bool, stdout, stderr
 	if ctx.Err() != nil {
 		return nil
 	}
-	if err := showAthlete(ctx, pool, stdout); err != nil {
+	if err := showAthlete(ctx, pool, settings.ACWR.Rounding, stdout); err != nil {
 		return err
 	}
 	if err := checkAgainstOracle(ctx, pool, stdout); err != nil {
@@ -140,8 +140,8 @@ const (
 	chartWidth   = 80
 )
 
-func showAthlete(ctx context.Context, pool *dbpool.Pool, stdout io.Writer) error {
-	days, err := series.Read(ctx, pool, shownAthlete, nil, nil)
+func showAthlete(ctx context.Context, pool *dbpool.Pool, rounding string, stdout io.Writer) error {
+	days, err := series.Read(ctx, pool, shownAthlete, nil, nil, rounding)
 	if err != nil {
 		return err
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Day is one calendar day with at least one activity. Results are nil until
-// they have been computed.
+// Day is one calendar day between an athlete's activities, with its values as
+// they are now.
 type Day struct {
 	Date       string `json:"date"` // YYYY-MM-DD
 	Activities int    `json:"activities"`
@@ -19,13 +19,17 @@ type Day struct {
 	LoadMiles float64 `json:"total_load_miles"` // of the day
 	Trimp     float64 `json:"trimp"`            // of the day
 
-	SevenDayAvgLoad        *float32 `json:"seven_day_avg_load"`
-	TwentyEightDayAvgLoad  *float32 `json:"twentyeight_day_avg_load"`
-	SevenDayAvgTrimp       *float32 `json:"seven_day_avg_trimp"`
-	TwentyEightDayAvgTrimp *float32 `json:"twentyeight_day_avg_trimp"`
-	AcuteChronicRatio      *float32 `json:"acute_chronic_ratio"`
-	TrimpAcuteChronicRatio *float32 `json:"trimp_acute_chronic_ratio"`
-	NormalizedDivergence   *float32 `json:"normalized_divergence"`
+	SevenDayAvgLoad        float32 `json:"seven_day_avg_load"`
+	TwentyEightDayAvgLoad  float32 `json:"twentyeight_day_avg_load"`
+	SevenDayAvgTrimp       float32 `json:"seven_day_avg_trimp"`
+	TwentyEightDayAvgTrimp float32 `json:"twentyeight_day_avg_trimp"`
+	AcuteChronicRatio      float32 `json:"acute_chronic_ratio"`
+	TrimpAcuteChronicRatio float32 `json:"trimp_acute_chronic_ratio"`
+	NormalizedDivergence   float32 `json:"normalized_divergence"`
+
+	// Stale tells that a row of this day does not have these values: its
+	// recalculation is still in the queue.
+	Stale bool `json:"stale"`
 }
 
 // Querier is a pool, a connection or a transaction.
@@ -33,22 +37,34 @@ type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// seriesQuery reads one row per day. All rows of a day carry the same results,
-// so the aggregate only picks one; the day's sums go through numeric, which
-// shows a real as it was typed.
+// seriesQuery reads one row per calendar day, by default from the user's first
+// activity to the last. The day's sums go through numeric, which shows a real as
+// it was typed.
 const seriesQuery = `
-SELECT date::text, count(*), coalesce(sum(total_load_miles::numeric), 0)::float8, coalesce(sum(trimp::numeric), 0)::float8,
-       max(seven_day_avg_load), max(twentyeight_day_avg_load), max(seven_day_avg_trimp), max(twentyeight_day_avg_trimp),
-       max(acute_chronic_ratio), max(trimp_acute_chronic_ratio), max(normalized_divergence)
-FROM activities
-WHERE user_id = $1 AND ($2::date IS NULL OR date >= $2) AND ($3::date IS NULL OR date <= $3)
-GROUP BY date
-ORDER BY date`
+WITH bounds AS (
+	SELECT coalesce($2::date, min(date)) AS first, coalesce($3::date, max(date)) AS last
+	FROM activities WHERE user_id = $1
+	HAVING count(*) > 0 AND coalesce($2::date, min(date)) <= coalesce($3::date, max(date))
+)
+SELECT s.date::text, count(a.activity_id), coalesce(sum(a.total_load_miles::numeric), 0)::float8, coalesce(sum(a.trimp::numeric), 0)::float8,
+       s.seven_day_avg_load, s.twentyeight_day_avg_load, s.seven_day_avg_trimp, s.twentyeight_day_avg_trimp,
+       s.acute_chronic_ratio, s.trimp_acute_chronic_ratio, s.normalized_divergence,
+       coalesce(bool_or((a.seven_day_avg_load, a.twentyeight_day_avg_load, a.seven_day_avg_trimp, a.twentyeight_day_avg_trimp,
+                         a.acute_chronic_ratio, a.trimp_acute_chronic_ratio, a.normalized_divergence) IS DISTINCT FROM
+                        (s.seven_day_avg_load, s.twentyeight_day_avg_load, s.seven_day_avg_trimp, s.twentyeight_day_avg_trimp,
+                         s.acute_chronic_ratio, s.trimp_acute_chronic_ratio, s.normalized_divergence)) FILTER (WHERE a.activity_id IS NOT NULL), false)
+FROM bounds
+CROSS JOIN LATERAL acwr_series($1, bounds.first, bounds.last, $4) AS s
+LEFT JOIN activities AS a ON a.user_id = $1 AND a.date = s.date
+GROUP BY s.date, s.seven_day_avg_load, s.twentyeight_day_avg_load, s.seven_day_avg_trimp, s.twentyeight_day_avg_trimp,
+         s.acute_chronic_ratio, s.trimp_acute_chronic_ratio, s.normalized_divergence
+ORDER BY s.date`
 
 // Read returns the days of a user between from and to, both included; a nil
-// bound is open.
-func Read(ctx context.Context, db Querier, userID int32, from, to *time.Time) ([]Day, error) {
-	rows, err := db.Query(ctx, seriesQuery, userID, from, to)
+// bound is the user's first or last activity. rounding is "none" or "app", as
+// the workers have it. Without activities there are no days.
+func Read(ctx context.Context, db Querier, userID int32, from, to *time.Time, rounding string) ([]Day, error) {
+	rows, err := db.Query(ctx, seriesQuery, userID, from, to, rounding)
 	if err != nil {
 		return nil, fmt.Errorf("read the series of user %d: %w", userID, err)
 	}
