@@ -18,16 +18,29 @@ import (
 
 func acwrCommand(configFile *string, io streams) *cobra.Command {
 	var flags dateFlags
-	var asJSON bool
+	var comparing compareFlags
+	var compare, asJSON bool
 	c := &cobra.Command{
-		Use:   "acwr --user N [flags]",
+		Use:   "acwr [flags]",
 		Short: "Show a user's acute:chronic workload ratio",
 		Long: "Show load, averages and ratios of every calendar day, under the user's formula; on a terminal with a small chart.\n" +
-			"A star marks days whose rows do not have these values yet.",
+			"A star marks days whose rows do not have these values yet.\n\n" +
+			"With --compare, show how the stored values of a user, or of everyone, differ from what a formula or a rounding would give.",
 		Example: "  enqueue acwr --user 7\n" +
-			"  enqueue acwr --user 7 --from 2025-01-01 --json",
+			"  enqueue acwr --user 7 --from 2025-01-01 --json\n" +
+			"  enqueue acwr --compare --formula ewma\n" +
+			"  enqueue acwr --compare --user 7 --rounding app",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if compare {
+				if flags.from != "" || flags.to != "" {
+					return cli.Usagef("--compare takes no --from and no --to: values depend on what is before them")
+				}
+				return compareACWR(c.Context(), *configFile, c, flags.user, &comparing, asJSON, io)
+			}
+			if err := comparing.unused(c); err != nil {
+				return err
+			}
 			from, to, err := flags.parse()
 			if err != nil {
 				return err
@@ -36,7 +49,9 @@ func acwrCommand(configFile *string, io streams) *cobra.Command {
 		},
 	}
 	flags.register(c)
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list of days")
+	comparing.register(c)
+	c.Flags().BoolVar(&compare, "compare", false, "compare the stored values with what a formula or a rounding would give")
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list of days, with --compare one object")
 	return c
 }
 

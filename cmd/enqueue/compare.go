@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/acwr"
+	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/comparison"
+	"github.com/trainingmonkey/worker/internal/config"
+)
+
+// compareFlags are those of acwr --compare.
+type compareFlags struct {
+	formula, rounding string
+	chronicDays       int
+	decayRate         float64
+}
+
+func (f *compareFlags) register(c *cobra.Command) {
+	standard := acwr.DefaultSettings()
+	c.Flags().StringVar(&f.formula, "formula", "", "with --compare: `name` standard, uncoupled, ewma or decay (default: each user's own)")
+	c.Flags().IntVar(&f.chronicDays, "chronic-days", standard.ChronicDays, "with --formula: `days` of the chronic window, 28 to 90")
+	c.Flags().Float64Var(&f.decayRate, "decay-rate", standard.DecayRate, "with --formula decay: `rate` a day, 0.01 to 0.20")
+	c.Flags().StringVar(&f.rounding, "rounding", "", "with --compare: none or app (default: acwr.rounding of the configuration)")
+}
+
+// unused refuses flags that do nothing without --compare.
+func (f *compareFlags) unused(c *cobra.Command) error {
+	for _, name := range []string{"formula", "chronic-days", "decay-rate", "rounding"} {
+		if c.Flags().Changed(name) {
+			return cli.Usagef("--%s needs --compare; a user's formula is a row of acwr_settings", name)
+		}
+	}
+	return nil
+}
+
+// options validates the flags, all of them at once. user 0 is everyone.
+func (f *compareFlags) options(c *cobra.Command, user int32, configured string) (comparison.Options, error) {
+	o := comparison.Options{UserID: user}
+	var faults []error
+	if user < 0 {
+		faults = append(faults, fmt.Errorf("--user must be a positive id, got %d", user))
+	}
+	rounding := f.rounding
+	if rounding == "" {
+		rounding = configured
+	}
+	var err error
+	if o.Rounding, err = acwr.ParseRounding(rounding); err != nil {
+		faults = append(faults, err)
+	}
+	if f.formula != "" {
+		o.Settings = &acwr.Settings{Formula: acwr.Formula(f.formula), ChronicDays: f.chronicDays, DecayRate: f.decayRate}
+		faults = append(faults, o.Settings.Validate())
+	} else if c.Flags().Changed("chronic-days") || c.Flags().Changed("decay-rate") {
+		faults = append(faults, errors.New("--chronic-days and --decay-rate need --formula"))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return o, &cli.UsageError{Err: err}
+	}
+	return o, nil
+}
+
+// compareACWR reads everything in one snapshot, for as long as that takes.
+func compareACWR(ctx context.Context, configFile string, c *cobra.Command, user int32, flags *compareFlags, asJSON bool, io streams) error {
+	if _, err := flags.options(c, user, "none"); err != nil {
+		return err
+	}
+	return withDatabase(ctx, configFile, "enqueue acwr", func(pool *dbpool.Pool, settings config.Config) error {
+		o, err := flags.options(c, user, settings.ACWR.Rounding)
+		if err != nil {
+			return err
+		}
+		tx, err := pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+		if _, err := tx.Exec(ctx, `SET LOCAL statement_timeout = '1h'`); err != nil {
+			return err
+		}
+		report, err := comparison.Compare(ctx, tx, o)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return json.NewEncoder(io.out).Encode(report)
+		}
+		return writeComparison(io.out, report)
+	})
+}
+
+func writeComparison(w io.Writer, r *comparison.Report) error {
+	if r.Differing == 0 {
+		_, err := fmt.Fprintf(w, "no difference in %s\n", counted(int(r.Rows), "row", "rows"))
+		return err
+	}
+	_, _ = fmt.Fprintf(w, "%d of %d rows differ, %d of them were never computed\n\n", r.Differing, r.Rows, r.Missing)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "COLUMN\tROWS\tLARGEST DIFFERENCE")
+	for _, c := range r.Columns {
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%.6g\n", c.Name, c.Rows, c.Largest)
+	}
+	_, _ = fmt.Fprintln(table, "\nUSER\tDATE\tACTIVITY\tCOLUMN\tSTORED\tWOULD BE")
+	for _, e := range r.Examples {
+		stored := "-"
+		if e.Stored != nil {
+			stored = fmt.Sprintf("%.6g", *e.Stored)
+		}
+		_, _ = fmt.Fprintf(table, "%d\t%s\t%d\t%s\t%s\t%.6g\n", e.UserID, e.Date, e.ActivityID, e.Column, stored, e.WouldBe)
+	}
+	return table.Flush()
+}
