@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -24,6 +25,7 @@ const childMode = "LOCALPG_TEST_CHILD_DIR"
 
 func TestMain(m *testing.M) {
 	if dir, ok := os.LookupEnv(childMode); ok {
+		dieOfHangup()
 		s, err := Start(context.Background(), Options{Dir: dir})
 		if err != nil {
 			fmt.Println(err)
@@ -34,6 +36,17 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Exit(m.Run())
+}
+
+// dieOfHangup has the process end of SIGHUP also where it inherited that
+// the signal is ignored, under nohup say.
+func dieOfHangup() {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	go func() {
+		<-hangup
+		os.Exit(1)
+	}()
 }
 
 func TestServerAnswersAndGoes(t *testing.T) {
