@@ -31,8 +31,8 @@ import (
 //go:embed sql/*.sql
 var sqlFiles embed.FS
 
-// templateFiles are migrations that name River's schema, as {schema} or, in
-// quotes, {schema_literal}, or the schema of our own tables, as {here}.
+// templateFiles are migrations that name River's schema, as {schema}, the topic
+// of its notifications, as {topic}, or the schema of our own tables, as {here}.
 //
 //go:embed templates/*.sql
 var templateFiles embed.FS
@@ -157,7 +157,7 @@ func withProvider(pool *pgxpool.Pool, riverSchema string, fn func(*goose.Provide
 	return fn(provider)
 }
 
-// templateMigrations fills in the schema. A file is one transaction.
+// templateMigrations fills in the schema and the topic. A file is one transaction.
 func templateMigrations(riverSchema string) ([]*goose.Migration, error) {
 	names, err := fs.Glob(templateFiles, "templates/*.sql")
 	if err != nil {
@@ -173,20 +173,24 @@ func templateMigrations(riverSchema string) ([]*goose.Migration, error) {
 		if err != nil {
 			return nil, err
 		}
+		statements := inSchema(string(text), riverSchema)
 		migrations = append(migrations, goose.NewGoMigration(version, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
 			var here string
 			if err := tx.QueryRowContext(ctx, `SELECT current_schema()`).Scan(&here); err != nil {
 				return err
 			}
-			_, err := tx.ExecContext(ctx, strings.NewReplacer(
-				"{schema}", pgx.Identifier{riverSchema}.Sanitize(),
-				"{schema_literal}", "'"+strings.ReplaceAll(riverSchema, "'", "''")+"'",
-				"{here}", pgx.Identifier{here}.Sanitize(),
-			).Replace(string(text)))
+			_, err := tx.ExecContext(ctx, strings.ReplaceAll(statements, "{here}", pgx.Identifier{here}.Sanitize()))
 			return err
 		}}, nil))
 	}
 	return migrations, nil
+}
+
+// inSchema fills in {schema} and {topic}, and what else is given in pairs of a
+// placeholder and its SQL.
+func inSchema(text, riverSchema string, more ...string) string {
+	topic := "'" + strings.ReplaceAll(riverSchema+".river_insert", "'", "''") + "'"
+	return strings.NewReplacer(append(more, "{schema}", pgx.Identifier{riverSchema}.Sanitize(), "{topic}", topic)...).Replace(text)
 }
 
 // lockPollInterval is how often a second process asks for the lock. It asks

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
+	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -39,6 +42,27 @@ func TestMigrate(t *testing.T) {
 			t.Errorf("status --json = %s, want %s in it", asJSON.stdout, field)
 		}
 	}
+}
+
+func TestMigrateEnqueueRole(t *testing.T) {
+	url := dbtest.MigratedURL(t)
+	t.Setenv("DATABASE_URL", url)
+	worker(t, "migrate", "up", "--enqueue-role", "nobody_of_that_name").want(t, 2, `--enqueue-role: grant enqueuing to role "nobody_of_that_name": the role does not exist; create it first: CREATE ROLE`)
+	pool := dbtest.Open(t, url)
+	role := "grantee_" + strings.ToLower(rand.Text()[:10])
+	execute := func(sql string) {
+		if _, err := pool.Exec(context.WithoutCancel(t.Context()), sql); err != nil {
+			t.Error(err)
+		}
+	}
+	execute(`REVOKE CREATE ON SCHEMA public FROM PUBLIC; CREATE ROLE ` + role)
+	t.Cleanup(func() { execute(`DROP OWNED BY ` + role + `; DROP ROLE ` + role) })
+	got := worker(t, "migrate", "up", "--enqueue-role", role)
+	if want := fmt.Sprintf("the database is up to date\nrole %q may enqueue jobs\n", role); got.code != 0 || got.stdout != want {
+		t.Errorf("migrate up --enqueue-role = %+v, want %s", got, want)
+	}
+	execute(`GRANT CREATE ON SCHEMA public TO ` + role)
+	worker(t, "migrate", "up", "--enqueue-role", role).want(t, 0, "may enqueue jobs\nwarning: role ")
 }
 
 // findings runs check --json; its list must say the same as the exit code.

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/migrations"
 )
@@ -25,11 +28,17 @@ func migrateCommand(configFile *string, stdout io.Writer) *cobra.Command {
 }
 
 func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
-	return &cobra.Command{
-		Use:     "up",
-		Short:   "Apply all missing migrations; several processes may do so at once",
-		Example: "  DATABASE_URL=postgres://user@localhost/trainingmonkey worker migrate up",
-		Args:    cobra.NoArgs,
+	var enqueueRole string
+	c := &cobra.Command{
+		Use:   "up",
+		Short: "Apply all missing migrations; several processes may do so at once",
+		Long: "Apply all missing migrations; several processes may do so at once.\n\n" +
+			"Programs in any language enqueue jobs in their own transactions with the SQL functions\n" +
+			"enqueue_activity_ingest and enqueue_acwr_recalc in River's schema. The role that migrates may call them;\n" +
+			"--enqueue-role lets another, existing role do that and nothing else. It can be given again at any time.",
+		Example: "  DATABASE_URL=postgres://user@localhost/trainingmonkey worker migrate up\n" +
+			"  worker migrate up --enqueue-role webapp",
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			settings, err := cli.LoadConfig(*configFile)
 			if err != nil {
@@ -50,10 +59,30 @@ func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 			for _, name := range done.Worker {
 				_, _ = fmt.Fprintf(stdout, "applied %s\n", strings.TrimSuffix(name, ".sql"))
 			}
-			_, err = fmt.Fprintln(stdout, "the database is up to date")
-			return err
+			_, _ = fmt.Fprintln(stdout, "the database is up to date")
+			if enqueueRole == "" {
+				return nil
+			}
+			return grantEnqueue(c.Context(), pool, settings.River.Schema, enqueueRole, stdout)
 		},
 	}
+	c.Flags().StringVar(&enqueueRole, "enqueue-role", "", "existing `role` that may enqueue jobs with the SQL functions")
+	return c
+}
+
+func grantEnqueue(ctx context.Context, pool *dbpool.Pool, riverSchema, role string, stdout io.Writer) error {
+	warning, err := migrations.GrantEnqueue(ctx, pool.Pool, riverSchema, role)
+	if errors.Is(err, migrations.ErrNoRole) {
+		return &cli.UsageError{Err: fmt.Errorf("--enqueue-role: %w", err)}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "role %q may enqueue jobs\n", role)
+	if warning != "" {
+		_, err = fmt.Fprintf(stdout, "warning: %s\n", warning)
+	}
+	return err
 }
 
 func migrateStatusCommand(configFile *string, stdout io.Writer) *cobra.Command {

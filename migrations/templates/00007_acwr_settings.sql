@@ -35,19 +35,15 @@ BEGIN
     END IF;
     IF changed = 0 THEN
         INSERT INTO {here}.acwr_backfills DEFAULT VALUES RETURNING id INTO backfill;
-        WITH job AS (
-            INSERT INTO {schema}.river_job (kind, queue, priority, max_attempts, state, args, metadata, tags)
-            VALUES ('acwr_backfill', 'backfill', 1, 25, 'available', jsonb_build_object('backfill_id', backfill, 'chunk', 0), '{}', '{}')
-            RETURNING id
-        )
-        UPDATE {here}.acwr_backfills SET plan_job_id = job.id FROM job WHERE acwr_backfills.id = backfill;
-        PERFORM pg_notify({schema_literal} || '.river_insert', '{"queue": "backfill"}');
+        UPDATE {here}.acwr_backfills
+        SET plan_job_id = {schema}.insert_worker_job('acwr_backfill', 'backfill', 1, jsonb_build_object('backfill_id', backfill, 'chunk', 0))
+        WHERE id = backfill;
         RETURN NULL;
     END IF;
     SELECT greatest(min(date), '1900-01-01'), least(max(date), '2999-12-31') INTO first_date, last_date
     FROM {here}.activities AS a WHERE a.user_id = changed;
     IF first_date <= last_date THEN
-        PERFORM {here}.enqueue_acwr_recalc(changed, first_date, last_date);
+        PERFORM {schema}.enqueue_acwr_recalc(changed, first_date, last_date);
     END IF;
     RETURN NULL;
 END $$;

@@ -1,0 +1,286 @@
+package migrations_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/dbtest"
+	"github.com/trainingmonkey/worker/internal/pgtest"
+	"github.com/trainingmonkey/worker/jobs"
+	"github.com/trainingmonkey/worker/migrations"
+)
+
+func activities(n int) []jobs.Activity {
+	list := make([]jobs.Activity, n)
+	for i := range list {
+		load := float64(i) + 0.5
+		list[i] = jobs.Activity{ActivityID: 1<<40 + int64(i), UserID: int32(i + 1), Date: "2024-02-29", TotalLoadMiles: &load}
+	}
+	return list
+}
+
+func asJSON(t *testing.T, v any) string {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// jobRow reads all of a job that does not differ from one insert to the next.
+func jobRow(t *testing.T, pool *dbpool.Pool, id int64) string {
+	t.Helper()
+	var row string
+	err := pool.QueryRow(t.Context(), `
+		SELECT (to_jsonb(j) - '{id,created_at,scheduled_at}'::text[] || jsonb_build_object(
+			'created with the transaction', j.created_at > now() - interval '1 minute' AND j.scheduled_at = j.created_at))::text
+		FROM river.river_job j WHERE id = $1`, id).Scan(&row)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return row
+}
+
+// TestFunctionsInsertWhatEnqueuerInserts compares rows and notifications.
+func TestFunctionsInsertWhatEnqueuerInserts(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	enqueuer, err := jobs.NewEnqueuer(pool.Pool, dbtest.RiverSchema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := pgx.ConnectConfig(t.Context(), pool.Config().ConnConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close(context.WithoutCancel(t.Context())) })
+	if _, err := listener.Exec(t.Context(), `LISTEN "river.river_insert"`); err != nil {
+		t.Fatal(err)
+	}
+	notified := func() string {
+		t.Helper()
+		n, err := listener.WaitForNotification(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n.Payload
+	}
+	compare := func(about string, byEnqueuer func() (int64, error), sql string, args ...any) {
+		t.Helper()
+		id, err := byEnqueuer()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, wantNotified := jobRow(t, pool, id), ""
+		for wantNotified = notified(); !strings.Contains(wantNotified, " : "); { // River's own, at times
+			wantNotified = notified()
+		}
+		if err := pool.QueryRow(t.Context(), sql, args...).Scan(&id); err != nil {
+			t.Fatalf("%s: %v", about, err)
+		}
+		if diff := cmp.Diff(want, jobRow(t, pool, id)); diff != "" {
+			t.Errorf("%s: row of the SQL function differs from Enqueuer's:\n%s", about, diff)
+		}
+		if got := notified(); got != wantNotified {
+			t.Errorf("%s: notified %s, want %s", about, got, wantNotified)
+		}
+	}
+	for _, c := range []struct{ activities, priority int }{{1, 1}, {25, 1}, {26, 1}, {1, 2}, {3, 4}, {1000, 3}} {
+		args := jobs.ActivityIngest{Activities: activities(c.activities)}
+		compare(fmt.Sprintf("%+v", c), func() (int64, error) {
+			ids, err := enqueuer.Ingest(t.Context(), c.priority, args)
+			return append(ids, 0)[0], err
+		}, `SELECT river.enqueue_activity_ingest($1, $2)`, asJSON(t, args.Activities), c.priority)
+	}
+	args := jobs.ActivityIngest{Activities: activities(1)}
+	compare("priority left out", func() (int64, error) {
+		ids, err := enqueuer.Ingest(t.Context(), jobs.PriorityLive, args)
+		return append(ids, 0)[0], err
+	}, `SELECT river.enqueue_activity_ingest($1)`, asJSON(t, args.Activities))
+	for _, priority := range []int{1, 2, 4} {
+		compare(fmt.Sprintf("recalc %d", priority), func() (int64, error) {
+			return enqueuer.Recalc(t.Context(), priority, jobs.ACWRRecalc{Ranges: []jobs.DateRange{{UserID: 7, From: "1900-01-01", To: "2999-12-31"}}})
+		}, `SELECT river.enqueue_acwr_recalc(7, '1900-01-01', '2999-12-31', $1)`, priority)
+	}
+}
+
+// TestDateStyleDoesNotMatter: args are the same for every caller.
+func TestDateStyleDoesNotMatter(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	got := ""
+	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), `SET LOCAL DateStyle = 'SQL, DMY'; SET LOCAL IntervalStyle = 'sql_standard'; SET LOCAL lc_time = 'C'`); err != nil {
+			return err
+		}
+		return tx.QueryRow(t.Context(), `
+			WITH inserted AS MATERIALIZED (SELECT river.enqueue_acwr_recalc(7, '2025-03-01', '2025-03-02') AS id,
+				river.enqueue_activity_ingest('[{"activity_id": 1, "user_id": 1, "date": "2025-03-31"}]'))
+			SELECT (SELECT id FROM inserted)::text`).Scan(&got)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := text(t, pool, `SELECT args::text FROM river.river_job WHERE kind = 'acwr_recalc'`); got != `{"ranges": [{"to": "2025-03-02", "from": "2025-03-01", "user_id": 7}]}` {
+		t.Errorf("args = %s", got)
+	}
+}
+
+func TestRollbackLeavesNothing(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	changedMyMind := errors.New("changed my mind")
+	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), `SELECT river.enqueue_acwr_recalc(7, '2025-03-01', '2025-03-02'),
+			river.enqueue_activity_ingest('[{"activity_id": 1, "user_id": 1, "date": "2025-03-31"}]')`); err != nil {
+			return err
+		}
+		return changedMyMind
+	})
+	if !errors.Is(err, changedMyMind) {
+		t.Fatal(err)
+	}
+	if got := text(t, pool, `SELECT count(*)::text FROM river.river_job`); got != "0" {
+		t.Errorf("%s jobs after a rollback", got)
+	}
+}
+
+func TestRefusedInputs(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	element := func(fields string) string {
+		return `[{"activity_id": 1, "user_id": 1, "date": "2025-01-01"}, {` + fields + `}]`
+	}
+	date := func(value string) string { return element(`"activity_id": 1, "user_id": 1, "date": ` + value) }
+	const dateRule = "activities[1]: date: must be a date that exists, as YYYY-MM-DD between 1900-01-01 and 2999-12-31, got "
+	for _, c := range []struct {
+		activities any
+		priority   any
+		want       string
+	}{
+		{nil, 1, "activities: must be an array, got nothing"},
+		{`null`, 1, "activities: must be an array, got null"},
+		{`{}`, 1, "activities: must be an array, got object"},
+		{`[]`, 1, "activities: a job takes 1 to 1000, got 0"},
+		{asJSON(t, activities(1001)), 1, "activities: a job takes 1 to 1000, got 1001"},
+		{asJSON(t, activities(1)), 0, "priority: must be 1 (live) to 4, got 0"},
+		{asJSON(t, activities(1)), 5, "priority: must be 1 (live) to 4, got 5"},
+		{asJSON(t, activities(1)), nil, "priority: must be 1 (live) to 4, got nothing"},
+		{`[3]`, 1, "activities[0]: must be an object, got 3"},
+		{`[null, [{"activity_id": 1}]]`, 1, "activities[0]: must be an object, got null\nactivities[1]: must be an object, got [{\"activity_id\": 1}]"},
+		{
+			`[{}]`, 1, "activities[0]: activity_id: must be a positive integer, got nothing\n" +
+				"activities[0]: user_id: must be a positive 32-bit integer, got nothing\n" + strings.Replace(dateRule, "[1]", "[0]", 1) + "nothing",
+		},
+		{element(`"activity_id": 0, "user_id": 1, "date": "2025-01-01"`), 1, "activities[1]: activity_id: must be a positive integer, got 0"},
+		{element(`"activity_id": -5, "user_id": 1, "date": "2025-01-01"`), 1, "activities[1]: activity_id: must be a positive integer, got -5"},
+		{element(`"activity_id": 9223372036854775808, "user_id": 1, "date": "2025-01-01"`), 1, "activities[1]: activity_id: must be a positive integer, got 9223372036854775808"},
+		{element(`"activity_id": 1e400, "user_id": 1, "date": "2025-01-01"`), 1, "activities[1]: activity_id: must be a positive integer, got 1" + strings.Repeat("0", 59) + "..."},
+		{element(`"activity_id": "7", "user_id": 1, "date": "2025-01-01"`), 1, `activities[1]: activity_id: must be a positive integer, got "7"`},
+		{element(`"activity_id": 1.5, "user_id": true, "date": "2025-01-01"`), 1, "activities[1]: activity_id: must be a positive integer, got 1.5\nactivities[1]: user_id: must be a positive 32-bit integer, got true"},
+		{element(`"activity_id": 1, "user_id": 2147483648, "date": "2025-01-01"`), 1, "activities[1]: user_id: must be a positive 32-bit integer, got 2147483648"},
+		{date(`"2025-02-29"`), 1, dateRule + `"2025-02-29"`},
+		{date(`"1900-02-29"`), 1, dateRule + `"1900-02-29"`},
+		{date(`"2025-04-31"`), 1, dateRule + `"2025-04-31"`},
+		{date(`"2025-13-01"`), 1, dateRule + `"2025-13-01"`},
+		{date(`"1899-12-31"`), 1, dateRule + `"1899-12-31"`},
+		{date(`"3000-01-01"`), 1, dateRule + `"3000-01-01"`},
+		{date(`"2025-1-1"`), 1, dateRule + `"2025-1-1"`},
+		{date(`"2025-01-01T00:00:00Z"`), 1, dateRule + `"2025-01-01T00:00:00Z"`},
+		{date(`"2025-01-01\n"`), 1, dateRule + `"2025-01-01\n"`},
+		{date(`"` + strings.Repeat("é", 100) + `"`), 1, dateRule + `"` + strings.Repeat("é", 59) + "..."},
+		{date(`20250101`), 1, dateRule + "20250101"},
+	} {
+		_, err := pool.Exec(t.Context(), `SELECT river.enqueue_activity_ingest($1, $2)`, c.activities, c.priority)
+		checkRefusal(t, fmt.Sprint(c.activities, c.priority), err, c.want)
+	}
+	if _, err := pool.Exec(t.Context(), `SELECT river.enqueue_activity_ingest($1)`, date(`"2025-01-01", "name": "a\u0000b"`)); err == nil {
+		t.Error("a NUL byte was accepted")
+	}
+	for values, want := range map[string]string{
+		`0, '2025-01-01', '2025-01-01', 1`:           "user_id: must be a positive integer, got 0",
+		`NULL, NULL, NULL, NULL`:                     "priority: must be 1 (live) to 4, got nothing; user_id: must be a positive integer, got nothing; from_date: must lie between 1900-01-01 and 2999-12-31, got nothing; to_date: must lie between 1900-01-01 and 2999-12-31, got nothing",
+		`1, '2025-01-02', '2025-01-01', 1`:           "to_date: must not lie before from_date (2025-01-02), got 2025-01-01",
+		`1, '-infinity', 'infinity', 1`:              "from_date: must lie between 1900-01-01 and 2999-12-31, got -infinity; to_date: must lie between 1900-01-01 and 2999-12-31, got infinity",
+		`1, '2025-01-01', '3000-01-01', 5`:           "priority: must be 1 (live) to 4, got 5; to_date: must lie between 1900-01-01 and 2999-12-31, got 3000-01-01",
+		`1, '0044-03-15 BC'::date, '2025-01-01', 1 `: "from_date: must lie between 1900-01-01 and 2999-12-31, got 0044-03-15 BC",
+	} {
+		_, err := pool.Exec(t.Context(), `SELECT river.enqueue_acwr_recalc(`+values+`)`)
+		checkRefusal(t, values, err, want)
+	}
+	if got := text(t, pool, `SELECT count(*)::text FROM river.river_job`); got != "0" {
+		t.Errorf("%s jobs were inserted", got)
+	}
+}
+
+func checkRefusal(t *testing.T, given string, err error, want string) {
+	t.Helper()
+	if fault := (*pgconn.PgError)(nil); !errors.As(err, &fault) || fault.Code != "22023" || fault.Message != want {
+		t.Errorf("%.100s: error = %v\nwant %s", given, err, want)
+	}
+}
+
+// TestEveryDayIsJudgedAsByEnqueuer tries each day string from 0 to 32 of each
+// month of years that leap and do not.
+func TestEveryDayIsJudgedAsByEnqueuer(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	var dates []string
+	for _, year := range []int{1899, 1900, 2000, 2023, 2024, 2100, 2999, 3000} {
+		for month := range 14 {
+			for day := range 33 {
+				dates = append(dates, fmt.Sprintf("%04d-%02d-%02d", year, month, day))
+			}
+		}
+	}
+	execute(t, pool, `
+		CREATE FUNCTION river_accepts(date text) RETURNS boolean LANGUAGE plpgsql AS $$
+		BEGIN
+			PERFORM river.enqueue_activity_ingest(jsonb_build_array(jsonb_build_object('activity_id', 1, 'user_id', 1, 'date', date)));
+			RETURN true;
+		EXCEPTION WHEN invalid_parameter_value THEN RETURN false;
+		END $$`)
+	rows, err := pool.Query(t.Context(), `SELECT river_accepts(date) FROM unnest($1::text[]) WITH ORDINALITY AS d (date, n) ORDER BY n`, dates)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := pgx.CollectRows(rows, pgx.RowTo[bool])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, date := range dates {
+		if _, err := jobs.ParseDate(date); (err == nil) != accepted[i] {
+			t.Errorf("enqueue_activity_ingest accepts %s: %v, jobs.ParseDate says %v", date, accepted[i], err)
+		}
+	}
+}
+
+// TestFunctionsInAnotherSchema: the schema is a setting.
+func TestFunctionsInAnotherSchema(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Open(t, pgtest.New(t))
+	if _, err := migrations.Up(t.Context(), pool.Pool, "queue_2"); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(t.Context(), `LISTEN "queue_2.river_insert"; SELECT queue_2.enqueue_acwr_recalc(1, '2025-01-01', '2025-01-01')`); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := conn.Conn().WaitForNotification(t.Context()); err != nil || n.Payload != `{"queue" : "recalc"}` {
+		t.Errorf("notification %+v, %v", n, err)
+	}
+}

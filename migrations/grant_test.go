@@ -1,0 +1,181 @@
+package migrations_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/dbtest"
+	"github.com/trainingmonkey/worker/migrations"
+)
+
+// connectAsEnqueuer makes a role of the test's own, grants it enqueuing, and
+// returns a connection as that role.
+func connectAsEnqueuer(t *testing.T, pool *dbpool.Pool) (conn *pgx.Conn, role string) {
+	t.Helper()
+	role = "enqueuer_" + strings.ToLower(rand.Text()[:10]) // roles belong to the server, which other tests use too
+	execute(t, pool, `CREATE ROLE `+role+` LOGIN PASSWORD 'enqueue'`)
+	t.Cleanup(func() {
+		if _, err := pool.Exec(context.WithoutCancel(t.Context()), `DROP OWNED BY `+role+` CASCADE; DROP ROLE `+role); err != nil {
+			t.Error(err)
+		}
+	})
+	config := pool.Config().ConnConfig
+	config.User, config.Password = role, "enqueue"
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
+	if _, err := conn.Exec(t.Context(), `SELECT river.enqueue_acwr_recalc(1, '2025-01-01', '2025-01-01')`); !refused(err) {
+		t.Errorf("without a grant: %v, want that permission is denied", err)
+	}
+	for range 2 {
+		if _, err := migrations.GrantEnqueue(t.Context(), pool.Pool, dbtest.RiverSchema, role); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return conn, role
+}
+
+func refused(err error) bool {
+	fault := (*pgconn.PgError)(nil)
+	return errors.As(err, &fault) && fault.Code == "42501"
+}
+
+const enqueueBoth = `SELECT river.enqueue_activity_ingest('[{"activity_id": 5, "user_id": 7, "date": "2025-03-31"}]'::pg_catalog.jsonb),
+	river.enqueue_acwr_recalc(7, '2025-03-01'::pg_catalog.date, '2025-03-02'::pg_catalog.date)`
+
+func TestEnqueueRoleCanEnqueueAndNothingElse(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	execute(t, pool, `REVOKE CREATE ON SCHEMA public FROM PUBLIC; INSERT INTO activities (activity_id, user_id, date) VALUES (1, 1, '2025-01-01')`)
+	conn, _ := connectAsEnqueuer(t, pool)
+	if _, err := conn.Exec(t.Context(), enqueueBoth); err != nil {
+		t.Errorf("enqueuing: %v", err)
+	}
+	owner := text(t, pool, `SELECT quote_ident(current_user)`)
+	attempts := []string{
+		`CREATE FUNCTION public.f() RETURNS int LANGUAGE sql AS 'SELECT 1'`,
+		`CREATE FUNCTION river.enqueue_activity_ingest(jsonb) RETURNS int LANGUAGE sql AS 'SELECT 1'`,
+		`CREATE OR REPLACE FUNCTION river.enqueue_acwr_recalc(integer, date, date, integer DEFAULT 1) RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'`,
+		`ALTER FUNCTION river.enqueue_activity_ingest(jsonb, integer) SET search_path = public`,
+		`DROP FUNCTION river.enqueue_activity_ingest(jsonb, integer)`,
+		`GRANT EXECUTE ON FUNCTION river.insert_worker_job(text, text, integer, jsonb) TO current_user`,
+		`SELECT river.insert_worker_job('acwr_recalc', 'recalc', 1, '{}')`,
+		`CREATE OPERATOR public.= (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)`,
+		`CREATE TABLE public.t (i int)`, `CREATE TABLE river.t (i int)`, `CREATE SCHEMA s`,
+		`CREATE CAST (jsonb AS text) WITH INOUT AS IMPLICIT`,
+		`SET ROLE ` + owner, `SET SESSION AUTHORIZATION ` + owner, `ALTER ROLE ` + owner + ` PASSWORD 'x'`, `SET session_replication_role = replica`,
+		`SELECT setval('river.river_job_id_seq', 1)`, `SELECT nextval('river.river_job_id_seq')`,
+		`ALTER TABLE activities DISABLE TRIGGER ALL`, `CREATE INDEX ON activities (date)`, `DROP SCHEMA river CASCADE`,
+		`COPY activities TO PROGRAM 'cat'`, `SELECT pg_read_file('PG_VERSION')`,
+	}
+	tables, err := pgx.CollectRows(query(t, pool, `SELECT c.oid::regclass::text FROM pg_class c WHERE relkind = 'r' AND relnamespace IN ('public'::regnamespace, 'river'::regnamespace)`), pgx.RowTo[string])
+	if err != nil || len(tables) < 8 {
+		t.Fatal(tables, err)
+	}
+	for _, table := range tables {
+		attempts = append(attempts, `SELECT FROM `+table, `INSERT INTO `+table+` DEFAULT VALUES`, `DELETE FROM `+table, `TRUNCATE `+table, `DO $$ BEGIN LOCK `+table+`; END $$`, `DROP TABLE `+table)
+	}
+	for _, attempt := range attempts {
+		if _, err := conn.Exec(t.Context(), attempt); !refused(err) {
+			t.Errorf("%s: %v, want that permission is denied", attempt, err)
+		}
+	}
+	if got := text(t, pool, `SELECT string_agg(kind, ' ' ORDER BY id) FROM river.river_job`); got != "activity_ingest acwr_recalc" {
+		t.Errorf("jobs: %s", got)
+	}
+}
+
+func query(t *testing.T, pool *dbpool.Pool, sql string) pgx.Rows {
+	t.Helper()
+	rows, err := pool.Query(t.Context(), sql)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+// shadows are objects that would run, or refuse, if the functions looked names
+// up where their caller can create: %s is public and pg_temp in turn.
+const shadows = `
+CREATE FUNCTION {in}.jsonb_typeof(jsonb) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'shadowed as %', current_user; END $$;
+CREATE FUNCTION {in}.jsonb_array_length(jsonb) RETURNS integer LANGUAGE plpgsql AS $$ BEGIN RAISE 'shadowed as %', current_user; END $$;
+CREATE FUNCTION {in}.jsonb_build_object(text, jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN RAISE 'shadowed as %', current_user; END $$;
+CREATE FUNCTION {in}.json_build_object(text, text) RETURNS json LANGUAGE plpgsql AS $$ BEGIN RAISE 'shadowed as %', current_user; END $$;
+CREATE FUNCTION {in}.pg_notify(text, text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE 'shadowed as %', current_user; END $$;
+CREATE FUNCTION {in}.format(text, text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'shadowed as %', current_user; END $$;
+CREATE FUNCTION {in}.make_date(integer, integer, integer) RETURNS date LANGUAGE plpgsql AS $$ BEGIN RAISE 'shadowed as %', current_user; END $$;
+CREATE FUNCTION {in}.to_char(date, text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'shadowed as %', current_user; END $$;
+CREATE FUNCTION {in}.hostile(text, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'shadowed as %', current_user; END $$;
+CREATE FUNCTION {in}.hostile(jsonb, text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'shadowed as %', current_user; END $$;
+CREATE FUNCTION {in}.hostile(integer, integer) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'shadowed as %', current_user; END $$;
+CREATE OPERATOR {in}.~ (LEFTARG = text, RIGHTARG = text, FUNCTION = {in}.hostile);
+CREATE OPERATOR {in}.<> (LEFTARG = text, RIGHTARG = text, FUNCTION = {in}.hostile);
+CREATE OPERATOR {in}.->> (LEFTARG = jsonb, RIGHTARG = text, FUNCTION = {in}.hostile);
+CREATE OPERATOR {in}.> (LEFTARG = integer, RIGHTARG = integer, FUNCTION = {in}.hostile);
+CREATE OPERATOR {in}.>= (LEFTARG = integer, RIGHTARG = integer, FUNCTION = {in}.hostile);
+CREATE DOMAIN {in}.text AS pg_catalog.text CHECK (false);
+CREATE DOMAIN {in}.numeric AS pg_catalog.numeric CHECK (false);
+CREATE DOMAIN {in}.int8 AS pg_catalog.int8 CHECK (false);
+CREATE TABLE {in}.river_job (id bigint, args jsonb, kind pg_catalog.text, max_attempts int, priority int, queue pg_catalog.text);
+CREATE TABLE {in}.pg_class (oid oid);`
+
+func TestNothingThatACallerCreatesIsUsed(t *testing.T) {
+	t.Parallel()
+	for _, in := range []string{"public", "pg_temp"} {
+		pool := dbtest.Migrated(t)
+		conn, role := connectAsEnqueuer(t, pool)
+		execute(t, pool, `GRANT CREATE ON SCHEMA public TO `+role) // as everyone has on PostgreSQL 14
+		if _, err := conn.Exec(t.Context(), strings.ReplaceAll(shadows, "{in}", in)); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{in + `, pg_catalog`, in, `pg_temp, public, river, pg_catalog`, `''`} {
+			for _, statement := range []string{`SET search_path = ` + path, enqueueBoth} {
+				if _, err := conn.Exec(t.Context(), statement); err != nil {
+					t.Errorf("shadows in %s, search_path %s: %s: %v", in, path, statement, err)
+				}
+			}
+			_, err := conn.Exec(t.Context(), `SELECT river.enqueue_activity_ingest('[{"activity_id": 0}]'::pg_catalog.jsonb)`)
+			if fault := (*pgconn.PgError)(nil); !errors.As(err, &fault) || !strings.HasPrefix(fault.Message, "activities[0]: activity_id: must be") {
+				t.Errorf("shadows in %s, search_path %s: an invalid activity: %v", in, path, err)
+			}
+		}
+		if got := text(t, pool, `SELECT count(*)::text FROM river.river_job`); got != "8" {
+			t.Errorf("shadows in %s: %s jobs, want 8", in, got)
+		}
+		// They do bite where a function does not guard itself.
+		execute(t, pool, `ALTER FUNCTION river.enqueue_activity_ingest(jsonb, integer) RESET search_path`)
+		if _, err := conn.Exec(t.Context(), `SET search_path = `+in+`, pg_catalog; `+enqueueBoth); err == nil || !strings.Contains(err.Error(), "shadow") && !strings.Contains(err.Error(), "constraint") {
+			t.Errorf("shadows in %s against an unguarded function: %v", in, err)
+		}
+	}
+}
+
+func TestGrantRefusals(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	for _, role := range []string{"nobody_of_that_name", "public", "none", `a"; DROP TABLE activities; --`, ""} {
+		if _, err := migrations.GrantEnqueue(t.Context(), pool.Pool, dbtest.RiverSchema, role); !errors.Is(err, migrations.ErrNoRole) {
+			t.Errorf("GrantEnqueue(%q) = %v, want ErrNoRole", role, err)
+		}
+	}
+	_, role := connectAsEnqueuer(t, pool)
+	for _, c := range []struct{ privilege, want string }{
+		{`REVOKE CREATE ON SCHEMA public FROM PUBLIC`, ""},
+		{`GRANT CREATE ON SCHEMA public TO PUBLIC`, `unless that is meant: REVOKE CREATE ON SCHEMA "public" FROM PUBLIC`},
+	} {
+		execute(t, pool, c.privilege)
+		warning, err := migrations.GrantEnqueue(t.Context(), pool.Pool, dbtest.RiverSchema, role)
+		if err != nil || !strings.HasSuffix(warning, c.want) || (warning == "") != (c.want == "") {
+			t.Errorf("after %s: GrantEnqueue() = %q, %v, want %q", c.privilege, warning, err, c.want)
+		}
+	}
+}
