@@ -31,8 +31,8 @@ import (
 //go:embed sql/*.sql
 var sqlFiles embed.FS
 
-// templateFiles are migrations that name River's schema, as {schema}, the topic
-// of its notifications, as {topic}, or the schema of our own tables, as {here}.
+// templateFiles are migrations that name River's schema, as {schema} or, in
+// quotes, {schema_literal}, or the schema of our own tables, as {here}.
 //
 //go:embed templates/*.sql
 var templateFiles embed.FS
@@ -66,12 +66,10 @@ func Up(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Result, er
 		if err := checkNotNewer(ctx, patient, riverSchema); err != nil {
 			return err
 		}
-		var err error
-		if result.River, err = upRiver(ctx, patient, riverSchema); err != nil {
+		if err := upRiver(ctx, patient, riverSchema, &result); err != nil {
 			return err
 		}
-		result.Worker, err = upWorker(ctx, patient, riverSchema)
-		return err
+		return upWorker(ctx, patient, riverSchema, &result)
 	})
 	if err != nil {
 		return result, fmt.Errorf("migrate: %w", err)
@@ -80,45 +78,59 @@ func Up(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Result, er
 }
 
 // patientPool is a pool to the same database without limits on a statement's
-// time: a migration takes as long as it takes.
+// time: a migration takes as long as it takes. Only for a lock it waits briefly,
+// and then again; see untilLocked.
 func patientPool(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Pool, error) {
 	config := pool.Config()
 	config.MaxConns, config.MinIdleConns = 2, 0
 	config.ConnConfig.RuntimeParams["statement_timeout"] = "0"
 	config.ConnConfig.RuntimeParams["idle_session_timeout"] = "0"
+	config.ConnConfig.RuntimeParams["lock_timeout"] = lockTimeout
 	config.ConnConfig.DialFunc = dbpool.PlainDialer().DialContext
 	return pgxpool.NewWithConfig(ctx, config)
 }
 
-func upRiver(ctx context.Context, pool *pgxpool.Pool, schema string) ([]int, error) {
+func upRiver(ctx context.Context, pool *pgxpool.Pool, schema string, result *Result) error {
 	if _, err := pool.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{schema}.Sanitize()); err != nil {
-		return nil, fmt.Errorf("create schema %s: %w", schema, err)
+		return fmt.Errorf("create schema %s: %w", schema, err)
 	}
 	migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: schema})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	done, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
-	if err != nil {
-		return nil, fmt.Errorf("river's tables: %w", err)
+	one := &rivermigrate.MigrateOpts{MaxSteps: 1} // so that what was applied is known when the next has to wait
+	for applied := true; applied; {
+		err := untilLocked(ctx, func() error {
+			done, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, one)
+			if err != nil {
+				return err
+			}
+			applied = len(done.Versions) > 0
+			for _, v := range done.Versions {
+				result.River = append(result.River, v.Version)
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("river's tables: %w", err)
+		}
 	}
-	versions := make([]int, 0, len(done.Versions))
-	for _, v := range done.Versions {
-		versions = append(versions, v.Version)
-	}
-	return versions, nil
+	return nil
 }
 
-func upWorker(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]string, error) {
-	var applied []string
-	err := withProvider(pool, riverSchema, func(provider *goose.Provider) error {
-		results, err := provider.Up(ctx)
-		for _, r := range results {
-			applied = append(applied, nameOf(r.Source))
-		}
-		return err
+func upWorker(ctx context.Context, pool *pgxpool.Pool, riverSchema string, result *Result) error {
+	return withProvider(pool, riverSchema, func(provider *goose.Provider) error {
+		return untilLocked(ctx, func() error {
+			results, err := provider.Up(ctx)
+			if partial := (*goose.PartialError)(nil); errors.As(err, &partial) {
+				results = partial.Applied
+			}
+			for _, r := range results {
+				result.Worker = append(result.Worker, nameOf(r.Source))
+			}
+			return err
+		})
 	})
-	return applied, err
 }
 
 // nameOf names a migration by its file, also where goose only knows a function.
@@ -157,7 +169,7 @@ func withProvider(pool *pgxpool.Pool, riverSchema string, fn func(*goose.Provide
 	return fn(provider)
 }
 
-// templateMigrations fills in the schema and the topic. A file is one transaction.
+// templateMigrations fills in the schema. A file is one transaction.
 func templateMigrations(riverSchema string) ([]*goose.Migration, error) {
 	names, err := fs.Glob(templateFiles, "templates/*.sql")
 	if err != nil {
@@ -173,24 +185,23 @@ func templateMigrations(riverSchema string) ([]*goose.Migration, error) {
 		if err != nil {
 			return nil, err
 		}
-		statements := inSchema(string(text), riverSchema)
 		migrations = append(migrations, goose.NewGoMigration(version, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
 			var here string
 			if err := tx.QueryRowContext(ctx, `SELECT current_schema()`).Scan(&here); err != nil {
 				return err
 			}
-			_, err := tx.ExecContext(ctx, strings.ReplaceAll(statements, "{here}", pgx.Identifier{here}.Sanitize()))
+			_, err := tx.ExecContext(ctx, inSchema(string(text), riverSchema, "{here}", pgx.Identifier{here}.Sanitize()))
 			return err
 		}}, nil))
 	}
 	return migrations, nil
 }
 
-// inSchema fills in {schema} and {topic}, and what else is given in pairs of a
-// placeholder and its SQL.
+// inSchema fills in {schema} and {schema_literal}, and what else is given in
+// pairs of a placeholder and its SQL.
 func inSchema(text, riverSchema string, more ...string) string {
-	topic := "'" + strings.ReplaceAll(riverSchema+".river_insert", "'", "''") + "'"
-	return strings.NewReplacer(append(more, "{schema}", pgx.Identifier{riverSchema}.Sanitize(), "{topic}", topic)...).Replace(text)
+	literal := "'" + strings.ReplaceAll(riverSchema, "'", "''") + "'"
+	return strings.NewReplacer(append(more, "{schema}", pgx.Identifier{riverSchema}.Sanitize(), "{schema_literal}", literal)...).Replace(text)
 }
 
 // lockPollInterval is how often a second process asks for the lock. It asks

@@ -44,6 +44,36 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
+func TestMigratePlan(t *testing.T) {
+	url := pgtest.New(t)
+	t.Setenv("DATABASE_URL", url)
+	worker(t, "migrate", "up", "--plan", "--enqueue-role", "x").want(t, 2, "--plan changes nothing; leave out --enqueue-role")
+	pool := dbtest.Open(t, url)
+	if _, err := pool.Exec(t.Context(), `CREATE TABLE activities (activity_id bigint PRIMARY KEY, user_id integer, date date)`); err != nil {
+		t.Fatal(err)
+	}
+	plan := worker(t, "migrate", "up", "--plan")
+	plan.want(t, 0,
+		"would apply river 1: ", "would apply 00001_activities: add to activities, without rewriting it: name text, type text, ",
+		"would apply 00002_ingest: create table ingest_rejects, ", "would apply 00003_user_date_index: build index activities_user_id_date_worker_idx on activities (user_id, date), CONCURRENTLY\n",
+		"would apply 00005_enqueue: create function insert_worker_job, ", "nothing was changed; to do it: worker migrate up\n")
+	var tables int
+	if err := pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace OR relname LIKE 'river%'`).Scan(&tables); err != nil || tables != 2 {
+		t.Errorf("after --plan the database has %d tables and indexes, %v, want the table and its key", tables, err)
+	}
+	up := worker(t, "migrate", "up")
+	if planned := strings.Count(plan.stdout, "would apply "); planned != strings.Count(up.stdout, "applied ") {
+		t.Errorf("planned:\n%s\napplied:\n%s", plan.stdout, up.stdout)
+	}
+	if got := worker(t, "migrate", "up", "--plan"); got.code != 0 || got.stdout != "the database is up to date\n" {
+		t.Errorf("--plan of a migrated database = %+v", got)
+	}
+	if _, err := pool.Exec(t.Context(), `INSERT INTO worker_migrations (version_id, is_applied) VALUES (999, true)`); err != nil {
+		t.Fatal(err)
+	}
+	worker(t, "migrate", "up", "--plan").want(t, 1, "deploy that version or a newer one")
+}
+
 func TestMigrateEnqueueRole(t *testing.T) {
 	url := dbtest.MigratedURL(t)
 	t.Setenv("DATABASE_URL", url)

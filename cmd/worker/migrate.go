@@ -29,17 +29,23 @@ func migrateCommand(configFile *string, stdout io.Writer) *cobra.Command {
 
 func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 	var enqueueRole string
+	var planOnly bool
 	c := &cobra.Command{
 		Use:   "up",
 		Short: "Apply all missing migrations; several processes may do so at once",
-		Long: "Apply all missing migrations; several processes may do so at once.\n\n" +
+		Long: "Apply all missing migrations; several processes may do so at once. The application may run meanwhile: none\n" +
+			"of its statements waits noticeably. --plan prints what would be done to this database and changes nothing.\n\n" +
 			"Programs in any language enqueue jobs in their own transactions with the SQL functions\n" +
 			"enqueue_activity_ingest and enqueue_acwr_recalc in River's schema. The role that migrates may call them;\n" +
 			"--enqueue-role lets another, existing role do that and nothing else. It can be given again at any time.",
 		Example: "  DATABASE_URL=postgres://user@localhost/trainingmonkey worker migrate up\n" +
+			"  worker migrate up --plan\n" +
 			"  worker migrate up --enqueue-role webapp",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if planOnly && enqueueRole != "" {
+				return cli.Usagef("--plan changes nothing; leave out --enqueue-role")
+			}
 			settings, err := cli.LoadConfig(*configFile)
 			if err != nil {
 				return err
@@ -49,6 +55,9 @@ func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 				return err
 			}
 			defer pool.Close()
+			if planOnly {
+				return printPlan(c.Context(), pool, settings.River.Schema, stdout)
+			}
 			done, err := migrations.Up(c.Context(), pool.Pool, settings.River.Schema)
 			if err != nil {
 				return err
@@ -66,8 +75,25 @@ func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 			return grantEnqueue(c.Context(), pool, settings.River.Schema, enqueueRole, stdout)
 		},
 	}
+	c.Flags().BoolVar(&planOnly, "plan", false, "print what would be done and change nothing")
 	c.Flags().StringVar(&enqueueRole, "enqueue-role", "", "existing `role` that may enqueue jobs with the SQL functions")
 	return c
+}
+
+func printPlan(ctx context.Context, pool *dbpool.Pool, riverSchema string, stdout io.Writer) error {
+	steps, err := migrations.Plan(ctx, pool.Pool, riverSchema)
+	if err != nil {
+		return err
+	}
+	if len(steps) == 0 {
+		_, err = fmt.Fprintln(stdout, "the database is up to date")
+		return err
+	}
+	for _, step := range steps {
+		_, _ = fmt.Fprintf(stdout, "would apply %s: %s\n", step.Name, step.Does)
+	}
+	_, err = fmt.Fprintln(stdout, "nothing was changed; to do it: worker migrate up")
+	return err
 }
 
 func grantEnqueue(ctx context.Context, pool *dbpool.Pool, riverSchema, role string, stdout io.Writer) error {

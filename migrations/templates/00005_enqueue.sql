@@ -20,7 +20,7 @@ BEGIN
     INSERT INTO {schema}.river_job (args, kind, max_attempts, priority, queue)
     VALUES (args, kind, 25, priority, queue)
     RETURNING id INTO job_id;
-    PERFORM pg_notify({topic}, json_build_object('queue', queue)::text);
+    PERFORM pg_notify({schema_literal} || '.river_insert', json_build_object('queue', queue)::text);
     RETURN job_id;
 END
 $$;

@@ -1,0 +1,142 @@
+package migrations
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivermigrate"
+)
+
+// Step is one migration that Up would apply.
+type Step struct {
+	Name string // as in Result
+	Does string // what it would change in this database
+}
+
+// Plan returns what Up would do, in order, and an error where Up would refuse.
+// It reads only, and takes no lock that anybody waits for.
+func Plan(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]Step, error) {
+	steps, err := plan(ctx, pool, riverSchema)
+	if err != nil {
+		return nil, fmt.Errorf("plan: %w", err)
+	}
+	return steps, nil
+}
+
+func plan(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]Step, error) {
+	err := pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		return checkActivities(ctx, tx.Conn())
+	})
+	if err != nil {
+		return nil, err
+	}
+	status, err := GetStatus(ctx, pool, riverSchema)
+	if err := errors.Join(err, status.newer()); err != nil {
+		return nil, err
+	}
+	migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: riverSchema})
+	if err != nil {
+		return nil, err
+	}
+	var steps []Step
+	for _, m := range migrator.AllVersions() {
+		if int64(m.Version) > status.River.Current {
+			steps = append(steps, Step{fmt.Sprintf("river %d", m.Version), fmt.Sprintf("%s, in schema %s", m.Name, riverSchema)})
+		}
+	}
+	db := stdlib.OpenDBFromPool(pool)
+	defer func() { _ = db.Close() }()
+	err = withProvider(pool, riverSchema, func(provider *goose.Provider) error {
+		for _, source := range provider.ListSources() {
+			if source.Version <= status.Worker.Current {
+				continue
+			}
+			does, err := describe(ctx, db, source)
+			if err != nil {
+				return err
+			}
+			steps = append(steps, Step{strings.TrimSuffix(nameOf(source), ".sql"), does})
+		}
+		return nil
+	})
+	return steps, err
+}
+
+const activitiesVersion = 1
+
+func describe(ctx context.Context, db *sql.DB, source *goose.Source) (string, error) {
+	switch source.Version {
+	case activitiesVersion:
+		return describeActivities(ctx, db)
+	case indexVersion:
+		return describeIndex(ctx, db)
+	}
+	text, err := fs.ReadFile(sqlFiles, "sql/"+nameOf(source))
+	if errors.Is(err, fs.ErrNotExist) {
+		text, err = fs.ReadFile(templateFiles, "templates/"+nameOf(source))
+	}
+	var objects []string
+	for _, created := range createdObject.FindAllStringSubmatch(string(text), -1) {
+		objects = append(objects, strings.ToLower(created[1])+" "+created[2])
+	}
+	return "create " + strings.Join(objects, ", "), err
+}
+
+// createdObject finds what a migration creates; a schema before the name is left out.
+var createdObject = regexp.MustCompile(`(?m)^CREATE (?:OR REPLACE )?(?:UNIQUE )?(TABLE|INDEX|FUNCTION|VIEW|TRIGGER) (?:\{\w+\}\.)?(\w+)`)
+
+// wantedColumn finds a column in the list of the first migration.
+var wantedColumn = regexp.MustCompile(`\(\d+, '(\w+)', '([^']+)'\)`)
+
+// missingColumnsQuery finds which of the wanted columns an existing table lacks.
+const missingColumnsQuery = `
+SELECT to_regclass('activities') IS NOT NULL,
+	coalesce(string_agg(wanted.name || ' ' || wanted.type, ', ' ORDER BY n), '')
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS wanted (name, type, n)
+WHERE NOT EXISTS (
+	SELECT FROM pg_attribute WHERE attrelid = to_regclass('activities') AND attname = wanted.name AND NOT attisdropped)`
+
+func describeActivities(ctx context.Context, db *sql.DB) (string, error) {
+	text, err := fs.ReadFile(sqlFiles, "sql/00001_activities.sql")
+	if err != nil {
+		return "", err
+	}
+	var names, types []string
+	for _, column := range wantedColumn.FindAllStringSubmatch(string(text), -1) {
+		names, types = append(names, column[1]), append(types, column[2])
+	}
+	var exists bool
+	var missing string
+	if err := db.QueryRowContext(ctx, missingColumnsQuery, names, types).Scan(&exists, &missing); err != nil {
+		return "", err
+	}
+	switch {
+	case !exists:
+		return "create table activities", nil
+	case missing == "":
+		return "nothing: activities has every column", nil
+	default:
+		return "add to activities, without rewriting it: " + missing, nil
+	}
+}
+
+func describeIndex(ctx context.Context, db *sql.DB) (string, error) {
+	var found sql.NullString
+	if err := db.QueryRowContext(ctx, foundIndexQuery).Scan(&found); err != nil {
+		return "", err
+	}
+	if found.Valid {
+		return "nothing: found index " + found.String + " on activities (user_id, date)", nil
+	}
+	return "build index " + userDateIndex + " on activities (user_id, date), CONCURRENTLY", nil
+}
