@@ -186,7 +186,7 @@ func TestDemo(t *testing.T) {
 	pool := dbtest.Open(t, url)
 	t.Setenv("DATABASE_URL", url+"&dbname="+pool.Config().ConnConfig.Database)
 	got := worker(t, "demo")
-	got.want(t, 0, "enqueued 2834 jobs", "ACWR on days with an activity", "checked: all 7 values of all 2834 rows equal the SQL oracle\n")
+	got.want(t, 0, "enqueued 2834 jobs", "ACWR, 2024-01-02 to 2025-12-31", "checked: all 7 values of all 2834 rows equal the SQL oracle\n")
 	var rows, left int
 	name := regexp.MustCompile(`worker_demo_[a-z0-9]+`).FindString(got.stdout)
 	err := pool.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM activities) + (SELECT count(*) FROM river.river_job),

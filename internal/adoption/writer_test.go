@@ -55,7 +55,6 @@ func TestNobodyWaitsForAMigration(t *testing.T) {
 	for _, v := range variants {
 		for _, reader := range []time.Duration{0, 1500 * time.Millisecond} {
 			t.Run(fmt.Sprintf("%s, beside a transaction of %v", v.name, reader), func(t *testing.T) {
-				t.Parallel()
 				pool := openApplication(t, v)
 				config := pool.Config().ConnConfig.Copy()
 				config.RuntimeParams["lock_timeout"] = longestWait
