@@ -97,6 +97,7 @@ func (o Options) poolConfig() (*pgxpool.Config, error) {
 		"lock_timeout":                        milliseconds(o.LockTimeout),
 		"idle_in_transaction_session_timeout": milliseconds(o.IdleInTransactionTimeout),
 		"timezone":                            "UTC",
+		"jit":                                 "off", // compiling a batch's statements takes longer than running them
 	} {
 		if _, set := params[name]; !set {
 			params[name] = value
