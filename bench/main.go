@@ -32,6 +32,7 @@ type suite struct {
 
 var suites = []suite{
 	{"backfill", "ACWR of everyone, against one set-based UPDATE", backfillSuite},
+	{"latency", "enqueue to right ACWR at steady rates, and beside a backfill", latencySuite},
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {

@@ -38,7 +38,10 @@ func (r *rig) start(ctx context.Context) (err error) {
 	if r.worker, err = buildWorker(ctx, r.dir); err != nil {
 		return err
 	}
-	r.server, err = localpg.Start(ctx, localpg.Options{Logger: slog.New(slog.DiscardHandler)})
+	r.server, err = localpg.Start(ctx, localpg.Options{
+		Settings: map[string]string{"track_commit_timestamp": "on"}, // for the latencies
+		Logger:   slog.New(slog.DiscardHandler),
+	})
 	return err
 }
 

@@ -79,7 +79,7 @@ func (bf *backfiller) kind() groupcommit.Kind[backfillArgs] {
 func (bf *backfiller) apply(ctx context.Context, tx pgx.Tx, batch []*river.Job[backfillArgs]) error {
 	args := batch[0].Args
 	if args.Chunk == 0 {
-		if _, err := tx.Exec(ctx, indexPlansQuery); err != nil {
+		if _, err := tx.Exec(ctx, settingsOfTransactionQuery); err != nil {
 			return err
 		}
 		return backfill.Plan(ctx, tx, bf.enqueuer, args.BackfillID, bf.chunkRows)

@@ -79,7 +79,7 @@ func (in *ingester) store(ctx context.Context, tx pgx.Tx, batch []*river.Job[ing
 			plan.add(job.ID, &job.Args.items[i])
 		}
 	}
-	written, err := in.write(ctx, tx, plan)
+	written, healed, err := in.write(ctx, tx, plan)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,11 @@ func (in *ingester) store(ctx context.Context, tx pgx.Tx, batch []*river.Job[ing
 			return nil, err
 		}
 	}
-	return plan.changedDates(written), nil
+	changed = plan.changedDates(written)
+	for userID, dates := range healed {
+		changed[userID] = append(changed[userID], dates...)
+	}
+	return changed, nil
 }
 
 // storedQuery reads, of the activities in the batch, what the decision needs.
@@ -177,6 +181,21 @@ const removeQuery = `
 DELETE FROM activities WHERE activity_id IN (
 	SELECT activity_id FROM activities WHERE activity_id = ANY($1::bigint[]) ORDER BY activity_id FOR UPDATE)`
 
+// healQuery removes rest-day placeholders, whose ids are negative, from the days
+// of athletes who trained after all. They should weigh nothing; if one does, its
+// date is returned.
+const healQuery = `
+WITH healed AS (
+	DELETE FROM activities WHERE activity_id IN (
+		SELECT rest.activity_id
+		FROM unnest($1::int[], $2::date[]) AS trained (user_id, date)
+		JOIN activities AS rest ON rest.user_id = trained.user_id AND rest.date = trained.date
+		WHERE rest.activity_id < 0
+		ORDER BY rest.activity_id FOR UPDATE OF rest)
+	RETURNING user_id, date, total_load_miles, trimp
+)
+SELECT user_id, date FROM healed WHERE coalesce(total_load_miles, 0) <> 0 OR coalesce(trimp, 0) <> 0`
+
 // rejectQuery records activities that do not become rows.
 const rejectQuery = `
 INSERT INTO ingest_rejects (job_id, user_id, activity_id, payload, reason)
@@ -191,10 +210,11 @@ SET job_id = excluded.job_id, recorded_at = excluded.recorded_at
 WHERE old.job_id < excluded.job_id`
 
 // write removes, records and upserts in one round trip and returns the ids that
-// the upsert wrote. An activity that the plan has as new and that was not
+// the upsert wrote and, by user, the dates of placeholders that weighed
+// something and are gone. An activity that the plan has as new and that was not
 // written met somebody else's insert: the batch runs again and sees it.
-func (in *ingester) write(ctx context.Context, tx pgx.Tx, plan *ingestPlan) (written map[int64]bool, err error) {
-	written = map[int64]bool{}
+func (in *ingester) write(ctx context.Context, tx pgx.Tx, plan *ingestPlan) (written map[int64]bool, healed map[int32][]int32, err error) {
+	written, healed = map[int64]bool{}, map[int32][]int32{}
 	statements := &pgx.Batch{}
 	if ids := plan.removals(); len(ids) > 0 {
 		statements.Queue(removeQuery, ids)
@@ -207,7 +227,7 @@ func (in *ingester) write(ctx context.Context, tx pgx.Tx, plan *ingestPlan) (wri
 	if len(activities) > 0 {
 		args, err := upsertArgs(activities, versions)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		statements.Queue(in.upsert, args...).Query(func(rows pgx.Rows) error {
 			var id int64
@@ -217,19 +237,28 @@ func (in *ingester) write(ctx context.Context, tx pgx.Tx, plan *ingestPlan) (wri
 			})
 			return err
 		})
+		statements.Queue(healQuery, args[1], args[2]).Query(func(rows pgx.Rows) error {
+			var userID int32
+			var date time.Time
+			_, err := pgx.ForEachRow(rows, []any{&userID, &date}, func() error {
+				healed[userID] = append(healed[userID], daysOf(date))
+				return nil
+			})
+			return err
+		})
 	}
 	if statements.Len() == 0 {
-		return written, nil
+		return written, healed, nil
 	}
 	if err := tx.SendBatch(ctx, statements).Close(); err != nil {
-		return nil, fmt.Errorf("write activities: %w", err)
+		return nil, nil, fmt.Errorf("write activities: %w", err)
 	}
 	for _, a := range activities {
 		if row, wasStored := plan.stored[a.ActivityID]; !written[a.ActivityID] && (!wasStored || row.userID != a.UserID) {
-			return nil, fmt.Errorf("insert activity %d: %w", a.ActivityID, pgfault.ErrRaced)
+			return nil, nil, fmt.Errorf("insert activity %d: %w", a.ActivityID, pgfault.ErrRaced)
 		}
 	}
-	return written, nil
+	return written, healed, nil
 }
 
 func upsertArgs(activities []*jobs.Activity, versions []int64) ([]any, error) {

@@ -53,7 +53,7 @@ func TestHotQueriesUseTheIndexes(t *testing.T) {
 			if _, err := tx.Exec(t.Context(), "SET LOCAL plan_cache_mode = "+mode); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := tx.Exec(t.Context(), indexPlansQuery); err != nil { // as every batch does
+			if _, err := tx.Exec(t.Context(), settingsOfTransactionQuery); err != nil { // as every batch does
 				t.Fatal(err)
 			}
 			r, err := tx.Query(t.Context(), "EXPLAIN "+q.sql, q.args...)

@@ -3,6 +3,7 @@ package workers
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -10,6 +11,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/trainingmonkey/worker/internal/acwr"
+	"github.com/trainingmonkey/worker/internal/rollout"
 )
 
 // recalcWorker makes the ACWR columns right for the ranges of acwr_recalc jobs,
@@ -37,7 +39,10 @@ func (w *recalcWorker) Middleware(job *rivertype.JobRow) []rivertype.WorkerMiddl
 
 // recalculator applies batches of recalc jobs.
 type recalculator struct {
-	rounding acwr.Rounding
+	rounding       acwr.Rounding
+	writes         bool // or compares only
+	rolloutPercent int  // share of the users for whom it writes
+	logger         *slog.Logger
 }
 
 // apply merges the ranges of the batch and makes them right.
@@ -54,7 +59,8 @@ func (rc *recalculator) apply(ctx context.Context, tx pgx.Tx, batch []*river.Job
 
 // recalculate locks the users, reads every window that the changed dates count
 // into once, and writes the rows that are not right, whose number it returns:
-// in two round trips, whatever the number of users.
+// in two round trips, whatever the number of users. Of users outside the rollout
+// it says how many rows would have been written.
 func (rc *recalculator) recalculate(ctx context.Context, tx pgx.Tx, changedDates map[int32][]dayRange) (written int, err error) {
 	changed := changesOf(changedDates)
 	var settings settingsByUser
@@ -72,7 +78,16 @@ func (rc *recalculator) recalculate(ctx context.Context, tx pgx.Tx, changedDates
 	if err := tx.SendBatch(ctx, statements).Close(); err != nil {
 		return 0, fmt.Errorf("lock users and read their windows: %w", err)
 	}
-	return len(wrong), wrong.write(ctx, tx)
+	writable := wrong[:0]
+	for _, row := range wrong {
+		if rc.writes && rollout.Includes(int64(row.userID), rc.rolloutPercent) {
+			writable = append(writable, row)
+		}
+	}
+	if compared := len(wrong) - len(writable); compared > 0 {
+		rc.logger.InfoContext(ctx, "results differ and are not to be written, see enqueue acwr --compare", slog.Int("rows", compared), slog.Int("users", len(changed.users)))
+	}
+	return len(writable), writable.write(ctx, tx)
 }
 
 // windowsQuery reads the activities of each window in the order in which they

@@ -70,6 +70,11 @@ FROM unnest($1::bigint[], $2::int[], $3::date[], $4::real[], $5::real[], $6::rea
 	AS new (activity_id, user_id, date, acute_load, chronic_load, acute_trimp, chronic_trimp, external, internal, divergence)
 WHERE a.activity_id = new.activity_id AND a.user_id = new.user_id AND a.date = new.date`
 
+// giveWayQuery has the worker give up waiting for a row before the server looks
+// for deadlocks (deadlock_timeout, 1s by default): a statement of the application
+// locks rows in an order of its own, and of the two the worker can try again.
+const giveWayQuery = `SELECT set_config('lock_timeout', '500ms', true)`
+
 // write updates the rows, in key order, in one statement.
 func (r resultRows) write(ctx context.Context, tx pgx.Tx) error {
 	if len(r) == 0 {
@@ -91,9 +96,11 @@ func (r resultRows) write(ctx context.Context, tx pgx.Tx) error {
 			columns[c][i] = x
 		}
 	}
-	_, err := tx.Exec(ctx, writeResultsQuery, ids, userIDs, dates,
+	statements := &pgx.Batch{}
+	statements.Queue(giveWayQuery)
+	statements.Queue(writeResultsQuery, ids, userIDs, dates,
 		columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], columns[6])
-	if err != nil {
+	if err := tx.SendBatch(ctx, statements).Close(); err != nil {
 		return fmt.Errorf("write results: %w", err)
 	}
 	return nil

@@ -42,8 +42,21 @@ type Service struct {
 	backfill *backfillWorker
 }
 
-// queueNames are the queues that a process fetches from.
-var queueNames = []string{jobs.QueueIngest, jobs.QueueIngestBulk, jobs.QueueRecalc, jobs.QueueRecalcBulk, jobs.QueueBackfill}
+// acwr.write: results are not even computed, or computed and only compared.
+const (
+	writeOff     = "off"
+	writeCompare = "compare"
+)
+
+// queueNames are the queues that a process fetches from. What it leaves alone
+// waits in the queue.
+func queueNames(c config.Config) []string {
+	names := []string{jobs.QueueIngest, jobs.QueueIngestBulk}
+	if c.ACWR.Write != writeOff {
+		names = append(names, jobs.QueueRecalc, jobs.QueueRecalcBulk, jobs.QueueBackfill)
+	}
+	return names
+}
 
 // New prepares a service over pool, whose database must be migrated. It checks
 // the connection budget, reads the columns of `activities`, and starts nothing.
@@ -76,7 +89,7 @@ func newOver(ctx context.Context, pool *dbpool.Pool, commits groupcommit.Beginne
 	}
 	bulk := live
 	bulk.recalcPriority = jobs.PriorityBulk
-	rc := &recalculator{rounding: rounding}
+	rc := &recalculator{rounding: rounding, writes: c.ACWR.Write != writeCompare, rolloutPercent: c.ACWR.RolloutPercent, logger: logger}
 	recalc := groupcommit.Kind[recalcArgs]{
 		Weigh: func(job *river.Job[recalcArgs]) int { return len(job.Args.ranges) },
 		Apply: rc.apply,
@@ -180,13 +193,16 @@ func (s *Service) riverConfig(clientID string) *river.Config {
 	river.AddWorker(registered, s.recalc)
 	river.AddWorker(registered, s.backfill)
 	queues := map[string]river.QueueConfig{}
-	for _, name := range []string{jobs.QueueIngest, jobs.QueueRecalc} {
-		queues[name] = river.QueueConfig{MaxWorkers: 2 * c.Batching.MaxJobs * c.Batching.Committers}
+	for _, name := range queueNames(c) {
+		switch name {
+		case jobs.QueueIngest, jobs.QueueRecalc:
+			queues[name] = river.QueueConfig{MaxWorkers: 2 * c.Batching.MaxJobs * c.Batching.Committers}
+		case jobs.QueueIngestBulk, jobs.QueueRecalcBulk:
+			queues[name] = river.QueueConfig{MaxWorkers: bulkWorkers}
+		case jobs.QueueBackfill:
+			queues[name] = river.QueueConfig{MaxWorkers: 2 * c.Backfill.Workers}
+		}
 	}
-	for _, name := range []string{jobs.QueueIngestBulk, jobs.QueueRecalcBulk} {
-		queues[name] = river.QueueConfig{MaxWorkers: bulkWorkers}
-	}
-	queues[jobs.QueueBackfill] = river.QueueConfig{MaxWorkers: 2 * c.Backfill.Workers}
 	return &river.Config{
 		ID:                          clientID,
 		Workers:                     registered,
@@ -212,7 +228,7 @@ func Budget(c config.Config) dbpool.Budget {
 		{What: "recalc commits", Conns: c.Batching.Committers},
 		{What: "bulk commits", Conns: 1},
 		{What: "backfill commits", Conns: c.Backfill.Workers},
-		{What: "fetches (one a queue)", Conns: len(queueNames)},
+		{What: "fetches (one a queue)", Conns: len(queueNames(c))},
 		{What: "completer", Conns: 1},
 		{What: "elector", Conns: 1},
 		{What: "maintenance", Conns: 3},

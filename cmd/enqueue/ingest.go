@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/activityfile"
@@ -32,6 +33,8 @@ type ingestFlags struct {
 	wait        bool
 	dryRun      bool
 	skipInvalid bool
+
+	given map[string]bool // names of the flags on the command line
 }
 
 func ingestCommand(configFile *string, io streams) *cobra.Command {
@@ -42,7 +45,8 @@ func ingestCommand(configFile *string, io streams) *cobra.Command {
 		Long: "Read activities and enqueue them, all in one transaction: when anything is wrong with a file, nothing\n" +
 			"is enqueued. Formats: ndjson and json (fields named like the columns of activities), strava-api (the list\n" +
 			"of GET /athlete/activities), strava-export (activities.csv of the bulk export, or its .zip).\n" +
-			"Load and TRIMP are computed when the input has none.",
+			"Load and TRIMP are computed when the input has none. Heart rates, gender and time zone are those of the\n" +
+			"application's user_settings where it has them, unless a flag says otherwise; --dry-run asks no database.",
 		Example: "  enqueue ingest --user 7 --timezone US/Pacific --wait activities.csv\n" +
 			"  enqueue ingest --dry-run --user 7 export.zip\n" +
 			"  echo '{\"activity_id\":1,\"user_id\":7,\"date\":\"2025-09-28\",\"total_load_miles\":6.2}' | enqueue ingest -",
@@ -52,6 +56,8 @@ func ingestCommand(configFile *string, io streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			flags.given = map[string]bool{}
+			c.Flags().Visit(func(f *pflag.Flag) { flags.given[f.Name] = true })
 			options, err := flags.options()
 			if err != nil {
 				return err
@@ -174,6 +180,9 @@ func enqueueAll(ctx context.Context, pool *dbpool.Pool, enqueuer *jobs.Enqueuer,
 	}
 	defer func() { _ = tx.Rollback(ctx) }()
 	if _, err := tx.Exec(ctx, `SET LOCAL idle_in_transaction_session_timeout = '`+readerPatience+`'`); err != nil {
+		return nil, err
+	}
+	if err := source.askApplication(ctx, tx); err != nil {
 		return nil, err
 	}
 	ids, err := enqueueChunks(ctx, tx, enqueuer, source)

@@ -29,7 +29,7 @@ func migrateCommand(configFile *string, stdout io.Writer) *cobra.Command {
 
 func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 	var enqueueRole string
-	var planOnly bool
+	var planOnly, capture, noCapture bool
 	c := &cobra.Command{
 		Use:   "up",
 		Short: "Apply all missing migrations; several processes may do so at once",
@@ -37,14 +37,21 @@ func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 			"of its statements waits noticeably. --plan prints what would be done to this database and changes nothing.\n\n" +
 			"Programs in any language enqueue jobs in their own transactions with the SQL functions\n" +
 			"enqueue_activity_ingest and enqueue_acwr_recalc in River's schema. The role that migrates may call them;\n" +
-			"--enqueue-role lets another, existing role do that and nothing else. It can be given again at any time.",
+			"--enqueue-role lets another, existing role do that and nothing else. It can be given again at any time.\n\n" +
+			"--with-change-capture puts triggers on activities: whatever statement of whatever program changes a load, a\n" +
+			"TRIMP, a date or an owner, or removes rows, has the recalculation enqueued in its own transaction.\n" +
+			"--without-change-capture removes them.",
 		Example: "  DATABASE_URL=postgres://user@localhost/trainingmonkey worker migrate up\n" +
 			"  worker migrate up --plan\n" +
-			"  worker migrate up --enqueue-role webapp",
+			"  worker migrate up --enqueue-role webapp\n" +
+			"  worker migrate up --with-change-capture",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if planOnly && enqueueRole != "" {
-				return cli.Usagef("--plan changes nothing; leave out --enqueue-role")
+			switch {
+			case planOnly && (enqueueRole != "" || noCapture):
+				return cli.Usagef("--plan changes nothing; leave out --enqueue-role and --without-change-capture")
+			case capture && noCapture:
+				return cli.Usagef("--with-change-capture and --without-change-capture exclude each other")
 			}
 			settings, err := cli.LoadConfig(*configFile)
 			if err != nil {
@@ -56,7 +63,7 @@ func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 			}
 			defer pool.Close()
 			if planOnly {
-				return printPlan(c.Context(), pool, settings.River.Schema, stdout)
+				return printPlan(c.Context(), pool, settings.River.Schema, capture, stdout)
 			}
 			done, err := migrations.Up(c.Context(), pool.Pool, settings.River.Schema)
 			if err != nil {
@@ -69,6 +76,9 @@ func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 				_, _ = fmt.Fprintf(stdout, "applied %s\n", strings.TrimSuffix(name, ".sql"))
 			}
 			_, _ = fmt.Fprintln(stdout, "the database is up to date")
+			if err := switchCapture(c.Context(), pool, settings.River.Schema, capture, noCapture, stdout); err != nil {
+				return err
+			}
 			if enqueueRole == "" {
 				return nil
 			}
@@ -76,14 +86,35 @@ func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&planOnly, "plan", false, "print what would be done and change nothing")
+	c.Flags().BoolVar(&capture, "with-change-capture", false, "enqueue what any program's changes of activities make wrong")
+	c.Flags().BoolVar(&noCapture, "without-change-capture", false, "stop doing that")
 	c.Flags().StringVar(&enqueueRole, "enqueue-role", "", "existing `role` that may enqueue jobs with the SQL functions")
 	return c
 }
 
-func printPlan(ctx context.Context, pool *dbpool.Pool, riverSchema string, stdout io.Writer) error {
+// switchCapture does what the two flags ask for, if anything.
+func switchCapture(ctx context.Context, pool *dbpool.Pool, riverSchema string, on, off bool, stdout io.Writer) error {
+	var err error
+	switch {
+	case on:
+		if err = migrations.CaptureChanges(ctx, pool.Pool, riverSchema); err == nil {
+			_, err = fmt.Fprintln(stdout, "changes of activities are captured")
+		}
+	case off:
+		if err = migrations.DropCapture(ctx, pool.Pool, riverSchema); err == nil {
+			_, err = fmt.Fprintln(stdout, "changes of activities are not captured")
+		}
+	}
+	return err
+}
+
+func printPlan(ctx context.Context, pool *dbpool.Pool, riverSchema string, capture bool, stdout io.Writer) error {
 	steps, err := migrations.Plan(ctx, pool.Pool, riverSchema)
 	if err != nil {
 		return err
+	}
+	if capture {
+		steps = append(steps, migrations.CaptureStep)
 	}
 	if len(steps) == 0 {
 		_, err = fmt.Fprintln(stdout, "the database is up to date")

@@ -36,7 +36,9 @@ func (d activityDecoder) decode(record []byte) (jobs.Activity, error) {
 		return jobs.Activity{}, err
 	}
 	if !activity.Deleted {
-		complete(&activity, d.HeartRate)
+		if err := complete(&activity, d.Options); err != nil {
+			return jobs.Activity{}, err
+		}
 	}
 	return activity, activity.Validate()
 }

@@ -11,14 +11,19 @@ const methodAverage = "average"
 
 // complete computes the loads that an activity does not state. What it states
 // is never replaced.
-func complete(a *jobs.Activity, athlete trainingload.HeartRate) {
+func complete(a *jobs.Activity, o Options) error {
 	if a.TotalLoadMiles == nil {
 		completeExternal(a)
 	}
 	if a.Trimp == nil && a.AvgHeartRate != nil && a.DurationMinutes != nil {
+		athlete, err := o.heartRate(a.UserID)
+		if err != nil {
+			return err
+		}
 		a.Trimp = ptr(trainingload.TRIMP(*a.DurationMinutes, *a.AvgHeartRate, athlete))
 		setDefault(&a.TrimpCalculationMethod, ptr(methodAverage))
 	}
+	return nil
 }
 
 func completeExternal(a *jobs.Activity) {

@@ -1,6 +1,7 @@
 package activityfile
 
 import (
+	"cmp"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -114,7 +115,7 @@ func (p *exportParser) decode(r exportRecord) (jobs.Activity, error) {
 		m.name = ptr(strings.Clone(name)) // a part of the line would keep all of it
 	}
 	var err error
-	if m.start, err = exportDate(r.cell("Activity Date"), p.Location); err != nil {
+	if m.start, err = exportDate(r.cell("Activity Date"), cmp.Or(p.Location, p.HomeLocation)); err != nil {
 		n.faults = append(n.faults, err)
 	}
 	if len(n.faults) > 0 {

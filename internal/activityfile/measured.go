@@ -38,6 +38,10 @@ const (
 func (m measured) activity(o Options) (jobs.Activity, error) {
 	setDefault(&m.moving, m.elapsed)
 	minutes := value(m.moving) / secondsPerMinute
+	athlete, err := o.heartRate(o.UserID)
+	if err != nil {
+		return jobs.Activity{}, err
+	}
 	session := trainingload.Session{
 		Type:    m.activityType,
 		Miles:   trainingload.Miles(m.metres),
@@ -56,7 +60,7 @@ func (m measured) activity(o Options) (jobs.Activity, error) {
 		MaxHeartRate: unlessZero(m.maxHeartRate),
 		StartTime:    ptr(m.start.Format(time.TimeOnly)),
 		DeviceName:   m.device,
-		Trimp:        ptr(trainingload.TRIMP(minutes, m.avgHeartRate, o.HeartRate)),
+		Trimp:        ptr(trainingload.TRIMP(minutes, m.avgHeartRate, athlete)),
 	}
 	if m.activityType != "" {
 		a.Type = &m.activityType

@@ -21,9 +21,14 @@ type Options struct {
 	// Strava gives in UTC, becomes a date and a time there. Nil: the local time
 	// that Strava's API states, and UTC for the export, which states none.
 	Location *time.Location
+	// HomeLocation is Location where the input states no local time at all.
+	HomeLocation *time.Location
 	// HeartRate is for the TRIMP of activities that come without one. Zero
 	// fields take trainingload.DefaultHeartRate.
 	HeartRate trainingload.HeartRate
+	// HeartRateOf, if not nil, is asked instead, once for each activity whose
+	// TRIMP is to be computed. Its error is that activity's.
+	HeartRateOf func(userID int32) (trainingload.HeartRate, error)
 }
 
 // Reader reads the activities of one file. It is not for concurrent use, but
@@ -136,3 +141,11 @@ func (r *Reader) BytesRead() int64 { return r.source.read.Load() }
 
 // Close closes the file.
 func (r *Reader) Close() error { return r.source.close() }
+
+// heartRate returns what the TRIMP of a user's activity is computed with.
+func (o Options) heartRate(userID int32) (trainingload.HeartRate, error) {
+	if o.HeartRateOf == nil {
+		return o.HeartRate, nil
+	}
+	return o.HeartRateOf(userID)
+}

@@ -73,7 +73,9 @@ type Recovery struct {
 
 // ACWR says how results are computed.
 type ACWR struct {
-	Rounding string
+	Write          string
+	RolloutPercent int
+	Rounding       string
 }
 
 // Backfill says what backfills may take of a process.
@@ -127,7 +129,7 @@ func Default() Config {
 			BreakerCooldown: 30 * time.Second,
 		},
 		Recovery: Recovery{HeartbeatInterval: 2 * time.Second, DeadAfter: 8 * time.Second},
-		ACWR:     ACWR{Rounding: "none"},
+		ACWR:     ACWR{Write: "on", RolloutPercent: 100, Rounding: "none"},
 		Backfill: Backfill{Workers: 2, ChunkRows: 5000},
 		Shutdown: Shutdown{Grace: 25 * time.Second},
 		Log:      Log{Level: "info", Format: "auto"},
@@ -164,6 +166,8 @@ func (c *Config) settings() []setting {
 		{"batching.breaker_cooldown", duration(&c.Batching.BreakerCooldown, time.Second, time.Hour)},
 		{"recovery.heartbeat_interval", duration(&c.Recovery.HeartbeatInterval, 100*time.Millisecond, time.Minute)},
 		{"recovery.dead_after", duration(&c.Recovery.DeadAfter, time.Second, time.Hour)},
+		{"acwr.write", oneOf(&c.ACWR.Write, "off", "compare", "on")},
+		{"acwr.rollout_percent", count(&c.ACWR.RolloutPercent, 0, 100)},
 		{"acwr.rounding", oneOf(&c.ACWR.Rounding, "none", "app")},
 		{"backfill.workers", count(&c.Backfill.Workers, 1, 64)},
 		{"backfill.chunk_rows", count(&c.Backfill.ChunkRows, 1, 100_000)},

@@ -24,6 +24,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
+
+	"github.com/trainingmonkey/worker/internal/rollout"
 )
 
 // Apply carries out the effects of jobs inside tx, set-based. It must not
@@ -128,7 +130,7 @@ func New[T river.JobArgs](db Beginner, options Options, kind Kind[T]) *Engine[T]
 // After that Work waits for the transaction, whatever ctx says.
 func (e *Engine[T]) Work(ctx context.Context, job *river.Job[T]) error {
 	en := &entry[T]{
-		job: job, weight: e.kind.Weigh(job), alone: !inRollout(job.ID, e.options.RolloutPercent),
+		job: job, weight: e.kind.Weigh(job), alone: !rollout.Includes(job.ID, e.options.RolloutPercent),
 		since: time.Now(), verdict: make(chan error, 1), withdrawn: make(chan struct{}),
 	}
 	e.add(en)
@@ -202,10 +204,4 @@ func (e *Engine[T]) withdraw(en *entry[T]) bool {
 		}
 	}
 	return false
-}
-
-// inRollout spreads job ids evenly over the hundred percent, each id always to
-// the same place: the multiplier is 2⁶⁴ over the golden ratio (Knuth, TAOCP 6.4).
-func inRollout(jobID int64, percent int) bool {
-	return int(uint64(jobID)*0x9E3779B97F4A7C15>>32%100) < percent
 }

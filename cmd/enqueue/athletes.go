@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/athletes"
+	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/trainingload"
+)
+
+// askApplication has heart rates, gender and time zone come from the
+// application's user_settings, where that table exists and no flag says
+// otherwise. It reads within tx, while the input is read.
+func (a *activities) askApplication(ctx context.Context, tx pgx.Tx) error {
+	exist, err := athletes.Exist(ctx, tx)
+	if err != nil || !exist {
+		return err
+	}
+	if a.options.UserID > 0 && a.options.Location == nil {
+		s, err := athletes.Read(ctx, tx, a.options.UserID)
+		if err != nil {
+			return &cli.UsageError{Err: fmt.Errorf("%w; correct it, or give --timezone", err)}
+		}
+		a.options.HomeLocation = s.Location
+	}
+	given, known := a.options.HeartRate, map[int32]trainingload.HeartRate{}
+	a.options.HeartRateOf = func(userID int32) (trainingload.HeartRate, error) {
+		if h, ok := known[userID]; ok {
+			return h, nil
+		}
+		s, err := athletes.Read(ctx, tx, userID)
+		if err != nil {
+			return trainingload.HeartRate{}, err
+		}
+		a.flags.override(&s)
+		h, err := s.HeartRate(given)
+		if err != nil {
+			return h, fmt.Errorf("user_settings of user %d: %w", userID, err)
+		}
+		if len(known) < mostKnown {
+			known[userID] = h
+		}
+		return h, nil
+	}
+	return nil
+}
+
+// mostKnown bounds the memory of an import of very many users.
+const mostKnown = 100_000
+
+// override drops what a flag decides.
+func (f ingestFlags) override(s *athletes.Settings) {
+	if f.given["resting-hr"] {
+		s.RestingHR = nil
+	}
+	if f.given["max-hr"] {
+		s.MaxHR = nil
+	}
+	if f.given["gender"] {
+		s.Gender = nil
+	}
+}

@@ -1,0 +1,64 @@
+package migrations
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// captureQuery can be run again: it replaces what an older worker installed.
+//
+//go:embed capture.sql
+var captureQuery string
+
+// dropCaptureQuery leaves the functions: a transaction under way may still call
+// them.
+const dropCaptureQuery = `
+DROP TRIGGER IF EXISTS acwr_capture_added ON {here}.activities;
+DROP TRIGGER IF EXISTS acwr_capture_changed ON {here}.activities;
+DROP TRIGGER IF EXISTS acwr_capture_removed ON {here}.activities;`
+
+// CaptureStep is what CaptureChanges would do.
+var CaptureStep = Step{
+	Name: "change capture",
+	Does: "create or replace triggers acwr_capture_added, acwr_capture_changed, acwr_capture_removed on activities",
+}
+
+// CaptureChanges installs statement-level triggers on activities that enqueue
+// the recalculation of what other programs' statements make wrong. The database
+// must be migrated. Nobody's statement waits for it longer than for a migration.
+func CaptureChanges(ctx context.Context, pool *pgxpool.Pool, riverSchema string) error {
+	return runCapture(ctx, pool, riverSchema, "capture changes", captureQuery)
+}
+
+// DropCapture removes the triggers. Jobs that they enqueued stay.
+func DropCapture(ctx context.Context, pool *pgxpool.Pool, riverSchema string) error {
+	return runCapture(ctx, pool, riverSchema, "stop capturing changes", dropCaptureQuery)
+}
+
+func runCapture(ctx context.Context, pool *pgxpool.Pool, riverSchema, what, query string) error {
+	patient, err := patientPool(ctx, pool)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	defer patient.Close()
+	err = exclusively(ctx, patient, func(conn *pgx.Conn) error {
+		return untilLocked(ctx, func() error {
+			return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+				var here string
+				if err := tx.QueryRow(ctx, `SELECT current_schema()`).Scan(&here); err != nil {
+					return err
+				}
+				_, err := tx.Exec(ctx, inSchema(query, riverSchema, "{here}", pgx.Identifier{here}.Sanitize()))
+				return err
+			})
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
