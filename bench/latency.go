@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -20,13 +21,14 @@ import (
 const latencyQuery = `
 WITH measured AS (
 	SELECT extract(epoch FROM pg_xact_commit_timestamp(a.xmin) - j.created_at) * 1000 AS ms,
-	       a.total_load_miles::float8 AS load, a.trimp::float8 AS trimp, a.*
+	       a.total_load_miles::float8 AS external_load, a.trimp::float8 AS internal_load, a.*
 	FROM activities AS a JOIN river.river_job AS j ON j.id = a.ingest_job_id
 	WHERE a.activity_id BETWEEN $1 AND $2
 )
 SELECT count(*) FILTER (WHERE
 	(seven_day_avg_load, twentyeight_day_avg_load, seven_day_avg_trimp, twentyeight_day_avg_trimp, acute_chronic_ratio, trimp_acute_chronic_ratio, normalized_divergence)
-	= ((load / 7)::real, (load / 28)::real, (trimp / 7)::real, (trimp / 28)::real, 4 * sign(load), 4 * sign(trimp), 2 * (sign(load) - sign(trimp)))),
+	= ((external_load / 7)::real, (external_load / 28)::real, (internal_load / 7)::real, (internal_load / 28)::real,
+	   4 * sign(external_load), 4 * sign(internal_load), 2 * (sign(external_load) - sign(internal_load)))),
        coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms), 0),
        coalesce(percentile_cont(0.99) WITHIN GROUP (ORDER BY ms), 0), coalesce(percentile_cont(0.999) WITHIN GROUP (ORDER BY ms), 0)
 FROM measured`
@@ -188,10 +190,9 @@ func (r *rig) working(ctx context.Context, template string, measure func(*arriva
 	if err != nil {
 		return err
 	}
-	if err := measure(&arrivals{enqueuer: enqueuer, pool: pool}); err != nil {
-		return err
-	}
-	if _, _, err := worker.end(); err != nil {
+	measureErr := measure(&arrivals{enqueuer: enqueuer, pool: pool})
+	_, _, err = worker.end()
+	if err := errors.Join(measureErr, err); err != nil {
 		return err
 	}
 	return r.drop(ctx, database)
