@@ -60,7 +60,7 @@ func Up(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Result, er
 	}
 	defer patient.Close()
 	err = exclusively(ctx, patient, func(conn *pgx.Conn) error {
-		if err := checkActivities(ctx, conn); err != nil {
+		if err := checkExisting(ctx, conn); err != nil {
 			return err
 		}
 		if err := checkNotNewer(ctx, patient, riverSchema); err != nil {

@@ -35,7 +35,7 @@ func Plan(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]Step, 
 
 func plan(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]Step, error) {
 	err := pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		return checkActivities(ctx, tx.Conn())
+		return checkExisting(ctx, tx.Conn())
 	})
 	if err != nil {
 		return nil, err
@@ -72,12 +72,23 @@ func plan(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]Step, 
 	return steps, err
 }
 
-const activitiesVersion = 1
+// Migrations that add to tables of the application, if there are any.
+const (
+	activitiesVersion = 1
+	tokensVersion     = 10
+)
 
 func describe(ctx context.Context, db *sql.DB, source *goose.Source) (string, error) {
 	switch source.Version {
 	case activitiesVersion:
-		return describeActivities(ctx, db)
+		return describeColumns(ctx, db, sqlFiles, "sql/"+nameOf(source), "activities")
+	case tokensVersion:
+		tokens, err := describeColumns(ctx, db, templateFiles, "templates/"+nameOf(source), "user_tokens")
+		if err != nil {
+			return "", err
+		}
+		log, err := describeColumns(ctx, db, templateFiles, "templates/"+nameOf(source), "token_audit_log")
+		return tokens + "; " + log + "; create table token_provider and functions", err
 	case indexVersion:
 		return describeIndex(ctx, db)
 	}
@@ -95,38 +106,41 @@ func describe(ctx context.Context, db *sql.DB, source *goose.Source) (string, er
 // createdObject finds what a migration creates; a schema before the name is left out.
 var createdObject = regexp.MustCompile(`(?m)^CREATE (?:OR REPLACE )?(?:UNIQUE )?(TABLE|INDEX|FUNCTION|VIEW|TRIGGER) (?:\{\w+\}\.)?(\w+)`)
 
-// wantedColumn finds a column in the list of the first migration.
-var wantedColumn = regexp.MustCompile(`\(\d+, '(\w+)', '([^']+)'\)`)
+// wantedColumn finds a column in the list of a migration: the name of its table,
+// where the list is of several, its own and its type.
+var wantedColumn = regexp.MustCompile(`\(\d+, (?:'(\w+)', )?'(\w+)', '([^']+)'\)`)
 
 // missingColumnsQuery finds which of the wanted columns an existing table lacks.
 const missingColumnsQuery = `
-SELECT to_regclass('activities') IS NOT NULL,
+SELECT to_regclass($1) IS NOT NULL,
 	coalesce(string_agg(wanted.name || ' ' || wanted.type, ', ' ORDER BY n), '')
-FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS wanted (name, type, n)
+FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS wanted (name, type, n)
 WHERE NOT EXISTS (
-	SELECT FROM pg_attribute WHERE attrelid = to_regclass('activities') AND attname = wanted.name AND NOT attisdropped)`
+	SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = wanted.name AND NOT attisdropped)`
 
-func describeActivities(ctx context.Context, db *sql.DB) (string, error) {
-	text, err := fs.ReadFile(sqlFiles, "sql/00001_activities.sql")
+func describeColumns(ctx context.Context, db *sql.DB, files fs.FS, file, table string) (string, error) {
+	text, err := fs.ReadFile(files, file)
 	if err != nil {
 		return "", err
 	}
 	var names, types []string
 	for _, column := range wantedColumn.FindAllStringSubmatch(string(text), -1) {
-		names, types = append(names, column[1]), append(types, column[2])
+		if column[1] == "" || column[1] == table {
+			names, types = append(names, column[2]), append(types, column[3])
+		}
 	}
 	var exists bool
 	var missing string
-	if err := db.QueryRowContext(ctx, missingColumnsQuery, names, types).Scan(&exists, &missing); err != nil {
+	if err := db.QueryRowContext(ctx, missingColumnsQuery, table, names, types).Scan(&exists, &missing); err != nil {
 		return "", err
 	}
 	switch {
 	case !exists:
-		return "create table activities", nil
+		return "create table " + table, nil
 	case missing == "":
-		return "nothing: activities has every column", nil
+		return "nothing: " + table + " has every column", nil
 	default:
-		return "add to activities, without rewriting it: " + missing, nil
+		return "add to " + table + ", without rewriting it: " + missing, nil
 	}
 }
 

@@ -8,9 +8,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ErrIncompatible is returned when the database has an `activities` table that
-// the worker cannot use as it is. The error says how to convert it.
-var ErrIncompatible = errors.New("the existing activities table cannot be used as it is")
+// ErrIncompatible is returned when the database has a table of the application
+// that the worker cannot use as it is. The error says how to convert it.
+var ErrIncompatible = errors.New("an existing table cannot be used as it is")
 
 // activitiesColumnsQuery lists the columns of an existing table whose types the
 // worker relies on and which differ from what it needs.
@@ -36,8 +36,13 @@ SELECT to_regclass('activities') IS NULL OR EXISTS (
 	WHERE i.indrelid = to_regclass('activities') AND i.indisunique AND i.indpred IS NULL
 	  AND i.indnkeyatts = 1 AND a.attname = 'activity_id')`
 
-// checkActivities refuses a table that migrating would have to retype. It only
+// checkExisting refuses a database that migrating would have to convert. It only
 // reads, and it runs before anything is applied.
+func checkExisting(ctx context.Context, conn *pgx.Conn) error {
+	return errors.Join(checkActivities(ctx, conn), checkTokens(ctx, conn))
+}
+
+// checkActivities refuses a table that migrating would have to retype.
 func checkActivities(ctx context.Context, conn *pgx.Conn) error {
 	rows, err := conn.Query(ctx, activitiesColumnsQuery)
 	if err != nil {
@@ -47,7 +52,7 @@ func checkActivities(ctx context.Context, conn *pgx.Conn) error {
 	var name, has, needs string
 	_, err = pgx.ForEachRow(rows, []any{&name, &has, &needs}, func() error {
 		faults = append(faults, fmt.Errorf(
-			"column %q is %s, needed is %s; convert it first: ALTER TABLE activities ALTER COLUMN %s TYPE %s USING %s::%s",
+			"column %q of activities is %s, needed is %s; convert it first: ALTER TABLE activities ALTER COLUMN %s TYPE %s USING %s::%s",
 			name, has, needs, name, needs, name, needs))
 		return nil
 	})

@@ -1,0 +1,129 @@
+package tokens
+
+import (
+	"encoding/json"
+	"maps"
+)
+
+// state is a user's row while the operations of a batch are applied to it, one
+// after the other, in memory. The row is locked.
+type state struct {
+	row
+	exists     bool
+	token      Token
+	unreadable error
+	saved      bool // tokens of the batch are in it
+	changed    bool
+}
+
+// audit is a row of token_audit_log.
+type audit struct {
+	userID         int32
+	operation      string
+	success        bool
+	address, agent *string
+	details        string // JSON
+}
+
+// decide applies the operation to the state. The error is the refusal of this
+// operation alone. again says that an earlier try of the batch may have been
+// committed; what it stored is then not stored, or audited, twice.
+func (s *Store) decide(st *state, op *Operation, again bool) (_ *audit, refusal error) {
+	switch err := op.validate(); {
+	case err != nil && op.UserID <= 0:
+		return nil, err // it is nobody's, so nobody's log has it
+	case err != nil:
+		refusal = err
+	case st.unreadable != nil:
+		refusal = st.unreadable
+	case op.Failure != nil:
+		refusal = st.fail(op)
+	case st.alreadyHas(op, again):
+		return nil, nil
+	case op.Used != "" && !st.exists:
+		refusal = ErrMissing
+	case op.Used != "" && st.token.Refresh != op.Used:
+		refusal = ErrSuperseded
+	default:
+		s.set(st, op)
+	}
+	return auditOf(op, refusal), refusal
+}
+
+// alreadyHas tells whether the row holds what the operation stores and the lease
+// that it ends is ended: an earlier try was committed although its answer was
+// lost.
+func (st *state) alreadyHas(op *Operation, again bool) bool {
+	same := st.exists && st.token.Access == op.Access && st.token.Refresh == op.Refresh
+	if op.Used == "" {
+		return same && again
+	}
+	return same && (op.Lease == "" || st.leaseBy != op.Lease)
+}
+
+// set stores the tokens and ends whatever refresh, and whatever trouble, there
+// was with older ones.
+func (s *Store) set(st *state, op *Operation) {
+	st.userID, st.exists, st.saved, st.changed = op.UserID, true, true, true
+	st.token = Token{UserID: op.UserID, Access: op.Access, Refresh: op.Refresh, ExpiresAt: op.ExpiresAt}
+	st.access = s.ring.Seal(place(op.UserID, accessColumn), op.Access)
+	st.refresh = s.ring.Seal(place(op.UserID, refreshColumn), op.Refresh)
+	st.expires = op.ExpiresAt.Unix()
+	st.leaseBy, st.leaseUntil, st.leaseHash, st.reauthorize = "", nil, "", ""
+}
+
+// fail ends the refresh's own lease, if it still has it, and marks the user.
+func (st *state) fail(op *Operation) error {
+	if !st.exists {
+		return ErrMissing
+	}
+	if op.Lease != "" && st.leaseBy == op.Lease {
+		st.leaseBy, st.leaseUntil, st.changed = "", nil, true
+		if !op.Failure.AnswerMayBeLost {
+			st.leaseHash = ""
+		}
+	}
+	if op.Failure.Reauthorize == "" {
+		return nil
+	}
+	if st.token.Refresh != op.Used {
+		return ErrSuperseded
+	}
+	st.reauthorize, st.changed = op.Failure.Reauthorize, true
+	return nil
+}
+
+func auditOf(op *Operation, refusal error) *audit {
+	details := maps.Clone(op.Details)
+	if details == nil {
+		details = map[string]any{}
+	}
+	if f := op.Failure; f != nil {
+		details["reason"] = f.Reason
+		if f.Reauthorize != "" && refusal == nil {
+			details["needs_reauthorization"] = f.Reauthorize
+		}
+		if f.AnswerMayBeLost {
+			details["answer_may_be_lost"] = true
+		}
+	}
+	if refusal != nil {
+		details["refused"] = refusal.Error()
+	}
+	text, err := json.Marshal(details)
+	if err != nil { // a caller's value that has no JSON must not cost the audit row
+		text = []byte(`{}`)
+	}
+	return &audit{
+		userID: op.UserID, operation: op.name(), success: refusal == nil && op.Failure == nil,
+		address: orNull(op.IPAddress, maxAddress), agent: orNull(op.UserAgent, maxAgentBytes), details: string(text),
+	}
+}
+
+// orNull leaves out what an invalid operation has in the place of a text.
+func orNull(text string, maxBytes int) *string {
+	if text == "" || len(text) > maxBytes || !storable(text) {
+		return nil
+	}
+	return &text
+}

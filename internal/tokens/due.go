@@ -1,0 +1,41 @@
+package tokens
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// dueQuery finds the users whose tokens expire soon, of whom no unfinished job
+// has to refresh them. It reads the whole table: an index on expires_at would
+// make every refresh write to it, and this runs every few minutes.
+const dueQuery = `
+SELECT t.user_id::int
+FROM user_tokens AS t
+WHERE t.reauthorize_since IS NULL AND t.refresh_token <> ''
+  AND coalesce({schema}.token_expiry_seconds(t.expires_at), 0) <= extract(epoch FROM clock_timestamp() + $1::interval)
+  AND NOT EXISTS (SELECT FROM (
+	SELECT DISTINCT jsonb_array_elements(job.args->'user_ids')::int AS user_id
+	FROM {schema}.river_job AS job
+	WHERE job.kind = 'token_refresh' AND job.state IN ('available', 'pending', 'retryable', 'running', 'scheduled')
+	  AND jsonb_typeof(job.args->'user_ids') = 'array'
+  ) AS planned WHERE planned.user_id = t.user_id)
+ORDER BY t.user_id`
+
+// Due returns the users whose tokens expire within the time, those excluded who
+// have to authorize again and those whom a job that is enqueued covers.
+func Due(ctx context.Context, tx pgx.Tx, riverSchema string, within time.Duration) ([]int32, error) {
+	query := strings.ReplaceAll(dueQuery, "{schema}", pgx.Identifier{riverSchema}.Sanitize())
+	rows, err := tx.Query(ctx, query, within)
+	if err != nil {
+		return nil, fmt.Errorf("look for tokens that expire: %w", err)
+	}
+	users, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil {
+		return nil, fmt.Errorf("look for tokens that expire: %w", err)
+	}
+	return users, nil
+}

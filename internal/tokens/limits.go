@@ -1,0 +1,65 @@
+package tokens
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Limits are how often all processes together may ask the provider, in each
+// quarter of an hour and each day of UTC, counted from their beginnings as
+// providers do. They are kept in the database: in the memory of a process they
+// would hold for that process alone, and be forgotten when it is restarted.
+type Limits struct {
+	Quarter, Day int
+}
+
+// reserveQuery counts one request if there is room. It looks at the row that it
+// writes, so that concurrent ones wait for each other and none is lost.
+const reserveQuery = `
+UPDATE token_provider AS p
+SET quarter = w.quarter, quarter_used = CASE WHEN p.quarter = w.quarter THEN p.quarter_used ELSE 0 END + 1,
+    day = w.day, day_used = CASE WHEN p.day = w.day THEN p.day_used ELSE 0 END + 1
+FROM (SELECT date_bin('15 minutes', statement_timestamp(), 'epoch') AS quarter, date_trunc('day', statement_timestamp(), 'UTC') AS day) AS w
+WHERE p.paused_until <= statement_timestamp()
+  AND (p.quarter <> w.quarter OR p.quarter_used < $1)
+  AND (p.day <> w.day OR p.day_used < $2)`
+
+// roomAgainQuery tells in how many seconds there is room again.
+const roomAgainQuery = `
+SELECT extract(epoch FROM greatest(p.paused_until,
+	CASE WHEN p.quarter_used >= $1 THEN p.quarter + interval '15 minutes' END,
+	CASE WHEN p.day_used >= $2 THEN p.day + interval '1 day' END) - statement_timestamp())::float8
+FROM token_provider AS p`
+
+// leastWait is what waits are rounded up to: the time that one ends may be now.
+const leastWait = 100 * time.Millisecond
+
+// reserve returns 0 when the request may be made, otherwise how long to wait.
+func (l Limits) reserve(ctx context.Context, tx pgx.Tx) (time.Duration, error) {
+	done, err := tx.Exec(ctx, reserveQuery, l.Quarter, l.Day)
+	if err != nil || done.RowsAffected() == 1 {
+		return 0, err
+	}
+	var seconds float64
+	if err := tx.QueryRow(ctx, roomAgainQuery, l.Quarter, l.Day).Scan(&seconds); err != nil {
+		return 0, err
+	}
+	return max(time.Duration(seconds*float64(time.Second)), leastWait), nil
+}
+
+const pauseQuery = `UPDATE token_provider SET paused_until = greatest(paused_until, clock_timestamp() + $1::interval)`
+
+// Pause keeps every process from asking the provider for a while.
+func (s *Store) Pause(ctx context.Context, d time.Duration) error {
+	err := s.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, pauseQuery, d)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("pause refreshing tokens: %w", err)
+	}
+	return nil
+}

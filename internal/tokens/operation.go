@@ -1,0 +1,99 @@
+package tokens
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Operation is one change of what is stored of a user, or the failure of one.
+// Each has an audit row in the same transaction. It prints without its secrets.
+type Operation struct {
+	UserID    int32
+	Access    string
+	Refresh   string
+	ExpiresAt time.Time // of Access
+
+	// Used, if set, is the refresh token that Access and Refresh are the answer
+	// to. They are stored only where it is still the stored one.
+	Used string
+	// Lease is the one that a refresh took; the operation ends it.
+	Lease string
+	// Failure, if not nil, says that a refresh failed. Then there are no tokens.
+	Failure *Failure
+
+	IPAddress string // of whom it is done for, at most 45 bytes
+	UserAgent string
+	Details   map[string]any // for the audit row, no secrets
+}
+
+// Failure is why a refresh has no tokens to store.
+type Failure struct {
+	Reason string // in words, for the audit row
+	// AnswerMayBeLost: the provider may have answered with new tokens that did
+	// not arrive. It is remembered with the refresh token that was used.
+	AnswerMayBeLost bool
+	// Reauthorize marks the user, unless the stored refresh token is another one
+	// by now.
+	Reauthorize Reason
+}
+
+// Format implements fmt.Formatter.
+func (op Operation) Format(s fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(s, "%s of user %d", op.name(), op.UserID)
+}
+
+// name is what stands in token_audit_log.operation.
+func (op *Operation) name() string {
+	if op.Failure != nil || op.Used != "" {
+		return "refresh"
+	}
+	return "save"
+}
+
+// Why an operation is refused; see also UnreadableError.
+var (
+	// ErrInvalid is wrapped by an error that names the field.
+	ErrInvalid = errors.New("the operation is not valid")
+	// ErrSuperseded: another refresh token is stored by now, which is newer.
+	ErrSuperseded = errors.New("the stored refresh token is not the one that was used")
+	// ErrMissing: nothing is stored of the user any more.
+	ErrMissing = errors.New("nothing is stored of the user")
+	// ErrNotStored is wrapped by what the database said of one operation.
+	ErrNotStored = errors.New("the database refuses it")
+)
+
+const (
+	maxTokenBytes = 1 << 16
+	maxAddress    = 45
+	maxAgentBytes = 1 << 10
+)
+
+var latestExpiry = time.Date(3000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func (op *Operation) validate() error {
+	var faults []string
+	fault := func(wrong bool, text string) {
+		if wrong {
+			faults = append(faults, text)
+		}
+	}
+	fault(op.UserID <= 0, fmt.Sprintf("user_id: must be a positive integer, got %d", op.UserID))
+	if op.Failure == nil {
+		fault(op.Access == "" || len(op.Access) > maxTokenBytes, fmt.Sprintf("access_token: must have 1 to %d bytes, has %d", maxTokenBytes, len(op.Access)))
+		fault(op.Refresh == "" || len(op.Refresh) > maxTokenBytes, fmt.Sprintf("refresh_token: must have 1 to %d bytes, has %d", maxTokenBytes, len(op.Refresh)))
+		fault(op.ExpiresAt.Unix() <= 0 || !op.ExpiresAt.Before(latestExpiry), "expires_at: must lie between 1970 and the year 3000")
+	}
+	fault(len(op.IPAddress) > maxAddress || !storable(op.IPAddress), fmt.Sprintf("ip_address: must be text of at most %d bytes", maxAddress))
+	fault(len(op.UserAgent) > maxAgentBytes || !storable(op.UserAgent), fmt.Sprintf("user_agent: must be text of at most %d bytes", maxAgentBytes))
+	if len(faults) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrInvalid, strings.Join(faults, "; "))
+}
+
+func storable(text string) bool {
+	return utf8.ValidString(text) && strings.IndexByte(text, 0) < 0
+}

@@ -1,0 +1,120 @@
+package tokens
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// RotateBatch is how many rows one transaction of a rotation locks.
+const RotateBatch = 500
+
+// Rotation is how far a rotation is.
+type Rotation struct {
+	Key        string  `json:"key"`        // the id of the key that everything is encrypted with now
+	Total      int64   `json:"total"`      // rows that were not, when it began
+	Rotated    int64   `json:"rotated"`    // rows that it encrypted anew
+	Unreadable []int32 `json:"unreadable"` // users whose tokens do not decrypt; left as they are
+}
+
+// staleCondition finds rows with a text that the current key did not seal.
+const staleCondition = `((access_token <> '' AND NOT starts_with(access_token, $1)) OR (refresh_token <> '' AND NOT starts_with(refresh_token, $1)))`
+
+const countStaleQuery = `SELECT count(*) FROM user_tokens WHERE ` + staleCondition
+
+// staleQuery takes the next rows in key order. They are locked, so whoever
+// stores an answer meanwhile waits, and is then compared with the same token.
+const staleQuery = `SELECT ` + rowColumns + ` FROM user_tokens WHERE user_id > $2 AND ` + staleCondition + ` ORDER BY user_id LIMIT $3 FOR UPDATE`
+
+// resealQuery changes nothing but the texts.
+const resealQuery = `
+UPDATE user_tokens AS t SET access_token = nullif(new.access_token, ''), refresh_token = nullif(new.refresh_token, '')
+FROM unnest($1::int[], $2::text[], $3::text[]) AS new (user_id, access_token, refresh_token)
+WHERE t.user_id = new.user_id`
+
+// Rotate encrypts everything with the current key that is not: texts of older
+// keys, and those that were never encrypted. Others may read, save and refresh
+// meanwhile. It goes over the rows again until it finds none that it can help:
+// a process that still has an older current key writes behind its back.
+// progress is called after every batch.
+func (s *Store) Rotate(ctx context.Context, progress func(Rotation)) (Rotation, error) {
+	r := Rotation{Key: s.ring.Current(), Unreadable: []int32{}}
+	if err := s.pool.QueryRow(ctx, countStaleQuery, s.ring.CurrentPrefix()).Scan(&r.Total); err != nil {
+		return r, fmt.Errorf("rotate: %w", err)
+	}
+	for {
+		r.Unreadable = r.Unreadable[:0]
+		rotated := int64(0)
+		for after, more := int32(0), true; more; {
+			batch, err := s.rotateBatch(ctx, after)
+			if err != nil {
+				return r, fmt.Errorf("rotate: %w", err)
+			}
+			after, more = batch.last, batch.more
+			rotated += batch.rotated
+			r.Rotated += batch.rotated
+			r.Unreadable = append(r.Unreadable, batch.unreadable...)
+			progress(r)
+		}
+		if rotated == 0 {
+			return r, nil
+		}
+	}
+}
+
+type rotated struct {
+	rotated    int64
+	unreadable []int32
+	last       int32
+	more       bool
+}
+
+func (s *Store) rotateBatch(ctx context.Context, after int32) (done rotated, err error) {
+	err = s.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		done = rotated{last: after}
+		rows, err := tx.Query(ctx, s.in(staleQuery), s.ring.CurrentPrefix(), after, RotateBatch)
+		if err != nil {
+			return err
+		}
+		found, err := pgx.CollectRows(rows, func(rows pgx.CollectableRow) (r row, err error) {
+			return r, rows.Scan(r.targets()...)
+		})
+		if err != nil || len(found) == 0 {
+			return err
+		}
+		done.last, done.more = found[len(found)-1].userID, len(found) == RotateBatch
+		var users []int32
+		var access, refresh []string
+		var audits []*audit
+		for i := range found {
+			r := &found[i]
+			token, err := s.open(r)
+			if err != nil {
+				done.unreadable = append(done.unreadable, r.userID)
+				continue
+			}
+			users = append(users, r.userID)
+			access = append(access, s.reseal(r.userID, accessColumn, token.Access))
+			refresh = append(refresh, s.reseal(r.userID, refreshColumn, token.Refresh))
+			audits = append(audits, &audit{userID: r.userID, operation: "rotate", success: true, details: `{"key": "` + s.ring.Current() + `"}`})
+		}
+		done.rotated = int64(len(users))
+		if len(users) == 0 {
+			return nil
+		}
+		batch := &pgx.Batch{}
+		batch.Queue(resealQuery, users, access, refresh)
+		queueAudits(batch, audits)
+		return tx.SendBatch(ctx, batch).Close()
+	})
+	return done, err
+}
+
+// reseal leaves an absent token absent.
+func (s *Store) reseal(userID int32, column, plain string) string {
+	if plain == "" {
+		return ""
+	}
+	return s.ring.Seal(place(userID, column), plain)
+}

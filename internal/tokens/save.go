@@ -1,0 +1,172 @@
+package tokens
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/pgfault"
+)
+
+// unknownTries is how often a batch is saved whose commit got no answer.
+const unknownTries = 5
+
+// Save carries out the operations, in order, and writes their audit rows, in one
+// transaction and four round trips however many they are. outcomes has nil for
+// each operation that was carried out and for each other one why not; a refused
+// operation has its audit row all the same. With an error nothing was done.
+func (s *Store) Save(ctx context.Context, operations []Operation) (outcomes []error, err error) {
+	if len(operations) == 0 {
+		return nil, nil
+	}
+	for try := 1; ; try++ {
+		err = s.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
+			outcomes, err = s.saveIn(ctx, tx, operations, try > 1)
+			return err
+		})
+		if try == unknownTries || !errors.Is(err, dbpool.ErrOutcomeUnknown) || dbpool.Backoff(ctx, try) != nil {
+			break
+		}
+	}
+	if err != nil && pgfault.Of(err) == pgfault.Data {
+		outcomes, err = s.saveApart(ctx, operations)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("save tokens: %w", err)
+	}
+	return outcomes, nil
+}
+
+// lockQuery reads rows and keeps them from everybody until the commit, in
+// ascending order: the sort is below the locking.
+const lockQuery = `SELECT ` + rowColumns + ` FROM user_tokens WHERE user_id = ANY($1::int[]) ORDER BY user_id FOR UPDATE`
+
+// saveIn locks, decides in memory, and writes.
+func (s *Store) saveIn(ctx context.Context, tx pgx.Tx, operations []Operation, again bool) ([]error, error) {
+	states := map[int32]*state{}
+	for i := range operations {
+		states[operations[i].UserID] = &state{}
+	}
+	users := slices.Sorted(maps.Keys(states))
+	rows, err := tx.Query(ctx, s.in(lockQuery), users)
+	if err != nil {
+		return nil, err
+	}
+	var r row
+	_, err = pgx.ForEachRow(rows, r.targets(), func() error {
+		st := states[r.userID]
+		st.row, st.exists = r, true
+		st.token, st.unreadable = s.open(&r)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	stored := make(map[int32]bool, len(users))
+	for user, st := range states {
+		stored[user] = st.exists
+	}
+
+	outcomes := make([]error, len(operations))
+	var audits []*audit
+	for i := range operations {
+		a, refusal := s.decide(states[operations[i].UserID], &operations[i], again)
+		outcomes[i] = refusal
+		if a != nil {
+			audits = append(audits, a)
+		}
+	}
+	var old, fresh []*state
+	for _, user := range users {
+		switch st := states[user]; {
+		case !st.changed:
+		case stored[user]:
+			old = append(old, st)
+		default:
+			fresh = append(fresh, st)
+		}
+	}
+	batch := &pgx.Batch{}
+	if len(old) > 0 {
+		batch.Queue(s.in(updateQuery), arrays(old)...)
+	}
+	if len(fresh) > 0 {
+		batch.Queue(s.in(insertQuery), arrays(fresh)...)
+	}
+	queueAudits(batch, audits)
+	if batch.Len() == 0 {
+		return outcomes, nil
+	}
+	return outcomes, tx.SendBatch(ctx, batch).Close()
+}
+
+// savedColumns are the arrays of arrays as a relation.
+const savedColumns = `unnest($1::int[], $2::text[], $3::text[], $4::bigint[], $5::bool[], $6::text[], $7::timestamptz[], $8::text[], $9::text[])
+	AS new (user_id, access_token, refresh_token, expires, saved, refresh_by, refresh_until, refresh_hash, reason)`
+
+// updateQuery writes rows that are locked. The times are those of the clock, not
+// of the transaction's start, which waited for locks.
+const updateQuery = `
+UPDATE user_tokens AS t
+SET access_token = nullif(new.access_token, ''), refresh_token = nullif(new.refresh_token, ''),
+    expires_at = {schema}.token_expiry_stored(nullif(new.expires, 0)),
+    saved_at = CASE WHEN new.saved THEN clock_timestamp() ELSE t.saved_at END,
+    refresh_by = nullif(new.refresh_by, ''), refresh_until = new.refresh_until, refresh_hash = nullif(new.refresh_hash, ''),
+    reauthorize_since = CASE WHEN new.reason <> '' THEN coalesce(t.reauthorize_since, clock_timestamp()) END,
+    reauthorize_reason = nullif(new.reason, '')
+FROM ` + savedColumns + `
+WHERE t.user_id = new.user_id`
+
+// insertQuery writes the first tokens of users, in key order. Somebody else may
+// have stored some at the same time: these are the later ones then. It is not
+// used for rows that exist: the application may have columns that must not be
+// NULL, which an insert would be refused for.
+const insertQuery = `
+INSERT INTO user_tokens (user_id, access_token, refresh_token, expires_at, saved_at, reauthorize_since, reauthorize_reason)
+SELECT user_id, access_token, refresh_token, {schema}.token_expiry_stored(expires), clock_timestamp(),
+	CASE WHEN reason <> '' THEN clock_timestamp() END, nullif(reason, '')
+FROM ` + savedColumns + `
+ORDER BY user_id
+ON CONFLICT (user_id) DO UPDATE
+SET access_token = excluded.access_token, refresh_token = excluded.refresh_token, expires_at = excluded.expires_at,
+	saved_at = excluded.saved_at, refresh_by = NULL, refresh_until = NULL, refresh_hash = NULL,
+	reauthorize_since = excluded.reauthorize_since, reauthorize_reason = excluded.reauthorize_reason`
+
+// arrays turns rows into one array for each column.
+func arrays(states []*state) []any {
+	n := len(states)
+	users, access, refresh, expires, saved := make([]int32, n), make([]string, n), make([]string, n), make([]int64, n), make([]bool, n)
+	by, until, hashes, reasons := make([]string, n), make([]*time.Time, n), make([]string, n), make([]string, n)
+	for i, st := range states {
+		users[i], access[i], refresh[i], expires[i], saved[i] = st.userID, st.access, st.refresh, st.expires, st.saved
+		by[i], until[i], hashes[i], reasons[i] = st.leaseBy, st.leaseUntil, st.leaseHash, string(st.reauthorize)
+	}
+	return []any{users, access, refresh, expires, saved, by, until, hashes, reasons}
+}
+
+// auditQuery takes details as text and leaves it to the column's own type,
+// which is json or jsonb.
+const auditQuery = `
+INSERT INTO token_audit_log (user_id, operation, success, timestamp, ip_address, user_agent, details)
+SELECT user_id, operation, success, clock_timestamp(), ip_address, user_agent, details::json
+FROM unnest($1::int[], $2::text[], $3::bool[], $4::text[], $5::text[], $6::text[])
+	AS new (user_id, operation, success, ip_address, user_agent, details)`
+
+func queueAudits(batch *pgx.Batch, audits []*audit) {
+	n := len(audits)
+	if n == 0 {
+		return
+	}
+	users, operations, successes := make([]int32, n), make([]string, n), make([]bool, n)
+	addresses, agents, details := make([]*string, n), make([]*string, n), make([]string, n)
+	for i, a := range audits {
+		users[i], operations[i], successes[i], addresses[i], agents[i], details[i] = a.userID, a.operation, a.success, a.address, a.agent, a.details
+	}
+	batch.Queue(auditQuery, users, operations, successes, addresses, agents, details)
+}

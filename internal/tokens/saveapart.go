@@ -1,0 +1,52 @@
+package tokens
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/pgfault"
+)
+
+// saveApart saves operations of which the database refused some, for a user who
+// does not exist say: one transaction still, with a savepoint for each, so that
+// it takes what it takes.
+func (s *Store) saveApart(ctx context.Context, operations []Operation) (outcomes []error, err error) {
+	err = s.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		outcomes = make([]error, len(operations))
+		for i := range operations {
+			var outcome []error
+			err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) (err error) {
+				outcome, err = s.saveIn(ctx, tx, operations[i:i+1], false)
+				return err
+			})
+			switch {
+			case err == nil:
+				outcomes[i] = outcome[0]
+			case pgfault.Of(err) != pgfault.Data:
+				return err
+			default:
+				outcomes[i] = fmt.Errorf("%w: %w", ErrNotStored, err)
+				if err := auditRefusal(ctx, tx, &operations[i], outcomes[i]); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	return outcomes, err
+}
+
+// auditRefusal writes the audit row, unless the database refuses that as well.
+func auditRefusal(ctx context.Context, tx pgx.Tx, op *Operation, refusal error) error {
+	err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
+		batch := &pgx.Batch{}
+		queueAudits(batch, []*audit{auditOf(op, refusal)})
+		return tx.SendBatch(ctx, batch).Close()
+	})
+	if err != nil && pgfault.Of(err) == pgfault.Data {
+		return nil
+	}
+	return err
+}

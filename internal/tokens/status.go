@@ -1,0 +1,101 @@
+package tokens
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
+)
+
+// Status counts users by how it stands with their tokens. Each user is in one
+// of the first four.
+type Status struct {
+	Fresh                int64 `json:"fresh"`
+	Expiring             int64 `json:"expiring"`
+	Expired              int64 `json:"expired"`
+	NeedsReauthorization int64 `json:"needs_reauthorization"`
+
+	Refreshing  int64            `json:"refreshing"`   // right now
+	Keys        map[string]int64 `json:"keys"`         // users by the id of the key that their refresh token is encrypted with
+	Plaintext   int64            `json:"plaintext"`    // users with a token that is not encrypted
+	PausedUntil *time.Time       `json:"paused_until"` // the provider said so; null when it did not
+
+	Reauthorize []NeedsUser `json:"reauthorize"` // the users who have to authorize again, those of the longest time first, at most 1,000
+}
+
+// NeedsUser is a user who has to authorize again.
+type NeedsUser struct {
+	UserID int32     `json:"user_id"`
+	Reason Reason    `json:"reason"`
+	Since  time.Time `json:"since"`
+}
+
+// statusQuery reads no token beyond what says how it is encrypted. A row without
+// a refresh token is an expired one for good, whatever its time says.
+const statusQuery = `
+SELECT CASE WHEN reauthorize_since IS NOT NULL THEN 'needs'
+            WHEN left_seconds <= 0 THEN 'expired'
+            WHEN left_seconds <= extract(epoch FROM $1::interval) THEN 'expiring'
+            ELSE 'fresh' END AS standing,
+       CASE WHEN refresh_token LIKE 'enc:%' AND coalesce(access_token, 'enc:') LIKE 'enc:%' THEN split_part(refresh_token, ':', 3) ELSE '' END AS key,
+       count(*), count(*) FILTER (WHERE refresh_until > clock_timestamp())
+FROM (SELECT *, coalesce({schema}.token_expiry_seconds(expires_at), 0) - extract(epoch FROM clock_timestamp()) AS left_seconds
+      FROM user_tokens WHERE $2::int[] IS NULL OR user_id = ANY($2)) AS t
+GROUP BY standing, key`
+
+const needsUserQuery = `
+SELECT user_id::int, coalesce(reauthorize_reason, 'refused'), reauthorize_since FROM user_tokens
+WHERE reauthorize_since IS NOT NULL AND ($1::int[] IS NULL OR user_id = ANY($1))
+ORDER BY reauthorize_since, user_id
+LIMIT 1000`
+
+const pausedQuery = `SELECT nullif(greatest(paused_until, clock_timestamp()), clock_timestamp()) FROM token_provider`
+
+// GetStatus counts the users, or those of a list. Tokens that expire within the
+// time are expiring.
+func GetStatus(ctx context.Context, pool *dbpool.Pool, riverSchema string, within time.Duration, users []int32) (Status, error) {
+	status := Status{Keys: map[string]int64{}, Reauthorize: []NeedsUser{}}
+	batch := &pgx.Batch{}
+	batch.Queue(strings.ReplaceAll(statusQuery, "{schema}", pgx.Identifier{riverSchema}.Sanitize()), within, users).Query(func(rows pgx.Rows) error {
+		var standing, key string
+		var n, refreshing int64
+		_, err := pgx.ForEachRow(rows, []any{&standing, &key, &n, &refreshing}, func() error {
+			status.add(standing, key, n)
+			status.Refreshing += refreshing
+			return nil
+		})
+		return err
+	})
+	batch.Queue(needsUserQuery, users).Query(func(rows pgx.Rows) error {
+		found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[NeedsUser])
+		status.Reauthorize = append(status.Reauthorize, found...)
+		return err
+	})
+	batch.Queue(pausedQuery).QueryRow(func(row pgx.Row) error { return row.Scan(&status.PausedUntil) })
+	if err := pool.SendBatch(ctx, batch).Close(); err != nil {
+		return Status{}, fmt.Errorf("read the status of tokens: %w", err)
+	}
+	return status, nil
+}
+
+func (s *Status) add(standing, key string, n int64) {
+	switch standing {
+	case "needs":
+		s.NeedsReauthorization += n
+	case "expired":
+		s.Expired += n
+	case "expiring":
+		s.Expiring += n
+	default:
+		s.Fresh += n
+	}
+	if key == "" {
+		s.Plaintext += n
+	} else {
+		s.Keys[key] += n
+	}
+}
