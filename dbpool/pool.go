@@ -32,6 +32,11 @@ type Options struct {
 	StatementTimeout         time.Duration // one statement, enforced by the server
 	LockTimeout              time.Duration // one wait for a lock, enforced by the server
 	IdleInTransactionTimeout time.Duration // a transaction that nobody talks to, enforced by the server
+
+	// Tracer, if not nil, is told of statements, and of connections and their
+	// acquisition as far as it implements pgx.ConnectTracer and
+	// pgxpool.AcquireTracer.
+	Tracer pgx.QueryTracer
 }
 
 // ErrAddress is returned for a URL or key=value string that cannot be parsed.
@@ -90,6 +95,7 @@ func (o Options) poolConfig() (*pgxpool.Config, error) {
 	config.PingTimeout = o.ConnectTimeout
 	config.ConnConfig.ConnectTimeout = o.ConnectTimeout
 	config.ConnConfig.DialFunc = dialWatchful(o.StatementTimeout)
+	config.ConnConfig.Tracer = o.Tracer
 	params := config.ConnConfig.RuntimeParams
 	for name, value := range map[string]string{
 		"application_name":                    o.ApplicationName,

@@ -8,6 +8,7 @@ import (
 // key order, because an insert waits for another transaction's insert of the
 // same key.
 const ensureUserLocksQuery = `
+-- name: ensure_user_locks
 INSERT INTO user_locks (user_id)
 SELECT u FROM unnest($1::int[]) AS u
 WHERE NOT EXISTS (SELECT FROM user_locks WHERE user_id = u)
@@ -18,6 +19,7 @@ ON CONFLICT DO NOTHING`
 // reading statement must come after it as a statement of its own, for a
 // statement that locks and reads would read what was there before it waited.
 const lockUsersQuery = `
+-- name: lock_users
 SELECT count(*) FROM (
 	SELECT FROM user_locks WHERE user_id = ANY($1::int[]) ORDER BY user_id FOR UPDATE
 ) AS locked`
@@ -27,6 +29,7 @@ SELECT count(*) FROM (
 // had no statistics yet: it would scan them whole, and go on doing so while they
 // grow.
 const indexPlansQuery = `
+-- name: index_plans
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`
 
 // queueUserLocks puts the taking of the per-user locks at the head of a

@@ -61,6 +61,7 @@ func (r *resultRows) add(row *activityResults, values acwr.Values) {
 // compared again: a row that the application moved meanwhile must not get the
 // values of where it was.
 const writeResultsQuery = `
+-- name: write_results
 UPDATE activities AS a
 SET seven_day_avg_load = new.acute_load, twentyeight_day_avg_load = new.chronic_load,
     seven_day_avg_trimp = new.acute_trimp, twentyeight_day_avg_trimp = new.chronic_trimp,

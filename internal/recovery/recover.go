@@ -44,6 +44,7 @@ RETURNING job.id, job.queue, job.state = 'discarded'`
 // recoverQuery returns the running jobs of processes that stopped beating. Jobs
 // of River clients that never had a heartbeat are none of its business.
 const recoverQuery = `
+-- name: recovery_dead
 WITH stranded AS MATERIALIZED (
 	SELECT job.id, job.attempt, job.max_attempts, job.metadata
 	FROM {schema}.river_job AS job
@@ -56,6 +57,7 @@ WITH stranded AS MATERIALIZED (
 
 // forgetQuery deletes processes that died long ago and hold nothing.
 const forgetQuery = `
+-- name: recovery_forget
 DELETE FROM worker_processes AS dead
 WHERE dead.beat_at < clock_timestamp() - interval '1 day' AND NOT EXISTS (
 	SELECT FROM {schema}.river_job AS job
@@ -80,6 +82,7 @@ func (p *Process) recover(ctx context.Context) error {
 // not write what became of one. Or the job is still on its way from its fetch to
 // its worker, which takes long on a machine that is too busy.
 const strangersQuery = `
+-- name: recovery_strangers
 SELECT job.id, job.attempted_at
 FROM {schema}.river_job AS job
 WHERE job.state = 'running' AND job.attempted_by[array_upper(job.attempted_by, 1)] = $1
@@ -87,6 +90,7 @@ WHERE job.state = 'running' AND job.attempted_by[array_upper(job.attempted_by, 1
 
 // recoverOwnQuery returns those that were strangers twice.
 const recoverOwnQuery = `
+-- name: recovery_own
 WITH stranded AS MATERIALIZED (
 	SELECT job.id, job.attempt, job.max_attempts, job.metadata
 	FROM {schema}.river_job AS job

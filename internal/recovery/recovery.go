@@ -128,6 +128,7 @@ func (p *Process) beatAndRecover(ctx context.Context) error {
 
 // beatQuery tells whether the previous beat was in time; the first one never is.
 const beatQuery = `
+-- name: recovery_beat
 WITH previous AS (SELECT beat_at FROM worker_processes WHERE client_id = $1)
 INSERT INTO worker_processes (client_id, beat_at) VALUES ($1, clock_timestamp())
 ON CONFLICT (client_id) DO UPDATE SET beat_at = clock_timestamp()
