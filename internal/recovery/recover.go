@@ -39,7 +39,7 @@ SET state = CASE WHEN cancelled THEN 'cancelled' WHEN exhausted THEN 'discarded'
 	metadata = job.metadata || jsonb_build_object('recovered', recovered + 1)
 FROM judged
 WHERE job.id = judged.id
-RETURNING job.id, job.queue, job.state = 'discarded'`
+RETURNING job.id, job.queue, job.kind, job.state = 'discarded'`
 
 // recoverQuery returns the running jobs of processes that stopped beating. Jobs
 // of River clients that never had a heartbeat are none of its business.
@@ -145,13 +145,14 @@ func (p *Process) giveBack(ctx context.Context, tx pgx.Tx, sql string, args ...a
 	if err != nil {
 		return 0, err
 	}
-	queues := map[string]struct{}{}
+	queues, kinds := map[string]struct{}{}, map[string]int64{}
 	var id int64
-	var queue string
+	var queue, kind string
 	var discarded bool
-	_, err = pgx.ForEachRow(rows, []any{&id, &queue, &discarded}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&id, &queue, &kind, &discarded}, func() error {
 		jobs++
 		queues[queue] = struct{}{}
+		kinds[kind]++
 		if discarded {
 			p.options.Logger.ErrorContext(ctx, "job discarded, its process died on every attempt", slog.Int64("job_id", id))
 		}
@@ -165,6 +166,6 @@ func (p *Process) giveBack(ctx context.Context, tx pgx.Tx, sql string, args ...a
 			return 0, err
 		}
 	}
-	p.recovered.Add(int64(jobs))
+	p.countRecovered(kinds)
 	return jobs, nil
 }
