@@ -220,7 +220,9 @@ func (t *Tracer) statement(name string) *statement {
 func nameOf(sql string) string {
 	sql = strings.TrimLeft(sql, " \t\r\n")
 	if rest, ok := strings.CutPrefix(sql, "-- name: "); ok {
-		end := strings.IndexFunc(rest, func(r rune) bool { return r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') })
+		end := strings.IndexFunc(rest, func(r rune) bool {
+			return r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+		})
 		if end > 0 {
 			return rest[:end]
 		}

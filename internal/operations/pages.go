@@ -19,7 +19,7 @@ var web embed.FS
 
 // templates are parsed once: a mistake in them fails every test.
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"ago": ago, "count": count, "share": shareOf, "when": when, "optional": optional,
+	"ago": ago, "count": count, "grouped": grouped, "share": shareOf, "when": when, "optional": optional,
 }).ParseFS(web, "web/*.html"))
 
 func style(w http.ResponseWriter, _ *http.Request) {

@@ -57,7 +57,7 @@ func verdictOf(s overview.Snapshot, age time.Duration, known bool, findings []ov
 // processPanel is what this process knows of itself.
 type processPanel struct {
 	Throughput, Latency template.HTML // empty without points
-	Jobs                uint64        // within the hour
+	Jobs                int64         // within the hour
 	InUse, Idle, Most   int32
 	Pool                template.HTML
 	Engines             []workers.EngineStats
@@ -74,7 +74,7 @@ func (p *pages) process() processPanel {
 	}
 	points := p.options.History()
 	for _, point := range points {
-		panel.Jobs += point.Jobs
+		panel.Jobs += int64(point.Jobs)
 	}
 	if len(points) >= 2 {
 		panel.Throughput, panel.Latency = throughputPlot(points), latencyPlot(points)
@@ -134,7 +134,7 @@ func throughputPlot(points []metrics.Point) template.HTML {
 	return plot{
 		label: fmt.Sprintf("Jobs committed per second over the last hour, at most %s", short(most)),
 		most:  top,
-		marks: []mark{{0, ""}, {top / 2, short(top / 2)}, {top, short(top) + " jobs/s"}},
+		marks: []mark{{0, "0"}, {top / 2, short(top / 2)}, {top, short(top)}},
 		lines: []line{{"series1", rates, true}},
 	}.svg()
 }
@@ -147,7 +147,7 @@ func latencyPlot(points []metrics.Point) template.HTML {
 	return plot{
 		label: "Time from a job's insertion to its commit over the last hour, the median and the 99th percentile, at most " + text(most),
 		most:  top,
-		marks: []mark{{0, ""}, {top / 2, text(top / 2)}, {top, text(top)}},
+		marks: []mark{{0, "0"}, {top / 2, text(top / 2)}, {top, text(top)}},
 		lines: []line{{"series2", worst, false}, {"series1", half, false}},
 	}.svg()
 }
@@ -177,7 +177,7 @@ func athletePlot(user string, days []series.Day) template.HTML {
 		most = max(most, external[i], internal[i])
 	}
 	newest := days[len(days)-1]
-	marks := []mark{{0, ""}, {bandFrom, "0.8"}, {bandTo, "1.3"}}
+	marks := []mark{{0, "0"}, {bandFrom, "0.8"}, {bandTo, "1.3"}}
 	if most > 2*bandTo {
 		marks = append(marks, mark{math.Floor(most), number(math.Floor(most))})
 	}

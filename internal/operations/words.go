@@ -12,6 +12,8 @@ import (
 // duration shows one or two units, as an operator would say it.
 func duration(d time.Duration) string {
 	switch {
+	case d < time.Millisecond && d > 0:
+		return fmt.Sprintf("%.1f ms", d.Seconds()*1000)
 	case d < time.Second:
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	case d < 10*time.Second:
