@@ -35,13 +35,13 @@ func verdictOf(s overview.Snapshot, age time.Duration, known bool, findings []ov
 	case !known:
 		return verdict{"warning", "Unknown", "The database was not read yet."}
 	case age > staleOverview:
-		return verdict{"critical", "Unknown", fmt.Sprintf("The database was last read %s ago.", duration(age))}
+		return verdict{"critical", "Unknown", fmt.Sprintf("The database was last read %s ago.", overview.Spoken(age))}
 	}
 	live := s.Freshness[0]
 	says := "Every activity that was accepted counts in its athlete's ACWR."
 	if live.Waiting > 0 {
 		says = fmt.Sprintf("The oldest activity whose ACWR is not right yet is %s old; %s in hand or waiting.",
-			duration(time.Duration(live.Age*float64(time.Second))), counted(live.Waiting, "job is", "jobs are"))
+			overview.Spoken(time.Duration(live.Age*float64(time.Second))), counted(live.Waiting, "job is", "jobs are"))
 	}
 	switch {
 	case live.Age > overview.LateLive.Seconds():
@@ -122,7 +122,9 @@ func hour(points []metrics.Point, value func(metrics.Point) float64) (values []f
 		values[i] = math.NaN()
 		if j := i - (len(values) - len(points)); j >= 0 {
 			values[i] = value(points[j])
-			most = max(most, values[i])
+			if values[i] > most { // never true of NaN, which max would keep
+				most = values[i]
+			}
 		}
 	}
 	return values, most
@@ -143,7 +145,7 @@ func latencyPlot(points []metrics.Point) template.HTML {
 	worst, most := hour(points, func(p metrics.Point) float64 { return nanWhenIdle(p, p.P99) })
 	half, _ := hour(points, func(p metrics.Point) float64 { return nanWhenIdle(p, p.P50) })
 	top := roundUp(max(most, 0.001))
-	text := func(s float64) string { return duration(time.Duration(s * float64(time.Second))) }
+	text := func(s float64) string { return overview.Spoken(time.Duration(s * float64(time.Second))) }
 	return plot{
 		label: "Time from a job's insertion to its commit over the last hour, the median and the 99th percentile, at most " + text(most),
 		most:  top,

@@ -42,16 +42,15 @@ const (
 	plotWidth  = 1000.0
 	plotHeight = 100.0
 	headroom   = 1.06 // above the greatest value
-	gutter     = 48   // pixels, as in the stylesheet
 )
 
 // svg draws the plot. All that goes into it unescaped are numbers and names of
-// classes. The stylesheet leaves room for the marks' texts on the left.
+// classes. The stylesheet leaves room on the left, where the marks' texts stand
+// outside the picture.
 func (p plot) svg() template.HTML {
 	var b strings.Builder
 	y := func(v float64) float64 { return plotHeight * (1 - min(1, max(0, v/(p.most*headroom)))) }
 	fmt.Fprintf(&b, `<svg class="plot" role="img" aria-label="%s">`, template.HTMLEscapeString(p.label))
-	fmt.Fprintf(&b, `<svg class="area" x="%d" width="100%%" height="100%%">`, gutter)
 	for _, band := range p.bands {
 		fmt.Fprintf(&b, `<rect class="%s" x="0" width="100%%" y="%s%%" height="%s%%"/>`, band.class, number(y(band.to)), number(y(band.from)-y(band.to)))
 	}
@@ -62,9 +61,9 @@ func (p plot) svg() template.HTML {
 	for _, l := range p.lines {
 		l.draw(&b, y)
 	}
-	b.WriteString(`</svg></svg>`)
+	b.WriteString(`</svg>`)
 	for _, m := range p.marks {
-		fmt.Fprintf(&b, `<text x="%d" y="%s%%" dy="0.32em" text-anchor="end">%s</text>`, gutter-8, number(y(m.at)), template.HTMLEscapeString(m.text))
+		fmt.Fprintf(&b, `<text x="-8" y="%s%%" dy="0.32em" text-anchor="end">%s</text>`, number(y(m.at)), template.HTMLEscapeString(m.text))
 	}
 	b.WriteString(`</svg>`)
 	return template.HTML(b.String()) //nolint:gosec // escaped above

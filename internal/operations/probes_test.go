@@ -2,6 +2,7 @@ package operations_test
 
 import (
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,6 +78,32 @@ func TestReadyzWhenFetchingStalls(t *testing.T) {
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	r.turns("", noticed)
+}
+
+// stallRecalcQuery plants a stall in one queue: who takes its jobs waits until
+// there is a row in released.
+const stallRecalcQuery = `
+CREATE TABLE released (at timestamptz);
+CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	WHILE NOT EXISTS (SELECT FROM public.released) LOOP PERFORM pg_sleep(0.05); END LOOP;
+	RETURN NEW;
+END $$;
+CREATE TRIGGER stall BEFORE UPDATE ON river.river_job FOR EACH ROW WHEN (NEW.queue = 'recalc' AND NEW.state = 'running') EXECUTE FUNCTION stall();
+INSERT INTO river.river_job (kind, queue, args, max_attempts) VALUES ('acwr_recalc', 'recalc', '{"ranges": []}', 25)`
+
+func TestReadyzNamesTheQueueThatStalls(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, dbtest.MigratedURL(t))
+	r.run()
+	r.turns("", noticed)
+	r.exec(stallRecalcQuery)
+	r.turns("fetching", noticed)
+	if got := r.readyz().Reasons; len(got) != 1 || !strings.HasPrefix(got[0].Reason, "queue recalc: nothing was fetched for ") {
+		t.Errorf("reasons = %v, want queue recalc alone", got)
+	}
+	r.exec(`INSERT INTO released VALUES (now())`)
 	r.turns("", noticed)
 }
 

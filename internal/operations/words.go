@@ -9,35 +9,21 @@ import (
 	"github.com/trainingmonkey/worker/internal/overview"
 )
 
-// duration shows one or two units, as an operator would say it.
-func duration(d time.Duration) string {
-	switch {
-	case d < time.Millisecond && d > 0:
-		return fmt.Sprintf("%.1f ms", d.Seconds()*1000)
-	case d < time.Second:
-		return fmt.Sprintf("%d ms", d.Milliseconds())
-	case d < 10*time.Second:
-		return fmt.Sprintf("%.1f s", d.Seconds())
-	case d < time.Minute:
-		return fmt.Sprintf("%.0f s", d.Seconds())
-	case d < time.Hour:
-		return fmt.Sprintf("%d min %d s", int(d.Minutes()), int(d.Seconds())%60)
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
-	}
-	return fmt.Sprintf("%d days", int(d.Hours())/24)
-}
-
 // ago is the age of a state's oldest job, a dash for none.
 func ago(age *float64) string {
 	if age == nil {
 		return "–"
 	}
-	return duration(time.Duration(max(0, *age) * float64(time.Second)))
+	return overview.Spoken(time.Duration(max(0, *age) * float64(time.Second)))
 }
 
 // when is the time since t, as of now.
-func when(now, t time.Time) string { return duration(max(0, now.Sub(t))) + " ago" }
+func when(now, t time.Time) string {
+	if age := now.Sub(t).Truncate(time.Second); age > 0 {
+		return overview.Spoken(age) + " ago"
+	}
+	return "just now"
+}
 
 // count shows how many jobs are in a state.
 func count(s overview.State) string {
@@ -88,6 +74,9 @@ func shareOf(b backfill.Backfill) map[string]any {
 	if b.Rows.Total > 0 {
 		share = float64(b.Rows.Done) / float64(b.Rows.Total)
 	}
-	words := fmt.Sprintf("%s of %s rows", grouped(b.Rows.Done), grouped(b.Rows.Total))
+	words := fmt.Sprintf("%s of %s rows, %s changed", grouped(b.Rows.Done), grouped(b.Rows.Total), grouped(b.RowsChanged))
+	if b.FailedChunks > 0 {
+		words += ", " + counted(b.FailedChunks, "chunk failed", "chunks failed")
+	}
 	return map[string]any{"Bar": bar(words, share), "Words": words, "Percent": fmt.Sprintf("%.0f %%", 100*share)}
 }

@@ -47,9 +47,9 @@ func (s Snapshot) Findings() (all []Finding) {
 		switch {
 		case f.Lane == "live" && late > LateLive:
 			add(Critical, "Look below for a paused queue, dead workers or failing jobs; otherwise start more workers.",
-				"Athletes wait: the oldest activity whose ACWR is not right yet is %v old.", late)
+				"Athletes wait: the oldest activity whose ACWR is not right yet is %s old.", Spoken(late))
 		case f.Lane == "bulk" && late > LateBulk:
-			add(Warning, "Imports give way to live jobs. Start more workers if they have to be faster.", "The oldest import waits for %v.", late)
+			add(Warning, "Imports give way to live jobs. Start more workers if they have to be faster.", "The oldest import waits for %s.", Spoken(late))
 		}
 	}
 	for _, q := range s.Queues {
@@ -86,4 +86,23 @@ func counted(n int, one, many string) string {
 		return "1 " + one
 	}
 	return fmt.Sprintf("%d %s", n, many)
+}
+
+// Spoken is a duration in one or two units, as an operator would say it.
+func Spoken(d time.Duration) string {
+	switch {
+	case d < time.Millisecond && d > 0:
+		return fmt.Sprintf("%.1f ms", d.Seconds()*1000)
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < time.Hour:
+		return fmt.Sprintf("%d min %d s", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%d days", int(d.Hours())/24)
 }
