@@ -109,7 +109,7 @@ type process struct{ cmd *exec.Cmd }
 // startWorker starts a worker as operators do and returns once it works.
 func (r *rig) startWorker(ctx context.Context, database string, settings ...string) (*process, error) {
 	cmd := exec.CommandContext(ctx, r.worker, "run")
-	cmd.Env = append(append(os.Environ(), "DATABASE_URL="+r.server.URL(database), "TMWORKER_LOG_LEVEL=warn"), settings...)
+	cmd.Env = append(append(os.Environ(), "DATABASE_URL="+r.server.URL(database), "TMWORKER_LOG_LEVEL=warn", "TMWORKER_OPERATIONS_LISTEN=127.0.0.1:0"), settings...)
 	cmd.Dir = r.dir
 	cmd.Stderr = r.log
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }

@@ -33,7 +33,10 @@ type Options struct {
 	LockTimeout              time.Duration // one wait for a lock, enforced by the server
 	IdleInTransactionTimeout time.Duration // a transaction that nobody talks to, enforced by the server
 
-	Tracer pgx.QueryTracer // is told of every statement; nil: nobody is
+	// Tracer, if not nil, is told of statements, and of connections and their
+	// acquisition as far as it implements pgx.ConnectTracer and
+	// pgxpool.AcquireTracer.
+	Tracer pgx.QueryTracer
 }
 
 // ErrAddress is returned for a URL or key=value string that cannot be parsed.

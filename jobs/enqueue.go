@@ -42,7 +42,9 @@ func NewEnqueuer(pool *pgxpool.Pool, schema string) (*Enqueuer, error) {
 // sends the same, but of the inserts of one client only the first within a
 // while; a job whose insert came second and whose commit came later would wait
 // for the workers' next poll.
-const notifyQuery = `SELECT pg_notify($1, json_build_object('queue', queue)::text) FROM unnest($2::text[]) AS queue`
+const notifyQuery = `
+-- name: notify_workers
+SELECT pg_notify($1, json_build_object('queue', queue)::text) FROM unnest($2::text[]) AS queue`
 
 // insert puts the jobs into the caller's transaction, wakes the workers of
 // their queues, and returns the jobs' ids in order.

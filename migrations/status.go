@@ -59,11 +59,11 @@ func GetStatus(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Sta
 // own reader is an error on versions that it does not know.
 func newestIn(ctx context.Context, pool *pgxpool.Pool, table, column, condition string) (int64, error) {
 	var exists bool
-	if err := pool.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL`, table).Scan(&exists); err != nil || !exists {
+	if err := pool.QueryRow(ctx, "-- name: migrations_exist\nSELECT to_regclass($1) IS NOT NULL", table).Scan(&exists); err != nil || !exists {
 		return 0, err
 	}
 	var version int64
-	err := pool.QueryRow(ctx, fmt.Sprintf(`SELECT coalesce(max(%s) FILTER (WHERE %s), 0) FROM %s`, column, condition, table)).Scan(&version)
+	err := pool.QueryRow(ctx, fmt.Sprintf("-- name: migrations_version\nSELECT coalesce(max(%s) FILTER (WHERE %s), 0) FROM %s", column, condition, table)).Scan(&version)
 	return version, err
 }
 

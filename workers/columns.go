@@ -139,6 +139,7 @@ func upsertQuery(ctx context.Context, pool *dbpool.Pool) (string, error) {
 	}
 	list := strings.Join(names, ", ")
 	return `
+-- name: upsert_activities
 WITH new AS MATERIALIZED (
 	SELECT raw.activity_id, raw.user_id, raw.date, raw.ingest_job_id, ` + strings.Join(casts, ", ") + `
 	FROM unnest($1::bigint[], $2::int[], $3::date[], $4::bigint[], ` + strings.Join(params, ", ") + `)

@@ -128,7 +128,7 @@ func (r *crashRig) outcome(enqueueAll func(*testing.T, *dbpool.Pool) crashJobs, 
 	fetched := enqueueAll(r.t, r.pool)
 	c := config.Default()
 	c.Batching.RetryFor, c.Batching.SnoozeFor = retryFor, time.Millisecond
-	s, err := newOver(r.t.Context(), r.pool, db, c, slog.New(slog.DiscardHandler))
+	s, err := newOver(r.t.Context(), r.pool, db, c, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ const drainPollInterval = 50 * time.Millisecond
 // now or within a few seconds. Jobs that wait longer for their next try do not
 // keep it, but are counted.
 const unfinishedQuery = `
+-- name: count_unfinished
 SELECT count(*) FILTER (WHERE state IN ('available', 'running', 'pending') OR scheduled_at < now() + interval '10 seconds'),
        count(*)
 FROM {schema}.river_job

@@ -97,12 +97,14 @@ func (in *ingester) store(ctx context.Context, tx pgx.Tx, batch []*river.Job[ing
 
 // storedQuery reads, of the activities in the batch, what the decision needs.
 const storedQuery = `
+-- name: read_stored
 SELECT activity_id, user_id, date, coalesce(total_load_miles, 0), coalesce(trimp, 0), coalesce(ingest_job_id, 0)
 FROM activities
 WHERE activity_id = ANY($1::bigint[])`
 
 // recordedQuery reads the versions that no row tells of.
 const recordedQuery = `
+-- name: read_recorded
 SELECT user_id, activity_id, job_id
 FROM ingest_versions
 WHERE (user_id, activity_id) IN (SELECT * FROM unnest($1::int[], $2::bigint[]))`
@@ -113,6 +115,7 @@ WHERE (user_id, activity_id) IN (SELECT * FROM unnest($1::int[], $2::bigint[]))`
 // turn comes. It looks at a bounded number of jobs, by the index that River
 // fetches with; beyond that it says yes, which is always safe.
 const olderVersionsMayWaitQuery = `
+-- name: older_versions_may_wait
 SELECT coalesce(bool_or(id < $2), false) OR count(*) = 1000
 FROM (
 	SELECT id FROM {schema}.river_job
@@ -178,6 +181,7 @@ func keysOf(batch []*river.Job[ingestArgs]) (jobIDs []int64, users, userIDs []in
 
 // removeQuery deletes rows, locking them in key order first.
 const removeQuery = `
+-- name: remove_activities
 DELETE FROM activities WHERE activity_id IN (
 	SELECT activity_id FROM activities WHERE activity_id = ANY($1::bigint[]) ORDER BY activity_id FOR UPDATE)`
 
@@ -185,6 +189,7 @@ DELETE FROM activities WHERE activity_id IN (
 // of athletes who trained after all. They should weigh nothing; if one does, its
 // date is returned.
 const healQuery = `
+-- name: heal_rest_days
 WITH healed AS (
 	DELETE FROM activities WHERE activity_id IN (
 		SELECT rest.activity_id
@@ -198,11 +203,13 @@ SELECT user_id, date FROM healed WHERE coalesce(total_load_miles, 0) <> 0 OR coa
 
 // rejectQuery records activities that do not become rows.
 const rejectQuery = `
+-- name: record_rejects
 INSERT INTO ingest_rejects (job_id, user_id, activity_id, payload, reason)
 SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::jsonb[], $5::text[])`
 
 // recordVersionsQuery keeps the newest version of each activity and user.
 const recordVersionsQuery = `
+-- name: record_versions
 INSERT INTO ingest_versions AS old (user_id, activity_id, job_id)
 SELECT * FROM unnest($1::int[], $2::bigint[], $3::bigint[])
 ON CONFLICT (user_id, activity_id) DO UPDATE

@@ -8,6 +8,7 @@ import (
 // key order, because an insert waits for another transaction's insert of the
 // same key.
 const ensureUserLocksQuery = `
+-- name: ensure_user_locks
 INSERT INTO user_locks (user_id)
 SELECT u FROM unnest($1::int[]) AS u
 WHERE NOT EXISTS (SELECT FROM user_locks WHERE user_id = u)
@@ -18,6 +19,7 @@ ON CONFLICT DO NOTHING`
 // reading statement must come after it as a statement of its own, for a
 // statement that locks and reads would read what was there before it waited.
 const lockUsersQuery = `
+-- name: lock_users
 SELECT count(*) FROM (
 	SELECT FROM user_locks WHERE user_id = ANY($1::int[]) ORDER BY user_id FOR UPDATE
 ) AS locked`
@@ -28,6 +30,7 @@ SELECT count(*) FROM (
 // doing so while they grow. It also tells change capture, where that is
 // installed, that the worker itself enqueues what follows.
 const settingsOfTransactionQuery = `
+-- name: settings_of_transaction
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
 	set_config('trainingmonkey.worker', 'on', true)`
 

@@ -97,6 +97,7 @@ func (rc *recalculator) recalculate(ctx context.Context, tx pgx.Tx, changedDates
 // row is read twice. The column wanted tells whether a row's results are or it
 // only counts into those of others.
 const windowsQuery = `
+-- name: read_windows
 WITH windows AS (
 	SELECT user_id, chronic_days - 1 AS lead,
 	       unnest(range_agg(CASE formula WHEN 'ewma' THEN daterange('-infinity', 'infinity')

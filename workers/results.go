@@ -61,6 +61,7 @@ func (r *resultRows) add(row *activityResults, values acwr.Values) {
 // compared again: a row that the application moved meanwhile must not get the
 // values of where it was.
 const writeResultsQuery = `
+-- name: write_results
 UPDATE activities AS a
 SET seven_day_avg_load = new.acute_load, twentyeight_day_avg_load = new.chronic_load,
     seven_day_avg_trimp = new.acute_trimp, twentyeight_day_avg_trimp = new.chronic_trimp,
@@ -73,7 +74,9 @@ WHERE a.activity_id = new.activity_id AND a.user_id = new.user_id AND a.date = n
 // giveWayQuery has the worker give up waiting for a row before the server looks
 // for deadlocks (deadlock_timeout, 1s by default): a statement of the application
 // locks rows in an order of its own, and of the two the worker can try again.
-const giveWayQuery = `SELECT set_config('lock_timeout', '500ms', true)`
+const giveWayQuery = `
+-- name: give_way
+SELECT set_config('lock_timeout', '500ms', true)`
 
 // write updates the rows, in key order, in one statement.
 func (r resultRows) write(ctx context.Context, tx pgx.Tx) error {

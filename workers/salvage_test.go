@@ -83,7 +83,7 @@ func TestEveryActivityRefused(t *testing.T) {
 	c.Batching.FlushTimeout, c.Database.IdleInTransactionTimeout = 20*time.Second, 20*time.Second // whatever else this machine is doing
 	c.Shutdown.Grace = time.Minute
 	counted := &crashDB{Beginner: pool}
-	s, err := newOver(t.Context(), pool, counted, c, slog.New(slog.DiscardHandler))
+	s, err := newOver(t.Context(), pool, counted, c, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -40,6 +41,10 @@ type Service struct {
 	recalc *recalcWorker
 
 	backfill *backfillWorker
+
+	fetching *fetching
+	refused  map[string]*refusals // by kind
+	stopping atomic.Bool
 }
 
 // acwr.write: results are not even computed, or computed and only compared.
@@ -61,11 +66,16 @@ func queueNames(c config.Config) []string {
 // New prepares a service over pool, whose database must be migrated. It checks
 // the connection budget, reads the columns of `activities`, and starts nothing.
 func New(ctx context.Context, pool *dbpool.Pool, c config.Config, logger *slog.Logger) (*Service, error) {
-	return newOver(ctx, pool, pool, c, logger)
+	return NewObserved(ctx, pool, c, logger, nil)
 }
 
-// newOver is New with the engines' transactions begun by commits.
-func newOver(ctx context.Context, pool *dbpool.Pool, commits groupcommit.Beginner, c config.Config, logger *slog.Logger) (*Service, error) {
+// NewObserved is New with engines that tell their observers what they do.
+func NewObserved(ctx context.Context, pool *dbpool.Pool, c config.Config, logger *slog.Logger, observe Observe) (*Service, error) {
+	return newOver(ctx, pool, pool, c, logger, observe)
+}
+
+// newOver is NewObserved with the engines' transactions begun by commits.
+func newOver(ctx context.Context, pool *dbpool.Pool, commits groupcommit.Beginner, c config.Config, logger *slog.Logger, observe Observe) (*Service, error) {
 	if err := Budget(c).Check(int32(c.Database.MaxConns)); err != nil {
 		return nil, err
 	}
@@ -94,23 +104,33 @@ func newOver(ctx context.Context, pool *dbpool.Pool, commits groupcommit.Beginne
 		Weigh: func(job *river.Job[recalcArgs]) int { return len(job.Args.ranges) },
 		Apply: rc.apply,
 	}
-	liveIngest := groupcommit.New(commits, liveOptions(c, logger), live.kind())
+	observed := func(o groupcommit.Options, kind, lane string) groupcommit.Options {
+		if observe != nil {
+			o.Observer = observe(kind, lane)
+		}
+		return o
+	}
+	liveOptions := liveOptions(c, logger)
+	liveIngest := groupcommit.New(commits, observed(liveOptions, jobs.KindActivityIngest, LaneLive), live.kind())
 	liveIsActive := func() bool { return liveIngest.Active(liveMemory) }
 	bulkOptions := bulkOptions(c, logger, &bulkGate{liveIsActive: liveIsActive})
+	backfillOptions := backfillOptions(c, logger, &backfillGate{liveIsActive: liveIsActive})
 	bf := &backfiller{recalculator: rc, enqueuer: enqueuer, chunkRows: c.Backfill.ChunkRows}
 	s := &Service{
 		config: c, pool: pool, logger: logger,
 		ingest: &ingestWorker{lanes: lanes[ingestArgs]{
 			live:      liveIngest,
-			bulk:      groupcommit.New(commits, bulkOptions, bulk.kind()),
+			bulk:      groupcommit.New(commits, observed(bulkOptions, jobs.KindActivityIngest, LaneBulk), bulk.kind()),
 			bulkQueue: jobs.QueueIngestBulk,
 		}},
 		recalc: &recalcWorker{lanes: lanes[recalcArgs]{
-			live:      groupcommit.New(commits, liveOptions(c, logger), recalc),
-			bulk:      groupcommit.New(commits, bulkOptions, recalc),
+			live:      groupcommit.New(commits, observed(liveOptions, jobs.KindACWRRecalc, LaneLive), recalc),
+			bulk:      groupcommit.New(commits, observed(bulkOptions, jobs.KindACWRRecalc, LaneBulk), recalc),
 			bulkQueue: jobs.QueueRecalcBulk,
 		}},
-		backfill: &backfillWorker{engine: groupcommit.New(commits, backfillOptions(c, logger, &backfillGate{liveIsActive: liveIsActive}), bf.kind())},
+		backfill: &backfillWorker{engine: groupcommit.New(commits, observed(backfillOptions, jobs.KindACWRBackfill, LaneBulk), bf.kind())},
+		fetching: newFetching(queuesOf(c)),
+		refused:  newRefusals(),
 	}
 	clientID := newClientID()
 	s.self = recovery.New(pool, clientID, recovery.Options{
@@ -184,14 +204,34 @@ func newClientID() string {
 // it bounds memory.
 const bulkWorkers = 32
 
-// riverConfig sizes the live queues for the engine: twice the jobs that can be
-// in transactions, so that the next batch fills while one commits.
 func (s *Service) riverConfig(clientID string) *river.Config {
 	c := s.config
 	registered := river.NewWorkers()
 	river.AddWorker(registered, s.ingest)
 	river.AddWorker(registered, s.recalc)
 	river.AddWorker(registered, s.backfill)
+	return &river.Config{
+		ID:                          clientID,
+		Workers:                     registered,
+		Queues:                      queuesOf(c),
+		Schema:                      c.River.Schema,
+		PollOnly:                    c.River.PollOnly,
+		FetchCooldown:               c.River.FetchCooldown,
+		FetchPollInterval:           c.River.FetchPollInterval,
+		JobTimeout:                  noTimeout,
+		CompletedJobRetentionPeriod: c.River.CompletedRetention,
+		CancelledJobRetentionPeriod: 7 * 24 * time.Hour,
+		SoftStopTimeout:             c.SoftStop(),
+		Plugins:                     []rivertype.Plugin{s.fetching},
+		Middleware:                  []rivertype.Middleware{s.self.Middleware(), guard(s.logger)},
+		ErrorHandler:                &failureLog{s.logger},
+		Logger:                      slog.New(newQuiet(s.logger.Handler())),
+	}
+}
+
+// queuesOf sizes the live queues for the engine: twice the jobs that can be in
+// transactions, so that the next batch fills while one commits.
+func queuesOf(c config.Config) map[string]river.QueueConfig {
 	queues := map[string]river.QueueConfig{}
 	for _, name := range queueNames(c) {
 		switch name {
@@ -203,22 +243,7 @@ func (s *Service) riverConfig(clientID string) *river.Config {
 			queues[name] = river.QueueConfig{MaxWorkers: 2 * c.Backfill.Workers}
 		}
 	}
-	return &river.Config{
-		ID:                          clientID,
-		Workers:                     registered,
-		Queues:                      queues,
-		Schema:                      c.River.Schema,
-		PollOnly:                    c.River.PollOnly,
-		FetchCooldown:               c.River.FetchCooldown,
-		FetchPollInterval:           c.River.FetchPollInterval,
-		JobTimeout:                  noTimeout,
-		CompletedJobRetentionPeriod: c.River.CompletedRetention,
-		CancelledJobRetentionPeriod: 7 * 24 * time.Hour,
-		SoftStopTimeout:             c.SoftStop(),
-		Middleware:                  []rivertype.Middleware{s.self.Middleware(), guard(s.logger)},
-		ErrorHandler:                &failureLog{s.logger},
-		Logger:                      slog.New(newQuiet(s.logger.Handler())),
-	}
+	return queues
 }
 
 // Budget is everything of a process that may hold a connection at once.
@@ -265,6 +290,8 @@ func (s *Service) running(ctx context.Context, until func(context.Context) error
 	// before Stop can wait for it. So must the heartbeat: a process that drains
 	// is alive.
 	lasting := context.WithoutCancel(ctx)
+	events, unsubscribe := s.client.Subscribe(river.EventKindJobCancelled, river.EventKindJobFailed)
+	defer unsubscribe()
 	if err := s.client.Start(lasting); err != nil {
 		return fmt.Errorf("start working: %w", err)
 	}
@@ -272,8 +299,10 @@ func (s *Service) running(ctx context.Context, until func(context.Context) error
 	var wg sync.WaitGroup
 	wg.Go(func() { s.self.Run(background) })
 	wg.Go(func() { s.sweepVersions(background) })
+	wg.Go(func() { s.countRefused(background, events) })
 
 	untilErr := until(ctx)
+	s.stopping.Store(true)
 
 	stopCtx, cancel := context.WithTimeout(lasting, s.config.Shutdown.Grace-goodbyeTime)
 	defer cancel()
@@ -290,6 +319,18 @@ func (s *Service) running(ctx context.Context, until func(context.Context) error
 	}
 	return untilErr
 }
+
+// Stopping tells whether the service fetches no more jobs.
+func (s *Service) Stopping() bool { return s.stopping.Load() }
+
+// Client is River's client of this process.
+func (s *Service) Client() *river.Client[pgx.Tx] { return s.client }
+
+// RecoveredByKind counts the jobs of dead processes that this one returned.
+func (s *Service) RecoveredByKind() map[string]int64 { return s.self.RecoveredByKind() }
+
+// QueueNames are the queues that a process fetches from.
+func QueueNames() []string { return queueNames(config.Default()) }
 
 // Stats are what a process did so far.
 type Stats struct {

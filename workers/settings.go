@@ -11,6 +11,7 @@ import (
 // settingsQuery reads the formulas of those of the users who have one of their
 // own, and the default, which is user 0's.
 const settingsQuery = `
+-- name: read_settings
 SELECT user_id, formula, chronic_days, decay_rate FROM acwr_settings WHERE user_id = ANY($1::int[] || 0)`
 
 // settingsByUser has the default under user 0.

@@ -15,6 +15,7 @@ const sweepInterval = 10 * time.Minute
 // job that may still be worked. A day's delay covers enqueuers whose
 // transactions are still open. It deletes in bounded portions, in key order.
 const sweepVersionsQuery = `
+-- name: sweep_versions
 DELETE FROM ingest_versions WHERE (user_id, activity_id) IN (
 	SELECT user_id, activity_id FROM ingest_versions
 	WHERE recorded_at < now() - interval '1 day'

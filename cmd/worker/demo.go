@@ -53,14 +53,14 @@ func demo(ctx context.Context, settings config.Config, keep bool, stdout, stderr
 		return err
 	}
 	defer func() { err = errors.Join(err, cleanUp()) }()
-	pool, err := openMigrated(ctx, settings, url, "worker demo")
+	pool, err := openMigrated(ctx, settings, url, "worker demo", nil)
 	if err != nil {
 		return err
 	}
 	defer pool.CloseWithin(closeTime)
 	_, _ = fmt.Fprintf(stdout, "a database of the demo's own is up and migrated: %s\n", dbpool.Target(pool.Config().ConnConfig))
 
-	service, err := newService(ctx, pool, settings, logger)
+	service, err := newService(ctx, pool, settings, logger, nil)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func demo(ctx context.Context, settings config.Config, keep bool, stdout, stderr
 	}
 	if keep {
 		_, _ = fmt.Fprintf(stdout, "\nstaying up until Ctrl-C. In another terminal:\n\n  export DATABASE_URL='%s'\n\n", url)
-		second, err := newService(ctx, pool, settings, logger)
+		second, err := newService(ctx, pool, settings, logger, nil)
 		if err != nil {
 			return err
 		}

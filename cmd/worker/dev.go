@@ -39,6 +39,10 @@ func dev(ctx context.Context, configFile, dir string, stdout, stderr io.Writer) 
 	if err := checkBudget(settings); err != nil {
 		return err
 	}
+	operator, err := newOperator(settings, logger)
+	if err != nil {
+		return err
+	}
 	url := settings.DatabaseURL
 	if url != "" && dir != "" {
 		return cli.Usagef("--dir names a database and DATABASE_URL another; unset DATABASE_URL or leave out --dir")
@@ -57,15 +61,17 @@ func dev(ctx context.Context, configFile, dir string, stdout, stderr io.Writer) 
 		url = local
 		_, _ = fmt.Fprintf(stdout, "PostgreSQL runs in %s. In another terminal:\n\n  export DATABASE_URL='%s'\n\n", dir, url)
 	}
-	pool, err := openMigrated(ctx, settings, url, "worker dev")
+	pool, err := openMigrated(ctx, settings, url, "worker dev", operator.tracer())
 	if err != nil {
 		return err
 	}
 	defer pool.CloseWithin(closeTime)
-	service, err := newService(ctx, pool, settings, logger)
+	service, err := newService(ctx, pool, settings, logger, operator.observe())
 	if err != nil {
 		return err
 	}
 	_, _ = fmt.Fprintf(stdout, "migrated %s; working until Ctrl-C\n", dbpool.Target(pool.Config().ConnConfig))
-	return work(ctx, service, false, logger)
+	return operator.during(ctx, pool, service, func() error {
+		return work(ctx, service, false, logger)
+	})
 }

@@ -15,7 +15,11 @@ import (
 	"github.com/trainingmonkey/worker/internal/pgtest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+// TestMain has every worker take a port of its own.
+func TestMain(m *testing.M) {
+	_ = os.Setenv("TMWORKER_OPERATIONS_LISTEN", "127.0.0.1:0")
+	pgtest.Main(m)
+}
 
 // outcome is what a caller sees of a command.
 type outcome struct {

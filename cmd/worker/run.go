@@ -37,16 +37,22 @@ func runCommand(configFile *string, stderr io.Writer) *cobra.Command {
 				return err
 			}
 			logger := cli.NewLogger(settings.Log, stderr)
-			pool, err := cli.OpenPool(c.Context(), settings, "worker run")
+			operator, err := newOperator(settings, logger)
+			if err != nil {
+				return err
+			}
+			pool, err := cli.OpenTracedPool(c.Context(), settings, "worker run", operator.tracer())
 			if err != nil {
 				return err
 			}
 			defer pool.CloseWithin(closeTime)
-			service, err := newService(c.Context(), pool, settings, logger)
+			service, err := newService(c.Context(), pool, settings, logger, operator.observe())
 			if err != nil {
 				return err
 			}
-			return work(c.Context(), service, drain, logger)
+			return operator.during(c.Context(), pool, service, func() error {
+				return work(c.Context(), service, drain, logger)
+			})
 		},
 	}
 	c.Flags().BoolVar(&drain, "drain", false, "work until the queues are empty, then exit 0")
@@ -66,13 +72,13 @@ func checkBudget(settings config.Config) error {
 const closeTime = time.Second / 2
 
 // newService refuses a database that is not at this worker's migrations.
-func newService(ctx context.Context, pool *dbpool.Pool, settings config.Config, logger *slog.Logger) (*workers.Service, error) {
+func newService(ctx context.Context, pool *dbpool.Pool, settings config.Config, logger *slog.Logger, observe workers.Observe) (*workers.Service, error) {
 	checkCtx, cancel := context.WithTimeout(ctx, settings.Database.StatementTimeout)
 	defer cancel()
 	if err := migrations.Check(checkCtx, pool.Pool, settings.River.Schema); err != nil {
 		return nil, err
 	}
-	return workers.New(checkCtx, pool, settings, logger)
+	return workers.NewObserved(checkCtx, pool, settings, logger, observe)
 }
 
 func work(ctx context.Context, service *workers.Service, drain bool, logger *slog.Logger) error {

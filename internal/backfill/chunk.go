@@ -20,6 +20,7 @@ type Chunk struct {
 // it: whoever pauses or cancels waits for the chunks in flight and then knows
 // that no other will start.
 const lockChunkQuery = `
+-- name: backfill_lock_chunk
 SELECT c.users, b.from_date, b.to_date
 FROM acwr_backfills AS b
 JOIN acwr_backfill_chunks AS c ON c.backfill_id = b.id
@@ -43,6 +44,7 @@ func Lock(ctx context.Context, tx pgx.Tx, id int64, number int32) (*Chunk, error
 
 // finishChunkQuery takes the time of the clock, not of the transaction's start.
 const finishChunkQuery = `
+-- name: backfill_finish_chunk
 UPDATE acwr_backfill_chunks
 SET state = CASE WHEN $4 = '' THEN 'done' ELSE 'failed' END, error = nullif($4, ''), rows_changed = $3, finished_at = clock_timestamp()
 WHERE backfill_id = $1 AND number = $2`

@@ -22,6 +22,7 @@ const reachOfPlanning = 27
 // lockPlanQuery lets one planning at a time go on, and none once the operator
 // stopped the backfill.
 const lockPlanQuery = `
+-- name: backfill_lock_plan
 SELECT users, planned_through, from_date, to_date,
        coalesce((SELECT max(number) FROM acwr_backfill_chunks WHERE backfill_id = id), 0)
 FROM acwr_backfills
@@ -33,6 +34,7 @@ FOR UPDATE`
 // after the last user that it needs. It is planned anew each time: whether there
 // is a list of users decides how.
 const planQuery = `
+-- name: backfill_plan
 WITH counted AS MATERIALIZED (
 	SELECT user_id, count(*) AS rows
 	FROM activities
@@ -57,9 +59,12 @@ SELECT coalesce((SELECT array_agg(number ORDER BY number) FROM inserted), '{}'),
        coalesce((SELECT max(user_id) FROM counted), 0),
        (SELECT count(*) FROM counted)`
 
-const advancePlanQuery = `UPDATE acwr_backfills SET planned_through = $2, planned = $3 WHERE id = $1`
+const advancePlanQuery = `
+-- name: backfill_advance_plan
+UPDATE acwr_backfills SET planned_through = $2, planned = $3 WHERE id = $1`
 
 const setChunkJobsQuery = `
+-- name: backfill_set_chunk_jobs
 UPDATE acwr_backfill_chunks AS c SET job_id = new.job_id
 FROM unnest($2::int[], $3::bigint[]) AS new (number, job_id)
 WHERE c.backfill_id = $1 AND c.number = new.number`

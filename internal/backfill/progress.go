@@ -47,6 +47,7 @@ type Share struct {
 // backfill whose job is gone, discarded or cancelled has failed as well: nobody
 // is going to work it.
 const progressQuery = `
+-- name: backfill_progress
 SELECT b.id, b.state, b.users, b.from_date::text, b.to_date::text, b.planned, b.created_at,
        coalesce(b.ended_at, CASE WHEN b.planned AND c.waiting = 0 THEN coalesce(c.finished_at, b.created_at) END),
        c.finished, c.chunks, c.failed, c.users_finished, c.users, c.rows_finished, c.rows, c.rows_changed, c.waiting
@@ -130,6 +131,7 @@ type Failure struct {
 }
 
 const failuresQuery = `
+-- name: backfill_failures
 SELECT chunk.number, chunk.users, coalesce(chunk.error, chunk.last_error, 'its job is gone')
 FROM acwr_backfills AS b
 CROSS JOIN LATERAL (` + chunksQuery + `) AS chunk

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/term"
 
 	"github.com/trainingmonkey/worker/dbpool"
@@ -25,6 +26,11 @@ func LoadConfig(file string) (config.Config, error) {
 
 // OpenPool opens the configured database. The error says what to do next.
 func OpenPool(ctx context.Context, c config.Config, application string) (*dbpool.Pool, error) {
+	return OpenTracedPool(ctx, c, application, nil)
+}
+
+// OpenTracedPool is OpenPool with a tracer, which may be nil.
+func OpenTracedPool(ctx context.Context, c config.Config, application string, tracer pgx.QueryTracer) (*dbpool.Pool, error) {
 	pool, err := dbpool.Open(ctx, dbpool.Options{
 		URL:                      c.DatabaseURL,
 		ApplicationName:          application,
@@ -34,6 +40,7 @@ func OpenPool(ctx context.Context, c config.Config, application string) (*dbpool
 		StatementTimeout:         c.Database.StatementTimeout,
 		LockTimeout:              c.Database.LockTimeout,
 		IdleInTransactionTimeout: c.Database.IdleInTransactionTimeout,
+		Tracer:                   tracer,
 	})
 	if err == nil {
 		return pool, nil

@@ -57,9 +57,10 @@ func (p *Process) Log() string {
 }
 
 // environment is that of a command on the database of url. The working
-// directory has no config.yaml, so settings are the defaults and these.
+// directory has no config.yaml, so settings are the defaults and these; only the
+// port of the operations is one of its own.
 func environment(url string, settings ...string) []string {
-	return append(append(os.Environ(), "DATABASE_URL="+url), settings...)
+	return append(append(os.Environ(), "DATABASE_URL="+url, "TMWORKER_OPERATIONS_LISTEN=127.0.0.1:0"), settings...)
 }
 
 // Start starts a command on the database of url that is killed at the end of

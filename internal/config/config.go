@@ -14,14 +14,15 @@ import (
 
 // Config holds every setting. Default has the values of config.yaml.
 type Config struct {
-	Database Database
-	River    River
-	Batching Batching
-	Recovery Recovery
-	ACWR     ACWR
-	Backfill Backfill
-	Shutdown Shutdown
-	Log      Log
+	Database   Database
+	River      River
+	Batching   Batching
+	Recovery   Recovery
+	ACWR       ACWR
+	Backfill   Backfill
+	Operations Operations
+	Shutdown   Shutdown
+	Log        Log
 
 	// DatabaseURL is the environment's DATABASE_URL. Empty: the PG* variables
 	// decide. It is a secret.
@@ -84,6 +85,14 @@ type Backfill struct {
 	ChunkRows int
 }
 
+// Operations says where the operator's pages are. User and Password come from
+// the environment alone.
+type Operations struct {
+	Listen         string
+	SlowQuery      time.Duration
+	User, Password string
+}
+
 // Shutdown bounds the time between SIGTERM and the end of the process.
 type Shutdown struct {
 	Grace time.Duration
@@ -131,6 +140,10 @@ func Default() Config {
 		Recovery: Recovery{HeartbeatInterval: 2 * time.Second, DeadAfter: 8 * time.Second},
 		ACWR:     ACWR{Write: "on", RolloutPercent: 100, Rounding: "none"},
 		Backfill: Backfill{Workers: 2, ChunkRows: 5000},
+		Operations: Operations{
+			Listen:    "127.0.0.1:8080",
+			SlowQuery: 500 * time.Millisecond,
+		},
 		Shutdown: Shutdown{Grace: 25 * time.Second},
 		Log:      Log{Level: "info", Format: "auto"},
 	}
@@ -171,6 +184,8 @@ func (c *Config) settings() []setting {
 		{"acwr.rounding", oneOf(&c.ACWR.Rounding, "none", "app")},
 		{"backfill.workers", count(&c.Backfill.Workers, 1, 64)},
 		{"backfill.chunk_rows", count(&c.Backfill.ChunkRows, 1, 100_000)},
+		{"operations.listen", address(&c.Operations.Listen)},
+		{"operations.slow_query", duration(&c.Operations.SlowQuery, time.Millisecond, time.Hour)},
 		{"shutdown.grace", duration(&c.Shutdown.Grace, time.Second, time.Hour)},
 		{"log.level", oneOf(&c.Log.Level, "debug", "info", "warn", "error")},
 		{"log.format", oneOf(&c.Log.Format, "auto", "text", "json")},

@@ -141,8 +141,8 @@ func (c *Config) override(environ []string) []error {
 	settings := c.settings()
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if name == "DATABASE_URL" {
-			c.DatabaseURL = value
+		if secret := c.secret(name); secret != nil {
+			*secret = value
 			continue
 		}
 		if !strings.HasPrefix(name, "TMWORKER_") {
@@ -158,4 +158,17 @@ func (c *Config) override(environ []string) []error {
 		}
 	}
 	return faults
+}
+
+// secret returns where a variable goes that has no key in the file, or nil.
+func (c *Config) secret(variable string) *string {
+	switch variable {
+	case "DATABASE_URL":
+		return &c.DatabaseURL
+	case "TMWORKER_OPERATIONS_USER":
+		return &c.Operations.User
+	case "TMWORKER_OPERATIONS_PASSWORD":
+		return &c.Operations.Password
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"regexp"
 	"slices"
 	"strconv"
@@ -54,6 +55,19 @@ func boolean(target *bool) func(string) error {
 		default:
 			return fmt.Errorf("must be true or false, got %q", text)
 		}
+		return nil
+	}
+}
+
+func address(target *string) func(string) error {
+	return func(text string) error {
+		if text != "" {
+			_, port, err := net.SplitHostPort(text)
+			if n, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil || strconv.FormatUint(n, 10) != port {
+				return fmt.Errorf("must be host:port such as 127.0.0.1:8080, or empty, got %q", text)
+			}
+		}
+		*target = text
 		return nil
 	}
 }

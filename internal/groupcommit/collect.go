@@ -70,14 +70,18 @@ func (e *Engine[T]) nextBatch() []*entry[T] {
 		return nil
 	}
 	e.collecting = true
-	e.gather()
+	reason := e.gather()
 	e.collecting = false
 
-	batch := e.take()
+	batch, together := e.take()
 	if len(batch) == 0 {
 		e.committers--
 		return nil
 	}
+	if !together {
+		reason = FilledAlone
+	}
+	e.observer.Collected(len(batch), reason)
 	e.committing += len(batch)
 	if len(e.waiting) > 0 && e.committers < e.options.Committers {
 		e.committers++
@@ -88,14 +92,15 @@ func (e *Engine[T]) nextBatch() []*entry[T] {
 }
 
 // take removes the oldest waiting entry and those behind it that fit into one
-// transaction with it: none when it goes alone or batching is off.
-func (e *Engine[T]) take() []*entry[T] {
+// transaction with it: none when it goes alone or batching is off, when they
+// are not together.
+func (e *Engine[T]) take() (batch []*entry[T], together bool) {
 	if len(e.waiting) == 0 {
-		return nil
+		return nil, false
 	}
 	batch, weight := []*entry[T]{e.waiting[0]}, e.waiting[0].weight
 	left := e.waiting[:0]
-	together := !e.waiting[0].alone && e.breaker.allow()
+	together = !e.waiting[0].alone && e.breaker.allow()
 	for _, en := range e.waiting[1:] {
 		if together && !en.alone && len(batch) < e.options.MaxBatch && weight+en.weight <= e.options.MaxWeight {
 			batch, weight = append(batch, en), weight+en.weight
@@ -109,23 +114,23 @@ func (e *Engine[T]) take() []*entry[T] {
 	clear(e.waiting[len(left):])
 	e.waiting = left
 	e.weight -= weight
-	return batch
+	return batch, together
 }
 
 // gather returns, holding e.mu as on entry, as soon as the batch is full, the
 // oldest job goes alone or its linger is over, every executing job is already in the engine, or
-// nobody waits any more.
-func (e *Engine[T]) gather() {
+// nobody waits any more. It tells which.
+func (e *Engine[T]) gather() FillReason {
 	timer := time.NewTimer(settleTime)
 	defer timer.Stop()
 	settledAt := time.Now().Add(settleTime)
 	for len(e.waiting) > 0 && !e.waiting[0].alone && len(e.waiting) < e.options.MaxBatch && e.weight < e.options.MaxWeight {
-		wait := time.Until(e.waiting[0].since.Add(e.options.Linger))
-		if e.executing <= len(e.waiting)+e.committing {
-			wait = min(wait, time.Until(settledAt))
+		wait, reason := time.Until(e.waiting[0].since.Add(e.options.Linger)), FilledLinger
+		if settles := time.Until(settledAt); e.executing <= len(e.waiting)+e.committing && settles < wait {
+			wait, reason = settles, FilledEveryone
 		}
 		if wait <= 0 {
-			return
+			return reason
 		}
 		timer.Reset(wait)
 		seen := len(e.waiting)
@@ -139,4 +144,8 @@ func (e *Engine[T]) gather() {
 			settledAt = time.Now().Add(settleTime)
 		}
 	}
+	if len(e.waiting) >= e.options.MaxBatch {
+		return FilledJobs
+	}
+	return FilledWeight
 }

@@ -78,7 +78,7 @@ func (e *Engine[T]) commit(batch []*entry[T], giveUp time.Time) tally {
 		var lost *notHeldError
 		switch {
 		case err == nil:
-			e.counts.committed.Add(int64(len(batch)))
+			e.countCommitted(batch)
 			e.answer(batch, nil)
 			if refused {
 				return tally{} // salvaged
@@ -105,6 +105,14 @@ func (e *Engine[T]) commit(batch []*entry[T], giveUp time.Time) tally {
 		default:
 			return e.bisect(batch, giveUp)
 		}
+	}
+}
+
+func (e *Engine[T]) countCommitted(batch []*entry[T]) {
+	e.counts.committed.Add(int64(len(batch)))
+	now := time.Now()
+	for _, en := range batch {
+		e.observer.Committed(now.Sub(en.job.CreatedAt))
 	}
 }
 
@@ -159,14 +167,21 @@ func (e *Engine[T]) fail(batch []*entry[T], err error) {
 	e.settle(batch, err)
 }
 
-// transact runs one transaction: apply, complete, commit. It runs on its own
-// deadline, not on any job's context.
-func (e *Engine[T]) transact(batch []*entry[T], apply Apply[T]) error {
+// transact runs one transaction: apply, complete, commit.
+func (e *Engine[T]) transact(batch []*entry[T], apply Apply[T]) (err error) {
 	e.counts.transactions.Add(1)
+	tx, began := &countingTx{roundTrips: 1}, time.Now()
+	defer func() {
+		e.observer.Transacted(Transaction{Jobs: len(batch), Took: time.Since(began), RoundTrips: tx.roundTrips, Err: err})
+	}()
+	return e.transactIn(tx, batch, apply)
+}
+
+// transactIn runs on its own deadline, not on any job's context.
+func (e *Engine[T]) transactIn(tx *countingTx, batch []*entry[T], apply Apply[T]) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), e.options.FlushTimeout)
 	defer cancel()
-	tx, err := e.db.Begin(ctx)
-	if err != nil {
+	if tx.Tx, err = e.db.Begin(ctx); err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback(ctx) }()
@@ -217,7 +232,7 @@ func (e *Engine[T]) dropNotHeld(batch []*entry[T], lost *notHeldError) []*entry[
 		case !notHeld:
 			return nil, true
 		case committed:
-			e.counts.committed.Add(1)
+			e.countCommitted([]*entry[T]{en})
 			return nil, false
 		default:
 			takenOver++

@@ -39,7 +39,7 @@ type Beginner interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
-// Options tune an engine. All are required except Logger.
+// Options tune an engine. All are required except Gate, Observer and Logger.
 type Options struct {
 	RiverSchema  string        // where river_job lives
 	MaxBatch     int           // jobs in one transaction, at most
@@ -59,7 +59,8 @@ type Options struct {
 	RolloutPercent int
 	Breaker        BreakerOptions
 
-	Logger *slog.Logger // nil discards
+	Observer Observer     // nil: nobody watches
+	Logger   *slog.Logger // nil discards
 }
 
 // Kind is what an engine has to know of the jobs that it batches.
@@ -82,11 +83,12 @@ var ErrNotSalvaged = errors.New("not salvaged")
 // Engine collects the jobs of one kind into transactions. Its goroutines start
 // with the jobs and end with them: there is nothing to start or to close.
 type Engine[T river.JobArgs] struct {
-	options Options
-	db      Beginner
-	kind    Kind[T]
-	breaker *breaker
-	counts  counters
+	options  Options
+	db       Beginner
+	kind     Kind[T]
+	breaker  *breaker
+	observer Observer
+	counts   counters
 
 	mu         sync.Mutex
 	executing  int         // jobs between the start of their execution and their verdict
@@ -115,10 +117,14 @@ func New[T river.JobArgs](db Beginner, options Options, kind Kind[T]) *Engine[T]
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
+	if options.Observer == nil {
+		options.Observer = unobserved{}
+	}
 	return &Engine[T]{
 		options: options, db: db, kind: kind,
-		breaker: newBreaker(options.Breaker, options.Logger),
-		arrived: make(chan struct{}, 1),
+		breaker:  newBreaker(options.Breaker, options.Logger),
+		observer: options.Observer,
+		arrived:  make(chan struct{}, 1),
 	}
 }
 

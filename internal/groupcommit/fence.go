@@ -90,6 +90,7 @@ func (e *notHeldError) Is(target error) bool {
 // runs last in its transaction: a row lock on a running job stalls all of
 // River's completions.
 const completeQuery = `
+-- name: complete_jobs
 UPDATE {schema}.river_job AS job
 SET state = 'completed', finalized_at = clock_timestamp()
 FROM unnest($1::bigint[], $2::int[], $3::timestamptz[]) AS held (id, attempt, attempted_at)
@@ -103,6 +104,7 @@ RETURNING job.id`
 // are completed already: by this attempt itself, in a commit whose answer was
 // lost.
 const committedBeforeQuery = `
+-- name: committed_before
 SELECT job.id
 FROM {schema}.river_job AS job
 JOIN unnest($1::bigint[], $2::int[], $3::timestamptz[]) AS held (id, attempt, attempted_at)

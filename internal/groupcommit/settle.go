@@ -31,6 +31,7 @@ func (e errSettled) Unwrap() error { return e.cause }
 // attempt and its time. Whatever stands in metadata must not fail the
 // statement, for that would hold up the other jobs' fates as well.
 const settleQuery = `
+-- name: settle_jobs
 UPDATE {schema}.river_job AS job
 SET state = CASE WHEN fate.retry AND job.metadata ? 'cancel_attempted_at' THEN 'cancelled' ELSE fate.state::{schema}.river_job_state END,
 	attempt = CASE WHEN fate.refund AND NOT job.metadata ? 'cancel_attempted_at' THEN greatest(job.attempt - 1, 0) ELSE job.attempt END,
@@ -140,6 +141,7 @@ func (e *Engine[T]) settleOnce(batch []*entry[T], verdict error) error {
 	var retries, refunds []bool
 	var delays []time.Duration
 	var texts [][]byte
+	ends := map[rivertype.JobState]int64{}
 	for _, en := range batch {
 		f, err := fateOf(en.job.JobRow, verdict)
 		if err != nil {
@@ -149,10 +151,16 @@ func (e *Engine[T]) settleOnce(batch []*entry[T], verdict error) error {
 		ids, attempts, times = append(ids, h.JobID), append(attempts, int32(h.Attempt)), append(times, h.AttemptedAt)
 		states, retries, refunds = append(states, string(f.state)), append(retries, f.retry), append(refunds, f.refund)
 		delays, texts = append(delays, f.delay), append(texts, f.err)
+		ends[f.state]++
 	}
 	query := strings.ReplaceAll(settleQuery, "{schema}", pgx.Identifier{e.options.RiverSchema}.Sanitize())
 	if _, err := tx.Exec(ctx, query, ids, attempts, times, states, retries, refunds, delays, texts); err != nil {
 		return err
 	}
-	return tx.Commit(ctx)
+	if err := tx.Commit(ctx); err != nil {
+		return err
+	}
+	e.counts.cancelled.Add(ends[rivertype.JobStateCancelled])
+	e.counts.discarded.Add(ends[rivertype.JobStateDiscarded])
+	return nil
 }

@@ -8,6 +8,8 @@ type Stats struct {
 	Transactions int64 `json:"transactions"` // begun, including those rolled back
 	Committed    int64 `json:"committed"`    // jobs
 	Failed       int64 `json:"failed"`       // jobs with an error of their own
+	Cancelled    int64 `json:"cancelled"`    // of those: will not be tried again, by their own word
+	Discarded    int64 `json:"discarded"`    // of those: will not be tried again, that was the last attempt
 	Snoozed      int64 `json:"snoozed"`      // jobs given back because the database stayed out of reach
 	TakenOver    int64 `json:"taken_over"`   // jobs that another process had
 	Retries      int64 `json:"retries"`      // transactions run again through nobody's fault
@@ -17,7 +19,7 @@ type Stats struct {
 }
 
 type counters struct {
-	batches, transactions, committed, failed, snoozed, takenOver, retries, bisections atomic.Int64
+	batches, transactions, committed, failed, cancelled, discarded, snoozed, takenOver, retries, bisections atomic.Int64
 }
 
 // Stats returns the counts so far.
@@ -27,6 +29,8 @@ func (e *Engine[T]) Stats() Stats {
 		Transactions: e.counts.transactions.Load(),
 		Committed:    e.counts.committed.Load(),
 		Failed:       e.counts.failed.Load(),
+		Cancelled:    e.counts.cancelled.Load(),
+		Discarded:    e.counts.discarded.Load(),
 		Snoozed:      e.counts.snoozed.Load(),
 		TakenOver:    e.counts.takenOver.Load(),
 		Retries:      e.counts.retries.Load(),
@@ -46,6 +50,8 @@ func (s Stats) Plus(o Stats) Stats {
 		Transactions: s.Transactions + o.Transactions,
 		Committed:    s.Committed + o.Committed,
 		Failed:       s.Failed + o.Failed,
+		Cancelled:    s.Cancelled + o.Cancelled,
+		Discarded:    s.Discarded + o.Discarded,
 		Snoozed:      s.Snoozed + o.Snoozed,
 		TakenOver:    s.TakenOver + o.TakenOver,
 		Retries:      s.Retries + o.Retries,

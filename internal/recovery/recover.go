@@ -39,11 +39,12 @@ SET state = CASE WHEN cancelled THEN 'cancelled' WHEN exhausted THEN 'discarded'
 	metadata = job.metadata || jsonb_build_object('recovered', recovered + 1)
 FROM judged
 WHERE job.id = judged.id
-RETURNING job.id, job.queue, job.state = 'discarded'`
+RETURNING job.id, job.queue, job.kind, job.state = 'discarded'`
 
 // recoverQuery returns the running jobs of processes that stopped beating. Jobs
 // of River clients that never had a heartbeat are none of its business.
 const recoverQuery = `
+-- name: recovery_dead
 WITH stranded AS MATERIALIZED (
 	SELECT job.id, job.attempt, job.max_attempts, job.metadata
 	FROM {schema}.river_job AS job
@@ -56,6 +57,7 @@ WITH stranded AS MATERIALIZED (
 
 // forgetQuery deletes processes that died long ago and hold nothing.
 const forgetQuery = `
+-- name: recovery_forget
 DELETE FROM worker_processes AS dead
 WHERE dead.beat_at < clock_timestamp() - interval '1 day' AND NOT EXISTS (
 	SELECT FROM {schema}.river_job AS job
@@ -80,6 +82,7 @@ func (p *Process) recover(ctx context.Context) error {
 // not write what became of one. Or the job is still on its way from its fetch to
 // its worker, which takes long on a machine that is too busy.
 const strangersQuery = `
+-- name: recovery_strangers
 SELECT job.id, job.attempted_at
 FROM {schema}.river_job AS job
 WHERE job.state = 'running' AND job.attempted_by[array_upper(job.attempted_by, 1)] = $1
@@ -87,6 +90,7 @@ WHERE job.state = 'running' AND job.attempted_by[array_upper(job.attempted_by, 1
 
 // recoverOwnQuery returns those that were strangers twice.
 const recoverOwnQuery = `
+-- name: recovery_own
 WITH stranded AS MATERIALIZED (
 	SELECT job.id, job.attempt, job.max_attempts, job.metadata
 	FROM {schema}.river_job AS job
@@ -141,13 +145,14 @@ func (p *Process) giveBack(ctx context.Context, tx pgx.Tx, sql string, args ...a
 	if err != nil {
 		return 0, err
 	}
-	queues := map[string]struct{}{}
+	queues, kinds := map[string]struct{}{}, map[string]int64{}
 	var id int64
-	var queue string
+	var queue, kind string
 	var discarded bool
-	_, err = pgx.ForEachRow(rows, []any{&id, &queue, &discarded}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&id, &queue, &kind, &discarded}, func() error {
 		jobs++
 		queues[queue] = struct{}{}
+		kinds[kind]++
 		if discarded {
 			p.options.Logger.ErrorContext(ctx, "job discarded, its process died on every attempt", slog.Int64("job_id", id))
 		}
@@ -161,6 +166,6 @@ func (p *Process) giveBack(ctx context.Context, tx pgx.Tx, sql string, args ...a
 			return 0, err
 		}
 	}
-	p.recovered.Add(int64(jobs))
+	p.countRecovered(kinds)
 	return jobs, nil
 }

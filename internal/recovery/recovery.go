@@ -13,9 +13,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -44,17 +44,16 @@ type Process struct {
 	clientID string
 
 	mu        sync.Mutex
-	executing map[int64]int // jobs that River has given to this process's workers, and how many attempts of each
+	executing map[int64]int    // jobs that River has given to this process's workers, and how many attempts of each
+	recovered map[string]int64 // by kind
 
 	strangers map[int64]time.Time // at the previous look: jobs held and not executed, and when they were fetched
-
-	recovered atomic.Int64
 }
 
 // New returns the process that River knows by clientID. Nothing happens before
 // Join.
 func New(db Beginner, clientID string, options Options) *Process {
-	return &Process{options: options, db: db, clientID: clientID, executing: map[int64]int{}}
+	return &Process{options: options, db: db, clientID: clientID, executing: map[int64]int{}, recovered: map[string]int64{}}
 }
 
 // Middleware notes which jobs this process executes. It stands around all
@@ -86,7 +85,27 @@ func (p *Process) executingIDs() []int64 {
 }
 
 // Recovered counts the jobs that this process returned to the queue.
-func (p *Process) Recovered() int64 { return p.recovered.Load() }
+func (p *Process) Recovered() (jobs int64) {
+	for _, n := range p.RecoveredByKind() {
+		jobs += n
+	}
+	return jobs
+}
+
+// RecoveredByKind is Recovered for each kind that there was.
+func (p *Process) RecoveredByKind() map[string]int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.recovered)
+}
+
+func (p *Process) countRecovered(byKind map[string]int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for kind, n := range byKind {
+		p.recovered[kind] += n
+	}
+}
 
 // Join makes the first beat. It must precede the first fetch, or a process that
 // died right after it would leave jobs that nobody can attribute.
@@ -128,6 +147,7 @@ func (p *Process) beatAndRecover(ctx context.Context) error {
 
 // beatQuery tells whether the previous beat was in time; the first one never is.
 const beatQuery = `
+-- name: recovery_beat
 WITH previous AS (SELECT beat_at FROM worker_processes WHERE client_id = $1)
 INSERT INTO worker_processes (client_id, beat_at) VALUES ($1, clock_timestamp())
 ON CONFLICT (client_id) DO UPDATE SET beat_at = clock_timestamp()

@@ -41,6 +41,7 @@ type Querier interface {
 // activity to the last. The day's sums go through numeric, which shows a real as
 // it was typed.
 const seriesQuery = `
+-- name: read_series
 WITH bounds AS (
 	SELECT coalesce($2::date, min(date)) AS first, coalesce($3::date, max(date)) AS last
 	FROM activities WHERE user_id = $1

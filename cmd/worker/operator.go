@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/metrics"
+	"github.com/trainingmonkey/worker/internal/operations"
+	"github.com/trainingmonkey/worker/internal/overview"
+	"github.com/trainingmonkey/worker/jobs"
+	"github.com/trainingmonkey/worker/workers"
+)
+
+// operator is what a worker has for its operator: metrics and a server. With
+// operations.listen empty it has nothing and costs nothing.
+type operator struct {
+	settings config.Config
+	access   operations.Access
+	metrics  *metrics.Metrics // nil when there is no server
+	logger   *slog.Logger
+}
+
+// newOperator refuses to show pages to strangers.
+func newOperator(settings config.Config, logger *slog.Logger) (*operator, error) {
+	o := &operator{settings: settings, logger: logger, access: operations.Access{
+		Listen: settings.Operations.Listen, User: settings.Operations.User, Password: settings.Operations.Password,
+	}}
+	if o.access.Listen == "" {
+		return o, nil
+	}
+	if err := o.access.Check(); err != nil {
+		return nil, &cli.UsageError{Err: err}
+	}
+	o.metrics = metrics.New(version(), settings.Operations.SlowQuery, logger)
+	return o, nil
+}
+
+// tracer is for the pool, nil for none.
+func (o *operator) tracer() pgx.QueryTracer {
+	if o.metrics == nil {
+		return nil
+	}
+	return o.metrics.Tracer()
+}
+
+// observe is for the service, nil for none.
+func (o *operator) observe() workers.Observe {
+	if o.metrics == nil {
+		return nil
+	}
+	return o.metrics.Observer
+}
+
+// during serves while work goes on, and until it has ended: a worker that
+// drains says so.
+func (o *operator) during(ctx context.Context, pool *dbpool.Pool, service *workers.Service, work func() error) error {
+	if o.metrics == nil {
+		return work()
+	}
+	watch := overview.NewWatch(pool, overview.Options{
+		RiverSchema: o.settings.River.Schema,
+		Queues:      workers.QueueNames(),
+		Kinds:       []string{jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindACWRBackfill},
+		DeadAfter:   o.settings.Recovery.DeadAfter,
+		Timeout:     o.settings.Database.LockTimeout,
+	}, o.logger)
+	readiness := operations.NewReadiness(pool, o.settings.River.Schema, service, o.logger)
+	history := o.metrics.History()
+	o.metrics.Connect(metrics.Sources{Pool: pool.Stat, Service: service, Overview: watch, Ready: readiness.Ready})
+	server, err := operations.Listen(ctx, operations.Options{
+		Access: o.access, Version: version(), Rounding: o.settings.ACWR.Rounding,
+		Pool: pool, Reserve: o.settings.Database.ApplicationReserve,
+		Service: service, Overview: watch, Metrics: o.metrics.Handler(), History: history.Points,
+		Readiness: readiness, Logger: o.logger,
+	})
+	if err != nil {
+		return err
+	}
+	o.logger.InfoContext(ctx, "operations are served", slog.String("address", server.Address()))
+
+	background, end := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { readiness.Run(background) })
+	wg.Go(func() { watch.Run(background) })
+	wg.Go(func() { history.Run(background) })
+	wg.Go(func() {
+		if err := server.Serve(); err != nil {
+			o.logger.ErrorContext(background, "probes and pages are gone", slog.String("error", err.Error()))
+		}
+	})
+	err = work()
+	server.Shutdown(ctx)
+	end()
+	wg.Wait()
+	return err
+}

@@ -1,0 +1,101 @@
+package metrics
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/trainingmonkey/worker/internal/backfill"
+	"github.com/trainingmonkey/worker/internal/overview"
+)
+
+// databaseCollector shows the newest snapshot of the whole database. It never
+// asks the database.
+type databaseCollector struct {
+	watch *overview.Watch
+
+	age, depth, oldest, paused, freshness, waiting, enqueued, processes, rejects *prometheus.Desc
+	backfillRows, backfillFailed, tokens                                         *prometheus.Desc
+}
+
+func newDatabaseCollector(watch *overview.Watch) *databaseCollector {
+	return &databaseCollector{
+		watch:          watch,
+		age:            description("overview_age_seconds", "Age of what this process knows of the whole database."),
+		depth:          description("queue_jobs", "The whole database: jobs by state. Above 10,000 it is PostgreSQL's estimate.", "queue", "state"),
+		oldest:         description("queue_oldest_age_seconds", "The whole database: time since the oldest of these jobs was enqueued; 0 for none.", "queue", "state"),
+		paused:         description("queue_paused", "The whole database: 1 when the queue is paused.", "queue"),
+		freshness:      description("freshness_seconds", "The whole database: age of the oldest job whose activities' ACWR is not right yet; 0 for none.", "lane"),
+		waiting:        description("freshness_jobs", "The whole database: jobs whose activities' ACWR is not right yet.", "lane"),
+		enqueued:       description("jobs_enqueued_total", "The whole database: jobs enqueued by anyone since this process started, a few seconds late.", "kind"),
+		processes:      description("processes", "The whole database: worker processes that beat within a day, alive or dead.", "state"),
+		rejects:        description("rejects_last_day", "The whole database: invalid activities of the last day, up to 10,001."),
+		backfillRows:   description("backfill_rows", "The whole database: rows of an unfinished backfill, done and total.", "backfill", "part"),
+		backfillFailed: description("backfill_failed_chunks", "The whole database: chunks of an unfinished backfill that failed.", "backfill"),
+		tokens:         description("tokens", "The whole database: athletes' tokens: valid, expiring, expired, needs_reauthorization.", "state"),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *databaseCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		c.age, c.depth, c.oldest, c.paused, c.freshness, c.waiting, c.enqueued, c.processes, c.rejects, c.backfillRows, c.backfillFailed, c.tokens,
+	} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *databaseCollector) Collect(ch chan<- prometheus.Metric) {
+	s, age, ok := c.watch.Latest()
+	if !ok {
+		return
+	}
+	gauge(ch, c.age, age.Seconds())
+	for _, f := range s.Freshness {
+		lag := f.Age
+		if lag > 0 {
+			lag += age.Seconds() // what waited then still does, as far as anybody knows
+		}
+		gauge(ch, c.freshness, lag, f.Lane)
+		gauge(ch, c.waiting, float64(f.Waiting), f.Lane)
+	}
+	for _, q := range s.Queues {
+		gauge(ch, c.paused, oneIf(q.PausedAt != nil), q.Name)
+		for _, state := range q.States {
+			gauge(ch, c.depth, float64(state.Jobs), q.Name, state.State)
+			oldest := 0.0
+			if state.OldestAge != nil {
+				oldest = *state.OldestAge
+			}
+			gauge(ch, c.oldest, oldest, q.Name, state.State)
+		}
+	}
+	for kind, n := range c.watch.Enqueued() {
+		counter(ch, c.enqueued, float64(n), kind)
+	}
+	alive := 0
+	for _, p := range s.Processes {
+		if p.Alive {
+			alive++
+		}
+	}
+	gauge(ch, c.processes, float64(alive), "alive")
+	gauge(ch, c.processes, float64(len(s.Processes)-alive), "dead")
+	gauge(ch, c.rejects, float64(s.Rejects.LastDay))
+	for _, b := range s.Backfills {
+		if b.State != backfill.Running && b.State != backfill.Paused {
+			continue
+		}
+		id := strconv.FormatInt(b.ID, 10)
+		gauge(ch, c.backfillRows, float64(b.Rows.Done), id, "done")
+		gauge(ch, c.backfillRows, float64(b.Rows.Total), id, "total")
+		gauge(ch, c.backfillFailed, float64(b.FailedChunks), id)
+	}
+	if t := s.Tokens; t != nil {
+		gauge(ch, c.tokens, float64(t.Valid), "valid")
+		gauge(ch, c.tokens, float64(t.Expiring), "expiring")
+		gauge(ch, c.tokens, float64(t.Expired), "expired")
+		gauge(ch, c.tokens, float64(t.NeedsReauthorization), "needs_reauthorization")
+	}
+}

@@ -1,0 +1,91 @@
+// Package metrics is what a worker process tells Prometheus.
+//
+// Rule: a job costs next to nothing. What counters already know is read when
+// Prometheus asks; what is told as it happens is told once per statement or
+// transaction, and of a job one observation. Label values come from fixed sets.
+//
+// Series of which the help says "the whole database" are the same from every
+// process: aggregate them with max, all others with sum.
+package metrics
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/trainingmonkey/worker/internal/overview"
+	"github.com/trainingmonkey/worker/workers"
+)
+
+// namespace precedes every name of ours, as in the environment's variables.
+const namespace = "tmworker"
+
+// Metrics are the instruments of one process.
+type Metrics struct {
+	registry *prometheus.Registry
+	tracer   *Tracer
+	batches  *batches
+}
+
+// New returns instruments that nothing is connected to yet. Statements that
+// take longer than slowQuery are logged.
+func New(version string, slowQuery time.Duration, logger *slog.Logger) *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry(), tracer: newTracer(slowQuery, logger), batches: newBatches()}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "build_info", Help: "1, with the version of this worker.",
+		ConstLabels: prometheus.Labels{"version": version},
+	})
+	build.Set(1)
+	m.registry.MustRegister(build, m.tracer, m.batches,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Tracer is for the pool's options.
+func (m *Metrics) Tracer() *Tracer { return m.tracer }
+
+// Sources are what is read when Prometheus asks.
+type Sources struct {
+	Pool     func() *pgxpool.Stat
+	Service  *workers.Service
+	Overview *overview.Watch
+	Ready    func() bool
+}
+
+// Connect has the sources read from now on. It is called once.
+func (m *Metrics) Connect(s Sources) {
+	m.registry.MustRegister(newPoolCollector(s.Pool), newServiceCollector(s.Service), newDatabaseCollector(s.Overview),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "ready", Help: "1 when the process is ready, as /readyz says.",
+		}, func() float64 { return oneIf(s.Ready()) }))
+}
+
+// Handler serves the metrics, to few at a time.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 2, Timeout: 5 * time.Second})
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// description describes one series of a collector that reads its source.
+func description(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+}
+
+func counter(ch chan<- prometheus.Metric, d *prometheus.Desc, v float64, labels ...string) {
+	ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+}
+
+func gauge(ch chan<- prometheus.Metric, d *prometheus.Desc, v float64, labels ...string) {
+	ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}

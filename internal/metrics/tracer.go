@@ -1,0 +1,236 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/trainingmonkey/worker/internal/pgfault"
+)
+
+// Tracer tells how long statements, connecting and waiting for connections take.
+type Tracer struct {
+	slow   time.Duration
+	logger *slog.Logger
+
+	durations *prometheus.HistogramVec
+	slowCount *prometheus.CounterVec
+	acquires  prometheus.Histogram
+	timeouts  prometheus.Counter
+	faults    *prometheus.CounterVec
+
+	mu         sync.RWMutex
+	statements map[string]*statement
+}
+
+// statement is the instruments of one name.
+type statement struct {
+	name     string
+	duration prometheus.Observer
+	slow     prometheus.Counter
+
+	mu     sync.Mutex
+	told   time.Time // when it was logged last
+	untold int       // how often it was slow since
+}
+
+const (
+	// mostStatements bounds the names. There are fewer in this program; the
+	// bound is for what others send through the pool.
+	mostStatements = 200
+	otherStatement = "other"
+	// tellEvery is how often the same slow statement is logged.
+	tellEvery = 10 * time.Second
+)
+
+func newTracer(slow time.Duration, logger *slog.Logger) *Tracer {
+	t := &Tracer{
+		slow: slow, logger: logger, statements: map[string]*statement{},
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "statement_duration_seconds", Help: "Time from sending a statement to its last row, by the name in its comment.",
+			Buckets: []float64{.001, .005, .02, .1, .5, 2, 10},
+		}, []string{"statement"}),
+		slowCount: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "statements_slow_total", Help: "Statements that took longer than operations.slow_query.",
+		}, []string{"statement"}),
+		acquires: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "pool_acquire_seconds", Help: "Time that callers waited for a connection of the pool.",
+			Buckets: []float64{.0001, .001, .005, .02, .1, .5, 1, 5, 10},
+		}),
+		timeouts: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: namespace, Name: "pool_acquire_timeouts_total", Help: "Callers that got no connection in time.",
+		}),
+		faults: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "connection_errors_total", Help: "Connections that could not be made (connect) or were lost under a statement (statement).",
+		}, []string{"during"}),
+	}
+	for _, during := range []string{"connect", "statement"} {
+		t.faults.WithLabelValues(during)
+	}
+	return t
+}
+
+// Describe implements prometheus.Collector.
+func (t *Tracer) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(t, ch) }
+
+// Collect implements prometheus.Collector.
+func (t *Tracer) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range []prometheus.Collector{t.durations, t.slowCount, t.acquires, t.timeouts, t.faults} {
+		c.Collect(ch)
+	}
+}
+
+// span is a statement, batch or acquisition under way. It is a context of its
+// own, which saves an allocation per statement.
+type span struct {
+	context.Context
+	sql   string
+	since time.Time
+}
+
+type spanKey struct{}
+
+// Value implements context.Context.
+func (s *span) Value(key any) any {
+	if key == (spanKey{}) {
+		return s
+	}
+	return s.Context.Value(key)
+}
+
+func spanOf(ctx context.Context) *span {
+	s, _ := ctx.Value(spanKey{}).(*span)
+	return s
+}
+
+// TraceQueryStart implements pgx.QueryTracer.
+func (t *Tracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	return &span{Context: ctx, sql: data.SQL, since: time.Now()}
+}
+
+// TraceQueryEnd implements pgx.QueryTracer.
+func (t *Tracer) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryEndData) {
+	if s := spanOf(ctx); s != nil {
+		t.observe(ctx, s.sql, time.Since(s.since), data.Err)
+	}
+}
+
+// TraceBatchStart implements pgx.BatchTracer.
+func (t *Tracer) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	return &span{Context: ctx, since: time.Now()}
+}
+
+// TraceBatchQuery implements pgx.BatchTracer. A pipelined statement takes from
+// the end of the one before it.
+func (t *Tracer) TraceBatchQuery(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchQueryData) {
+	if s := spanOf(ctx); s != nil {
+		now := time.Now()
+		t.observe(ctx, data.SQL, now.Sub(s.since), data.Err)
+		s.since = now
+	}
+}
+
+// TraceBatchEnd implements pgx.BatchTracer.
+func (t *Tracer) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
+
+// TraceConnectStart implements pgx.ConnectTracer.
+func (t *Tracer) TraceConnectStart(ctx context.Context, _ pgx.TraceConnectStartData) context.Context {
+	return ctx
+}
+
+// TraceConnectEnd implements pgx.ConnectTracer.
+func (t *Tracer) TraceConnectEnd(_ context.Context, data pgx.TraceConnectEndData) {
+	if data.Err != nil {
+		t.faults.WithLabelValues("connect").Inc()
+	}
+}
+
+// TraceAcquireStart implements pgxpool.AcquireTracer.
+func (t *Tracer) TraceAcquireStart(ctx context.Context, _ *pgxpool.Pool, _ pgxpool.TraceAcquireStartData) context.Context {
+	return &span{Context: ctx, since: time.Now()}
+}
+
+// TraceAcquireEnd implements pgxpool.AcquireTracer.
+func (t *Tracer) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, data pgxpool.TraceAcquireEndData) {
+	if s := spanOf(ctx); s != nil {
+		t.acquires.Observe(time.Since(s.since).Seconds())
+	}
+	if errors.Is(data.Err, context.DeadlineExceeded) {
+		t.timeouts.Inc()
+	}
+}
+
+// observe takes what a statement took. Its arguments are nobody's business.
+func (t *Tracer) observe(ctx context.Context, sql string, took time.Duration, err error) {
+	s := t.statement(nameOf(sql))
+	s.duration.Observe(took.Seconds())
+	if err != nil && pgfault.LostConnection(err) && !errors.Is(err, context.DeadlineExceeded) {
+		t.faults.WithLabelValues("statement").Inc()
+	}
+	if took < t.slow {
+		return
+	}
+	s.slow.Inc()
+	s.mu.Lock()
+	s.untold++
+	times := s.untold
+	tell := time.Since(s.told) >= tellEvery
+	if tell {
+		s.told, s.untold = time.Now(), 0
+	}
+	s.mu.Unlock()
+	if tell {
+		t.logger.WarnContext(ctx, "slow statement", slog.String("statement", s.name), slog.Duration("took", took), slog.Int("times", times))
+	}
+}
+
+// statement returns the instruments of a name.
+func (t *Tracer) statement(name string) *statement {
+	t.mu.RLock()
+	s, full := t.statements[name], len(t.statements) >= mostStatements
+	t.mu.RUnlock()
+	if s != nil {
+		return s
+	}
+	if full && name != otherStatement {
+		return t.statement(otherStatement)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s = t.statements[name]; s == nil {
+		s = &statement{name: name, duration: t.durations.WithLabelValues(name), slow: t.slowCount.WithLabelValues(name)}
+		t.statements[name] = s
+	}
+	return s
+}
+
+// nameOf returns the name that a statement starts with, in the way of sqlc,
+// which is River's as well:
+//
+//	-- name: lock_users
+//
+// The words of a transaction's begin and end are names by themselves.
+func nameOf(sql string) string {
+	sql = strings.TrimLeft(sql, " \t\r\n")
+	if rest, ok := strings.CutPrefix(sql, "-- name: "); ok {
+		end := strings.IndexFunc(rest, func(r rune) bool {
+			return r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+		})
+		if end > 0 {
+			return rest[:end]
+		}
+	}
+	word, _, _ := strings.Cut(sql, " ")
+	switch word {
+	case "begin", "commit", "rollback":
+		return word
+	}
+	return otherStatement
+}

@@ -1,0 +1,143 @@
+package operations
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/trainingmonkey/worker/internal/overview"
+	"github.com/trainingmonkey/worker/internal/series"
+)
+
+//go:embed web/*.html web/style.css
+var web embed.FS
+
+// templates are parsed once: a mistake in them fails every test.
+var templates = template.Must(template.New("").Funcs(template.FuncMap{
+	"ago": ago, "count": count, "grouped": grouped, "share": shareOf, "when": when, "optional": optional,
+}).ParseFS(web, "web/*.html"))
+
+func style(w http.ResponseWriter, _ *http.Request) {
+	content, err := web.ReadFile("web/style.css")
+	if err != nil {
+		http.Error(w, "no stylesheet", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	w.Header().Set("Cache-Control", "max-age=300")
+	_, _ = w.Write(content)
+}
+
+// pages renders what operators look at.
+type pages struct{ options Options }
+
+// page is what every page has.
+type page struct {
+	Title   string
+	Version string
+	Refresh int // seconds; 0 for never
+	Now     time.Time
+}
+
+const refreshEvery = 10
+
+func (p *pages) page(title string, r *http.Request) page {
+	refresh := 0
+	if r.URL.Query().Has("refresh") {
+		refresh = refreshEvery
+	}
+	return page{Title: title, Version: p.options.Version, Refresh: refresh, Now: p.options.ServerTime().UTC()}
+}
+
+// statusPage is the data of status.html.
+type statusPage struct {
+	page
+	Verdict  verdict
+	Findings []overview.Finding
+	Snapshot overview.Snapshot
+	Known    bool // there is a snapshot
+	Process  processPanel
+}
+
+func (p *pages) status(w http.ResponseWriter, r *http.Request) {
+	s, age, known := p.options.Overview.Latest()
+	process := p.process()
+	findings := append(localFindings(process, p.options.Readiness.Reasons()), s.Findings()...)
+	if !known {
+		findings = localFindings(process, p.options.Readiness.Reasons())
+	}
+	p.render(w, r, http.StatusOK, "status.html", statusPage{
+		page: p.page("Status", r), Verdict: verdictOf(s, age, known, findings), Findings: bySeverity(findings),
+		Snapshot: s, Known: known, Process: process,
+	})
+}
+
+// athletePage is the data of athlete.html.
+type athletePage struct {
+	page
+	User   string // as it was typed
+	Fault  string
+	Days   []series.Day
+	Recent []series.Day // the newest first
+	Stale  int
+	Plot   template.HTML
+}
+
+// recentDays is how many days the table has.
+const recentDays = 28
+
+func (p *pages) athlete(w http.ResponseWriter, r *http.Request) {
+	data := athletePage{page: p.page("Athlete", r), User: r.URL.Query().Get("user")}
+	status := http.StatusOK
+	if data.User != "" {
+		status = p.readAthlete(r, &data)
+	}
+	p.render(w, r, status, "athlete.html", data)
+}
+
+func (p *pages) readAthlete(r *http.Request, data *athletePage) (status int) {
+	id, err := strconv.ParseInt(data.User, 10, 32)
+	if err != nil || id <= 0 {
+		data.Fault = "A user id is a positive whole number."
+		return http.StatusBadRequest
+	}
+	data.Title = "Athlete " + data.User
+	days, err := series.Read(r.Context(), p.options.Pool, int32(id), nil, nil, p.options.Rounding)
+	if err != nil {
+		p.options.Logger.WarnContext(r.Context(), "athlete not shown", slog.Int64("user_id", id), slog.String("error", err.Error()))
+		data.Fault = "The database did not answer. Try again."
+		return http.StatusServiceUnavailable
+	}
+	data.Days = days[max(0, len(days)-mostPlotted):]
+	for _, d := range days {
+		if d.Stale {
+			data.Stale++
+		}
+	}
+	for i := len(days) - 1; i >= max(0, len(days)-recentDays); i-- {
+		data.Recent = append(data.Recent, days[i])
+	}
+	data.Plot = athletePlot(data.User, data.Days)
+	return http.StatusOK
+}
+
+// render writes the page when all of it is there, so that a fault in the middle
+// is a fault and no half page.
+func (p *pages) render(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
+	var b bytes.Buffer
+	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
+		p.options.Logger.ErrorContext(r.Context(), "page not rendered", slog.String("page", name), slog.String("error", err.Error()))
+		http.Error(w, "this page cannot be shown", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	if _, err := b.WriteTo(w); err != nil && !errors.Is(err, http.ErrHandlerTimeout) {
+		p.options.Logger.DebugContext(r.Context(), "page not sent", slog.String("error", err.Error()))
+	}
+}

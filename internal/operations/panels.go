@@ -1,0 +1,192 @@
+package operations
+
+import (
+	"cmp"
+	"fmt"
+	"html/template"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/trainingmonkey/worker/internal/metrics"
+	"github.com/trainingmonkey/worker/internal/overview"
+	"github.com/trainingmonkey/worker/internal/series"
+	"github.com/trainingmonkey/worker/workers"
+)
+
+// verdict is the answer to whether the athletes' numbers are fresh.
+type verdict struct {
+	Class string // ok, warning or critical
+	Word  string
+	Says  string
+}
+
+// staleOverview is the age at which a snapshot says nothing about now.
+const staleOverview = 30 * time.Second
+
+func verdictOf(s overview.Snapshot, age time.Duration, known bool, findings []overview.Finding) verdict {
+	worst := overview.Notice
+	for _, f := range findings {
+		if f.Severity == overview.Critical || worst == overview.Notice {
+			worst = f.Severity
+		}
+	}
+	switch {
+	case !known:
+		return verdict{"warning", "Unknown", "The database was not read yet."}
+	case age > staleOverview:
+		return verdict{"critical", "Unknown", fmt.Sprintf("The database was last read %s ago.", overview.Spoken(age))}
+	}
+	live := s.Freshness[0]
+	says := "Every activity that was accepted counts in its athlete's ACWR."
+	if live.Waiting > 0 {
+		says = fmt.Sprintf("The oldest activity whose ACWR is not right yet is %s old; %s in hand or waiting.",
+			overview.Spoken(time.Duration(live.Age*float64(time.Second))), counted(live.Waiting, "job is", "jobs are"))
+	}
+	switch {
+	case live.Age > overview.LateLive.Seconds():
+		return verdict{"critical", "Late", says}
+	case worst == overview.Critical:
+		return verdict{"critical", "Trouble", says}
+	case worst == overview.Warning:
+		return verdict{"warning", "Fresh, with warnings", says}
+	}
+	return verdict{"ok", "Fresh", says}
+}
+
+// processPanel is what this process knows of itself.
+type processPanel struct {
+	Throughput, Latency template.HTML // empty without points
+	Jobs                int64         // within the hour
+	InUse, Idle, Most   int32
+	Pool                template.HTML
+	Engines             []workers.EngineStats
+	Queues              []workers.Fetching
+}
+
+func (p *pages) process() processPanel {
+	stat := p.options.Pool.Stat()
+	panel := processPanel{
+		InUse: stat.AcquiredConns(), Idle: stat.IdleConns(), Most: stat.MaxConns(),
+		Pool:    bar(fmt.Sprintf("%d of %d connections in use", stat.AcquiredConns(), stat.MaxConns()), float64(stat.AcquiredConns())/float64(stat.MaxConns())),
+		Engines: p.options.Service.Engines(),
+		Queues:  p.options.Service.Fetching(),
+	}
+	points := p.options.History()
+	for _, point := range points {
+		panel.Jobs += int64(point.Jobs)
+	}
+	if len(points) >= 2 {
+		panel.Throughput, panel.Latency = throughputPlot(points), latencyPlot(points)
+	}
+	return panel
+}
+
+// busyPool is the utilization from which on the pool is what the work waits for.
+const busyPool = 0.9
+
+func localFindings(p processPanel, reasons []Reason) (all []overview.Finding) {
+	for _, r := range reasons {
+		all = append(all, overview.Finding{Severity: overview.Critical, What: fmt.Sprintf("This process is not ready (%s): %s.", r.Check, r.Reason), Do: "Its log has the details."})
+	}
+	for _, e := range p.Engines {
+		if e.Circuit == "open" {
+			all = append(all, overview.Finding{
+				Severity: overview.Warning, What: fmt.Sprintf("Batching is off for %s (%s): each job has its own transaction.", e.Kind, e.Lane),
+				Do: "It comes back by itself once a batch on trial succeeds. The log says why batches failed.",
+			})
+		}
+	}
+	if float64(p.InUse) >= busyPool*float64(p.Most) {
+		all = append(all, overview.Finding{
+			Severity: overview.Warning, What: fmt.Sprintf("%d of %d database connections are in use.", p.InUse, p.Most),
+			Do: "If it stays so, look for slow statements, or raise database.max_conns.",
+		})
+	}
+	return all
+}
+
+func bySeverity(findings []overview.Finding) []overview.Finding {
+	order := []overview.Severity{overview.Critical, overview.Warning, overview.Notice}
+	slices.SortStableFunc(findings, func(a, b overview.Finding) int {
+		return cmp.Compare(slices.Index(order, a.Severity), slices.Index(order, b.Severity))
+	})
+	return findings
+}
+
+// hour spreads points over the hour: the newest on the right, nothing where the
+// process did not run yet.
+func hour(points []metrics.Point, value func(metrics.Point) float64) (values []float64, most float64) {
+	values = make([]float64, 60)
+	for i := range values {
+		values[i] = math.NaN()
+		if j := i - (len(values) - len(points)); j >= 0 {
+			values[i] = value(points[j])
+			if values[i] > most { // never true of NaN, which max would keep
+				most = values[i]
+			}
+		}
+	}
+	return values, most
+}
+
+func throughputPlot(points []metrics.Point) template.HTML {
+	rates, most := hour(points, func(p metrics.Point) float64 { return float64(p.Jobs) / metrics.Step.Seconds() })
+	top := roundUp(most)
+	return plot{
+		label: fmt.Sprintf("Jobs committed per second over the last hour, at most %s", short(most)),
+		most:  top,
+		marks: []mark{{0, "0"}, {top / 2, short(top / 2)}, {top, short(top)}},
+		lines: []line{{"series1", rates, true}},
+	}.svg()
+}
+
+func latencyPlot(points []metrics.Point) template.HTML {
+	worst, most := hour(points, func(p metrics.Point) float64 { return nanWhenIdle(p, p.P99) })
+	half, _ := hour(points, func(p metrics.Point) float64 { return nanWhenIdle(p, p.P50) })
+	top := roundUp(max(most, 0.001))
+	text := func(s float64) string { return overview.Spoken(time.Duration(s * float64(time.Second))) }
+	return plot{
+		label: "Time from a job's insertion to its commit over the last hour, the median and the 99th percentile, at most " + text(most),
+		most:  top,
+		marks: []mark{{0, "0"}, {top / 2, text(top / 2)}, {top, text(top)}},
+		lines: []line{{"series2", worst, false}, {"series1", half, false}},
+	}.svg()
+}
+
+func nanWhenIdle(p metrics.Point, d time.Duration) float64 {
+	if p.Jobs == 0 {
+		return math.NaN()
+	}
+	return d.Seconds()
+}
+
+// mostPlotted is how many days a chart has at most: more would be narrower than
+// a line.
+const mostPlotted = 365
+
+// The band of ratios in which training is usually kept (Gabbett 2016).
+const bandFrom, bandTo = 0.8, 1.3
+
+func athletePlot(user string, days []series.Day) template.HTML {
+	if len(days) < 2 {
+		return ""
+	}
+	external, internal := make([]float64, len(days)), make([]float64, len(days))
+	most := 1.5
+	for i, d := range days {
+		external[i], internal[i] = float64(d.AcuteChronicRatio), float64(d.TrimpAcuteChronicRatio)
+		most = max(most, external[i], internal[i])
+	}
+	newest := days[len(days)-1]
+	marks := []mark{{0, "0"}, {bandFrom, "0.8"}, {bandTo, "1.3"}}
+	if most > 2*bandTo {
+		marks = append(marks, mark{math.Floor(most), number(math.Floor(most))})
+	}
+	return plot{
+		label: fmt.Sprintf("ACWR of athlete %s from %s to %s, last %.2f by load and %.2f by TRIMP", user, days[0].Date, newest.Date, newest.AcuteChronicRatio, newest.TrimpAcuteChronicRatio),
+		most:  most, marks: marks,
+		bands: []band{{bandFrom, bandTo, "band"}},
+		lines: []line{{"series2", internal, false}, {"series1", external, false}},
+	}.svg()
+}

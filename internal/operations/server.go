@@ -1,0 +1,151 @@
+// Package operations is the HTTP server of a worker process: probes, metrics, a
+// page to look at, and River's own UI.
+//
+// Rule: what may be asked by anyone never asks the database, and everything
+// together never holds more connections than the application's reserve.
+package operations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/metrics"
+	"github.com/trainingmonkey/worker/internal/overview"
+	"github.com/trainingmonkey/worker/workers"
+)
+
+// Options are what the server shows, and to whom.
+type Options struct {
+	Access Access
+
+	Version    string
+	Rounding   string // acwr.rounding, for an athlete's series
+	Pool       *dbpool.Pool
+	Reserve    int // connections of the pool that are not queue work's, readiness included
+	Service    *workers.Service
+	Overview   *overview.Watch
+	Metrics    http.Handler
+	History    func() []metrics.Point
+	Readiness  *Readiness
+	ServerTime func() time.Time // nil: the clock
+	Logger     *slog.Logger
+}
+
+// Limits of a request. An operator's requests are small and few.
+const (
+	headerTimeout  = 5 * time.Second
+	readTimeout    = 10 * time.Second
+	writeTimeout   = 30 * time.Second
+	idleTimeout    = time.Minute
+	mostHeader     = 16 << 10
+	mostBody       = 1 << 20
+	shutdownWithin = 200 * time.Millisecond // part of the grace period, and pages can wait
+)
+
+// Server serves on a listener until it is shut down.
+type Server struct {
+	http     *http.Server
+	listener net.Listener
+}
+
+// Listen opens the address of o.Access and prepares what is served there.
+func Listen(ctx context.Context, o Options) (*Server, error) {
+	handler, err := Handler(o)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.Access.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("operations.listen: %w; another worker on this machine needs another port, or port 0", err)
+	}
+	return &Server{listener: listener, http: &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    mostHeader,
+		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+	}}, nil
+}
+
+// Address is where the server listens, with the port that it got.
+func (s *Server) Address() string { return s.listener.Addr().String() }
+
+// Serve serves until Shutdown.
+func (s *Server) Serve() error {
+	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve operations: %w", err)
+	}
+	return nil
+}
+
+// Shutdown lets requests under way finish, for a moment.
+func (s *Server) Shutdown(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownWithin)
+	defer cancel()
+	if s.http.Shutdown(ctx) != nil {
+		_ = s.http.Close()
+	}
+}
+
+// Handler is everything that the server serves.
+func Handler(o Options) (http.Handler, error) {
+	if o.ServerTime == nil {
+		o.ServerTime = time.Now
+	}
+	river, err := riverUI(o)
+	if err != nil {
+		return nil, err
+	}
+	pages := &pages{options: o}
+	turn := newTurn(max(1, o.Reserve-1))
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", healthz)
+	mux.Handle("GET /readyz", o.Readiness)
+	mux.Handle("GET /metrics", o.Metrics)
+	for pattern, h := range map[string]http.Handler{
+		"GET /{$}":        http.HandlerFunc(pages.status),
+		"GET /style.css":  http.HandlerFunc(style),
+		"GET /athlete":    turn.of(http.HandlerFunc(pages.athlete)),
+		riverPrefix + "/": turn.of(river),
+	} {
+		mux.Handle(pattern, o.Access.guard(h))
+	}
+	return withHeaders(withLimits(http.NewCrossOriginProtection().Handler(mux))), nil
+}
+
+// turn lets few requests at a time use the database, each for a bounded time.
+type turn struct{ free chan struct{} }
+
+const (
+	turnWait = 2 * time.Second
+	turnTime = 10 * time.Second
+)
+
+func newTurn(most int) turn { return turn{make(chan struct{}, most)} }
+
+func (t turn) of(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case t.free <- struct{}{}:
+		case <-r.Context().Done():
+			return
+		case <-time.After(turnWait):
+			w.Header().Set("Retry-After", "2")
+			http.Error(w, "busy, try again", http.StatusServiceUnavailable)
+			return
+		}
+		defer func() { <-t.free }()
+		ctx, cancel := context.WithTimeout(r.Context(), turnTime)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}

@@ -1,0 +1,108 @@
+package overview
+
+import (
+	"fmt"
+	"time"
+)
+
+// Severity is how much a finding matters.
+type Severity string
+
+// Severities, worst first.
+const (
+	Critical Severity = "critical" // athletes see old numbers
+	Warning  Severity = "warning"  // somebody has to do something
+	Notice   Severity = "notice"   // good to know
+)
+
+// Finding is something that an operator should know, and what to do about it.
+type Finding struct {
+	Severity Severity `json:"severity"`
+	What     string   `json:"what"`
+	Do       string   `json:"do"`
+}
+
+// What counts as late. The alert rules have the same limits.
+const (
+	LateLive = time.Minute
+	LateBulk = time.Hour
+)
+
+// Findings says in words what is wrong, the worst first.
+func (s Snapshot) Findings() (all []Finding) {
+	add := func(severity Severity, do, what string, args ...any) {
+		all = append(all, Finding{severity, fmt.Sprintf(what, args...), do})
+	}
+	alive := 0
+	for _, p := range s.Processes {
+		if p.Alive {
+			alive++
+		}
+	}
+	if alive == 0 {
+		add(Critical, "Start one: worker run.", "No worker is alive.")
+	}
+	for _, f := range s.Freshness {
+		late := time.Duration(f.Age * float64(time.Second)).Round(time.Second)
+		switch {
+		case f.Lane == "live" && late > LateLive:
+			add(Critical, "Look below for a paused queue, dead workers or failing jobs; otherwise start more workers.",
+				"Athletes wait: the oldest activity whose ACWR is not right yet is %s old.", Spoken(late))
+		case f.Lane == "bulk" && late > LateBulk:
+			add(Warning, "Imports give way to live jobs. Start more workers if they have to be faster.", "The oldest import waits for %s.", Spoken(late))
+		}
+	}
+	for _, q := range s.Queues {
+		if q.PausedAt != nil {
+			add(Warning, "Resume it in River UI.", "Queue %s is paused since %s.", q.Name, q.PausedAt.UTC().Format("2 Jan 15:04 UTC"))
+		}
+	}
+	recent := 0
+	for _, job := range s.Discarded {
+		if s.TakenAt.Sub(job.FinalizedAt) < 24*time.Hour {
+			recent++
+		}
+	}
+	if recent > 0 {
+		add(Warning, "Cure what their errors say, then retry them in River UI.", "%s discarded within a day, after the last attempt.", counted(recent, "job was", "jobs were"))
+	}
+	for _, b := range s.Backfills {
+		if b.FailedChunks > 0 && b.State != "cancelled" {
+			add(Warning, fmt.Sprintf("See why: enqueue backfill status %d.", b.ID), "Backfill %d: %s of %d failed.", b.ID, counted(int(b.FailedChunks), "chunk", "chunks"), b.Chunks.Total)
+		}
+	}
+	if n := s.Rejects.LastDay; n > 0 {
+		add(Notice, "Their reasons are below; they are kept in ingest_rejects.", "%s rejected within a day as invalid.", counted(int(n), "activity was", "activities were"))
+	}
+	if t := s.Tokens; t != nil && t.NeedsReauthorization > 0 {
+		add(Notice, "Only the athlete can do that, in the application.", "%s to connect again.", counted(int(t.NeedsReauthorization), "athlete has", "athletes have"))
+	}
+	return all
+}
+
+// counted puts a number before a word or words.
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// Spoken is a duration in one or two units, as an operator would say it.
+func Spoken(d time.Duration) string {
+	switch {
+	case d < time.Millisecond && d > 0:
+		return fmt.Sprintf("%.1f ms", d.Seconds()*1000)
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < time.Hour:
+		return fmt.Sprintf("%d min %d s", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%d days", int(d.Hours())/24)
+}

@@ -1,0 +1,90 @@
+package overview
+
+import (
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Process is a worker process as its heartbeats show it.
+type Process struct {
+	ID        string    `json:"id"` // host, process id and a random part
+	StartedAt time.Time `json:"started_at"`
+	BeatAt    time.Time `json:"beat_at"`
+	Alive     bool      `json:"alive"`
+}
+
+const processesQuery = `
+-- name: overview_processes
+SELECT client_id, started_at, beat_at, beat_at > clock_timestamp() - $1::interval
+FROM worker_processes
+WHERE beat_at > clock_timestamp() - interval '1 day'
+ORDER BY started_at DESC
+LIMIT 100`
+
+func queueProcesses(batch *pgx.Batch, o Options, s *Snapshot) {
+	batch.Queue(processesQuery, o.DeadAfter).Query(func(rows pgx.Rows) (err error) {
+		s.Processes, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Process])
+		return err
+	})
+}
+
+// Rejects are activities that were accepted and then found invalid.
+type Rejects struct {
+	LastDay int64    `json:"last_day"` // up to 10,001
+	Recent  []Reject `json:"recent"`
+}
+
+// Reject is one of them, without what it says.
+type Reject struct {
+	ID         int64     `json:"id"`
+	JobID      int64     `json:"job_id"`
+	UserID     *int64    `json:"user_id"`
+	ActivityID *int64    `json:"activity_id"`
+	Reason     string    `json:"reason"` // cut off after 300 characters
+	RejectedAt time.Time `json:"rejected_at"`
+}
+
+const countRejectsQuery = `
+-- name: overview_count_rejects
+SELECT count(*) FROM (SELECT FROM ingest_rejects WHERE rejected_at > clock_timestamp() - interval '1 day' LIMIT $1) AS recent`
+
+const recentRejectsQuery = `
+-- name: overview_recent_rejects
+SELECT id, job_id, user_id, activity_id, left(reason, 300), rejected_at
+FROM ingest_rejects
+ORDER BY id DESC
+LIMIT $1`
+
+func queueRejects(batch *pgx.Batch, s *Snapshot) {
+	batch.Queue(countRejectsQuery, mostCounted+1).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Rejects.LastDay) })
+	batch.Queue(recentRejectsQuery, recentRows).Query(func(rows pgx.Rows) (err error) {
+		s.Rejects.Recent, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Reject])
+		return err
+	})
+}
+
+// Job is a job that will not be tried again.
+type Job struct {
+	ID          int64     `json:"id"`
+	Kind        string    `json:"kind"`
+	Queue       string    `json:"queue"`
+	Attempt     int       `json:"attempt"`
+	FinalizedAt time.Time `json:"finalized_at"`
+	Error       string    `json:"error"` // the last one, cut off after 300 characters
+}
+
+const discardedQuery = `
+-- name: overview_discarded
+SELECT id, kind, queue, attempt, finalized_at, coalesce(left(errors[array_upper(errors, 1)]->>'error', 300), '')
+FROM {schema}.river_job
+WHERE state = 'discarded' AND finalized_at IS NOT NULL
+ORDER BY finalized_at DESC
+LIMIT $1`
+
+func queueDiscarded(batch *pgx.Batch, o Options, s *Snapshot) {
+	batch.Queue(inSchema(discardedQuery, o.RiverSchema), recentRows).Query(func(rows pgx.Rows) (err error) {
+		s.Discarded, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Job])
+		return err
+	})
+}

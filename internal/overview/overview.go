@@ -1,0 +1,97 @@
+// Package overview reads what an operator wants to know of the whole system at
+// a glance: whether the athletes' numbers are fresh, and why not.
+//
+// Rule: it only reads, and it stays cheap with millions of jobs in the queues:
+// every query follows an index and stops after a bounded number of rows.
+package overview
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/backfill"
+)
+
+// Snapshot is the state of the system at one moment. Lists are never null.
+type Snapshot struct {
+	TakenAt   time.Time           `json:"taken_at"` // by the database's clock
+	Freshness []Freshness         `json:"freshness"`
+	Queues    []Queue             `json:"queues"`
+	Processes []Process           `json:"processes"` // seen within a day, those that said goodbye left out
+	Backfills []backfill.Backfill `json:"backfills"` // the newest
+	Rejects   Rejects             `json:"rejects"`
+	Discarded []Job               `json:"discarded"` // the most recent
+	Tokens    *Tokens             `json:"tokens"`    // null where the database has no table of tokens
+	LastJobID int64               `json:"last_job_id"`
+}
+
+// Beginner starts transactions; a *dbpool.Pool, say.
+type Beginner interface {
+	BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error)
+}
+
+// Options say where to look.
+type Options struct {
+	RiverSchema string
+	Queues      []string      // that are shown although no worker ever served them
+	Kinds       []string      // that a Watch counts by name
+	DeadAfter   time.Duration // after which a process without a heartbeat is dead
+	Timeout     time.Duration // of one Read
+}
+
+const (
+	newestBackfills = 5
+	recentRows      = 10
+)
+
+// limitsQuery keeps the reading from ever being in the way of the work.
+const limitsQuery = `
+-- name: overview_limits
+SELECT clock_timestamp(), set_config('statement_timeout', $1, true), set_config('lock_timeout', '1s', true)`
+
+const lastJobQuery = `
+-- name: overview_last_job
+SELECT coalesce(max(id), 0) FROM {schema}.river_job`
+
+// Read takes a snapshot in one read-only transaction.
+func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	defer cancel()
+	tx, err := db.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return s, fmt.Errorf("overview: %w", err)
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	if err := tx.QueryRow(ctx, limitsQuery, fmt.Sprint(o.Timeout.Milliseconds())).Scan(&s.TakenAt, nil, nil); err != nil {
+		return s, fmt.Errorf("overview: %w", err)
+	}
+	batch := &pgx.Batch{}
+	queueQueues(batch, o, &s)
+	queueProcesses(batch, o, &s)
+	queueRejects(batch, &s)
+	queueDiscarded(batch, o, &s)
+	batch.Queue(inSchema(lastJobQuery, o.RiverSchema)).QueryRow(func(row pgx.Row) error { return row.Scan(&s.LastJobID) })
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return s, fmt.Errorf("overview: %w", err)
+	}
+	if err := estimateLongQueues(ctx, tx, o, &s); err != nil {
+		return s, fmt.Errorf("overview: %w", err)
+	}
+	if s.Backfills, err = backfill.List(ctx, tx, o.RiverSchema, newestBackfills); err != nil {
+		return s, fmt.Errorf("overview: %w", err)
+	}
+	if s.Tokens, err = readTokens(ctx, tx); err != nil {
+		return s, fmt.Errorf("overview: %w", err)
+	}
+	s.Freshness = freshnessOf(s.Queues)
+	return s, nil
+}
+
+// inSchema puts the schema of River's tables into a query.
+func inSchema(query, schema string) string {
+	return strings.ReplaceAll(query, "{schema}", pgx.Identifier{schema}.Sanitize())
+}

@@ -1,0 +1,145 @@
+package overview
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	// interval is how often a snapshot is taken.
+	interval = 5 * time.Second
+	// share is the part of the time, as a divisor, that may go into taking
+	// them: a slow database is asked less often.
+	share = 20
+	// mostEnqueued bounds how many new jobs are counted by kind at one look. The
+	// next look goes on from there.
+	mostEnqueued = 100_000
+)
+
+// Watch keeps the newest snapshot at hand, so that nothing that shows it asks
+// the database.
+type Watch struct {
+	db      Beginner
+	options Options
+	logger  *slog.Logger
+
+	mu       sync.Mutex
+	newest   Snapshot
+	at       time.Time // by this machine's clock; zero before the first
+	enqueued map[string]int64
+
+	countedTo, lastSeen int64 // job ids
+}
+
+// NewWatch returns a watch that knows nothing before it runs.
+func NewWatch(db Beginner, o Options, logger *slog.Logger) *Watch {
+	w := &Watch{db: db, options: o, logger: logger, enqueued: map[string]int64{}}
+	for _, kind := range o.Kinds {
+		w.enqueued[kind] = 0
+	}
+	return w
+}
+
+// Run takes snapshots until ctx ends.
+func (w *Watch) Run(ctx context.Context) {
+	failing := false
+	for {
+		started := time.Now()
+		err := w.Look(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && !failing:
+			w.logger.WarnContext(ctx, "no overview, will try again", slog.String("error", err.Error()))
+		}
+		failing = err != nil
+		select {
+		case <-time.After(max(interval, share*time.Since(started))):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Look takes a snapshot now.
+func (w *Watch) Look(ctx context.Context) error {
+	s, err := Read(ctx, w.db, w.options)
+	if err != nil {
+		return err
+	}
+	counted, to, err := w.countEnqueued(ctx)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for kind, n := range counted {
+		w.enqueued[kind] += n
+	}
+	if w.at.IsZero() {
+		to = s.LastJobID
+	}
+	w.newest, w.at = s, time.Now()
+	w.countedTo, w.lastSeen = to, max(w.lastSeen, s.LastJobID) // the newest row may have been deleted
+	return nil
+}
+
+// Latest returns the newest snapshot and its age; false before the first.
+func (w *Watch) Latest() (s Snapshot, age time.Duration, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.newest, time.Since(w.at), !w.at.IsZero()
+}
+
+// Enqueued counts the jobs by kind that were enqueued since the watch began, by
+// whomever, a few seconds late.
+func (w *Watch) Enqueued() map[string]int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.enqueued)
+}
+
+// enqueuedQuery counts new jobs along the primary key. Kinds that are none of
+// ours have no names of their own.
+const enqueuedQuery = `
+-- name: overview_enqueued
+SELECT CASE WHEN kind = ANY($3::text[]) THEN kind ELSE 'other' END, count(*)
+FROM {schema}.river_job
+WHERE id > $1 AND id <= $2
+GROUP BY 1`
+
+// countEnqueued counts up to the newest id of the previous look: transactions
+// that took their ids before that have committed meanwhile, but for very long
+// ones.
+func (w *Watch) countEnqueued(ctx context.Context) (byKind map[string]int64, to int64, err error) {
+	to = max(w.countedTo, min(w.lastSeen, w.countedTo+mostEnqueued))
+	if to == w.countedTo {
+		return nil, to, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.options.Timeout)
+	defer cancel()
+	byKind = map[string]int64{}
+	err = pgx.BeginTxFunc(ctx, w.db, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, inSchema(enqueuedQuery, w.options.RiverSchema), w.countedTo, to, w.options.Kinds)
+		if err != nil {
+			return err
+		}
+		var kind string
+		var n int64
+		_, err = pgx.ForEachRow(rows, []any{&kind, &n}, func() error {
+			byKind[kind] = n
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("count enqueued jobs: %w", err)
+	}
+	return byKind, to, nil
+}
