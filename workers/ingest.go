@@ -79,7 +79,7 @@ func (in *ingester) store(ctx context.Context, tx pgx.Tx, batch []*river.Job[ing
 			plan.add(job.ID, &job.Args.items[i])
 		}
 	}
-	written, healed, err := in.write(ctx, tx, plan)
+	written, err := in.write(ctx, tx, plan)
 	if err != nil {
 		return nil, err
 	}
@@ -88,11 +88,7 @@ func (in *ingester) store(ctx context.Context, tx pgx.Tx, batch []*river.Job[ing
 			return nil, err
 		}
 	}
-	changed = plan.changedDates(written)
-	for userID, dates := range healed {
-		changed[userID] = append(changed[userID], dates...)
-	}
-	return changed, nil
+	return plan.changedDates(written), nil
 }
 
 // storedQuery reads, of the activities in the batch, what the decision needs.
@@ -101,6 +97,15 @@ const storedQuery = `
 SELECT activity_id, user_id, date, coalesce(total_load_miles, 0), coalesce(trimp, 0), coalesce(ingest_job_id, 0)
 FROM activities
 WHERE activity_id = ANY($1::bigint[])`
+
+// restDaysQuery reads the rest-day placeholders, whose ids are negative, of the
+// days in the batch.
+const restDaysQuery = `
+-- name: read_rest_days
+SELECT rest.activity_id, rest.user_id, rest.date, coalesce(rest.total_load_miles, 0), coalesce(rest.trimp, 0)
+FROM unnest($1::int[], $2::date[]) AS trained (user_id, date)
+JOIN activities AS rest ON rest.user_id = trained.user_id AND rest.date = trained.date
+WHERE rest.activity_id < 0`
 
 // recordedQuery reads the versions that no row tells of.
 const recordedQuery = `
@@ -127,12 +132,12 @@ FROM (
 // read takes the locks of all users in the batch and reads after that, in one
 // round trip.
 func (in *ingester) read(ctx context.Context, tx pgx.Tx, batch []*river.Job[ingestArgs]) (plan *ingestPlan, olderMayWait bool, err error) {
-	jobIDs, users, userIDs, activityIDs := keysOf(batch)
-	stored, recorded := map[int64]storedActivity{}, map[versionKey]int64{}
+	keys := keysOf(batch)
+	stored, recorded, restDays := map[int64]storedActivity{}, map[versionKey]int64{}, map[userDay][]restDay{}
 
 	statements := &pgx.Batch{}
-	queueUserLocks(statements, users)
-	statements.Queue(storedQuery, activityIDs).Query(func(rows pgx.Rows) error {
+	queueUserLocks(statements, keys.users)
+	statements.Queue(storedQuery, keys.activityIDs).Query(func(rows pgx.Rows) error {
 		var id int64
 		var row storedActivity
 		var date time.Time
@@ -143,7 +148,18 @@ func (in *ingester) read(ctx context.Context, tx pgx.Tx, batch []*river.Job[inge
 		})
 		return err
 	})
-	statements.Queue(recordedQuery, userIDs, activityIDs).Query(func(rows pgx.Rows) error {
+	statements.Queue(restDaysQuery, keys.userIDs, keys.dates).Query(func(rows pgx.Rows) error {
+		var rest restDay
+		var userID int32
+		var date time.Time
+		_, err := pgx.ForEachRow(rows, []any{&rest.activityID, &userID, &date, &rest.load, &rest.trimp}, func() error {
+			day := userDay{userID, daysOf(date)}
+			restDays[day] = append(restDays[day], rest)
+			return nil
+		})
+		return err
+	})
+	statements.Queue(recordedQuery, keys.userIDs, keys.activityIDs).Query(func(rows pgx.Rows) error {
 		var key versionKey
 		var jobID int64
 		_, err := pgx.ForEachRow(rows, []any{&key.userID, &key.activityID, &jobID}, func() error {
@@ -152,31 +168,40 @@ func (in *ingester) read(ctx context.Context, tx pgx.Tx, batch []*river.Job[inge
 		})
 		return err
 	})
-	statements.Queue(in.waiting, jobIDs, jobIDs[len(jobIDs)-1]).QueryRow(func(row pgx.Row) error {
+	statements.Queue(in.waiting, keys.jobIDs, keys.jobIDs[len(keys.jobIDs)-1]).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&olderMayWait)
 	})
 	if err := tx.SendBatch(ctx, statements).Close(); err != nil {
 		return nil, false, fmt.Errorf("lock users and read activities: %w", err)
 	}
-	return newIngestPlan(stored, recorded), olderMayWait, nil
+	return newIngestPlan(stored, recorded, restDays), olderMayWait, nil
 }
 
-// keysOf returns the ids of the jobs and the distinct users, both ascending,
-// and user and activity of each valid item.
-func keysOf(batch []*river.Job[ingestArgs]) (jobIDs []int64, users, userIDs []int32, activityIDs []int64) {
+// batchKeys are the ids of the jobs and the distinct users, both ascending, and
+// of each valid item its user, activity and date.
+type batchKeys struct {
+	jobIDs         []int64
+	users, userIDs []int32
+	activityIDs    []int64
+	dates          []time.Time
+}
+
+func keysOf(batch []*river.Job[ingestArgs]) (keys batchKeys) {
 	distinct := map[int32]struct{}{}
 	for _, job := range batch {
-		jobIDs = append(jobIDs, job.ID)
+		keys.jobIDs = append(keys.jobIDs, job.ID)
 		for i := range job.Args.items {
 			item := &job.Args.items[i]
 			if item.fault == nil {
-				distinct[item.activity.UserID] = struct{}{}
-				userIDs = append(userIDs, item.activity.UserID)
-				activityIDs = append(activityIDs, item.activity.ActivityID)
+				a := &item.activity
+				distinct[a.UserID] = struct{}{}
+				keys.userIDs, keys.activityIDs = append(keys.userIDs, a.UserID), append(keys.activityIDs, a.ActivityID)
+				keys.dates = append(keys.dates, dateOf(daysSinceEpoch(a.Date)))
 			}
 		}
 	}
-	return jobIDs, slices.Sorted(maps.Keys(distinct)), userIDs, activityIDs
+	keys.users = slices.Sorted(maps.Keys(distinct))
+	return keys
 }
 
 // removeQuery deletes rows, locking them in key order first.
@@ -184,22 +209,6 @@ const removeQuery = `
 -- name: remove_activities
 DELETE FROM activities WHERE activity_id IN (
 	SELECT activity_id FROM activities WHERE activity_id = ANY($1::bigint[]) ORDER BY activity_id FOR UPDATE)`
-
-// healQuery removes rest-day placeholders, whose ids are negative, from the days
-// of athletes who trained after all. They should weigh nothing; if one does, its
-// date is returned.
-const healQuery = `
--- name: heal_rest_days
-WITH healed AS (
-	DELETE FROM activities WHERE activity_id IN (
-		SELECT rest.activity_id
-		FROM unnest($1::int[], $2::date[]) AS trained (user_id, date)
-		JOIN activities AS rest ON rest.user_id = trained.user_id AND rest.date = trained.date
-		WHERE rest.activity_id < 0
-		ORDER BY rest.activity_id FOR UPDATE OF rest)
-	RETURNING user_id, date, total_load_miles, trimp
-)
-SELECT user_id, date FROM healed WHERE coalesce(total_load_miles, 0) <> 0 OR coalesce(trimp, 0) <> 0`
 
 // rejectQuery records activities that do not become rows.
 const rejectQuery = `
@@ -217,11 +226,10 @@ SET job_id = excluded.job_id, recorded_at = excluded.recorded_at
 WHERE old.job_id < excluded.job_id`
 
 // write removes, records and upserts in one round trip and returns the ids that
-// the upsert wrote and, by user, the dates of placeholders that weighed
-// something and are gone. An activity that the plan has as new and that was not
+// the upsert wrote. An activity that the plan has as new and that was not
 // written met somebody else's insert: the batch runs again and sees it.
-func (in *ingester) write(ctx context.Context, tx pgx.Tx, plan *ingestPlan) (written map[int64]bool, healed map[int32][]int32, err error) {
-	written, healed = map[int64]bool{}, map[int32][]int32{}
+func (in *ingester) write(ctx context.Context, tx pgx.Tx, plan *ingestPlan) (written map[int64]bool, err error) {
+	written = map[int64]bool{}
 	statements := &pgx.Batch{}
 	if ids := plan.removals(); len(ids) > 0 {
 		statements.Queue(removeQuery, ids)
@@ -234,7 +242,7 @@ func (in *ingester) write(ctx context.Context, tx pgx.Tx, plan *ingestPlan) (wri
 	if len(activities) > 0 {
 		args, err := upsertArgs(activities, versions)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		statements.Queue(in.upsert, args...).Query(func(rows pgx.Rows) error {
 			var id int64
@@ -244,28 +252,19 @@ func (in *ingester) write(ctx context.Context, tx pgx.Tx, plan *ingestPlan) (wri
 			})
 			return err
 		})
-		statements.Queue(healQuery, args[1], args[2]).Query(func(rows pgx.Rows) error {
-			var userID int32
-			var date time.Time
-			_, err := pgx.ForEachRow(rows, []any{&userID, &date}, func() error {
-				healed[userID] = append(healed[userID], daysOf(date))
-				return nil
-			})
-			return err
-		})
 	}
 	if statements.Len() == 0 {
-		return written, healed, nil
+		return written, nil
 	}
 	if err := tx.SendBatch(ctx, statements).Close(); err != nil {
-		return nil, nil, fmt.Errorf("write activities: %w", err)
+		return nil, fmt.Errorf("write activities: %w", err)
 	}
 	for _, a := range activities {
 		if row, wasStored := plan.stored[a.ActivityID]; !written[a.ActivityID] && (!wasStored || row.userID != a.UserID) {
-			return nil, nil, fmt.Errorf("insert activity %d: %w", a.ActivityID, pgfault.ErrRaced)
+			return nil, fmt.Errorf("insert activity %d: %w", a.ActivityID, pgfault.ErrRaced)
 		}
 	}
-	return written, healed, nil
+	return written, nil
 }
 
 func upsertArgs(activities []*jobs.Activity, versions []int64) ([]any, error) {

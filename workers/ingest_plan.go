@@ -24,6 +24,16 @@ type versionKey struct {
 	activityID int64
 }
 
+// userDay is one day of one user.
+type userDay struct{ userID, date int32 }
+
+// restDay is a placeholder that the application made for a day without an
+// activity. It should weigh nothing.
+type restDay struct {
+	activityID  int64
+	load, trimp float32
+}
+
 // reject is an activity that does not become a row.
 type reject struct {
 	jobID  int64
@@ -41,6 +51,7 @@ type reject struct {
 type ingestPlan struct {
 	stored   map[int64]storedActivity
 	recorded map[versionKey]int64
+	restDays map[userDay][]restDay
 
 	current   map[int64]*plannedActivity // by activity id, all that the batch touches
 	sortedIDs []int64                    // its keys
@@ -56,8 +67,8 @@ type plannedActivity struct {
 	deletes map[int32]int64 // by user: the newest delete, when the activity is gone
 }
 
-func newIngestPlan(stored map[int64]storedActivity, recorded map[versionKey]int64) *ingestPlan {
-	return &ingestPlan{stored: stored, recorded: recorded, current: map[int64]*plannedActivity{}}
+func newIngestPlan(stored map[int64]storedActivity, recorded map[versionKey]int64, restDays map[userDay][]restDay) *ingestPlan {
+	return &ingestPlan{stored: stored, recorded: recorded, restDays: restDays, current: map[int64]*plannedActivity{}}
 }
 
 // add takes the next item; items come in the order in which they were enqueued.
@@ -115,10 +126,31 @@ func (p *ingestPlan) upserts() (activities []*jobs.Activity, versions []int64) {
 	return activities, versions
 }
 
-// removals returns the ids of stored rows that go: deleted ones, and those whose
-// owner gave the id up to another user within the batch.
+// healedDays returns the days with a placeholder on which an athlete trained
+// after all: also those whose activity has been stored for long.
+func (p *ingestPlan) healedDays() []userDay {
+	var days []userDay
+	for _, id := range p.activityIDs() {
+		if state := p.current[id]; state.exists && state.next != nil {
+			day := userDay{state.userID, daysSinceEpoch(state.next.Date)}
+			if len(p.restDays[day]) > 0 {
+				days = append(days, day)
+			}
+		}
+	}
+	return days
+}
+
+// removals returns the ids of stored rows that go: deleted ones, those whose
+// owner gave the id up to another user within the batch, and placeholders of
+// healed days.
 func (p *ingestPlan) removals() []int64 {
 	var ids []int64
+	for _, day := range p.healedDays() {
+		for _, rest := range p.restDays[day] {
+			ids = append(ids, rest.activityID)
+		}
+	}
 	for _, id := range p.activityIDs() {
 		row, wasStored := p.stored[id]
 		if state := p.current[id]; wasStored && (!state.exists || state.userID != row.userID) {
@@ -157,6 +189,11 @@ func (p *ingestPlan) confirmed(written map[int64]bool) versionRecords {
 // TRIMP differ. written are the ids that the upsert wrote.
 func (p *ingestPlan) changedDates(written map[int64]bool) map[int32][]int32 {
 	dates := map[int32][]int32{}
+	for _, day := range p.healedDays() {
+		if slices.ContainsFunc(p.restDays[day], func(r restDay) bool { return r.load != 0 || r.trimp != 0 }) {
+			dates[day.userID] = append(dates[day.userID], day.date)
+		}
+	}
 	for _, id := range p.activityIDs() {
 		state, row := p.current[id], p.stored[id]
 		_, wasStored := p.stored[id]

@@ -80,8 +80,8 @@ func TestEveryActivityRefused(t *testing.T) {
 	}
 	enqueue(t, pool, many(1, len(all), all...))
 	c := config.Default()
-	c.Batching.FlushTimeout, c.Database.IdleInTransactionTimeout = 20*time.Second, 20*time.Second // whatever else this machine is doing
-	c.Shutdown.Grace = time.Minute
+	c.Batching.FlushTimeout, c.Database.IdleInTransactionTimeout = time.Minute, time.Minute // whatever else this machine is doing
+	c.Shutdown.Grace = 2 * time.Minute
 	counted := &crashDB{Beginner: pool}
 	s, err := newOver(t.Context(), pool, counted, c, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
