@@ -51,6 +51,6 @@ func (s *Service) waitUntilEmpty(ctx context.Context) error {
 func (s *Service) countUnfinished(ctx context.Context, query string) (due, unfinished int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.config.Database.StatementTimeout)
 	defer cancel()
-	err = s.pool.QueryRow(ctx, query, queueNames).Scan(&due, &unfinished)
+	err = s.pool.QueryRow(ctx, query, queueNames(s.config)).Scan(&due, &unfinished)
 	return due, unfinished, err
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/groupcommit"
 	"github.com/trainingmonkey/worker/internal/recovery"
+	"github.com/trainingmonkey/worker/internal/tokenrefresh"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
@@ -40,10 +41,18 @@ type Service struct {
 	recalc *recalcWorker
 
 	backfill *backfillWorker
+	tokens   *tokenWorker
 }
 
-// queueNames are the queues that a process fetches from.
-var queueNames = []string{jobs.QueueIngest, jobs.QueueIngestBulk, jobs.QueueRecalc, jobs.QueueRecalcBulk, jobs.QueueBackfill}
+// queueNames are the queues that a process fetches from. That of tokens is one
+// only where the secrets are that refreshing takes.
+func queueNames(c config.Config) []string {
+	names := []string{jobs.QueueIngest, jobs.QueueIngestBulk, jobs.QueueRecalc, jobs.QueueRecalcBulk, jobs.QueueBackfill}
+	if c.RefreshesTokens() {
+		names = append(names, jobs.QueueTokens)
+	}
+	return names
+}
 
 // New prepares a service over pool, whose database must be migrated. It checks
 // the connection budget, reads the columns of `activities`, and starts nothing.
@@ -100,6 +109,7 @@ func newOver(ctx context.Context, pool *dbpool.Pool, commits groupcommit.Beginne
 		backfill: &backfillWorker{engine: groupcommit.New(commits, backfillOptions(c, logger, &backfillGate{liveIsActive: liveIsActive}), bf.kind())},
 	}
 	clientID := newClientID()
+	s.tokens = newTokenWorker(pool, commits, enqueuer, c, clientID, logger)
 	s.self = recovery.New(pool, clientID, recovery.Options{
 		RiverSchema: c.River.Schema,
 		Interval:    c.Recovery.HeartbeatInterval,
@@ -179,6 +189,7 @@ func (s *Service) riverConfig(clientID string) *river.Config {
 	river.AddWorker(registered, s.ingest)
 	river.AddWorker(registered, s.recalc)
 	river.AddWorker(registered, s.backfill)
+	river.AddWorker(registered, s.tokens)
 	queues := map[string]river.QueueConfig{}
 	for _, name := range []string{jobs.QueueIngest, jobs.QueueRecalc} {
 		queues[name] = river.QueueConfig{MaxWorkers: 2 * c.Batching.MaxJobs * c.Batching.Committers}
@@ -187,10 +198,16 @@ func (s *Service) riverConfig(clientID string) *river.Config {
 		queues[name] = river.QueueConfig{MaxWorkers: bulkWorkers}
 	}
 	queues[jobs.QueueBackfill] = river.QueueConfig{MaxWorkers: 2 * c.Backfill.Workers}
+	var periodic []*river.PeriodicJob
+	if c.RefreshesTokens() {
+		queues[jobs.QueueTokens] = river.QueueConfig{MaxWorkers: 2 * c.Tokens.Workers}
+		periodic = append(periodic, periodicRefresh(c))
+	}
 	return &river.Config{
 		ID:                          clientID,
 		Workers:                     registered,
 		Queues:                      queues,
+		PeriodicJobs:                periodic,
 		Schema:                      c.River.Schema,
 		PollOnly:                    c.River.PollOnly,
 		FetchCooldown:               c.River.FetchCooldown,
@@ -207,18 +224,22 @@ func (s *Service) riverConfig(clientID string) *river.Config {
 
 // Budget is everything of a process that may hold a connection at once.
 func Budget(c config.Config) dbpool.Budget {
-	return dbpool.Budget{
+	budget := dbpool.Budget{
 		{What: "ingest commits", Conns: c.Batching.Committers},
 		{What: "recalc commits", Conns: c.Batching.Committers},
 		{What: "bulk commits", Conns: 1},
 		{What: "backfill commits", Conns: c.Backfill.Workers},
-		{What: "fetches (one a queue)", Conns: len(queueNames)},
+		{What: "fetches (one a queue)", Conns: len(queueNames(c))},
 		{What: "completer", Conns: 1},
 		{What: "elector", Conns: 1},
 		{What: "maintenance", Conns: 3},
 		{What: "heartbeat", Conns: 1},
 		{What: "application reserve", Conns: c.Database.ApplicationReserve},
 	}
+	if c.RefreshesTokens() {
+		budget = append(budget, dbpool.Need{What: "token leases", Conns: 1}, dbpool.Need{What: "token saves", Conns: 1}, dbpool.Need{What: "token job commits", Conns: 1})
+	}
+	return budget
 }
 
 // Run drains the queues until ctx ends, then stops: no more fetching, what is
@@ -242,6 +263,7 @@ const goodbyeTime = time.Second
 
 // running starts the client, calls until, and stops the client.
 func (s *Service) running(ctx context.Context, until func(context.Context) error) error {
+	s.tellTokens(ctx)
 	if err := s.self.Join(ctx); err != nil {
 		return fmt.Errorf("start working: %w", err)
 	}
@@ -261,6 +283,7 @@ func (s *Service) running(ctx context.Context, until func(context.Context) error
 
 	stopCtx, cancel := context.WithTimeout(lasting, s.config.Shutdown.Grace-goodbyeTime)
 	defer cancel()
+	s.tokens.stop()
 	stopErr := s.client.Stop(stopCtx)
 	endBackground()
 	wg.Wait()
@@ -280,7 +303,10 @@ type Stats struct {
 	Ingest    groupcommit.Stats `json:"activity_ingest"`
 	Recalc    groupcommit.Stats `json:"acwr_recalc"`
 	Backfill  groupcommit.Stats `json:"acwr_backfill"`
+	Tokens    groupcommit.Stats `json:"token_refresh"`
 	Recovered int64             `json:"recovered"` // jobs of dead processes returned to their queues
+
+	TokenUsers tokenrefresh.Stats `json:"token_users"`
 }
 
 // Stats returns the counts of both lanes together.
@@ -289,7 +315,10 @@ func (s *Service) Stats() Stats {
 		Ingest:    s.ingest.lanes.live.Stats().Plus(s.ingest.lanes.bulk.Stats()),
 		Recalc:    s.recalc.lanes.live.Stats().Plus(s.recalc.lanes.bulk.Stats()),
 		Backfill:  s.backfill.engine.Stats(),
+		Tokens:    s.tokens.engine.Stats(),
 		Recovered: s.self.Recovered(),
+
+		TokenUsers: s.tokens.usersStats(),
 	}
 }
 

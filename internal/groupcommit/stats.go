@@ -8,7 +8,7 @@ type Stats struct {
 	Transactions int64 `json:"transactions"` // begun, including those rolled back
 	Committed    int64 `json:"committed"`    // jobs
 	Failed       int64 `json:"failed"`       // jobs with an error of their own
-	Snoozed      int64 `json:"snoozed"`      // jobs given back because the database stayed out of reach
+	Snoozed      int64 `json:"snoozed"`      // jobs given back without spending an attempt: the database stayed out of reach, or Apply asked for it
 	TakenOver    int64 `json:"taken_over"`   // jobs that another process had
 	Retries      int64 `json:"retries"`      // transactions run again through nobody's fault
 	Bisections   int64 `json:"bisections"`   // batches split in search of a guilty job
