@@ -27,6 +27,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/groupcommit"
 	"github.com/trainingmonkey/worker/internal/recovery"
+	"github.com/trainingmonkey/worker/internal/tokenrefresh"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
@@ -41,6 +42,7 @@ type Service struct {
 	recalc *recalcWorker
 
 	backfill *backfillWorker
+	tokens   *tokenWorker
 
 	fetching *fetching
 	refused  map[string]*refusals // by kind
@@ -54,11 +56,15 @@ const (
 )
 
 // queueNames are the queues that a process fetches from. What it leaves alone
-// waits in the queue.
+// waits in the queue. That of tokens is one only where the secrets are that
+// refreshing takes.
 func queueNames(c config.Config) []string {
 	names := []string{jobs.QueueIngest, jobs.QueueIngestBulk}
 	if c.ACWR.Write != writeOff {
 		names = append(names, jobs.QueueRecalc, jobs.QueueRecalcBulk, jobs.QueueBackfill)
+	}
+	if c.RefreshesTokens() {
+		names = append(names, jobs.QueueTokens)
 	}
 	return names
 }
@@ -133,6 +139,7 @@ func newOver(ctx context.Context, pool *dbpool.Pool, commits groupcommit.Beginne
 		refused:  newRefusals(),
 	}
 	clientID := newClientID()
+	s.tokens = newTokenWorker(pool, commits, enqueuer, c, clientID, logger)
 	s.self = recovery.New(pool, clientID, recovery.Options{
 		RiverSchema: c.River.Schema,
 		Interval:    c.Recovery.HeartbeatInterval,
@@ -210,10 +217,16 @@ func (s *Service) riverConfig(clientID string) *river.Config {
 	river.AddWorker(registered, s.ingest)
 	river.AddWorker(registered, s.recalc)
 	river.AddWorker(registered, s.backfill)
+	river.AddWorker(registered, s.tokens)
+	var periodic []*river.PeriodicJob
+	if c.RefreshesTokens() {
+		periodic = append(periodic, periodicRefresh(c))
+	}
 	return &river.Config{
 		ID:                          clientID,
 		Workers:                     registered,
 		Queues:                      queuesOf(c),
+		PeriodicJobs:                periodic,
 		Schema:                      c.River.Schema,
 		PollOnly:                    c.River.PollOnly,
 		FetchCooldown:               c.River.FetchCooldown,
@@ -241,6 +254,8 @@ func queuesOf(c config.Config) map[string]river.QueueConfig {
 			queues[name] = river.QueueConfig{MaxWorkers: bulkWorkers}
 		case jobs.QueueBackfill:
 			queues[name] = river.QueueConfig{MaxWorkers: 2 * c.Backfill.Workers}
+		case jobs.QueueTokens:
+			queues[name] = river.QueueConfig{MaxWorkers: 2 * c.Tokens.Workers}
 		}
 	}
 	return queues
@@ -248,7 +263,7 @@ func queuesOf(c config.Config) map[string]river.QueueConfig {
 
 // Budget is everything of a process that may hold a connection at once.
 func Budget(c config.Config) dbpool.Budget {
-	return dbpool.Budget{
+	budget := dbpool.Budget{
 		{What: "ingest commits", Conns: c.Batching.Committers},
 		{What: "recalc commits", Conns: c.Batching.Committers},
 		{What: "bulk commits", Conns: 1},
@@ -260,6 +275,10 @@ func Budget(c config.Config) dbpool.Budget {
 		{What: "heartbeat", Conns: 1},
 		{What: "application reserve", Conns: c.Database.ApplicationReserve},
 	}
+	if c.RefreshesTokens() {
+		budget = append(budget, dbpool.Need{What: "token leases", Conns: 1}, dbpool.Need{What: "token saves", Conns: 1}, dbpool.Need{What: "token job commits", Conns: 1})
+	}
+	return budget
 }
 
 // Run drains the queues until ctx ends, then stops: no more fetching, what is
@@ -283,6 +302,7 @@ const goodbyeTime = time.Second
 
 // running starts the client, calls until, and stops the client.
 func (s *Service) running(ctx context.Context, until func(context.Context) error) error {
+	s.tellTokens(ctx)
 	if err := s.self.Join(ctx); err != nil {
 		return fmt.Errorf("start working: %w", err)
 	}
@@ -306,6 +326,7 @@ func (s *Service) running(ctx context.Context, until func(context.Context) error
 
 	stopCtx, cancel := context.WithTimeout(lasting, s.config.Shutdown.Grace-goodbyeTime)
 	defer cancel()
+	s.tokens.stop()
 	stopErr := s.client.Stop(stopCtx)
 	endBackground()
 	wg.Wait()
@@ -330,14 +351,17 @@ func (s *Service) Client() *river.Client[pgx.Tx] { return s.client }
 func (s *Service) RecoveredByKind() map[string]int64 { return s.self.RecoveredByKind() }
 
 // QueueNames are the queues that a process fetches from.
-func QueueNames() []string { return queueNames(config.Default()) }
+func QueueNames() []string { return append(queueNames(config.Default()), jobs.QueueTokens) }
 
 // Stats are what a process did so far.
 type Stats struct {
 	Ingest    groupcommit.Stats `json:"activity_ingest"`
 	Recalc    groupcommit.Stats `json:"acwr_recalc"`
 	Backfill  groupcommit.Stats `json:"acwr_backfill"`
+	Tokens    groupcommit.Stats `json:"token_refresh"`
 	Recovered int64             `json:"recovered"` // jobs of dead processes returned to their queues
+
+	TokenUsers tokenrefresh.Stats `json:"token_users"`
 }
 
 // Stats returns the counts of both lanes together.
@@ -346,7 +370,10 @@ func (s *Service) Stats() Stats {
 		Ingest:    s.ingest.lanes.live.Stats().Plus(s.ingest.lanes.bulk.Stats()),
 		Recalc:    s.recalc.lanes.live.Stats().Plus(s.recalc.lanes.bulk.Stats()),
 		Backfill:  s.backfill.engine.Stats(),
+		Tokens:    s.tokens.engine.Stats(),
 		Recovered: s.self.Recovered(),
+
+		TokenUsers: s.tokens.usersStats(),
 	}
 }
 

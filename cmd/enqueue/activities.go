@@ -55,8 +55,8 @@ func (a *activities) file(path string, yield func(jobs.Activity, error) bool) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, reader.Close()) }()
-	bar := newBar(a.io.err, reader.Size(), "reading "+path)
-	defer bar.finish()
+	bar := cli.NewBar(a.io.err, reader.Size(), "reading "+path)
+	defer bar.Finish()
 	for {
 		activity, err := reader.Next()
 		var fault *activityfile.RecordError
@@ -73,16 +73,16 @@ func (a *activities) file(path string, yield func(jobs.Activity, error) bool) (e
 			return err
 		}
 		a.note(activity)
-		bar.set(reader.BytesRead())
+		bar.Set(reader.BytesRead())
 		if !yield(activity, nil) {
 			return errStopped
 		}
 	}
 }
 
-func (a *activities) skip(bar *bar, fault error) {
+func (a *activities) skip(bar *cli.Bar, fault error) {
 	if a.invalid++; a.invalid <= mostReported {
-		bar.say(fmt.Sprintf("skipped: %v", fault))
+		bar.Say(fmt.Sprintf("skipped: %v", fault))
 	}
 }
 

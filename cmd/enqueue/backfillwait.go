@@ -7,13 +7,14 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/backfill"
+	"github.com/trainingmonkey/worker/internal/cli"
 )
 
 // followBackfill shows a backfill's progress until it does not run any more.
 // Ctrl-C ends the looking, not the backfill.
 func followBackfill(ctx context.Context, pool *dbpool.Pool, schema string, id int64, asJSON bool, io streams) error {
-	b := newBar(io.err, 0, "backfill")
-	defer func() { b.finish() }()
+	b := cli.NewBar(io.err, 0, "backfill")
+	defer func() { b.Finish() }()
 	ticker := time.NewTicker(waitInterval)
 	defer ticker.Stop()
 	var last backfill.Backfill
@@ -26,19 +27,19 @@ func followBackfill(ctx context.Context, pool *dbpool.Pool, schema string, id in
 		case err != nil:
 			return fmt.Errorf("look at backfill %d: %w; it goes on", id, err)
 		case now.State != backfill.Running:
-			b.finish()
+			b.Finish()
 			return showBackfill(ctx, pool, schema, now, asJSON, io)
 		case now.Rows != last.Rows:
 			moved = time.Now()
 		case time.Since(moved) > lonely && !asked:
 			asked = true
-			b.say("nothing happens; is a worker running? start one with: worker run")
+			b.Say("nothing happens; is a worker running? start one with: worker run")
 		}
-		if b.total != now.Rows.Total {
-			b.resize(now.Rows.Total)
+		if b.Total() != now.Rows.Total {
+			b.Resize(now.Rows.Total)
 		}
-		b.describe(fmt.Sprintf("%s users, %d rows changed", share(now.UserCount), now.RowsChanged))
-		b.set(now.Rows.Done)
+		b.Describe(fmt.Sprintf("%s users, %d rows changed", share(now.UserCount), now.RowsChanged))
+		b.Set(now.Rows.Done)
 		last = now
 		select {
 		case <-ticker.C:

@@ -99,7 +99,12 @@ func TestDatabaseFaults(t *testing.T) {
 // working works the queues of pool until the test ends.
 func working(t *testing.T, pool *dbpool.Pool) {
 	t.Helper()
-	service, err := workers.New(t.Context(), pool, config.Default(), slog.New(slog.DiscardHandler))
+	workingAs(t, pool, config.Default())
+}
+
+func workingAs(t *testing.T, pool *dbpool.Pool, c config.Config) {
+	t.Helper()
+	service, err := workers.New(t.Context(), pool, c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,6 +63,7 @@ func rootCommand(io streams) *cobra.Command {
 		recalcCommand(configFile, io),
 		acwrCommand(configFile, io),
 		backfillCommand(configFile, io),
+		tokensCommand(configFile, io),
 	)
 	return root
 }

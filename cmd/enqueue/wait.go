@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
@@ -91,8 +92,8 @@ func (w *waiter) row(ctx context.Context, query string, args ...any) pgx.Row {
 // until shows progress until nothing is left. What is left at the first look is
 // all there is to do.
 func (w *waiter) until(ctx context.Context, what string, look func(context.Context) (left int, err error)) error {
-	b := &bar{}
-	defer func() { b.finish() }()
+	b := &cli.Bar{}
+	defer func() { b.Finish() }()
 	ticker := time.NewTicker(waitInterval)
 	defer ticker.Stop()
 	lastLeft, moved, asked := -1, time.Now(), false
@@ -106,15 +107,15 @@ func (w *waiter) until(ctx context.Context, what string, look func(context.Conte
 		case left == 0:
 			return nil
 		case lastLeft < 0:
-			b = newBar(w.io.err, int64(left), what)
+			b = cli.NewBar(w.io.err, int64(left), what)
 			lastLeft = left
 		case left != lastLeft:
 			lastLeft, moved = left, time.Now()
 		case time.Since(moved) > lonely && !asked:
 			asked = true
-			b.say("nothing happens; is a worker running? start one with: worker run")
+			b.Say("nothing happens; is a worker running? start one with: worker run")
 		}
-		b.set(b.total - int64(left))
+		b.Set(b.Total() - int64(left))
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():

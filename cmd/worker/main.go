@@ -36,6 +36,7 @@ func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 		devCommand(configFile, stdout, stderr),
 		migrateCommand(configFile, stdout),
 		checkCommand(configFile, stdout),
+		tokensCommand(configFile, stdout, stderr),
 		versionCommand(stdout),
 	)
 	return root

@@ -72,3 +72,12 @@ func IsTerminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
+
+// RequireTokenKeys refuses work on tokens where there are no keys to encrypt
+// them with.
+func RequireTokenKeys(c config.Config) error {
+	if c.TokenKeys != nil {
+		return nil
+	}
+	return Usagef("TMWORKER_TOKEN_KEYS is not set, so tokens cannot be worked on; set it to id:base64 of 32 random bytes, as: export TMWORKER_TOKEN_KEYS=\"k1:$(openssl rand -base64 32)\"")
+}

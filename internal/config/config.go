@@ -4,12 +4,16 @@
 //
 // Rule: a setting that cannot be used is an error that names file, line and
 // key. Nothing is guessed, and no secret is ever read from the file: the
-// database's address comes from DATABASE_URL or the PG* variables.
+// database's address comes from DATABASE_URL or the PG* variables, the keys and
+// the client's secret from variables of their own.
 package config
 
 import (
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/trainingmonkey/worker/internal/keyring"
 )
 
 // Config holds every setting. Default has the values of config.yaml.
@@ -20,6 +24,7 @@ type Config struct {
 	Recovery   Recovery
 	ACWR       ACWR
 	Backfill   Backfill
+	Tokens     Tokens
 	Operations Operations
 	Shutdown   Shutdown
 	Log        Log
@@ -27,6 +32,12 @@ type Config struct {
 	// DatabaseURL is the environment's DATABASE_URL. Empty: the PG* variables
 	// decide. It is a secret.
 	DatabaseURL string
+
+	// TokenKeys are the environment's TMWORKER_TOKEN_KEYS; nil: tokens are not
+	// worked on. They are secrets.
+	TokenKeys *keyring.Keyring
+	// TokensClientSecret is the environment's TMWORKER_TOKENS_CLIENT_SECRET.
+	TokensClientSecret string
 }
 
 // Database limits the one pool of a process.
@@ -93,6 +104,21 @@ type Operations struct {
 	User, Password string
 }
 
+// Tokens says how tokens are saved, and how they are refreshed at the provider.
+type Tokens struct {
+	TokenURL      string
+	ClientID      string
+	RefreshEvery  time.Duration
+	RefreshBefore time.Duration
+	Workers       int
+	HTTPTimeout   time.Duration
+	Lease         time.Duration
+	LimitQuarter  int
+	LimitDay      int
+	SaveBatch     int
+	SaveLinger    time.Duration
+}
+
 // Shutdown bounds the time between SIGTERM and the end of the process.
 type Shutdown struct {
 	Grace time.Duration
@@ -108,7 +134,7 @@ type Log struct {
 func Default() Config {
 	return Config{
 		Database: Database{
-			MaxConns:                 21,
+			MaxConns:                 25,
 			ApplicationReserve:       2,
 			ConnectTimeout:           5 * time.Second,
 			AcquireTimeout:           5 * time.Second,
@@ -143,6 +169,18 @@ func Default() Config {
 		Operations: Operations{
 			Listen:    "127.0.0.1:8080",
 			SlowQuery: 500 * time.Millisecond,
+		},
+		Tokens: Tokens{
+			TokenURL:      "https://www.strava.com/oauth/token",
+			RefreshEvery:  5 * time.Minute,
+			RefreshBefore: 30 * time.Minute,
+			Workers:       4,
+			HTTPTimeout:   10 * time.Second,
+			Lease:         time.Minute,
+			LimitQuarter:  100,
+			LimitDay:      1000,
+			SaveBatch:     100,
+			SaveLinger:    5 * time.Millisecond,
 		},
 		Shutdown: Shutdown{Grace: 25 * time.Second},
 		Log:      Log{Level: "info", Format: "auto"},
@@ -186,6 +224,17 @@ func (c *Config) settings() []setting {
 		{"backfill.chunk_rows", count(&c.Backfill.ChunkRows, 1, 100_000)},
 		{"operations.listen", address(&c.Operations.Listen)},
 		{"operations.slow_query", duration(&c.Operations.SlowQuery, time.Millisecond, time.Hour)},
+		{"tokens.token_url", webAddress(&c.Tokens.TokenURL)},
+		{"tokens.client_id", line(&c.Tokens.ClientID)},
+		{"tokens.refresh_every", duration(&c.Tokens.RefreshEvery, time.Second, 24*time.Hour)},
+		{"tokens.refresh_before", duration(&c.Tokens.RefreshBefore, time.Second, 30*24*time.Hour)},
+		{"tokens.workers", count(&c.Tokens.Workers, 1, 64)},
+		{"tokens.http_timeout", duration(&c.Tokens.HTTPTimeout, 100*time.Millisecond, time.Minute)},
+		{"tokens.lease", duration(&c.Tokens.Lease, time.Second, time.Hour)},
+		{"tokens.limit_quarter", count(&c.Tokens.LimitQuarter, 1, 1_000_000)},
+		{"tokens.limit_day", count(&c.Tokens.LimitDay, 1, 100_000_000)},
+		{"tokens.save_batch", count(&c.Tokens.SaveBatch, 1, 5000)},
+		{"tokens.save_linger", duration(&c.Tokens.SaveLinger, 0, time.Minute)},
 		{"shutdown.grace", duration(&c.Shutdown.Grace, time.Second, time.Hour)},
 		{"log.level", oneOf(&c.Log.Level, "debug", "info", "warn", "error")},
 		{"log.format", oneOf(&c.Log.Format, "auto", "text", "json")},
@@ -198,6 +247,28 @@ func (c *Config) SoftStop() time.Duration {
 	return c.Shutdown.Grace - c.Batching.FlushTimeout - 2*time.Second
 }
 
+// MissingForTokens says what has to be set before tokens can be refreshed, or
+// is empty.
+func (c *Config) MissingForTokens() string {
+	var missing []string
+	for _, needed := range []struct {
+		is   bool
+		what string
+	}{
+		{c.TokenKeys != nil, tokenKeysVariable},
+		{c.TokensClientSecret != "", clientSecretVariable},
+		{c.Tokens.ClientID != "", "tokens.client_id"},
+	} {
+		if !needed.is {
+			missing = append(missing, needed.what)
+		}
+	}
+	return strings.Join(missing, ", ")
+}
+
+// RefreshesTokens tells whether this process refreshes tokens.
+func (c *Config) RefreshesTokens() bool { return c.MissingForTokens() == "" }
+
 // validate checks what no setting can be checked for alone.
 func (c *Config) validate() error {
 	if c.SoftStop() < time.Second {
@@ -207,6 +278,16 @@ func (c *Config) validate() error {
 	if c.Recovery.DeadAfter < 3*c.Recovery.HeartbeatInterval {
 		return fmt.Errorf("recovery.dead_after (%v) must be at least three times recovery.heartbeat_interval (%v): one late beat is not a death",
 			c.Recovery.DeadAfter, c.Recovery.HeartbeatInterval)
+	}
+	if c.RefreshesTokens() {
+		if c.Tokens.Lease < 2*c.Tokens.HTTPTimeout {
+			return fmt.Errorf("tokens.lease (%v) must be at least twice tokens.http_timeout (%v): the answer has to be stored while nobody else may ask",
+				c.Tokens.Lease, c.Tokens.HTTPTimeout)
+		}
+		if c.SoftStop() < c.Tokens.HTTPTimeout {
+			return fmt.Errorf("shutdown.grace (%v) must exceed tokens.http_timeout (%v) by batching.flush_timeout (%v) and 2s: who is being refreshed at SIGTERM has to be stored within it",
+				c.Shutdown.Grace, c.Tokens.HTTPTimeout, c.Batching.FlushTimeout)
+		}
 	}
 	if c.River.FetchPollInterval < c.River.FetchCooldown {
 		return fmt.Errorf("river.fetch_poll_interval (%v) must not be shorter than river.fetch_cooldown (%v)", c.River.FetchPollInterval, c.River.FetchCooldown)

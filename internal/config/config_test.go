@@ -50,6 +50,9 @@ func TestLoadNamesFileLineAndKey(t *testing.T) {
 		"shutdown:\n  grace: 9s\n":                                    "shutdown.grace (9s) must exceed batching.flush_timeout (8s)",
 		"recovery:\n  dead_after: 3s\n":                               "recovery.dead_after (3s) must be at least three times",
 		"river:\n  fetch_poll_interval: 10ms\n  fetch_cooldown: 1s\n": "river.fetch_poll_interval (10ms) must not be shorter",
+		"tokens:\n  token_url: http://example.org/token\n":            ":2: tokens.token_url: must be an https URL",
+		"tokens:\n  token_url: https://me:pw@example.org\n":           ":2: tokens.token_url: must be an https URL without user and password",
+		"tokens:\n  client_id: a b\n":                                 ":2: tokens.client_id: must be at most 200 printable",
 	} {
 		file := filepath.Join(t.TempDir(), "config.yaml")
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
@@ -95,5 +98,33 @@ func TestLoadMissingFile(t *testing.T) {
 	t.Parallel()
 	if _, err := Load(filepath.Join(t.TempDir(), "absent.yaml"), nil); err == nil {
 		t.Error("a named file that is missing must be an error")
+	}
+}
+
+const someKey = "k1:a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="
+
+func TestSecretsOfTokens(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(file, []byte("tokens:\n  client_id: \"7\"\n  http_timeout: 12s\n  token_url: http://127.0.0.1:9/token\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(file, nil)
+	if err != nil || c.RefreshesTokens() || c.MissingForTokens() != "TMWORKER_TOKEN_KEYS, TMWORKER_TOKENS_CLIENT_SECRET" {
+		t.Errorf("without secrets: missing %q, %v", c.MissingForTokens(), err)
+	}
+	c, err = Load(file, []string{"TMWORKER_TOKEN_KEYS=" + someKey, "TMWORKER_TOKENS_CLIENT_SECRET=x"})
+	if err != nil || !c.RefreshesTokens() || c.TokenKeys.Current() != "k1" {
+		t.Errorf("with secrets: missing %q, %v", c.MissingForTokens(), err)
+	}
+	for environ, want := range map[string]string{
+		"TMWORKER_TOKEN_KEYS=" + someKey + "x":                       "environment: TMWORKER_TOKEN_KEYS: key 1: must be 32 random bytes",
+		"TMWORKER_TOKENS_HTTP_TIMEOUT=20s TMWORKER_TOKENS_LEASE=30s": "tokens.lease (30s) must be at least twice tokens.http_timeout (20s)",
+		"TMWORKER_TOKENS_HTTP_TIMEOUT=16s":                           "shutdown.grace (25s) must exceed tokens.http_timeout (16s)",
+	} {
+		_, err := Load(file, append([]string{"TMWORKER_TOKEN_KEYS=" + someKey, "TMWORKER_TOKENS_CLIENT_SECRET=hidden"}, strings.Fields(environ)...))
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "a2tra2") || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("Load(%s) = %v, want %q", environ, err, want)
+		}
 	}
 }

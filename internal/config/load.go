@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/trainingmonkey/worker/internal/keyring"
 )
 
 // DefaultFile is read when no file is named. It alone may be missing.
@@ -134,15 +136,49 @@ func (d *fileDecoder) hint(key string) string {
 	return "; known here: " + strings.Join(known, ", ")
 }
 
-// override applies DATABASE_URL and the TMWORKER_ variables. An unknown TMWORKER_
+// Variables of secrets, which have no key in the file.
+const (
+	databaseURLVariable  = "DATABASE_URL"
+	tokenKeysVariable    = "TMWORKER_TOKEN_KEYS"
+	clientSecretVariable = "TMWORKER_TOKENS_CLIENT_SECRET"
+)
+
+// secret sets one of the secrets, and tells whether the variable is one's. The
+// error does not quote it.
+func (c *Config) secret(name, value string) (is bool, err error) {
+	switch name {
+	case databaseURLVariable:
+		c.DatabaseURL = value
+	case clientSecretVariable:
+		c.TokensClientSecret = value
+	case tokenKeysVariable:
+		if c.TokenKeys = nil; value == "" {
+			return true, nil
+		}
+		if c.TokenKeys, err = keyring.Parse(value); err != nil {
+			return true, fmt.Errorf("environment: %s: %w", name, err)
+		}
+	case "TMWORKER_OPERATIONS_USER":
+		c.Operations.User = value
+	case "TMWORKER_OPERATIONS_PASSWORD":
+		c.Operations.Password = value
+	default:
+		return false, nil
+	}
+	return true, nil
+}
+
+// override applies the secrets and the TMWORKER_ variables. An unknown TMWORKER_
 // variable is an error, for it is most likely a typing error.
 func (c *Config) override(environ []string) []error {
 	var faults []error
 	settings := c.settings()
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if secret := c.secret(name); secret != nil {
-			*secret = value
+		if secret, fault := c.secret(name, value); secret {
+			if fault != nil {
+				faults = append(faults, fault)
+			}
 			continue
 		}
 		if !strings.HasPrefix(name, "TMWORKER_") {
@@ -158,17 +194,4 @@ func (c *Config) override(environ []string) []error {
 		}
 	}
 	return faults
-}
-
-// secret returns where a variable goes that has no key in the file, or nil.
-func (c *Config) secret(variable string) *string {
-	switch variable {
-	case "DATABASE_URL":
-		return &c.DatabaseURL
-	case "TMWORKER_OPERATIONS_USER":
-		return &c.Operations.User
-	case "TMWORKER_OPERATIONS_PASSWORD":
-		return &c.Operations.Password
-	}
-	return nil
 }

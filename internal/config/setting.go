@@ -1,8 +1,10 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -76,6 +78,33 @@ func oneOf(target *string, choices ...string) func(string) error {
 	return func(text string) error {
 		if !slices.Contains(choices, text) {
 			return fmt.Errorf("must be one of %s, got %q", strings.Join(choices, ", "), text)
+		}
+		*target = text
+		return nil
+	}
+}
+
+// webAddress takes no secrets in the address, and none over an open line except
+// to this machine.
+func webAddress(target *string) func(string) error {
+	return func(text string) error {
+		u, err := url.Parse(text)
+		local := err == nil && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback())
+		if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && !(u.Scheme == "http" && local)) {
+			return errors.New("must be an https URL without user and password, such as https://www.example.com/oauth/token")
+		}
+		*target = text
+		return nil
+	}
+}
+
+var linePattern = regexp.MustCompile(`^[!-~]{0,200}$`)
+
+// line takes printable ASCII without blanks, or nothing.
+func line(target *string) func(string) error {
+	return func(text string) error {
+		if !linePattern.MatchString(text) {
+			return fmt.Errorf("must be at most 200 printable ASCII characters without blanks, got %q", text)
 		}
 		*target = text
 		return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 
 	"github.com/trainingmonkey/worker/internal/pgfault"
 )
@@ -58,6 +59,7 @@ type tally struct {
 //     all without spending an attempt;
 //   - refused data, or a panic, splits it in halves, down to the one guilty
 //     job; among n jobs one culprit costs at most 2·log₂ n + 1 more transactions;
+//   - a snooze that Apply asks for is every job's;
 //   - any other error is every job's own.
 //
 // An error that is every job's own is the engine's, as far as the breaker is
@@ -86,6 +88,10 @@ func (e *Engine[T]) commit(batch []*entry[T], giveUp time.Time) tally {
 			return tally{committed: len(batch)}
 		case errors.As(err, &lost):
 			batch = e.dropNotHeld(batch, lost)
+		case isSnooze(err):
+			e.counts.snoozed.Add(int64(len(batch)))
+			e.settle(batch, err)
+			return tally{}
 		case pgfault.Of(err) == pgfault.Transient:
 			if time.Now().After(giveUp) {
 				e.options.Logger.Warn("batch snoozed, the database stays out of reach",
@@ -114,6 +120,11 @@ func (e *Engine[T]) countCommitted(batch []*entry[T]) {
 	for _, en := range batch {
 		e.observer.Committed(now.Sub(en.job.CreatedAt))
 	}
+}
+
+func isSnooze(err error) bool {
+	var snooze *rivertype.JobSnoozeError
+	return errors.As(err, &snooze)
 }
 
 // ofOneJob tells whether the error is of some job of the batch, not of all.

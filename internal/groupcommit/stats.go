@@ -10,7 +10,7 @@ type Stats struct {
 	Failed       int64 `json:"failed"`       // jobs with an error of their own
 	Cancelled    int64 `json:"cancelled"`    // of those: will not be tried again, by their own word
 	Discarded    int64 `json:"discarded"`    // of those: will not be tried again, that was the last attempt
-	Snoozed      int64 `json:"snoozed"`      // jobs given back because the database stayed out of reach
+	Snoozed      int64 `json:"snoozed"`      // jobs given back without spending an attempt: the database stayed out of reach, or Apply asked for it
 	TakenOver    int64 `json:"taken_over"`   // jobs that another process had
 	Retries      int64 `json:"retries"`      // transactions run again through nobody's fault
 	Bisections   int64 `json:"bisections"`   // batches split in search of a guilty job

@@ -141,6 +141,10 @@ func (r *Refresher) exclusively(ctx context.Context, fn func() error) error {
 	return fn()
 }
 
+// busyWait is after how long it is worth looking what became of a user whom
+// another process refreshes. The lease lasts longer: it ends when that dies.
+const busyWait = 2 * time.Second
+
 // refresh refreshes one user: lease, ask, save.
 func (r *Refresher) refresh(ctx context.Context, user int32, wanted tokens.Wanted) Result {
 	var lease tokens.Lease
@@ -165,7 +169,9 @@ func (r *Refresher) refresh(ctx context.Context, user int32, wanted tokens.Wante
 		return Result{Marked: 1}
 	case standing == tokens.Absent:
 		return Result{Absent: 1}
-	case standing != tokens.Leased:
+	case standing == tokens.Busy:
+		return Result{Left: 1, Wait: min(wait, busyWait)}
+	case standing == tokens.Limited:
 		return Result{Left: 1, Wait: wait}
 	}
 	answer := r.provider.Refresh(ctx, lease.Refresh)

@@ -46,19 +46,23 @@ func newRig(t *testing.T, processes, users int) *rig {
 	t.Helper()
 	pool := dbtest.Migrated(t)
 	r := &rig{T: t, pool: pool, store: tokens.New(pool, ring(t), dbtest.RiverSchema), provider: providertest.New(t, nil)}
-	for i := range processes {
-		saver := tokens.NewSaver(r.store, tokens.SaverOptions{MaxBatch: 100, Linger: 5 * time.Millisecond, Timeout: 8 * time.Second})
-		provider := tokenrefresh.NewProvider(r.provider.URL, providertest.ClientID, providertest.ClientSecret, "worker", 500*time.Millisecond, 4)
-		t.Cleanup(provider.CloseIdle)
-		r.refreshers = append(r.refreshers, tokenrefresh.New(r.store, saver, provider, tokenrefresh.Options{
-			ClientID: fmt.Sprint("process-", i), Workers: 4, Lease: leaseTime,
-			Limits: tokens.Limits{Quarter: 1_000_000, Day: 1_000_000}, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
-		}))
+	for range processes {
+		r.addProcess(r.store)
 	}
 	for user := int32(1); user <= int32(users); user++ {
 		r.authorize(user)
 	}
 	return r
+}
+
+func (r *rig) addProcess(store *tokens.Store) {
+	saver := tokens.NewSaver(store, tokens.SaverOptions{MaxBatch: 100, Linger: 5 * time.Millisecond, Timeout: 8 * time.Second})
+	provider := tokenrefresh.NewProvider(r.provider.URL, providertest.ClientID, providertest.ClientSecret, "worker", 500*time.Millisecond, 4)
+	r.Cleanup(provider.CloseIdle)
+	r.refreshers = append(r.refreshers, tokenrefresh.New(store, saver, provider, tokenrefresh.Options{
+		ClientID: fmt.Sprint("process-", len(r.refreshers)), Workers: 4, Lease: leaseTime,
+		Limits: tokens.Limits{Quarter: 1_000_000, Day: 1_000_000}, Logger: slog.New(slog.NewTextHandler(r.Output(), nil)),
+	}))
 }
 
 // authorize stores tokens that expire soon, some time ago.

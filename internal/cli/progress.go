@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -6,15 +6,14 @@ import (
 	"time"
 
 	"github.com/schollz/progressbar/v3"
-
-	"github.com/trainingmonkey/worker/internal/cli"
 )
 
 // plainInterval is how often progress is told where there is no terminal.
 const plainInterval = 5 * time.Second
 
-// bar shows progress: a bar on a terminal, now and then a line otherwise.
-type bar struct {
+// Bar shows progress: a bar on a terminal, now and then a line otherwise. The
+// zero value shows nothing and may be finished.
+type Bar struct {
 	w     io.Writer
 	what  string
 	total int64
@@ -22,10 +21,10 @@ type bar struct {
 	told  time.Time
 }
 
-// newBar shows progress towards total, or without an end when total is 0.
-func newBar(w io.Writer, total int64, what string) *bar {
-	b := &bar{w: w, what: what, total: total, told: time.Now()}
-	if cli.IsTerminal(w) {
+// NewBar shows progress towards total, or without an end when total is 0.
+func NewBar(w io.Writer, total int64, what string) *Bar {
+	b := &Bar{w: w, what: what, total: total, told: time.Now()}
+	if IsTerminal(w) {
 		most := total
 		if most == 0 {
 			most = -1
@@ -38,7 +37,8 @@ func newBar(w io.Writer, total int64, what string) *bar {
 	return b
 }
 
-func (b *bar) set(done int64) {
+// Set shows how much is done.
+func (b *Bar) Set(done int64) {
 	if b.drawn != nil {
 		_ = b.drawn.Set64(done)
 		return
@@ -54,31 +54,35 @@ func (b *bar) set(done int64) {
 	_, _ = fmt.Fprintf(b.w, "%s: %d\n", b.what, done)
 }
 
-// resize changes what there is to do.
-func (b *bar) resize(total int64) {
+// Total returns what there is to do.
+func (b *Bar) Total() int64 { return b.total }
+
+// Resize changes what there is to do.
+func (b *Bar) Resize(total int64) {
 	b.total = total
 	if b.drawn != nil {
 		b.drawn.ChangeMax64(total)
 	}
 }
 
-// describe changes what is said beside the numbers.
-func (b *bar) describe(what string) {
+// Describe changes what is said beside the numbers.
+func (b *Bar) Describe(what string) {
 	b.what = what
 	if b.drawn != nil {
 		b.drawn.Describe(what)
 	}
 }
 
-// say prints a line where the bar is, which is drawn again below it.
-func (b *bar) say(line string) {
+// Say prints a line where the bar is, which is drawn again below it.
+func (b *Bar) Say(line string) {
 	if b.drawn != nil {
 		_ = b.drawn.Clear()
 	}
 	_, _ = fmt.Fprintln(b.w, line)
 }
 
-func (b *bar) finish() {
+// Finish takes the bar away.
+func (b *Bar) Finish() {
 	if b.drawn != nil {
 		_ = b.drawn.Finish()
 	}

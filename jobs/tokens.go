@@ -1,0 +1,92 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+)
+
+// QueueTokens holds the refreshes of tokens.
+const QueueTokens = "tokens"
+
+// KindTokenRefresh is the kind of TokenRefresh in river_job.kind.
+const KindTokenRefresh = "token_refresh"
+
+// Limits on one token_refresh job.
+const (
+	MaxUsersPerRefresh = 1000
+	MaxExpiringWithin  = 30 * 24 * time.Hour
+)
+
+// maxRefreshAttempts is how often a job is tried whose users could not be
+// refreshed; then they are left to the next periodic one.
+const maxRefreshAttempts = 5
+
+// TokenRefresh refreshes tokens at the provider. The job is done when each of
+// its users has fresh tokens, or has to authorize again, in commits of their
+// own. Tokens that were stored after the job was enqueued are fresh.
+type TokenRefresh struct {
+	// UserIDs are 1 to 1,000 users. None: everyone whose tokens expire; the job
+	// makes the jobs for them.
+	UserIDs []int32 `json:"user_ids,omitempty"`
+	// ExpiringWithin, in seconds, leaves users out whose tokens live longer; 0:
+	// nobody, which needs UserIDs.
+	ExpiringWithin int64 `json:"expiring_within,omitempty"`
+}
+
+// Kind implements river.JobArgs.
+func (TokenRefresh) Kind() string { return KindTokenRefresh }
+
+// InsertOpts implements river.JobArgsWithInsertOpts.
+func (args TokenRefresh) InsertOpts() river.InsertOpts { return args.insertOpts(PriorityLive) }
+
+func (TokenRefresh) insertOpts(priority int) river.InsertOpts {
+	return river.InsertOpts{Queue: QueueTokens, Priority: priority, MaxAttempts: maxRefreshAttempts}
+}
+
+// Validate reports everything that is wrong with the args, or nil.
+func (args TokenRefresh) Validate() error {
+	var faults []error
+	if len(args.UserIDs) > MaxUsersPerRefresh {
+		faults = append(faults, fmt.Errorf("user_ids: a job takes at most %d, got %d", MaxUsersPerRefresh, len(args.UserIDs)))
+	}
+	for i, user := range args.UserIDs {
+		if user <= 0 {
+			faults = append(faults, fmt.Errorf("user_ids[%d]: must be a positive integer, got %d", i, user))
+		}
+	}
+	switch most := int64(MaxExpiringWithin / time.Second); {
+	case args.ExpiringWithin < 0 || args.ExpiringWithin > most:
+		faults = append(faults, fmt.Errorf("expiring_within: must be 0 to %d seconds, got %d", most, args.ExpiringWithin))
+	case args.ExpiringWithin == 0 && len(args.UserIDs) == 0:
+		faults = append(faults, errors.New("user_ids: without users expiring_within is required"))
+	}
+	return errors.Join(faults...)
+}
+
+// usersPerRefresh is how many users a job of many is split into: a killed
+// worker's job is found and given to another one as a whole.
+const usersPerRefresh = 50
+
+// RefreshTokensTx inserts jobs for the users, who may be many, within the
+// caller's transaction and returns the jobs' ids in order. within is as
+// ExpiringWithin. priority is PriorityLive or PriorityBulk.
+func (e *Enqueuer) RefreshTokensTx(ctx context.Context, tx pgx.Tx, priority int, users []int32, within time.Duration) ([]int64, error) {
+	var params []river.InsertManyParams
+	for first := 0; first < len(users); first += usersPerRefresh {
+		args := TokenRefresh{UserIDs: users[first:min(first+usersPerRefresh, len(users))], ExpiringWithin: int64(within / time.Second)}
+		if err := args.Validate(); err != nil {
+			return nil, fmt.Errorf("token_refresh job: %w", err)
+		}
+		opts := args.insertOpts(priority)
+		params = append(params, river.InsertManyParams{Args: args, InsertOpts: &opts})
+	}
+	if len(params) == 0 {
+		return nil, nil
+	}
+	return e.insert(ctx, tx, params)
+}
