@@ -84,7 +84,7 @@ func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
 	if s.Backfills, err = backfill.List(ctx, tx, o.RiverSchema, newestBackfills); err != nil {
 		return s, fmt.Errorf("overview: %w", err)
 	}
-	if s.Tokens, err = readTokens(ctx, tx); err != nil {
+	if s.Tokens, err = readTokens(ctx, tx, o.RiverSchema); err != nil {
 		return s, fmt.Errorf("overview: %w", err)
 	}
 	s.Freshness = freshnessOf(s.Queues)

@@ -18,21 +18,22 @@ type Tokens struct {
 const hasTokensQuery = `
 -- name: overview_has_tokens
 SELECT count(*) = 2 FROM pg_attribute
-WHERE attrelid = to_regclass('user_tokens') AND attname IN ('expires_at', 'needs_reauthorization_at') AND NOT attisdropped`
+WHERE attrelid = to_regclass('user_tokens') AND attname IN ('expires_at', 'reauthorize_since') AND NOT attisdropped`
 
 const tokensQuery = `
 -- name: overview_tokens
-SELECT count(*) FILTER (WHERE needs_reauthorization_at IS NULL AND expires_at > epoch + 1800),
-       count(*) FILTER (WHERE needs_reauthorization_at IS NULL AND expires_at > epoch AND expires_at <= epoch + 1800),
-       count(*) FILTER (WHERE needs_reauthorization_at IS NULL AND expires_at <= epoch),
-       count(*) FILTER (WHERE needs_reauthorization_at IS NOT NULL)
-FROM user_tokens, (SELECT extract(epoch FROM clock_timestamp())::bigint AS epoch) AS clock`
+SELECT count(*) FILTER (WHERE reauthorize_since IS NULL AND left_seconds > 1800),
+       count(*) FILTER (WHERE reauthorize_since IS NULL AND left_seconds > 0 AND left_seconds <= 1800),
+       count(*) FILTER (WHERE reauthorize_since IS NULL AND left_seconds <= 0),
+       count(*) FILTER (WHERE reauthorize_since IS NOT NULL)
+FROM (SELECT reauthorize_since, coalesce({schema}.token_expiry_seconds(expires_at), 0) - extract(epoch FROM clock_timestamp()) AS left_seconds
+      FROM user_tokens) AS t`
 
-func readTokens(ctx context.Context, tx pgx.Tx) (*Tokens, error) {
+func readTokens(ctx context.Context, tx pgx.Tx, riverSchema string) (*Tokens, error) {
 	var exists bool
 	if err := tx.QueryRow(ctx, hasTokensQuery).Scan(&exists); err != nil || !exists {
 		return nil, err
 	}
 	t := &Tokens{}
-	return t, tx.QueryRow(ctx, tokensQuery).Scan(&t.Valid, &t.Expiring, &t.Expired, &t.NeedsReauthorization)
+	return t, tx.QueryRow(ctx, inSchema(tokensQuery, riverSchema)).Scan(&t.Valid, &t.Expiring, &t.Expired, &t.NeedsReauthorization)
 }
