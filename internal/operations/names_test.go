@@ -67,7 +67,9 @@ func TestQueriesUseWhatIsExposed(t *testing.T) {
 func alertRules(t *testing.T) map[string]string {
 	t.Helper()
 	var file struct {
-		Groups []struct{ Rules []struct{ Alert, Expr string } }
+		Groups []struct {
+			Rules []struct{ Alert, Expr string }
+		}
 	}
 	content, err := os.ReadFile(alertsFile)
 	if err == nil {
