@@ -3,11 +3,11 @@ package operations_test
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -51,7 +51,7 @@ func newRig(t *testing.T, databaseURL string, change ...func(*config.Config)) *r
 	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	r := &rig{T: t, metrics: metrics.New("test", c.Operations.SlowQuery, logger), stopped: make(chan error, 1)}
 	o := dbtest.Options(databaseURL)
-	o.MaxConns, o.ConnectTimeout, o.Tracer = int32(c.Database.MaxConns), time.Second, r.metrics.Tracer()
+	o.MaxConns, o.LockTimeout, o.ConnectTimeout, o.Tracer = int32(c.Database.MaxConns), c.Database.LockTimeout, time.Second, r.metrics.Tracer()
 	var err error
 	if r.pool, err = dbpool.Open(t.Context(), o); err != nil {
 		t.Fatal(err)
@@ -211,15 +211,32 @@ func (r *rig) metric(series string) (value string, found bool) {
 	return "", false
 }
 
-func body(t *testing.T, response *http.Response) string {
-	t.Helper()
-	defer func() { _ = response.Body.Close() }()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
+// value waits until the sum of the series whose names begin like this is as
+// wanted.
+func (r *rig) value(series string, within time.Duration, wanted func(float64) bool) {
+	r.Helper()
+	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		sum, found := 0.0, false
+		for line := range strings.Lines(r.get("/metrics").Body.String()) {
+			if strings.HasPrefix(line, series) {
+				v, err := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndexByte(line, ' '):]), 64)
+				if err != nil {
+					r.Fatal(err)
+				}
+				sum, found = sum+v, true
+			}
+		}
+		if found && wanted(sum) {
+			return
+		}
+		if time.Since(began) > within {
+			r.Fatalf("%s = %v (found: %v) after %v", series, sum, found, within)
+		}
 	}
-	return string(text)
 }
+
+func above(limit float64) func(float64) bool { return func(v float64) bool { return v > limit } }
+func is(want float64) func(float64) bool     { return func(v float64) bool { return v == want } }
 
 // hostOf returns host:port of a URL.
 func hostOf(t *testing.T, address string) string {

@@ -33,7 +33,7 @@ func (r *rig) fill() {
 	r.exec(`INSERT INTO river.river_job (state, kind, queue, args, max_attempts, created_at, scheduled_at, attempt)
 		SELECT (array['available', 'available', 'available', 'retryable', 'scheduled'])[i % 5 + 1]::river.river_job_state, 'activity_ingest',
 		       (array['ingest', 'ingest_bulk'])[i % 2 + 1], '{}', 25, now() - interval '1 second' * (i % 200), now() + interval '1 minute' * (i % 5 - 2), 1
-		FROM generate_series(1, 24000) AS i`)
+		FROM generate_series(1, 2400) AS i`)
 	r.exec(`INSERT INTO river.river_queue (name, paused_at, updated_at) VALUES ('recalc_bulk', now() - interval '5 minutes', now())
 		ON CONFLICT (name) DO UPDATE SET paused_at = excluded.paused_at`)
 	r.exec(`INSERT INTO worker_processes (client_id, beat_at) SELECT 'worker-7f9c-' || i || '-abcdefgh', now() - interval '1 minute' * greatest(0, i - 3) FROM generate_series(1, 4) AS i`)

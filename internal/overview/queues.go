@@ -85,37 +85,72 @@ func queueQueues(batch *pgx.Batch, o Options, s *Snapshot) {
 	})
 }
 
-// estimateQuery has the planner say how many rows there are, from its
-// statistics: it reads none.
-const estimateQuery = `
-EXPLAIN (FORMAT JSON) SELECT FROM {schema}.river_job WHERE state = $1::text::{schema}.river_job_state AND queue = $2::text`
+// estimateQueries have the planner say from its statistics how many rows there
+// are; they read none. It knows how many are in a state and how many in a queue,
+// but takes the two for independent, which they are not.
+const (
+	estimateStateQuery = `EXPLAIN (FORMAT JSON) SELECT FROM {schema}.river_job WHERE state = $1::text::{schema}.river_job_state`
+	estimateQueueQuery = `EXPLAIN (FORMAT JSON) SELECT FROM {schema}.river_job WHERE queue = $1::text`
+)
 
-// estimateLongQueues replaces the counts that stopped at the limit.
+// estimateLongQueues replaces the counts that stopped at the limit: of all jobs
+// in the state, those that were not counted in other queues, shared out like
+// the queues' jobs in any state.
 func estimateLongQueues(ctx context.Context, tx pgx.Tx, o Options, s *Snapshot) error {
-	for i := range s.Queues {
-		for j := range s.Queues[i].States {
-			state := &s.Queues[i].States[j]
-			if state.Jobs <= mostCounted {
-				continue
+	long, counted := map[string][]int{}, map[string]int64{} // by state
+	for i, q := range s.Queues {
+		for _, state := range q.States {
+			if state.Jobs > mostCounted {
+				long[state.State] = append(long[state.State], i)
+			} else {
+				counted[state.State] += state.Jobs
 			}
-			var text []byte
-			var plans []struct {
-				Plan struct {
-					Rows float64 `json:"Plan Rows"`
-				}
+		}
+	}
+	for state, queues := range long {
+		all, err := estimate(ctx, tx, o, estimateStateQuery, state)
+		if err != nil {
+			return err
+		}
+		weights, sum := make([]float64, len(queues)), 0.0
+		for i, q := range queues {
+			if weights[i], err = estimate(ctx, tx, o, estimateQueueQuery, s.Queues[q].Name); err != nil {
+				return err
 			}
-			err := tx.QueryRow(ctx, inSchema(estimateQuery, o.RiverSchema), pgx.QueryExecModeExec, state.State, s.Queues[i].Name).Scan(&text)
-			if err == nil {
-				err = json.Unmarshal(text, &plans)
-			}
-			if err != nil || len(plans) == 0 {
-				return fmt.Errorf("estimate queue %s: %w", s.Queues[i].Name, err)
-			}
-			state.Estimated = true
-			state.Jobs = max(state.Jobs, int64(plans[0].Plan.Rows))
+			sum += weights[i]
+		}
+		for i, q := range queues {
+			share := (all - float64(counted[state])) * weights[i] / max(1, sum)
+			s.Queues[q].setEstimate(state, int64(share))
 		}
 	}
 	return nil
+}
+
+// setEstimate never says less than what was counted.
+func (q *Queue) setEstimate(state string, jobs int64) {
+	for i := range q.States {
+		if q.States[i].State == state {
+			q.States[i].Estimated, q.States[i].Jobs = true, max(q.States[i].Jobs, jobs)
+		}
+	}
+}
+
+func estimate(ctx context.Context, tx pgx.Tx, o Options, query, arg string) (rows float64, err error) {
+	var text []byte
+	var plans []struct {
+		Plan struct {
+			Rows float64 `json:"Plan Rows"`
+		}
+	}
+	err = tx.QueryRow(ctx, inSchema(query, o.RiverSchema), pgx.QueryExecModeExec, arg).Scan(&text)
+	if err == nil {
+		err = json.Unmarshal(text, &plans)
+	}
+	if err != nil || len(plans) == 0 {
+		return 0, fmt.Errorf("estimate %s: %w", arg, err)
+	}
+	return plans[0].Plan.Rows, nil
 }
 
 // Freshness is how far the athletes' numbers lag behind what was accepted.

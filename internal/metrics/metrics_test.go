@@ -1,0 +1,129 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/trainingmonkey/worker/internal/groupcommit"
+)
+
+func TestNameOf(t *testing.T) {
+	t.Parallel()
+	for sql, want := range map[string]string{
+		"\n-- name: lock_users\nSELECT 1":        "lock_users",
+		"-- name: JobGetAvailable :many\nWITH x": "JobGetAvailable",
+		"begin":                                  "begin",
+		"begin isolation level serializable":     "begin",
+		"commit":                                 "commit",
+		"SELECT secret FROM t":                   "other",
+		"-- name: ; DROP":                        "other",
+		"-- name: ":                              "other",
+		"-- name: last":                          "other",
+		"":                                       "other",
+		"/* name */ SELECT":                      "other",
+		"-- name: has\"quote\nSELECT":            "has",
+		"SELECT 1 -- name: in_the_middle\n":      "other",
+		"-- just a comment\n-- name: second\nSELECT 1": "other",
+	} {
+		if got := nameOf(sql); got != want {
+			t.Errorf("nameOf(%q) = %q, want %q", sql, got, want)
+		}
+	}
+}
+
+func TestOutcomeOf(t *testing.T) {
+	t.Parallel()
+	for want, err := range map[string]error{
+		"committed":  nil,
+		"deadlock":   fmt.Errorf("write: %w", &pgconn.PgError{Code: "40P01"}),
+		"transient":  &pgconn.PgError{Code: "40001"},
+		"data":       &pgconn.PgError{Code: "23505"},
+		"program":    errors.New("a bug"),
+		"panic":      &groupcommit.PanicError{Value: "planted"},
+		"taken_over": groupcommit.ErrTakenOver,
+	} {
+		if got := outcomeOf(err); got != want {
+			t.Errorf("outcomeOf(%v) = %s, want %s", err, got, want)
+		}
+	}
+}
+
+// TestSlowStatementsAreToldOnceInAWhile, by name, without their arguments.
+func TestSlowStatementsAreToldOnceInAWhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		tracer := newTracer(500*time.Millisecond, slog.New(slog.NewTextHandler(&log, nil)))
+		run := func(took time.Duration) {
+			ctx := tracer.TraceQueryStart(t.Context(), nil, pgx.TraceQueryStartData{SQL: "-- name: planted\nSELECT $1", Args: []any{"s3cr3t"}})
+			time.Sleep(took)
+			tracer.TraceQueryEnd(ctx, nil, pgx.TraceQueryEndData{})
+		}
+		run(499 * time.Millisecond)
+		for range 10 {
+			run(time.Second)
+		}
+		run(2 * time.Second)
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		if len(lines) != 2 || !strings.Contains(lines[0], "statement=planted took=1s times=1") || !strings.Contains(lines[1], "times=10") || strings.Contains(log.String(), "s3cr3t") {
+			t.Errorf("log = %q, want the first and, 10 s later, how often since", lines)
+		}
+	})
+}
+
+func TestHistory(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := New("test", time.Second, slog.New(slog.DiscardHandler))
+		live, bulk := m.Observer("activity_ingest", "live"), m.Observer("acwr_recalc", "bulk")
+		h := m.History()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			h.Run(ctx)
+			close(done)
+		}()
+		time.Sleep(time.Second)
+		for range 98 {
+			live.Committed(30 * time.Millisecond) // in the bucket from 25 to 50 ms
+		}
+		bulk.Committed(45 * time.Second)
+		bulk.Committed(-time.Second)
+		time.Sleep(2 * Step) // the second minute is idle
+		points := h.Points()
+		if len(points) != 2 || points[0].Jobs != 100 || points[1].Jobs != 0 || points[1].P99 != 0 {
+			t.Errorf("points = %+v, want 100 jobs and none", points)
+		}
+		if p := points[0]; p.P50 < 25*time.Millisecond || p.P50 > 50*time.Millisecond || p.P99 > 60*time.Second {
+			t.Errorf("p50 = %v and p99 = %v, want within 25 to 50 ms and at most a minute", p.P50, p.P99)
+		}
+		time.Sleep(100 * Step)
+		if got := len(h.Points()); got != points60 {
+			t.Errorf("%d points are kept, want %d", got, points60)
+		}
+		cancel()
+		<-done
+	})
+}
+
+// points60 is an hour of points.
+const points60 = 60
+
+// BenchmarkCommitted is what a job costs.
+func BenchmarkCommitted(b *testing.B) {
+	o := New("test", time.Second, slog.New(slog.DiscardHandler)).Observer("activity_ingest", "live")
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			o.Committed(20 * time.Millisecond)
+		}
+	})
+}
