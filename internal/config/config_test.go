@@ -45,6 +45,9 @@ func TestLoadNamesFileLineAndKey(t *testing.T) {
 		"log:\n  level: info\n  level: warn\n":                        ":3: log.level: is set already in line 2",
 		"acwr:\n  rounding: ceil\n":                                   `:2: acwr.rounding: must be one of none, app, got "ceil"`,
 		"river:\n  schema: \"a;b\"\n":                                 ":2: river.schema: must be a schema name",
+		"operations:\n  listen: 8080\n":                                   `:2: operations.listen: must be host:port such as 127.0.0.1:8080, or empty, got "8080"`,
+		"operations:\n  listen: 127.0.0.1:99999\n":                        ":2: operations.listen: must be host:port",
+		"operations:\n  password: hunter2\n":                              ":2: operations.password: unknown key",
 		"log:\n\tlevel: info\n":                                       "line 2",
 		"log:\n  level: info\n---\nlog:\n":                            "must hold one YAML document",
 		"shutdown:\n  grace: 9s\n":                                    "shutdown.grace (9s) must exceed batching.flush_timeout (8s)",
@@ -85,12 +88,18 @@ func TestEnvironmentOverridesFile(t *testing.T) {
 	if err := os.WriteFile(file, []byte("batching:\n  max_jobs: 10\nlog:\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, err := Load(file, []string{"TMWORKER_BATCHING_MAX_JOBS=20", "DATABASE_URL=postgres://x", "HOME=/"})
+	got, err := Load(file, []string{
+		"TMWORKER_BATCHING_MAX_JOBS=20", "DATABASE_URL=postgres://x", "HOME=/",
+		"TMWORKER_OPERATIONS_USER=tom", "TMWORKER_OPERATIONS_PASSWORD=hunter2", "TMWORKER_OPERATIONS_LISTEN=",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got.Batching.MaxJobs != 20 || got.DatabaseURL != "postgres://x" {
 		t.Errorf("max_jobs = %d, url = %q, want 20 and postgres://x", got.Batching.MaxJobs, got.DatabaseURL)
+	}
+	if got.Operations.User != "tom" || got.Operations.Password != "hunter2" || got.Operations.Listen != "" {
+		t.Errorf("operations = %+v, want the environment's", got.Operations)
 	}
 }
 

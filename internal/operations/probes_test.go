@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/dbtest"
 )
 
@@ -81,6 +82,9 @@ func TestReadyzWhenFetchingStalls(t *testing.T) {
 	r.turns("", noticed)
 }
 
+// polledOften makes a queue count as stalled after little more than 4 s.
+func polledOften(c *config.Config) { c.River.FetchPollInterval = 100 * time.Millisecond }
+
 // stallRecalcQuery plants a stall in one queue: who takes its jobs waits until
 // there is a row in released.
 const stallRecalcQuery = `
@@ -95,7 +99,7 @@ INSERT INTO river.river_job (kind, queue, args, max_attempts) VALUES ('acwr_reca
 
 func TestReadyzNamesTheQueueThatStalls(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, dbtest.MigratedURL(t))
+	r := newRig(t, dbtest.MigratedURL(t), polledOften)
 	r.run()
 	r.turns("", noticed)
 	r.exec(stallRecalcQuery)
@@ -111,13 +115,13 @@ func TestReadyzNamesTheQueueThatStalls(t *testing.T) {
 // blame it when it is resumed.
 func TestReadyzWhileAQueueIsPaused(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, dbtest.MigratedURL(t))
+	r := newRig(t, dbtest.MigratedURL(t), polledOften)
 	r.run()
 	r.turns("", noticed)
 	if err := r.service.Client().QueuePause(t.Context(), "recalc", nil); err != nil {
 		t.Fatal(err)
 	}
-	for until := time.Now().Add(8 * time.Second); time.Now().Before(until); time.Sleep(100 * time.Millisecond) {
+	for until := time.Now().Add(6 * time.Second); time.Now().Before(until); time.Sleep(100 * time.Millisecond) {
 		if got := r.readyz(); !got.Ready {
 			t.Fatalf("/readyz = %+v while a queue is paused", got)
 		}

@@ -3,6 +3,7 @@ package overview
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -147,7 +148,10 @@ func estimate(ctx context.Context, tx pgx.Tx, o Options, query, arg string) (row
 	if err == nil {
 		err = json.Unmarshal(text, &plans)
 	}
-	if err != nil || len(plans) == 0 {
+	if err == nil && len(plans) == 0 {
+		err = errors.New("EXPLAIN shows no plan")
+	}
+	if err != nil {
 		return 0, fmt.Errorf("estimate %s: %w", arg, err)
 	}
 	return plans[0].Plan.Rows, nil
