@@ -180,7 +180,6 @@ func Default() Config {
 			LimitQuarter:  100,
 			LimitDay:      1000,
 			SaveBatch:     100,
-			SaveLinger:    5 * time.Millisecond,
 		},
 		Shutdown: Shutdown{Grace: 25 * time.Second},
 		Log:      Log{Level: "info", Format: "auto"},
