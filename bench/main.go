@@ -32,6 +32,7 @@ type suite struct {
 
 var suites = []suite{
 	{"backfill", "ACWR of everyone, against one set-based UPDATE", backfillSuite},
+	{"operations", "metrics, probes and pages, against none of them", operationsSuite},
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
