@@ -33,6 +33,7 @@ type suite struct {
 var suites = []suite{
 	{"backfill", "ACWR of everyone, against one set-based UPDATE", backfillSuite},
 	{"latency", "enqueue to right ACWR at steady rates, and beside a backfill", latencySuite},
+	{"operations", "metrics, probes and pages, against none of them", operationsSuite},
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {

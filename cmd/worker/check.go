@@ -59,7 +59,7 @@ func checkCommand(configFile *string, stdout io.Writer) *cobra.Command {
 func check(ctx context.Context, settings config.Config) []finding {
 	ctx, cancel := context.WithTimeout(ctx, settings.Database.StatementTimeout)
 	defer cancel()
-	findings := []finding{{"configuration", true, "valid"}, budgetFinding(settings)}
+	findings := []finding{{"configuration", true, "valid"}, budgetFinding(settings), operationsFinding(settings)}
 	pool, err := cli.OpenPool(ctx, settings, "worker check")
 	if err != nil {
 		return append(findings, finding{"connection", false, err.Error()})
@@ -79,6 +79,20 @@ func budgetFinding(settings config.Config) finding {
 		return finding{"connection budget", false, err.Error()}
 	}
 	return finding{"connection budget", true, fmt.Sprintf("%s of database.max_conns = %d, and 1 more that listens", workers.Budget(settings), settings.Database.MaxConns)}
+}
+
+// operationsFinding tells where the pages are and who may see them.
+func operationsFinding(settings config.Config) finding {
+	access := accessOf(settings)
+	switch err := access.Check(); {
+	case access.Listen == "":
+		return finding{"operations", true, "neither probes nor metrics nor pages are served"}
+	case err != nil:
+		return finding{"operations", false, err.Error()}
+	case access.User == "":
+		return finding{"operations", true, access.Listen + ", for this machine alone"}
+	}
+	return finding{"operations", true, access.Listen + ", with credentials"}
 }
 
 // serverQuery reads what the server allows to ordinary roles.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -28,9 +29,7 @@ type operator struct {
 
 // newOperator refuses to show pages to strangers.
 func newOperator(settings config.Config, logger *slog.Logger) (*operator, error) {
-	o := &operator{settings: settings, logger: logger, access: operations.Access{
-		Listen: settings.Operations.Listen, User: settings.Operations.User, Password: settings.Operations.Password,
-	}}
+	o := &operator{settings: settings, logger: logger, access: accessOf(settings)}
 	if o.access.Listen == "" {
 		return o, nil
 	}
@@ -39,6 +38,10 @@ func newOperator(settings config.Config, logger *slog.Logger) (*operator, error)
 	}
 	o.metrics = metrics.New(version(), settings.Operations.SlowQuery, logger)
 	return o, nil
+}
+
+func accessOf(settings config.Config) operations.Access {
+	return operations.Access{Listen: settings.Operations.Listen, User: settings.Operations.User, Password: settings.Operations.Password}
 }
 
 // tracer is for the pool, nil for none.
@@ -57,25 +60,30 @@ func (o *operator) observe() workers.Observe {
 	return o.metrics.Observer
 }
 
+// overviewTimeout bounds one reading of the whole database.
+const overviewTimeout = 5 * time.Second
+
 // during serves while work goes on, and until it has ended: a worker that
 // drains says so.
 func (o *operator) during(ctx context.Context, pool *dbpool.Pool, service *workers.Service, work func() error) error {
 	if o.metrics == nil {
 		return work()
 	}
+	turn := operations.NewTurn(o.settings.Database.ApplicationReserve)
 	watch := overview.NewWatch(pool, overview.Options{
 		RiverSchema: o.settings.River.Schema,
 		Queues:      workers.QueueNames(),
 		Kinds:       []string{jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindACWRBackfill},
 		DeadAfter:   o.settings.Recovery.DeadAfter,
-		Timeout:     o.settings.Database.LockTimeout,
+		Timeout:     overviewTimeout,
+		Gate:        turn,
 	}, o.logger)
 	readiness := operations.NewReadiness(pool, o.settings.River.Schema, service, o.logger)
 	history := o.metrics.History()
 	o.metrics.Connect(metrics.Sources{Pool: pool.Stat, Service: service, Overview: watch, Ready: readiness.Ready})
 	server, err := operations.Listen(ctx, operations.Options{
 		Access: o.access, Version: version(), Rounding: o.settings.ACWR.Rounding,
-		Pool: pool, Reserve: o.settings.Database.ApplicationReserve,
+		Pool: pool, Turn: turn,
 		Service: service, Overview: watch, Metrics: o.metrics.Handler(), History: history.Points,
 		Readiness: readiness, Logger: o.logger,
 	})

@@ -183,7 +183,11 @@ func (e *Engine[T]) transact(batch []*entry[T], apply Apply[T]) (err error) {
 	e.counts.transactions.Add(1)
 	tx, began := &countingTx{roundTrips: 1}, time.Now()
 	defer func() {
-		e.observer.Transacted(Transaction{Jobs: len(batch), Took: time.Since(began), RoundTrips: tx.roundTrips, Err: err})
+		told := err
+		if lost := (*notHeldError)(nil); errors.As(err, &lost) {
+			told = ErrTakenOver
+		}
+		e.observer.Transacted(Transaction{Jobs: len(batch), Took: time.Since(began), RoundTrips: tx.roundTrips, Err: told})
 	}()
 	return e.transactIn(tx, batch, apply)
 }

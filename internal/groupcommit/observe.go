@@ -28,11 +28,12 @@ type Transaction struct {
 	Jobs       int
 	Took       time.Duration // from asking for a connection to the answer to COMMIT
 	RoundTrips int           // BEGIN and COMMIT included, preparing of statements left out
-	Err        error         // nil when it committed
+	Err        error         // nil when it committed, ErrTakenOver when not all of its jobs were held
 }
 
 // Observer is told what an engine does, while it does it. Its methods are
-// called by several goroutines at once and must not block.
+// called by several goroutines at once, and must neither block nor call the
+// engine.
 type Observer interface {
 	// Collected tells that a batch was closed.
 	Collected(jobs int, reason FillReason)

@@ -60,14 +60,15 @@ func newRig(t *testing.T, databaseURL string, change ...func(*config.Config)) *r
 	if r.service, err = workers.NewObserved(t.Context(), r.pool, c, logger, r.metrics.Observer); err != nil {
 		t.Fatal(err)
 	}
+	turn := operations.NewTurn(c.Database.ApplicationReserve)
 	r.watch = overview.NewWatch(r.pool, overview.Options{
-		RiverSchema: dbtest.RiverSchema, Queues: workers.QueueNames(), DeadAfter: c.Recovery.DeadAfter, Timeout: 5 * time.Second,
+		RiverSchema: dbtest.RiverSchema, Queues: workers.QueueNames(), DeadAfter: c.Recovery.DeadAfter, Timeout: 5 * time.Second, Gate: turn,
 		Kinds: []string{jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindACWRBackfill},
 	}, logger)
 	r.readiness = operations.NewReadiness(r.pool, dbtest.RiverSchema, r.service, logger)
 	r.metrics.Connect(metrics.Sources{Pool: r.pool.Stat, Service: r.service, Overview: r.watch, Ready: r.readiness.Ready})
 	r.options = operations.Options{
-		Access: operations.Access{Listen: "127.0.0.1:0"}, Version: "test", Rounding: "none", Pool: r.pool, Reserve: 2,
+		Access: operations.Access{Listen: "127.0.0.1:0"}, Version: "test", Rounding: "none", Pool: r.pool, Turn: turn,
 		Service: r.service, Overview: r.watch, Metrics: r.metrics.Handler(), History: r.metrics.History().Points,
 		Readiness: r.readiness, Logger: logger,
 	}

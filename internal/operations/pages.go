@@ -51,7 +51,7 @@ func (p *pages) page(title string, r *http.Request) page {
 	if r.URL.Query().Has("refresh") {
 		refresh = refreshEvery
 	}
-	return page{Title: title, Version: p.options.Version, Refresh: refresh, Now: p.options.ServerTime().UTC()}
+	return page{Title: title, Version: p.options.Version, Refresh: refresh, Now: time.Now().UTC()}
 }
 
 // statusPage is the data of status.html.

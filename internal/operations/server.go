@@ -24,17 +24,16 @@ import (
 type Options struct {
 	Access Access
 
-	Version    string
-	Rounding   string // acwr.rounding, for an athlete's series
-	Pool       *dbpool.Pool
-	Reserve    int // connections of the pool that are not queue work's, readiness included
-	Service    *workers.Service
-	Overview   *overview.Watch
-	Metrics    http.Handler
-	History    func() []metrics.Point
-	Readiness  *Readiness
-	ServerTime func() time.Time // nil: the clock
-	Logger     *slog.Logger
+	Version   string
+	Rounding  string // acwr.rounding, for an athlete's series
+	Pool      *dbpool.Pool
+	Turn      Turn // with which pages use the pool
+	Service   *workers.Service
+	Overview  *overview.Watch
+	Metrics   http.Handler
+	History   func() []metrics.Point
+	Readiness *Readiness
+	Logger    *slog.Logger
 }
 
 // Limits of a request. An operator's requests are small and few.
@@ -97,15 +96,11 @@ func (s *Server) Shutdown(ctx context.Context) {
 
 // Handler is everything that the server serves.
 func Handler(o Options) (http.Handler, error) {
-	if o.ServerTime == nil {
-		o.ServerTime = time.Now
-	}
 	river, err := riverUI(o)
 	if err != nil {
 		return nil, err
 	}
 	pages := &pages{options: o}
-	turn := newTurn(max(1, o.Reserve-1))
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", healthz)
@@ -114,25 +109,35 @@ func Handler(o Options) (http.Handler, error) {
 	for pattern, h := range map[string]http.Handler{
 		"GET /{$}":        http.HandlerFunc(pages.status),
 		"GET /style.css":  http.HandlerFunc(style),
-		"GET /athlete":    turn.of(http.HandlerFunc(pages.athlete)),
-		riverPrefix + "/": turn.of(river),
+		"GET /athlete":    o.Turn.of(http.HandlerFunc(pages.athlete)),
+		riverPrefix + "/": o.Turn.of(river),
 	} {
 		mux.Handle(pattern, o.Access.guard(h))
 	}
 	return withHeaders(withLimits(http.NewCrossOriginProtection().Handler(mux))), nil
 }
 
-// turn lets few requests at a time use the database, each for a bounded time.
-type turn struct{ free chan struct{} }
+// Turn lets few at a time use the database, for what is not the work of queues.
+// Only readiness has a connection besides.
+type Turn struct{ free chan struct{} }
 
 const (
 	turnWait = 2 * time.Second
 	turnTime = 10 * time.Second
 )
 
-func newTurn(most int) turn { return turn{make(chan struct{}, most)} }
+// NewTurn shares out the connections that are not queue work's, but for the one
+// that readiness keeps.
+func NewTurn(reserve int) Turn { return Turn{make(chan struct{}, max(1, reserve-1))} }
 
-func (t turn) of(next http.Handler) http.Handler {
+// Lock implements sync.Locker.
+func (t Turn) Lock() { t.free <- struct{}{} }
+
+// Unlock implements sync.Locker.
+func (t Turn) Unlock() { <-t.free }
+
+// of gives each request a turn of bounded time, or tells it to come again.
+func (t Turn) of(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case t.free <- struct{}{}:
@@ -143,7 +148,7 @@ func (t turn) of(next http.Handler) http.Handler {
 			http.Error(w, "busy, try again", http.StatusServiceUnavailable)
 			return
 		}
-		defer func() { <-t.free }()
+		defer t.Unlock()
 		ctx, cancel := context.WithTimeout(r.Context(), turnTime)
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -41,6 +42,7 @@ type Options struct {
 	Kinds       []string      // that a Watch counts by name
 	DeadAfter   time.Duration // after which a process without a heartbeat is dead
 	Timeout     time.Duration // of one Read
+	Gate        sync.Locker   // held by a Watch while it reads; nil for none
 }
 
 const (

@@ -69,6 +69,10 @@ func (w *Watch) Run(ctx context.Context) {
 
 // Look takes a snapshot now.
 func (w *Watch) Look(ctx context.Context) error {
+	if w.options.Gate != nil {
+		w.options.Gate.Lock()
+		defer w.options.Gate.Unlock()
+	}
 	s, err := Read(ctx, w.db, w.options)
 	if err != nil {
 		return err
