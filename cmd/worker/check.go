@@ -59,7 +59,7 @@ func checkCommand(configFile *string, stdout io.Writer) *cobra.Command {
 func check(ctx context.Context, settings config.Config) []finding {
 	ctx, cancel := context.WithTimeout(ctx, settings.Database.StatementTimeout)
 	defer cancel()
-	findings := []finding{{"configuration", true, "valid"}, budgetFinding(settings), operationsFinding(settings)}
+	findings := []finding{{"configuration", true, "valid"}, tokensFinding(settings), budgetFinding(settings), operationsFinding(settings)}
 	pool, err := cli.OpenPool(ctx, settings, "worker check")
 	if err != nil {
 		return append(findings, finding{"connection", false, err.Error()})
@@ -71,6 +71,15 @@ func check(ctx context.Context, settings config.Config) []finding {
 		return append(findings, finding{"migrations", false, err.Error()})
 	}
 	return append(findings, finding{"migrations", true, "up to date"})
+}
+
+// tokensFinding says whether this process would refresh tokens; it is none's
+// fault if it would not.
+func tokensFinding(settings config.Config) finding {
+	if missing := settings.MissingForTokens(); missing != "" {
+		return finding{"tokens", true, "not refreshed by this worker; not set: " + missing}
+	}
+	return finding{"tokens", true, "refreshed at " + settings.Tokens.TokenURL + ", " + settings.TokenKeys.String()}
 }
 
 // budgetFinding prints the arithmetic, whether it works out or not.

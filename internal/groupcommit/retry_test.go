@@ -53,6 +53,17 @@ func TestLastingFaultSnoozes(t *testing.T) {
 	}
 }
 
+// TestASnoozeOfApplyIsNoFailure: kinds whose jobs go alone ask for one.
+func TestASnoozeOfApplyIsNoFailure(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	e := New(pool, testOptions(), effectKind(failing(river.JobSnooze(time.Minute))))
+	workAll(t, e, runningJobs(t, pool, 1))
+	if got := e.Stats(); got.Snoozed != 1 || got.Failed != 0 || got.Transactions != 1 {
+		t.Errorf("stats = %+v, want one snoozed and none failed", got)
+	}
+}
+
 // answerLost is a database whose first commit succeeds and says it did not.
 type answerLost struct {
 	Beginner

@@ -21,19 +21,19 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// interpreter returns a Python that has psycopg2. The system's comes first: it
+// interpreter returns a Python that has psycopg2 and cryptography. The system's comes first: it
 // is the one that packages of the system install modules for.
 func interpreter(t testing.TB) string {
 	t.Helper()
 	var tried []string
 	for _, name := range []string{"/usr/bin/python3", "python3"} {
-		out, err := exec.CommandContext(t.Context(), name, "-c", "import psycopg2").CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), name, "-c", "import psycopg2, cryptography").CombinedOutput()
 		if err == nil {
 			return name
 		}
 		tried = append(tried, name+": "+err.Error()+" "+string(out))
 	}
-	t.Fatalf("no Python with psycopg2; install it: apt-get install python3-psycopg2\n%s", strings.Join(tried, "\n"))
+	t.Fatalf("no Python with psycopg2 and cryptography; install them: apt-get install python3-psycopg2 python3-cryptography\n%s", strings.Join(tried, "\n"))
 	return ""
 }
 
@@ -61,8 +61,8 @@ func newApplication(t testing.TB) application {
 		}
 		app.files = append(app.files, file)
 	}
-	if want := strings.Count(string(text), "```python"); len(app.files) != want || want != 3 {
-		t.Fatalf("docs/python.md: %d blocks of Python, of which %d begin with a file name; want 3", want, len(app.files))
+	if want := strings.Count(string(text), "```python"); len(app.files) != want || want != 4 {
+		t.Fatalf("docs/python.md: %d blocks of Python, of which %d begin with a file name; want 4", want, len(app.files))
 	}
 	return app
 }

@@ -1,0 +1,45 @@
+package tokens
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/dbtest"
+)
+
+// TestHotQueriesUseTheIndex keeps what is done for each user off a scan of all.
+func TestHotQueriesUseTheIndex(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	if _, err := pool.Exec(t.Context(), `INSERT INTO user_tokens (user_id, access_token, refresh_token, expires_at) SELECT i, repeat('a', 90), repeat('r', 90), i FROM generate_series(1, 20000) i; ANALYZE`); err != nil {
+		t.Fatal(err)
+	}
+	s := New(pool, nil, dbtest.RiverSchema)
+	written := arrays([]*state{{row: row{userID: 1}}})
+	for name, q := range map[string]struct {
+		sql  string
+		args []any
+	}{
+		"load":   {s.in(loadQuery), []any{[]int32{1, 2}}},
+		"lock":   {s.in(lockQuery), []any{[]int32{1, 2}}},
+		"lease":  {s.in(leaseQuery), []any{1}},
+		"update": {s.in(updateQuery), written},
+		"insert": {s.in(insertQuery), written},
+		"rotate": {s.in(staleQuery), []any{"enc:v1:k:", 19_000, RotateBatch}},
+		"reseal": {resealQuery, []any{[]int32{1}, []string{""}, []string{""}}},
+	} {
+		rows, err := pool.Query(t.Context(), "EXPLAIN "+q.sql, q.args...)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if text := strings.Join(plan, "\n"); strings.Contains(text, "Seq Scan") {
+			t.Errorf("%s scans the table:\n%s", name, text)
+		}
+	}
+}
