@@ -51,11 +51,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func rootCommand(io streams) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "enqueue",
-		Short: "Enqueue TrainingMonkey's work and look at its results",
+		Short: "Enqueue TrainingMonkey's work, look at its results and operate its queues",
 		Long: "enqueue puts activities and recalculations into the queues of the database that DATABASE_URL names;\n" +
 			"a running worker works them.",
 		Example: "  enqueue ingest --user 7 --timezone US/Pacific activities.csv\n" +
-			"  enqueue acwr --user 7",
+			"  enqueue acwr --user 7\n" +
+			"  enqueue status",
 	}
 	configFile := root.PersistentFlags().String("config", "", "configuration `file` (default config.yaml if there is one)")
 	root.AddCommand(
@@ -64,6 +65,10 @@ func rootCommand(io streams) *cobra.Command {
 		acwrCommand(configFile, io),
 		backfillCommand(configFile, io),
 		tokensCommand(configFile, io),
+		statusCommand(configFile, io),
+		jobsCommand(configFile, io),
+		queuesCommand(configFile, io),
+		rejectsCommand(configFile, io),
 	)
 	return root
 }

@@ -54,7 +54,7 @@ func (s Snapshot) Findings() (all []Finding) {
 	}
 	for _, q := range s.Queues {
 		if q.PausedAt != nil {
-			add(Warning, "Resume it in River UI.", "Queue %s is paused since %s.", q.Name, q.PausedAt.UTC().Format("2 Jan 15:04 UTC"))
+			add(Warning, fmt.Sprintf("Once the reason is gone: enqueue queues resume %s.", q.Name), "Queue %s is paused since %s.", q.Name, q.PausedAt.UTC().Format("2 Jan 15:04 UTC"))
 		}
 	}
 	recent := 0
@@ -64,7 +64,7 @@ func (s Snapshot) Findings() (all []Finding) {
 		}
 	}
 	if recent > 0 {
-		add(Warning, "Cure what their errors say, then retry them in River UI.", "%s discarded within a day, after the last attempt.", counted(recent, "job was", "jobs were"))
+		add(Warning, "Cure what their errors say, then: enqueue jobs retry --state discarded.", "%s discarded within a day, after the last attempt.", counted(recent, "job was", "jobs were"))
 	}
 	for _, b := range s.Backfills {
 		if b.FailedChunks > 0 && b.State != "cancelled" {
@@ -72,7 +72,7 @@ func (s Snapshot) Findings() (all []Finding) {
 		}
 	}
 	if n := s.Rejects.LastDay; n > 0 {
-		add(Notice, "Their reasons are below; they are kept in ingest_rejects.", "%s rejected within a day as invalid.", counted(int(n), "activity was", "activities were"))
+		add(Notice, "See why: enqueue rejects list. After a fix: enqueue rejects retry.", "%s rejected within a day as invalid.", counted(int(n), "activity was", "activities were"))
 	}
 	if t := s.Tokens; t != nil && t.NeedsReauthorization > 0 {
 		add(Notice, "Only the athlete can do that, in the application.", "%s to connect again.", counted(int(t.NeedsReauthorization), "athlete has", "athletes have"))

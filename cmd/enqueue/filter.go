@@ -1,0 +1,110 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/operator"
+	"github.com/trainingmonkey/worker/jobs"
+	"github.com/trainingmonkey/worker/workers"
+)
+
+// filterFlags select jobs or rejects.
+type filterFlags struct {
+	kinds, states, queues []string
+	user                  int32
+	olderThan             time.Duration
+}
+
+func (f *filterFlags) register(c *cobra.Command) {
+	c.Flags().Int32Var(&f.user, "user", 0, "only of the user with this `id`")
+	c.Flags().DurationVar(&f.olderThan, "older-than", 0, "only what is older than this `duration`, as 90m or 48h")
+}
+
+func (f *filterFlags) registerForJobs(c *cobra.Command) {
+	f.register(c)
+	c.Flags().StringSliceVar(&f.kinds, "kind", nil, "only jobs of this `kind`; may be repeated")
+	c.Flags().StringSliceVar(&f.states, "state", nil, "only jobs in this `state`; may be repeated")
+	c.Flags().StringSliceVar(&f.queues, "queue", nil, "only jobs in this `queue`; may be repeated")
+	for flag, values := range map[string][]string{
+		"kind":  {jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindACWRBackfill},
+		"state": operator.States(),
+		"queue": workers.QueueNames(),
+	} {
+		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // fails for an unknown flag only
+	}
+}
+
+// parse validates the flags and the ids, all of them at once. states are those
+// that may be asked for.
+func (f *filterFlags) parse(c *cobra.Command, ids, states []string) (operator.Filter, error) {
+	filter := operator.Filter{Kinds: f.kinds, States: f.states, Queues: f.queues, User: f.user, OlderThan: f.olderThan}
+	var faults []error
+	if c.Flags().Changed("user") && f.user <= 0 {
+		faults = append(faults, fmt.Errorf("--user must be a positive id, got %d", f.user))
+	}
+	if c.Flags().Changed("older-than") && f.olderThan <= 0 {
+		faults = append(faults, fmt.Errorf("--older-than must be positive, got %v", f.olderThan))
+	}
+	for _, s := range f.states {
+		if !slices.Contains(states, s) {
+			faults = append(faults, fmt.Errorf("--state must be one of %s, got %q", strings.Join(states, ", "), s))
+		}
+	}
+	if len(ids) > 0 && !filter.Empty() {
+		faults = append(faults, errors.New("give ids or a filter, not both"))
+	}
+	for _, text := range ids {
+		id, err := parseID(text)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		filter.IDs = append(filter.IDs, id)
+	}
+	slices.Sort(filter.IDs)
+	filter.IDs = slices.Compact(filter.IDs)
+	if err := errors.Join(faults...); err != nil {
+		return filter, &cli.UsageError{Err: err}
+	}
+	return filter, nil
+}
+
+// parseScope is parse for what changes something, which has to say what.
+func (f *filterFlags) parseScope(c *cobra.Command, ids, states []string) (operator.Filter, error) {
+	filter, err := f.parse(c, ids, states)
+	if err == nil && filter.Empty() {
+		return filter, cli.Usagef("say which: ids, or a filter; see: %s --help", c.CommandPath())
+	}
+	return filter, err
+}
+
+func parseID(text string) (int64, error) {
+	id, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || id <= 0 {
+		return 0, cli.Usagef("an ID is a positive number, got %q", text)
+	}
+	return id, nil
+}
+
+// limitFlag bounds a listing.
+func limitFlag(c *cobra.Command, most *int) {
+	c.Flags().IntVar(most, "limit", 50, "show at most this `many`")
+}
+
+func checkLimit(most int) error {
+	if most < 1 || most > mostListed {
+		return cli.Usagef("--limit must lie between 1 and %d, got %d", mostListed, most)
+	}
+	return nil
+}
+
+// mostListed keeps a listing out of the way of the work.
+const mostListed = 10_000

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/operator"
+)
+
+// withOperator calls fn with an operator of the configured database.
+func withOperator(ctx context.Context, configFile string, fn func(*operator.Operator) error) error {
+	return withDatabase(ctx, configFile, "enqueue operator", func(pool *dbpool.Pool, settings config.Config) error {
+		o, err := operator.New(pool, settings.River.Schema)
+		if err != nil {
+			return err
+		}
+		return fn(o)
+	})
+}
+
+func jobsCommand(configFile *string, io streams) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "jobs",
+		Short: "Look at jobs, and retry, cancel or discard them",
+		Example: "  enqueue jobs list --state discarded\n" +
+			"  enqueue jobs retry --state discarded --yes",
+	}
+	c.AddCommand(
+		jobsListCommand(configFile, io),
+		jobsShowCommand(configFile, io),
+		jobsChangeCommand(configFile, io, jobsChange{
+			action: operator.Retry, done: "retried", short: "Work jobs again, now",
+			long: "Make jobs available now, by ids or by a filter: those that wait for another attempt, and those that were\n" +
+				"cancelled or discarded. One that used up its attempts gets another.",
+			examples: []string{"42", "--state discarded --kind activity_ingest --yes"},
+		}),
+		jobsChangeCommand(configFile, io, jobsChange{
+			action: operator.Cancel, done: "cancelled", short: "End jobs; one that runs is told to stop",
+			long: "Cancel jobs, by ids or by a filter. One that runs is told to stop and ends as cancelled unless it completes\n" +
+				"all the same. What is cancelled is kept for a day, in which retry brings it back.",
+			examples: []string{"42 43", "--queue recalc_bulk --older-than 48h"},
+		}),
+		jobsChangeCommand(configFile, io, jobsChange{
+			action: operator.Discard, done: "discarded", short: "Give up on jobs that do not run",
+			long: "Discard jobs, by ids or by a filter, as if their last attempt had failed. What is discarded is kept for a\n" +
+				"week, in which retry brings it back.",
+			examples: []string{"42", "--state retryable --older-than 24h --yes"},
+		}),
+	)
+	return c
+}
+
+func jobsListCommand(configFile *string, io streams) *cobra.Command {
+	var flags filterFlags
+	var most int
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List the newest jobs",
+		Long:  "List the newest jobs that every filter selects. Completed jobs are removed after river.completed_retention.",
+		Example: "  enqueue jobs list --state retryable,discarded --limit 20\n" +
+			"  enqueue jobs list --user 7 --json",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			filter, err := flags.parse(c, nil, operator.States())
+			if err != nil {
+				return err
+			}
+			if err := checkLimit(most); err != nil {
+				return err
+			}
+			return withOperator(c.Context(), *configFile, func(o *operator.Operator) error {
+				found, err := o.ListJobs(c.Context(), filter, most)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return json.NewEncoder(io.out).Encode(found)
+				}
+				return writeJobs(io, found, most)
+			})
+		},
+	}
+	flags.registerForJobs(c)
+	limitFlag(c, &most)
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list")
+	return c
+}
+
+func writeJobs(io streams, found []operator.Job, most int) error {
+	if len(found) == 0 {
+		_, err := fmt.Fprintln(io.out, "no such jobs")
+		return err
+	}
+	rows := make([]string, len(found))
+	for i, j := range found {
+		rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s\t%d/%d\t%s\t%s",
+			j.ID, oneLine(j.Kind), oneLine(j.Queue), j.State, j.Attempt, j.MaxAttempts, ago(j.CreatedAt), oneLine(j.Error))
+	}
+	if err := writeTable(io.out, "ID\tKIND\tQUEUE\tSTATE\tATTEMPT\tAGE\tLAST ERROR", rows); err != nil {
+		return err
+	}
+	if len(found) == most {
+		_, _ = fmt.Fprintln(io.err, "there may be more; see --limit")
+	}
+	return nil
+}
+
+func jobsShowCommand(configFile *string, io streams) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show everything about a job: its errors and its args",
+		Example: "  enqueue jobs show 42\n" +
+			"  enqueue jobs show 42 --json",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			id, err := parseID(args[0])
+			if err != nil {
+				return err
+			}
+			return withOperator(c.Context(), *configFile, func(o *operator.Operator) error {
+				job, err := o.ShowJob(c.Context(), id)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return json.NewEncoder(io.out).Encode(job)
+				}
+				return writeJob(io.out, job)
+			})
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	return c
+}
+
+func writeJob(w io.Writer, job operator.JobDetails) error {
+	_, _ = fmt.Fprintf(w, "job %d: %s in queue %s, %s\n", job.ID, job.Kind, job.Queue, job.State)
+	_, _ = fmt.Fprintf(w, "attempt %d of %d, priority %d\n", job.Attempt, job.MaxAttempts, job.Priority)
+	moment := func(name string, t *time.Time) {
+		if t != nil {
+			_, _ = fmt.Fprintf(w, "%s %s (%s ago)\n", name, t.Local().Format(time.DateTime), ago(*t))
+		}
+	}
+	moment("enqueued", &job.CreatedAt)
+	moment("tried", job.AttemptedAt)
+	moment("ended", job.FinalizedAt)
+	for _, e := range job.Errors {
+		_, _ = fmt.Fprintf(w, "attempt %d failed at %s: %s\n", e.Attempt, e.At.Local().Format(time.DateTime), oneLine(e.Error))
+	}
+	return writeIndented(w, "args", job.Args)
+}
+
+// writeIndented prints JSON under a name.
+func writeIndented(w io.Writer, name string, data json.RawMessage) error {
+	text, err := json.MarshalIndent(data, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s %s\n", name, text)
+	return err
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trainingmonkey/worker/internal/operator"
+)
+
+// jobsChange is what retry, cancel and discard differ in.
+type jobsChange struct {
+	action            operator.Action
+	short, long, done string
+	examples          []string
+}
+
+// changedJobs is what they print with --json.
+type changedJobs struct {
+	Action  string           `json:"action"`
+	Groups  []operator.Group `json:"groups"`  // what was selected
+	Matched int64            `json:"matched"` // jobs selected
+	Changed int64            `json:"changed"` // 0 in a preview
+	Preview bool             `json:"preview"`
+}
+
+func jobsChangeCommand(configFile *string, io streams, change jobsChange) *cobra.Command {
+	var flags filterFlags
+	var yes, asJSON bool
+	c := &cobra.Command{
+		Use:   change.action.Name + " [ID...]",
+		Short: change.short,
+		Long:  change.long + "\n\nWith a filter it only shows what it would do, unless --yes is given.",
+		RunE: func(c *cobra.Command, args []string) error {
+			filter, err := flags.parseScope(c, args, change.action.From)
+			if err != nil {
+				return err
+			}
+			return withOperator(c.Context(), *configFile, func(o *operator.Operator) error {
+				return changeJobs(c.Context(), o, change, filter, yes || len(args) > 0, asJSON, io)
+			})
+		},
+	}
+	for i, args := range change.examples {
+		if i > 0 {
+			c.Example += "\n"
+		}
+		c.Example += "  enqueue jobs " + change.action.Name + " " + args
+	}
+	flags.registerForJobs(c)
+	c.Flags().BoolVar(&yes, "yes", false, "do it to what the filter selects")
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	return c
+}
+
+func changeJobs(ctx context.Context, o *operator.Operator, change jobsChange, filter operator.Filter, yes, asJSON bool, io streams) error {
+	preview, err := o.PreviewJobs(ctx, change.action, filter)
+	if err != nil {
+		return err
+	}
+	if preview.Jobs < int64(len(filter.IDs)) {
+		return unchangeable(ctx, o, change, filter)
+	}
+	result := changedJobs{Action: change.action.Name, Groups: preview.Groups, Matched: preview.Jobs, Preview: !yes}
+	if yes {
+		result.Changed, err = o.ChangeJobs(ctx, change.action, filter, preview)
+		if err != nil {
+			return fmt.Errorf("%w; %s so far", err, counted(int(result.Changed), "job was "+change.done, "jobs were "+change.done))
+		}
+	}
+	switch {
+	case asJSON:
+		return json.NewEncoder(io.out).Encode(result)
+	case yes:
+		_, err = fmt.Fprintf(io.out, "%s %s\n", change.done, counted(int(result.Changed), "job", "jobs"))
+		return err
+	case preview.Jobs == 0:
+		_, err = fmt.Fprintln(io.out, "no such jobs")
+		return err
+	}
+	rows := make([]string, len(preview.Groups))
+	for i, g := range preview.Groups {
+		rows[i] = fmt.Sprintf("%s\t%s\t%s\t%d", oneLine(g.Kind), oneLine(g.Queue), g.State, g.Jobs)
+	}
+	if err := writeTable(io.out, "KIND\tQUEUE\tSTATE\tJOBS", rows); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(io.out, "%s would be %s; nothing was done. Do it with --yes\n", counted(int(preview.Jobs), "job", "jobs"), change.done)
+	return err
+}
+
+// unchangeable says which of the ids cannot be changed, and why.
+func unchangeable(ctx context.Context, o *operator.Operator, change jobsChange, filter operator.Filter) error {
+	found, err := o.ListJobs(ctx, operator.Filter{IDs: filter.IDs}, len(filter.IDs))
+	if err != nil {
+		return err
+	}
+	states := map[int64]string{}
+	for _, j := range found {
+		states[j.ID] = j.State
+	}
+	faults := []error{errors.New("nothing was done")}
+	for _, id := range filter.IDs {
+		switch state, exists := states[id]; {
+		case !exists:
+			faults = append(faults, fmt.Errorf("job %d: %w", id, operator.ErrNotFound))
+		case !slices.Contains(change.action.From, state):
+			faults = append(faults, fmt.Errorf("job %d is %s and cannot be %s", id, state, change.done))
+		}
+	}
+	return errors.Join(faults...)
+}

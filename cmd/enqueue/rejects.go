@@ -1,0 +1,119 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trainingmonkey/worker/internal/operator"
+)
+
+func rejectsCommand(configFile *string, io streams) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "rejects",
+		Short: "Look at rejected activities, and try them again or drop them",
+		Long:  "Activities that were accepted and then found invalid are kept, with the reason, until somebody decides about them.",
+		Example: "  enqueue rejects list\n" +
+			"  enqueue rejects retry --user 7 --yes",
+	}
+	c.AddCommand(
+		rejectsListCommand(configFile, io),
+		rejectsShowCommand(configFile, io),
+		rejectsRetryCommand(configFile, io),
+		rejectsDropCommand(configFile, io),
+	)
+	return c
+}
+
+func rejectsListCommand(configFile *string, io streams) *cobra.Command {
+	var flags filterFlags
+	var most int
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List the newest rejected activities",
+		Example: "  enqueue rejects list\n" +
+			"  enqueue rejects list --user 7 --json",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			filter, err := flags.parse(c, nil, nil)
+			if err != nil {
+				return err
+			}
+			if err := checkLimit(most); err != nil {
+				return err
+			}
+			return withOperator(c.Context(), *configFile, func(o *operator.Operator) error {
+				found, err := o.ListRejects(c.Context(), filter, most)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return json.NewEncoder(io.out).Encode(found)
+				}
+				return writeRejects(io, found, most)
+			})
+		},
+	}
+	flags.register(c)
+	limitFlag(c, &most)
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list")
+	return c
+}
+
+func writeRejects(io streams, found []operator.Reject, most int) error {
+	if len(found) == 0 {
+		_, err := fmt.Fprintln(io.out, "no such rejects")
+		return err
+	}
+	rows := make([]string, len(found))
+	for i, r := range found {
+		rows[i] = fmt.Sprintf("%d\t%d\t%s\t%s\t%s\t%s", r.ID, r.JobID, orDash(r.UserID), orDash(r.ActivityID), ago(r.RejectedAt), oneLine(r.Reason))
+	}
+	if err := writeTable(io.out, "ID\tJOB\tUSER\tACTIVITY\tAGE\tREASON", rows); err != nil {
+		return err
+	}
+	if len(found) == most {
+		_, _ = fmt.Fprintln(io.err, "there may be more; see --limit")
+	}
+	return nil
+}
+
+func rejectsShowCommand(configFile *string, io streams) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show a rejected activity: the reason and what was handed in",
+		Example: "  enqueue rejects show 3\n" +
+			"  enqueue rejects show 3 --json",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			id, err := parseID(args[0])
+			if err != nil {
+				return err
+			}
+			return withOperator(c.Context(), *configFile, func(o *operator.Operator) error {
+				r, err := o.ShowReject(c.Context(), id)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return json.NewEncoder(io.out).Encode(r)
+				}
+				return writeReject(io.out, r)
+			})
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	return c
+}
+
+func writeReject(w io.Writer, r operator.RejectDetails) error {
+	_, _ = fmt.Fprintf(w, "reject %d: activity %s of user %s, from job %d, at %s\n",
+		r.ID, orDash(r.ActivityID), orDash(r.UserID), r.JobID, r.RejectedAt.Local().Format(time.DateTime))
+	_, _ = fmt.Fprintf(w, "reason: %s\n", oneLine(r.Reason))
+	return writeIndented(w, "payload", r.Payload)
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trainingmonkey/worker/internal/operator"
+)
+
+// retriedRejects is what retry --json prints.
+type retriedRejects struct {
+	Matched int64 `json:"matched"`
+	Preview bool  `json:"preview"`
+	operator.RetriedRejects
+}
+
+// droppedRejects is what drop --json prints.
+type droppedRejects struct {
+	Matched int64 `json:"matched"`
+	Preview bool  `json:"preview"`
+	Dropped int64 `json:"dropped"`
+}
+
+func rejectsRetryCommand(configFile *string, io streams) *cobra.Command {
+	s := rejectsScope{done: "tried again", c: &cobra.Command{
+		Use:   "retry [ID...]",
+		Short: "Enqueue rejected activities again, after a fix",
+		Long: "Enqueue rejected activities again, by ids or by a filter: each leaves the rejects as its new job comes.\n" +
+			"Those that are still invalid, or of which a newer version has come since, stay; exit code 1 says so.\n\n" +
+			"With a filter it only shows what it would do, unless --yes is given.",
+		Example: "  enqueue rejects retry 3 4\n" +
+			"  enqueue rejects retry --user 7 --yes\n" +
+			"  enqueue rejects retry --all",
+	}}
+	return s.command(configFile, func(ctx context.Context, o *operator.Operator, filter operator.Filter, p operator.RejectPreview) error {
+		result := retriedRejects{Matched: p.Rejects, Preview: !s.yes, RetriedRejects: operator.RetriedRejects{JobIDs: []int64{}, Left: []operator.Left{}}}
+		if s.yes {
+			var err error
+			if result.RetriedRejects, err = o.RetryRejects(ctx, filter, p); err != nil {
+				return err
+			}
+		}
+		switch {
+		case s.asJSON:
+			if err := json.NewEncoder(io.out).Encode(result); err != nil {
+				return err
+			}
+		case !s.yes:
+			return s.writePreview(io, p)
+		default:
+			_, _ = fmt.Fprintf(io.out, "enqueued %s in %s\n", counted(int(result.Retried), "activity", "activities"), counted(len(result.JobIDs), "job", "jobs"))
+		}
+		return leftError(result.Left)
+	})
+}
+
+// leftError names the first rejects that stayed.
+func leftError(left []operator.Left) error {
+	if len(left) == 0 {
+		return nil
+	}
+	const mostNamed = 10
+	faults := []error{fmt.Errorf("%s rejected", counted(len(left), "activity stays", "activities stay"))}
+	for _, l := range left[:min(len(left), mostNamed)] {
+		faults = append(faults, fmt.Errorf("reject %d: %s", l.ID, oneLine(l.Reason)))
+	}
+	return errors.Join(faults...)
+}
+
+func rejectsDropCommand(configFile *string, io streams) *cobra.Command {
+	s := rejectsScope{done: "dropped for good", c: &cobra.Command{
+		Use:   "drop [ID...]",
+		Short: "Forget rejected activities for good",
+		Long: "Delete rejected activities, by ids or by a filter. Nothing brings them back.\n\n" +
+			"With a filter it only shows what it would do, unless --yes is given.",
+		Example: "  enqueue rejects drop 3\n" +
+			"  enqueue rejects drop --older-than 720h --yes",
+	}}
+	return s.command(configFile, func(ctx context.Context, o *operator.Operator, filter operator.Filter, p operator.RejectPreview) error {
+		result := droppedRejects{Matched: p.Rejects, Preview: !s.yes}
+		if s.yes {
+			var err error
+			if result.Dropped, err = o.DropRejects(ctx, filter, p); err != nil {
+				return err
+			}
+		}
+		switch {
+		case s.asJSON:
+			return json.NewEncoder(io.out).Encode(result)
+		case !s.yes:
+			return s.writePreview(io, p)
+		}
+		_, err := fmt.Fprintf(io.out, "dropped %s\n", counted(int(result.Dropped), "reject", "rejects"))
+		return err
+	})
+}
+
+// rejectsScope is what retry and drop have in common: which rejects, and
+// whether it is meant.
+type rejectsScope struct {
+	c                *cobra.Command
+	done             string
+	flags            filterFlags
+	all, yes, asJSON bool
+}
+
+func (s *rejectsScope) command(configFile *string, act func(context.Context, *operator.Operator, operator.Filter, operator.RejectPreview) error) *cobra.Command {
+	s.c.RunE = func(c *cobra.Command, args []string) error {
+		parse := s.flags.parseScope
+		if s.all && len(args) == 0 {
+			parse = s.flags.parse
+		}
+		filter, err := parse(c, args, nil)
+		if err != nil {
+			return err
+		}
+		s.yes = s.yes || len(args) > 0
+		return withOperator(c.Context(), *configFile, func(o *operator.Operator) error {
+			p, err := o.PreviewRejects(c.Context(), filter)
+			if err != nil {
+				return err
+			}
+			if p.Rejects < int64(len(filter.IDs)) {
+				return fmt.Errorf("nothing was done: only %d of %d exist; see: enqueue rejects list", p.Rejects, len(filter.IDs))
+			}
+			return act(c.Context(), o, filter, p)
+		})
+	}
+	s.flags.register(s.c)
+	s.c.Flags().BoolVar(&s.all, "all", false, "every reject")
+	s.c.Flags().BoolVar(&s.yes, "yes", false, "do it to what the filter selects")
+	s.c.Flags().BoolVar(&s.asJSON, "json", false, "print a JSON object")
+	return s.c
+}
+
+func (s *rejectsScope) writePreview(io streams, p operator.RejectPreview) error {
+	if p.Rejects == 0 {
+		_, err := fmt.Fprintln(io.out, "no such rejects")
+		return err
+	}
+	_, err := fmt.Fprintf(io.out, "%s of %s would be %s; nothing was done. Do it with --yes\n",
+		counted(int(p.Rejects), "reject", "rejects"), counted(int(p.Users), "user", "users"), s.done)
+	return err
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/overview"
+)
+
+// errCritical is what --check fails with.
+var errCritical = errors.New("athletes' numbers are not fresh")
+
+// shownStatus is what status --json prints.
+type shownStatus struct {
+	overview.Snapshot
+	Findings []overview.Finding `json:"findings"` // the worst first, never null
+}
+
+func statusCommand(configFile *string, io streams) *cobra.Command {
+	var watch, check, asJSON bool
+	var every time.Duration
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show whether the athletes' numbers are fresh, and why not",
+		Long: "Show what an operator has to know: what is wrong and what to do about it, how far the numbers lag behind,\n" +
+			"queues, workers and running backfills.",
+		Example: "  enqueue status\n" +
+			"  enqueue status --watch --interval 5s\n" +
+			"  enqueue status --check --json     # for scripts: exit code 1 when something is critical",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if every < 500*time.Millisecond {
+				return cli.Usagef("--interval must be at least 500ms, got %v", every)
+			}
+			if watch && check {
+				return cli.Usagef("--check looks once; it takes no --watch")
+			}
+			return withOverview(c.Context(), *configFile, func(look lookFunc) error {
+				if watch {
+					return watchStatus(c.Context(), look, every, asJSON, io)
+				}
+				s, err := look(c.Context())
+				if err != nil {
+					return err
+				}
+				findings := s.Findings()
+				if err := writeStatus(io.out, s, findings, asJSON); err != nil {
+					return err
+				}
+				if check && len(findings) > 0 && findings[0].Severity == overview.Critical {
+					return errCritical
+				}
+				return nil
+			})
+		},
+	}
+	c.Flags().BoolVar(&watch, "watch", false, "look again and again until Ctrl-C; with --json an object a line")
+	c.Flags().DurationVar(&every, "interval", 2*time.Second, "`duration` between two looks of --watch")
+	c.Flags().BoolVar(&check, "check", false, "exit with 1 when something is critical")
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	return c
+}
+
+// clearScreen puts the cursor at the top of an empty terminal.
+const clearScreen = "\x1b[H\x1b[2J"
+
+// watchStatus looks until ctx ends, which is how one stops looking. A database
+// that is away for a while is said and looked for again.
+func watchStatus(ctx context.Context, look lookFunc, every time.Duration, asJSON bool, io streams) error {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		s, err := look(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			_, _ = fmt.Fprintln(io.err, "no answer:", err)
+		default:
+			if cli.IsTerminal(io.out) && !asJSON {
+				_, _ = fmt.Fprint(io.out, clearScreen)
+			}
+			if err := writeStatus(io.out, s, s.Findings(), asJSON); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func writeStatus(w io.Writer, s overview.Snapshot, findings []overview.Finding, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(shownStatus{s, append([]overview.Finding{}, findings...)})
+	}
+	_, _ = fmt.Fprintf(w, "%s\n", s.TakenAt.Local().Format(time.DateTime))
+	for _, f := range findings {
+		_, _ = fmt.Fprintf(w, "%s: %s %s\n", f.Severity, oneLine(f.What), f.Do)
+	}
+	if len(findings) == 0 {
+		_, _ = fmt.Fprintln(w, "all is well")
+	}
+	_, _ = fmt.Fprintln(w)
+	for _, f := range s.Freshness {
+		if f.Waiting == 0 {
+			_, _ = fmt.Fprintf(w, "%s: every ACWR is right\n", f.Lane)
+			continue
+		}
+		_, _ = fmt.Fprintf(w, "%s: %s wait, the oldest for %s\n", f.Lane, counted(int(f.Waiting), "job", "jobs"), waited(f.Age))
+	}
+	_, _ = fmt.Fprintln(w)
+	if err := writeQueues(w, s.Queues); err != nil {
+		return err
+	}
+	if err := writeProcesses(w, s.Processes); err != nil {
+		return err
+	}
+	if len(s.Backfills) > 0 {
+		_, _ = fmt.Fprintln(w)
+		return writeBackfills(w, s.Backfills)
+	}
+	return nil
+}
+
+func writeProcesses(w io.Writer, processes []overview.Process) error {
+	if len(processes) == 0 {
+		return nil
+	}
+	rows := make([]string, len(processes))
+	for i, p := range processes {
+		state := "alive"
+		if !p.Alive {
+			state = "dead, last seen " + ago(p.BeatAt) + " ago"
+		}
+		rows[i] = fmt.Sprintf("%s\t%s\t%s", oneLine(p.ID), ago(p.StartedAt), state)
+	}
+	_, _ = fmt.Fprintln(w)
+	return writeTable(w, "WORKER\tUP FOR\tSTATE", rows)
+}
