@@ -53,8 +53,10 @@ type Readiness struct {
 
 // NewReadiness returns a readiness that is not ready before it runs.
 func NewReadiness(pool *dbpool.Pool, riverSchema string, service *workers.Service, logger *slog.Logger) *Readiness {
-	return &Readiness{pool: pool, schema: riverSchema, service: service, stalls: service.NewStallWatch(), logger: logger, at: time.Now(),
-		reasons: []Reason{{"checks", "nothing was checked yet"}}}
+	return &Readiness{
+		pool: pool, schema: riverSchema, service: service, stalls: service.NewStallWatch(), logger: logger, at: time.Now(),
+		reasons: []Reason{{"checks", "nothing was checked yet"}},
+	}
 }
 
 // Run looks until ctx ends.
