@@ -88,7 +88,7 @@ func (c *serviceCollector) Describe(ch chan<- *prometheus.Desc) {
 func (c *serviceCollector) Collect(ch chan<- prometheus.Metric) {
 	kinds := map[string]bool{}
 	for _, e := range c.service.Engines() {
-		counter(ch, c.worked, float64(e.Stats.Committed), e.Kind, e.Lane)
+		counter(ch, c.worked, float64(e.Committed), e.Kind, e.Lane)
 		counter(ch, c.failed, float64(e.Failed), e.Kind, e.Lane)
 		counter(ch, c.cancelled, float64(e.Cancelled), e.Kind, e.Lane)
 		counter(ch, c.discarded, float64(e.Discarded), e.Kind, e.Lane)

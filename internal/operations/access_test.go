@@ -39,8 +39,14 @@ func TestAccessCheck(t *testing.T) {
 
 const user, password = "operator", "correct horse battery staple"
 
-// request sends what a test changed of a plain GET.
-func request(t *testing.T, method, address, body string, change ...func(*http.Request)) *http.Response {
+// answer is what matters of a response.
+type answer struct {
+	status int
+	header http.Header
+}
+
+// request sends what a test changed of a plain request.
+func request(t *testing.T, method, address, body string, change ...func(*http.Request)) answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
 	if err != nil {
@@ -53,8 +59,8 @@ func request(t *testing.T, method, address, body string, change ...func(*http.Re
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = response.Body.Close() })
-	return response
+	_ = response.Body.Close()
+	return answer{response.StatusCode, response.Header}
 }
 
 func header(name, value string) func(*http.Request) {
@@ -80,17 +86,17 @@ func TestPagesNeedCredentials(t *testing.T) {
 			"empty":          credentials("", ""),
 		} {
 			got := request(t, http.MethodGet, base+path, "", change)
-			if got.StatusCode != http.StatusUnauthorized || !strings.HasPrefix(got.Header.Get("WWW-Authenticate"), "Basic ") {
-				t.Errorf("%s with credentials %s = %d, want 401", path, name, got.StatusCode)
+			if got.status != http.StatusUnauthorized || !strings.HasPrefix(got.header.Get("WWW-Authenticate"), "Basic ") {
+				t.Errorf("%s with credentials %s = %d, want 401", path, name, got.status)
 			}
 		}
-		if got := request(t, http.MethodGet, base+path, "", credentials(user, password)); got.StatusCode != http.StatusOK {
-			t.Errorf("%s with credentials = %d, want 200", path, got.StatusCode)
+		if got := request(t, http.MethodGet, base+path, "", credentials(user, password)); got.status != http.StatusOK {
+			t.Errorf("%s with credentials = %d, want 200", path, got.status)
 		}
 	}
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 503, "/metrics": 200} { // nothing was checked yet
-		if got := request(t, http.MethodGet, base+path, ""); got.StatusCode != want {
-			t.Errorf("%s = %d, want %d: probes and metrics are open", path, got.StatusCode, want)
+		if got := request(t, http.MethodGet, base+path, ""); got.status != want {
+			t.Errorf("%s = %d, want %d: probes and metrics are open", path, got.status, want)
 		}
 	}
 }
@@ -104,8 +110,8 @@ func TestWithoutCredentialsOnlyThisMachine(t *testing.T) {
 	for _, path := range protected {
 		for host, want := range map[string]int{"": 200, "localhost:8080": 200, "attacker.example:8080": 421, "127.0.0.1.attacker.example": 421} {
 			got := request(t, http.MethodGet, base+path, "", func(r *http.Request) { r.Host = host })
-			if got.StatusCode != want {
-				t.Errorf("%s as host %q = %d, want %d", path, host, got.StatusCode, want)
+			if got.status != want {
+				t.Errorf("%s as host %q = %d, want %d", path, host, got.status, want)
 			}
 		}
 	}
@@ -124,8 +130,8 @@ func TestCrossOriginRequestsChangeNothing(t *testing.T) {
 		"an old browser's":     header("Origin", "https://attacker.example"),
 		"a sandboxed document": header("Origin", "null"),
 	} {
-		if got := request(t, http.MethodPut, pause, "{}", change); got.StatusCode != http.StatusForbidden {
-			t.Errorf("PUT from %s = %d, want 403", name, got.StatusCode)
+		if got := request(t, http.MethodPut, pause, "{}", change); got.status != http.StatusForbidden {
+			t.Errorf("PUT from %s = %d, want 403", name, got.status)
 		}
 	}
 	paused := func() (paused bool) {
@@ -137,8 +143,8 @@ func TestCrossOriginRequestsChangeNothing(t *testing.T) {
 	if paused() {
 		t.Error("a request from elsewhere paused the queue")
 	}
-	if got := request(t, http.MethodPut, pause, "{}", header("Sec-Fetch-Site", "same-origin"), header("Origin", base)); got.StatusCode != http.StatusOK || !paused() {
-		t.Errorf("the page's own PUT = %d, paused = %v, want 200 and true", got.StatusCode, paused())
+	if got := request(t, http.MethodPut, pause, "{}", header("Sec-Fetch-Site", "same-origin"), header("Origin", base)); got.status != http.StatusOK || !paused() {
+		t.Errorf("the page's own PUT = %d, paused = %v, want 200 and true", got.status, paused())
 	}
 }
 
@@ -147,15 +153,15 @@ func TestOversizedRequestsAreRefused(t *testing.T) {
 	r := newRig(t, dbtest.MigratedURL(t))
 	base := r.serve()
 	large := strings.Repeat(" ", 2<<20)
-	if got := request(t, http.MethodPost, base+"/river/api/jobs/cancel", large); got.StatusCode != http.StatusRequestEntityTooLarge {
-		t.Errorf("a body of 2 MiB = %d, want 413", got.StatusCode)
+	if got := request(t, http.MethodPost, base+"/river/api/jobs/cancel", large); got.status != http.StatusRequestEntityTooLarge {
+		t.Errorf("a body of 2 MiB = %d, want 413", got.status)
 	}
 	chunked := request(t, http.MethodPost, base+"/river/api/jobs/cancel", large, func(r *http.Request) { r.ContentLength = -1 })
-	if chunked.StatusCode < 400 {
-		t.Errorf("a body of 2 MiB in chunks = %d, want a refusal", chunked.StatusCode)
+	if chunked.status < 400 {
+		t.Errorf("a body of 2 MiB in chunks = %d, want a refusal", chunked.status)
 	}
-	if got := request(t, http.MethodGet, base+"/", "", header("X-Large", strings.Repeat("x", 64<<10))); got.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
-		t.Errorf("a header of 64 KiB = %d, want 431", got.StatusCode)
+	if got := request(t, http.MethodGet, base+"/", "", header("X-Large", strings.Repeat("x", 64<<10))); got.status != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("a header of 64 KiB = %d, want 431", got.status)
 	}
 }
 
