@@ -134,7 +134,7 @@ type Log struct {
 func Default() Config {
 	return Config{
 		Database: Database{
-			MaxConns:                 25,
+			MaxConns:                 24,
 			ApplicationReserve:       2,
 			ConnectTimeout:           5 * time.Second,
 			AcquireTimeout:           5 * time.Second,

@@ -90,7 +90,7 @@ func webAddress(target *string) func(string) error {
 	return func(text string) error {
 		u, err := url.Parse(text)
 		local := err == nil && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback())
-		if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && !(u.Scheme == "http" && local)) {
+		if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && (u.Scheme != "http" || !local)) {
 			return errors.New("must be an https URL without user and password, such as https://www.example.com/oauth/token")
 		}
 		*target = text

@@ -13,16 +13,16 @@ import (
 type Kind int
 
 const (
-	// Given: there are new tokens.
+	// Given says that there are new tokens.
 	Given Kind = iota
-	// Failed: there are none, and the refresh token is as good as it was.
+	// Failed says that there are none, and the refresh token is as good as it was.
 	Failed
-	// Lost: there may be some which did not arrive; the refresh token may or may
+	// Lost says that there may be some which did not arrive; the refresh token may or may
 	// not be used up.
 	Lost
-	// Refused: the refresh token is not good, or not any more.
+	// Refused says that the refresh token is not good, or not any more.
 	Refused
-	// Throttled: nobody must ask before RetryAfter is over.
+	// Throttled says that nobody must ask before RetryAfter is over.
 	Throttled
 )
 
