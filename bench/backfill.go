@@ -155,7 +155,7 @@ func runBackfill(ctx context.Context, r *rig, template string) (run backfillRun,
 			return run, err
 		}
 	}
-	if run.memory, _, err = worker.end(); err != nil {
+	if run.memory, err = worker.end(); err != nil {
 		return run, err
 	}
 	if err := pool.QueryRow(ctx, resultsDigest).Scan(&run.digest); err != nil {

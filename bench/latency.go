@@ -191,7 +191,7 @@ func (r *rig) working(ctx context.Context, template string, measure func(*arriva
 		return err
 	}
 	measureErr := measure(&arrivals{enqueuer: enqueuer, pool: pool})
-	_, _, err = worker.end()
+	_, err = worker.end()
 	if err := errors.Join(measureErr, err); err != nil {
 		return err
 	}

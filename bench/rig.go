@@ -134,18 +134,17 @@ func (r *rig) startWorker(ctx context.Context, database string, settings ...stri
 	}
 }
 
-// end stops the worker and returns the most memory that it had, in bytes, and
-// the processor time that it took.
-func (p *process) end() (memory int64, cpu time.Duration, err error) {
+// end stops the worker and returns the most memory that it had, in bytes.
+func (p *process) end() (memory int64, err error) {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	if err := p.cmd.Wait(); err != nil {
-		return 0, 0, fmt.Errorf("worker: %w", err)
+		return 0, fmt.Errorf("worker: %w", err)
 	}
 	usage, ok := p.cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	if !ok {
-		return 0, 0, nil
+		return 0, nil
 	}
-	return maxRSS(usage), p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime(), nil
+	return maxRSS(usage), nil
 }

@@ -106,12 +106,12 @@ func (o *Operator) retrySome(ctx context.Context, tx pgx.Tx, f Filter, after int
 		if fault == nil && superseded != nil && *superseded {
 			fault = errSuperseded
 		}
-		if fault != nil {
+		if fault == nil {
+			some.ids = append(some.ids, some.last)
+			activities = append(activities, activity)
+		} else {
 			some.left = append(some.left, Left{some.last, fault.Error()})
-			return nil
 		}
-		some.ids = append(some.ids, some.last)
-		activities = append(activities, activity)
 		return nil
 	})
 	if err != nil || len(activities) == 0 {
