@@ -75,7 +75,7 @@ func plan(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]Step, 
 // Migrations that add to tables of the application, if there are any.
 const (
 	activitiesVersion = 1
-	tokensVersion     = 10
+	tokensVersion     = 9
 )
 
 func describe(ctx context.Context, db *sql.DB, source *goose.Source) (string, error) {
