@@ -68,7 +68,7 @@ func operationsSuite(ctx context.Context, r *rig) error {
 type drained struct {
 	seconds, cpu float64
 	digest       string
-	scrapes      []float64 // seconds, one scrape every quarter of a second
+	scrapes      []float64 // seconds that each took
 }
 
 func drainOnce(ctx context.Context, r *rig, template, listen string) (d drained, err error) {
@@ -115,6 +115,9 @@ func drainOnce(ctx context.Context, r *rig, template, listen string) (d drained,
 	return d, r.drop(ctx, database)
 }
 
+// scrapeInterval is shorter than usual, to have enough of them.
+const scrapeInterval = 5 * time.Second
+
 // scrape asks for the metrics until ctx ends and returns what each took.
 func scrape(ctx context.Context, address string) (seconds []float64) {
 	for {
@@ -133,7 +136,7 @@ func scrape(ctx context.Context, address string) (seconds []float64) {
 		select {
 		case <-ctx.Done():
 			return seconds
-		case <-time.After(250 * time.Millisecond):
+		case <-time.After(scrapeInterval):
 		}
 	}
 }
