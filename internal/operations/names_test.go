@@ -35,7 +35,6 @@ var (
 func TestQueriesUseWhatIsExposed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
-	r.exec(`CREATE TABLE user_tokens (user_id int PRIMARY KEY, expires_at bigint, needs_reauthorization_at timestamptz)`)
 	r.exec(`SELECT pg_sleep(0.6)`) // a slow statement
 	r.fill()
 	exposed := r.get("/metrics").Body.String()
