@@ -24,6 +24,7 @@ func withTokens(t *testing.T, pool *dbpool.Pool, n int32) *providertest.Provider
 	for name, value := range map[string]string{
 		"TMWORKER_TOKEN_KEYS": key, "TMWORKER_TOKENS_CLIENT_SECRET": providertest.ClientSecret,
 		"TMWORKER_TOKENS_CLIENT_ID": providertest.ClientID, "TMWORKER_TOKENS_TOKEN_URL": provider.URL, "TMWORKER_TOKENS_REFRESH_EVERY": "1h",
+		"TMWORKER_TOKENS_LIMIT_QUARTER": "1000000", "TMWORKER_TOKENS_LIMIT_DAY": "1000000", // or it waits for the next quarter of an hour
 	} {
 		t.Setenv(name, value)
 	}
