@@ -190,7 +190,7 @@ func Default() Config {
 func (c *Config) settings() []setting {
 	return []setting{
 		{"database.max_conns", count(&c.Database.MaxConns, 4, 1000)},
-		{"database.application_reserve", count(&c.Database.ApplicationReserve, 1, 100)},
+		{"database.application_reserve", count(&c.Database.ApplicationReserve, 2, 100)},
 		{"database.connect_timeout", duration(&c.Database.ConnectTimeout, 100*time.Millisecond, 5*time.Minute)},
 		{"database.acquire_timeout", duration(&c.Database.AcquireTimeout, 100*time.Millisecond, 5*time.Minute)},
 		{"database.statement_timeout", duration(&c.Database.StatementTimeout, time.Second, time.Hour)},
