@@ -92,8 +92,14 @@ func TestTokensAreRefreshedInTime(t *testing.T) {
 	t.Parallel()
 	const users = 120
 	pool := dbtest.Migrated(t)
-	provider := providertest.New(t, providertest.Sometimes(40, providertest.Down, providertest.Unauthorized, providertest.Silent,
-		providertest.ClosesWithoutReply, providertest.KeepsRefreshToken, providertest.Half, providertest.Garbage, providertest.DownAfterRotating))
+	faults := providertest.Sometimes(40, providertest.Down, providertest.Unauthorized, providertest.Silent,
+		providertest.ClosesWithoutReply, providertest.KeepsRefreshToken, providertest.Half, providertest.Garbage, providertest.DownAfterRotating)
+	provider := providertest.New(t, func(user int32) providertest.Fault {
+		if user == 2 { // whose refusal must not look like what follows from a lost answer
+			return providertest.None
+		}
+		return faults(user)
+	})
 	c := tokenConfig(t, provider)
 	authorized(t, pool, c, provider, users, 10*time.Minute)
 	execute(t, pool, `UPDATE user_tokens SET refresh_token = 'enc:v1:k1:' || left(split_part(refresh_token, ':', 4), 8) WHERE user_id = 1`) // does not decrypt
