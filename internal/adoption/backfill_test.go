@@ -49,10 +49,12 @@ func wrongRows(t *testing.T, pool *dbpool.Pool) string {
 	return text(t, pool, wrongRowsQuery, strings.TrimSpace(string(out)))
 }
 
-// appRounding has results as the application rounds them.
-func appRounding() config.Config {
+// besideApplication are the settings of docs/cutover.md for a worker beside the
+// application: its rounding, and chunks that hold their rows briefly.
+func besideApplication() config.Config {
 	c := config.Default()
 	c.ACWR.Rounding = "app"
+	c.Backfill.ChunkRows = 500
 	return c
 }
 
@@ -72,7 +74,7 @@ func TestBackfillBesideTheApplication(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := workers.New(t.Context(), pool, appRounding(), quiet)
+	s, err := workers.New(t.Context(), pool, besideApplication(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +90,9 @@ func TestBackfillBesideTheApplication(t *testing.T) {
 	wg.Go(func() { errs[2] = s.Run(ctx) })
 	for range 3 {
 		runBackfill(t, pool, enqueuer)
-		execute(t, pool, `UPDATE activities SET acute_chronic_ratio = 77, seven_day_avg_trimp = NULL`)
+		for user := 1; user <= 50; user++ { // apart, for a statement over all rows would have the application wait itself
+			execute(t, pool, fmt.Sprintf(`UPDATE activities SET acute_chronic_ratio = 77, seven_day_avg_trimp = NULL WHERE user_id = %d`, user))
+		}
 	}
 	runBackfill(t, pool, enqueuer)
 	stop()
@@ -96,7 +100,7 @@ func TestBackfillBesideTheApplication(t *testing.T) {
 	if err := errors.Join(errs...); err != nil {
 		t.Error(err)
 	}
-	drain, err := workers.New(t.Context(), pool, appRounding(), quiet)
+	drain, err := workers.New(t.Context(), pool, besideApplication(), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
