@@ -95,22 +95,12 @@ func jobsListCommand(configFile *string, io streams) *cobra.Command {
 }
 
 func writeJobs(io streams, found []operator.Job, most int) error {
-	if len(found) == 0 {
-		_, err := fmt.Fprintln(io.out, "no such jobs")
-		return err
-	}
 	rows := make([]string, len(found))
 	for i, j := range found {
 		rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s\t%d/%d\t%s\t%s",
 			j.ID, oneLine(j.Kind), oneLine(j.Queue), j.State, j.Attempt, j.MaxAttempts, ago(j.CreatedAt), oneLine(j.Error))
 	}
-	if err := writeTable(io.out, "ID\tKIND\tQUEUE\tSTATE\tATTEMPT\tAGE\tLAST ERROR", rows); err != nil {
-		return err
-	}
-	if len(found) == most {
-		_, _ = fmt.Fprintln(io.err, "there may be more; see --limit")
-	}
-	return nil
+	return writeNewest(io, "jobs", "ID\tKIND\tQUEUE\tSTATE\tATTEMPT\tAGE\tLAST ERROR", rows, most)
 }
 
 func jobsShowCommand(configFile *string, io streams) *cobra.Command {

@@ -65,21 +65,11 @@ func rejectsListCommand(configFile *string, io streams) *cobra.Command {
 }
 
 func writeRejects(io streams, found []operator.Reject, most int) error {
-	if len(found) == 0 {
-		_, err := fmt.Fprintln(io.out, "no such rejects")
-		return err
-	}
 	rows := make([]string, len(found))
 	for i, r := range found {
 		rows[i] = fmt.Sprintf("%d\t%d\t%s\t%s\t%s\t%s", r.ID, r.JobID, orDash(r.UserID), orDash(r.ActivityID), ago(r.RejectedAt), oneLine(r.Reason))
 	}
-	if err := writeTable(io.out, "ID\tJOB\tUSER\tACTIVITY\tAGE\tREASON", rows); err != nil {
-		return err
-	}
-	if len(found) == most {
-		_, _ = fmt.Fprintln(io.err, "there may be more; see --limit")
-	}
-	return nil
+	return writeNewest(io, "rejects", "ID\tJOB\tUSER\tACTIVITY\tAGE\tREASON", rows, most)
 }
 
 func rejectsShowCommand(configFile *string, io streams) *cobra.Command {

@@ -62,3 +62,19 @@ func orDash(n *int64) string {
 
 // ago is how long something is past.
 func ago(t time.Time) string { return overview.Spoken(max(0, time.Since(t))) }
+
+// writeNewest prints a listing of the newest things of a kind, and says so when
+// there are none or may be more than the most that was asked for.
+func writeNewest(io streams, things, header string, rows []string, most int) error {
+	if len(rows) == 0 {
+		_, err := fmt.Fprintln(io.out, "no such "+things)
+		return err
+	}
+	if err := writeTable(io.out, header, rows); err != nil {
+		return err
+	}
+	if len(rows) == most {
+		_, _ = fmt.Fprintln(io.err, "there may be more; see --limit")
+	}
+	return nil
+}

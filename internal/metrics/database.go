@@ -92,10 +92,8 @@ func (c *databaseCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(ch, c.backfillRows, float64(b.Rows.Total), id, "total")
 		gauge(ch, c.backfillFailed, float64(b.FailedChunks), id)
 	}
-	if t := s.Tokens; t != nil {
-		gauge(ch, c.tokens, float64(t.Valid), "valid")
-		gauge(ch, c.tokens, float64(t.Expiring), "expiring")
-		gauge(ch, c.tokens, float64(t.Expired), "expired")
-		gauge(ch, c.tokens, float64(t.NeedsReauthorization), "needs_reauthorization")
-	}
+	gauge(ch, c.tokens, float64(s.Tokens.Valid), "valid")
+	gauge(ch, c.tokens, float64(s.Tokens.Expiring), "expiring")
+	gauge(ch, c.tokens, float64(s.Tokens.Expired), "expired")
+	gauge(ch, c.tokens, float64(s.Tokens.NeedsReauthorization), "needs_reauthorization")
 }

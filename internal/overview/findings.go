@@ -74,8 +74,8 @@ func (s Snapshot) Findings() (all []Finding) {
 	if n := s.Rejects.LastDay; n > 0 {
 		add(Notice, "See why: enqueue rejects list. After a fix: enqueue rejects retry.", "%s rejected within a day as invalid.", counted(int(n), "activity was", "activities were"))
 	}
-	if t := s.Tokens; t != nil && t.NeedsReauthorization > 0 {
-		add(Notice, "Only the athlete can do that, in the application.", "%s to connect again.", counted(int(t.NeedsReauthorization), "athlete has", "athletes have"))
+	if n := s.Tokens.NeedsReauthorization; n > 0 {
+		add(Notice, "Only the athlete can do that, in the application.", "%s to connect again.", counted(int(n), "athlete has", "athletes have"))
 	}
 	return all
 }

@@ -26,7 +26,7 @@ type Snapshot struct {
 	Backfills []backfill.Backfill `json:"backfills"` // the newest
 	Rejects   Rejects             `json:"rejects"`
 	Discarded []Job               `json:"discarded"` // the most recent
-	Tokens    *Tokens             `json:"tokens"`    // null where the database has no table of tokens
+	Tokens    Tokens              `json:"tokens"`
 	LastJobID int64               `json:"last_job_id"`
 }
 

@@ -136,7 +136,7 @@ func TestTokens(t *testing.T) {
 	pool := dbtest.Migrated(t)
 	execute(t, pool, `INSERT INTO user_tokens (user_id, access_token, refresh_token, expires_at, reauthorize_since) SELECT i, '', '', extract(epoch FROM now())::bigint + (array[-60, 600, 7200, 7200])[i % 4 + 1], CASE WHEN i = 3 THEN now() END
 		FROM generate_series(0, 11) AS i`)
-	if diff := cmp.Diff(&Tokens{Valid: 5, Expiring: 3, Expired: 3, NeedsReauthorization: 1}, read(t, pool).Tokens); diff != "" {
+	if diff := cmp.Diff(Tokens{Valid: 5, Expiring: 3, Expired: 3, NeedsReauthorization: 1}, read(t, pool).Tokens); diff != "" {
 		t.Errorf("tokens (-want +got):\n%s", diff)
 	}
 }
@@ -198,7 +198,7 @@ func TestFindings(t *testing.T) {
 			s.Discarded = []Job{{FinalizedAt: now.Add(-time.Hour)}, {FinalizedAt: now.Add(-25 * time.Hour)}}
 		},
 		"notice: 2 activities were rejected within a day as invalid.": func(s *Snapshot) { s.Rejects.LastDay = 2 },
-		"notice: 1 athlete has to connect again.":                     func(s *Snapshot) { s.Tokens = &Tokens{NeedsReauthorization: 1} },
+		"notice: 1 athlete has to connect again.":                     func(s *Snapshot) { s.Tokens = Tokens{NeedsReauthorization: 1} },
 	} {
 		s := healthy()
 		change(&s)

@@ -14,12 +14,6 @@ type Tokens struct {
 	NeedsReauthorization int64 `json:"needs_reauthorization"` // the athlete has to connect again
 }
 
-// hasTokensQuery tells whether there is a table of tokens to count.
-const hasTokensQuery = `
--- name: overview_has_tokens
-SELECT count(*) = 2 FROM pg_attribute
-WHERE attrelid = to_regclass('user_tokens') AND attname IN ('expires_at', 'reauthorize_since') AND NOT attisdropped`
-
 const tokensQuery = `
 -- name: overview_tokens
 SELECT count(*) FILTER (WHERE reauthorize_since IS NULL AND left_seconds > 1800),
@@ -29,11 +23,7 @@ SELECT count(*) FILTER (WHERE reauthorize_since IS NULL AND left_seconds > 1800)
 FROM (SELECT reauthorize_since, coalesce({schema}.token_expiry_seconds(expires_at), 0) - extract(epoch FROM clock_timestamp()) AS left_seconds
       FROM user_tokens) AS t`
 
-func readTokens(ctx context.Context, tx pgx.Tx, riverSchema string) (*Tokens, error) {
-	var exists bool
-	if err := tx.QueryRow(ctx, hasTokensQuery).Scan(&exists); err != nil || !exists {
-		return nil, err
-	}
-	t := &Tokens{}
-	return t, tx.QueryRow(ctx, inSchema(tokensQuery, riverSchema)).Scan(&t.Valid, &t.Expiring, &t.Expired, &t.NeedsReauthorization)
+func readTokens(ctx context.Context, tx pgx.Tx, riverSchema string) (t Tokens, err error) {
+	err = tx.QueryRow(ctx, inSchema(tokensQuery, riverSchema)).Scan(&t.Valid, &t.Expiring, &t.Expired, &t.NeedsReauthorization)
+	return t, err
 }

@@ -59,16 +59,16 @@ type Result struct {
 // Refresh refreshes those of the users whose tokens are not as wanted. ctx ends
 // it between users; a user who is under way is finished.
 func (r *Refresher) Refresh(ctx context.Context, users []int32, wanted tokens.Wanted) (Result, error) {
-	todo, result, err := r.look(ctx, users, wanted)
+	remaining, result, err := r.look(ctx, users, wanted)
 	if err != nil {
 		return result, err
 	}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for i, user := range todo {
+	for i, user := range remaining {
 		if !r.place(ctx) {
 			mu.Lock()
-			result.Left += len(todo) - i
+			result.Left += len(remaining) - i
 			mu.Unlock()
 			break
 		}
@@ -102,7 +102,7 @@ func (r *Refresher) place(ctx context.Context) bool {
 
 // look loads all users in one query and leaves out those there is nothing to do
 // for. Whoever is left is looked at again, under lock.
-func (r *Refresher) look(ctx context.Context, users []int32, wanted tokens.Wanted) (todo []int32, result Result, err error) {
+func (r *Refresher) look(ctx context.Context, users []int32, wanted tokens.Wanted) (remaining []int32, result Result, err error) {
 	if err := r.exclusively(ctx, func() (err error) {
 		var loaded tokens.Loaded
 		if loaded, err = r.store.Load(ctx, users); err != nil {
@@ -115,11 +115,11 @@ func (r *Refresher) look(ctx context.Context, users []int32, wanted tokens.Wante
 			case wanted.Within > 0 && time.Until(token.ExpiresAt) > wanted.Within:
 				result.Fresh++
 			default:
-				todo = append(todo, token.UserID)
+				remaining = append(remaining, token.UserID)
 			}
 		}
 		for _, unreadable := range loaded.Unreadable {
-			todo = append(todo, unreadable.UserID) // to fail, audited
+			remaining = append(remaining, unreadable.UserID) // to fail, audited
 		}
 		result.Absent = len(loaded.Missing)
 		return nil
@@ -127,7 +127,7 @@ func (r *Refresher) look(ctx context.Context, users []int32, wanted tokens.Wante
 		return nil, Result{}, err
 	}
 	r.counts.fresh.Add(int64(result.Fresh))
-	return todo, result, nil
+	return remaining, result, nil
 }
 
 // exclusively runs fn on the one connection of this kind.
