@@ -37,6 +37,7 @@ func TestHotQueriesUseTheIndexes(t *testing.T) {
 		"locks":    {lockUsersQuery, []any{[]int32{1, 2}}},
 		"ensure":   {ensureUserLocksQuery, []any{[]int32{1, 2}}},
 		"stored":   {storedQuery, []any{[]int64{1, 2}}},
+		"restdays": {restDaysQuery, []any{[]int32{1}, date}},
 		"recorded": {recordedQuery, []any{[]int32{1}, []int64{1}}},
 		"settings": {settingsQuery, []any{[]int32{1}}},
 		"windows":  {windowsQuery, []any{[]int32{1}, date, date}},
