@@ -5,7 +5,10 @@ package chaos
 import (
 	"context"
 	"encoding/base64"
+	"io"
 	"math/rand/v2"
+	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -180,6 +183,7 @@ func TestKilledWhileRefreshing(t *testing.T) {
 	r.provider.SetFaults(nil)
 	ids := r.enqueue(everyone())
 	r.finished(ids, time.Minute)
+	told := map[string]string{"metrics": metricsOf(t, fleet[0])}
 	r.stopWorkers()
 
 	loaded, err := r.store.Load(t.Context(), everyone())
@@ -205,12 +209,43 @@ func TestKilledWhileRefreshing(t *testing.T) {
 		t.Errorf("%d requests and %d kills prove little", counts.Requests, kills)
 	}
 	for _, w := range r.workers {
-		for _, secret := range r.provider.Secrets() {
-			if strings.Contains(w.Log(), secret) {
-				t.Fatal("a worker's log has a secret")
+		told["logs"] += w.Log()
+	}
+	if !strings.Contains(told["metrics"], `tmworker_tokens{state="valid"}`) || !strings.Contains(told["logs"], "user has to authorize again") {
+		t.Error("metrics and logs say nothing of tokens, so that nothing is found in them proves nothing")
+	}
+	for place, content := range told {
+		for _, secret := range append(r.provider.Secrets(), strings.TrimPrefix(r.settings[0], "TMWORKER_TOKEN_KEYS=k1:")) {
+			if strings.Contains(content, secret) {
+				t.Errorf("the %s have a secret, %.10s…", place, secret)
 			}
 		}
 	}
+}
+
+var operationsAddress = regexp.MustCompile(`"operations are served","address":"([^"]+)"`)
+
+// metricsOf returns what a running worker exposes.
+func metricsOf(t *testing.T, worker *commandtest.Process) string {
+	t.Helper()
+	address := operationsAddress.FindStringSubmatch(worker.Log())
+	if address == nil {
+		t.Fatalf("the worker does not say where its operations are served:\n%s", worker.Log())
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address[1]+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	content, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("metrics: %s, %v", response.Status, err)
+	}
+	return string(content)
 }
 
 // finished waits until the jobs are completed.
