@@ -21,7 +21,7 @@ import (
 // connection per query, which has no queue, and the limit start from activities
 // in memory. A connection per query is so slow that it gets fewer activities.
 func ingestSuite(ctx context.Context, r *rig) error {
-	all, few := training{users: 600, every: 1, first: 1, last: 100}, training{users: 16, every: 1, first: 1, last: 20}
+	all, few := training{users: 600, every: 1, first: 1, last: 100}, training{users: 16, every: 1, first: 1, last: 10}
 	if r.short {
 		all.users, few.users, few.last = 40, 8, 5
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -35,8 +34,10 @@ SELECT '`+plainQueue+`', '`+plainQueue+`', jsonb_build_object('activities', acti
 	return r.exec(ctx, database, `VACUUM ANALYZE river.river_job`)
 }
 
-// plainWorker stores one activity in one transaction and makes right what it
-// counts into.
+// plainWorker stores one activity and makes right what it counts into: the
+// statements of a job are one transaction and one round trip. That River
+// completes the jobs itself, many at a time, makes it twice as fast as
+// river.JobCompleteTx in the same transaction would.
 type plainWorker struct {
 	river.WorkerDefaults[plainArgs]
 	pool *dbpool.Pool
@@ -47,34 +48,19 @@ const lockUser = `SELECT pg_advisory_xact_lock($1)`
 
 // Work implements river.Worker.
 func (w *plainWorker) Work(ctx context.Context, job *river.Job[plainArgs]) error {
-	work := func(tx interface {
-		SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
-	}) error {
-		batch := &pgx.Batch{}
-		for i := range job.Args.Activities {
-			a := &job.Args.Activities[i]
-			batch.Queue(lockUser, a.UserID)
-			batch.Queue(upsertOne, upsertOneArgs(a)...)
-			batch.Queue(updateAround, a.UserID, a.Date)
-		}
-		return tx.SendBatch(ctx, batch).Close()
+	batch := &pgx.Batch{}
+	for i := range job.Args.Activities {
+		a := &job.Args.Activities[i]
+		batch.Queue(lockUser, a.UserID)
+		batch.Queue(upsertOne, upsertOneArgs(a)...)
+		batch.Queue(updateAround, a.UserID, a.Date)
 	}
-	switch os.Getenv("VARIANT") {
-	case "complete":
-		return pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
-			if err := work(tx); err != nil {
-				return err
-			}
-			_, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)
-			return err
-		})
-	case "begin":
-		return pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error { return work(tx) })
-	}
-	return work(w.pool)
+	return w.pool.SendBatch(ctx, batch).Close()
 }
 
-// plainRiver works the queue with River as it is: a transaction for each job.
+// plainRiver works the queue with River as it is: a transaction for each job,
+// plans that know that the tables will grow, and as much at once as it profits
+// from.
 func (r *rig) plainRiver(ctx context.Context, database string) (o outcome, err error) {
 	pool, err := dbpool.Open(ctx, dbpool.Options{
 		URL: r.server.URL(database) + "&enable_seqscan=off", ApplicationName: "plain River", MaxConns: 24,
