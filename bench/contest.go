@@ -98,6 +98,16 @@ func (r *rig) once(ctx context.Context, c contestant) (o outcome, fault string, 
 	return o, fault, r.drop(ctx, database)
 }
 
+// dropTemplates ends a contest.
+func (r *rig) dropTemplates(ctx context.Context, contestants []contestant) error {
+	for _, c := range contestants {
+		if err := r.drop(ctx, c.template); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // writtenQuery reads the commits of a database, which begin at 0 in each copy,
 // and the position in the log that all databases share.
 const writtenQuery = `

@@ -19,41 +19,38 @@ import (
 // the last commit of a job, recalculations included. So starting a process
 // does not count, and neither does enqueuing; see the suite enqueue. A
 // connection per query, which has no queue, and the limit start from activities
-// in memory. A connection per query is so slow that it gets fewer activities.
+// in memory. Plain River and a connection per query are so slow that they get
+// fewer of the activities: the first days of the same users.
 func ingestSuite(ctx context.Context, r *rig) error {
-	all, few := training{users: 600, every: 1, first: 1, last: 100}, training{users: 16, every: 1, first: 1, last: 10}
+	all := training{users: 1000, every: 1, first: 1, last: 100}
+	some := training{users: 1000, every: 1, first: 1, last: 25}
+	few := training{users: 16, every: 1, first: 1, last: 10}
 	if r.short {
-		all.users, few.users, few.last = 40, 8, 5
+		all.users, some.users, some.last, few.users, few.last = 20, 20, 20, 8, 4
 	}
-	fewTemplate, err := r.arriving(ctx, few)
-	if err != nil {
-		return err
+	var arriving [3]string
+	for i, t := range []training{all, some, few} {
+		var err error
+		if arriving[i], err = r.arriving(ctx, t); err != nil {
+			return err
+		}
 	}
-	allTemplate, err := r.arriving(ctx, all)
-	if err != nil {
-		return err
-	}
-	plainTemplate, err := r.database(ctx, allTemplate)
-	if err != nil {
-		return err
-	}
-	if err := enqueuePlain(ctx, r, plainTemplate, all); err != nil {
+	if err := enqueuePlain(ctx, r, arriving[1], some); err != nil {
 		return err
 	}
 	contestants := []contestant{
-		{name: "connection_per_query", template: fewTemplate, amount: few.amount(), check: few.check(0), run: r.connectionPerQuery(1)},
-		{name: "connection_per_query_8", template: fewTemplate, amount: few.amount(), check: few.check(0), run: r.connectionPerQuery(8)},
-		{name: "plain_river", template: plainTemplate, amount: all.amount(), check: all.check(0), run: r.plainRiver},
+		{name: "connection_per_query", template: arriving[2], amount: few.amount(), check: few.check(0), run: r.connectionPerQuery(1)},
+		{name: "connection_per_query_8", template: arriving[2], amount: few.amount(), check: few.check(0), run: r.connectionPerQuery(8)},
+		{name: "plain_river", template: arriving[1], amount: some.amount(), check: some.check(0), run: r.plainRiver},
 	}
 	for _, perJob := range []int{1, 10, 100} {
-		c, err := r.groupCommit(ctx, allTemplate, all, perJob)
+		c, err := r.groupCommit(ctx, arriving[0], all, perJob)
 		if err != nil {
 			return err
 		}
 		contestants = append(contestants, c)
 	}
-	contestants = append(contestants, contestant{name: "limit", template: allTemplate, amount: all.amount(), check: all.check(0), run: r.limit})
-
+	contestants = append(contestants, contestant{name: "limit", template: arriving[0], amount: all.amount(), check: all.check(0), run: r.limit})
 	standings, err := r.compete(ctx, contestants...)
 	if err != nil {
 		return err
@@ -68,11 +65,7 @@ func ingestSuite(ctx context.Context, r *rig) error {
 		}
 		r.results = append(r.results, s.result(note))
 	}
-	var templates []string
-	for _, c := range contestants {
-		templates = append(templates, c.template)
-	}
-	return r.drop(ctx, append(templates, allTemplate)...)
+	return r.dropTemplates(ctx, contestants)
 }
 
 // arriving returns a new migrated database at which so much arrives.

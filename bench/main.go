@@ -30,6 +30,10 @@ type suite struct {
 
 var suites = []suite{
 	{"ingest", "activities arrive and every ACWR is right: the worker, plain River, a connection per query, the limit", ingestSuite},
+	{"delay", "the worker 2 ms away from its server", delaySuite},
+	{"growth", "the worker on tables of 0.1, 1 and 10 million activities", growthSuite},
+	{"enqueue", "jobs put into the queue, from Go and from SQL", enqueueSuite},
+	{"tokens", "tokens saved with their audit rows, against a connection per query", tokensSuite},
 	{"backfill", "ACWR of everyone, against one set-based UPDATE", backfillSuite},
 	{"latency", "enqueue to right ACWR at steady rates, and beside a backfill", latencySuite},
 	{"operations", "metrics, probes and pages, against none of them", operationsSuite},

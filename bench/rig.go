@@ -63,13 +63,8 @@ func (r *rig) database(ctx context.Context, template string) (name string, err e
 	return name, r.exec(ctx, "postgres", "CREATE DATABASE "+name+copied)
 }
 
-func (r *rig) drop(ctx context.Context, names ...string) error {
-	for _, name := range names {
-		if err := r.exec(ctx, "postgres", "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
-			return err
-		}
-	}
-	return nil
+func (r *rig) drop(ctx context.Context, name string) error {
+	return r.exec(ctx, "postgres", "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
 }
 
 func (r *rig) exec(ctx context.Context, database, sql string, args ...any) error {
