@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -51,6 +52,7 @@ func (r *rig) launch(ctx context.Context, url string, settings ...string) (*proc
 	}
 	p := &process{cmd: cmd, address: make(chan string, 1), ended: make(chan error, 1)}
 	go func() {
+		defer close(p.address)
 		lines := bufio.NewScanner(log)
 		for lines.Scan() {
 			var line struct{ Level, Msg, Address string }
@@ -125,7 +127,13 @@ const drainTimeQuery = `
 SELECT extract(epoch FROM max(pg_xact_commit_timestamp(xmin)) - min(attempted_at)) FROM river.river_job`
 
 // work has a worker empty the queues of a database, which it reaches at url.
-func (r *rig) work(ctx context.Context, database, url string, settings ...string) (o outcome, err error) {
+func (r *rig) work(ctx context.Context, database, url string) (outcome, error) {
+	return r.workWith(ctx, database, url, nil)
+}
+
+// workWith is work with some settings, and with something that is done
+// meanwhile, until its context ends.
+func (r *rig) workWith(ctx context.Context, database, url string, meanwhile func(ctx context.Context, address string), settings ...string) (o outcome, err error) {
 	pool, err := r.open(ctx, database)
 	if err != nil {
 		return o, err
@@ -135,12 +143,24 @@ func (r *rig) work(ctx context.Context, database, url string, settings ...string
 	if err != nil {
 		return o, err
 	}
-	if err := p.until(ctx, pool, queuesEmpty); err != nil {
-		return o, err
+	var wg sync.WaitGroup
+	working, stop := context.WithCancel(ctx)
+	if meanwhile != nil {
+		wg.Go(func() { meanwhile(working, <-p.address) })
 	}
-	told, err := countStatements(ctx, <-p.address)
+	err = p.until(ctx, pool, queuesEmpty)
+	stop()
 	if err != nil {
 		return o, err
+	}
+	wg.Wait()
+	var told int64
+	select {
+	case address := <-p.address:
+		if told, err = countStatements(ctx, address); err != nil {
+			return o, err
+		}
+	default: // nobody is told
 	}
 	if o, err = p.end(); err != nil {
 		return o, err
