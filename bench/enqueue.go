@@ -15,7 +15,7 @@ import (
 // connection, as Go does it and as SQL does it: a transaction for each job, or
 // for a hundred.
 func enqueueSuite(ctx context.Context, r *rig) error {
-	t := training{users: 1000, every: 1, first: 1, last: 20}
+	t := training{users: 1000, every: 1, first: 1, last: 5}
 	if r.short {
 		t.users, t.last = 20, 20
 	}

@@ -120,21 +120,25 @@ func (r *rig) saveTokens(ctx context.Context, database string, ring *keyring.Key
 	return errors.Join(errs...)
 }
 
-// saveWithoutPool looks for the user's row, writes it, writes the audit row and
+// upsertToken writes a user's row as the project's plan has it.
+const upsertToken = `
+INSERT INTO user_tokens (user_id, access_token, refresh_token, expires_at) VALUES ($1, $2, $3, $4)
+ON CONFLICT (user_id) DO UPDATE SET access_token = excluded.access_token, refresh_token = excluded.refresh_token, expires_at = excluded.expires_at`
+
+// saveWithoutPool looks for each user's row, writes it, writes the audit row and
 // reads the row back.
 func (r *rig) saveWithoutPool(ctx context.Context, database string, ring *keyring.Keyring, users int) error {
 	for user := range int32(users) {
 		op := tokenOf(user+1, "new")
+		sealed := func(column, plain string) string {
+			return ring.Seal(fmt.Sprintf("user_tokens/%d/%s", op.UserID, column), plain)
+		}
 		for _, statement := range []struct {
 			sql  string
 			args []any
 		}{
 			{`SELECT refresh_token FROM user_tokens WHERE user_id = $1`, []any{op.UserID}},
-			{
-				`INSERT INTO user_tokens (user_id, access_token, refresh_token, expires_at) VALUES ($1, $2, $3, $4)
-				 ON CONFLICT (user_id) DO UPDATE SET access_token = excluded.access_token, refresh_token = excluded.refresh_token, expires_at = excluded.expires_at`,
-				[]any{op.UserID, ring.Seal(fmt.Sprintf("user_tokens/%d/access_token", op.UserID), op.Access), ring.Seal(fmt.Sprintf("user_tokens/%d/refresh_token", op.UserID), op.Refresh), op.ExpiresAt.Unix()},
-			},
+			{upsertToken, []any{op.UserID, sealed("access_token", op.Access), sealed("refresh_token", op.Refresh), op.ExpiresAt.Unix()}},
 			{`INSERT INTO token_audit_log (user_id, operation, success, timestamp) VALUES ($1, 'save', true, now())`, []any{op.UserID}},
 			{`SELECT expires_at FROM user_tokens WHERE user_id = $1`, []any{op.UserID}},
 		} {
