@@ -1,6 +1,7 @@
 package acwr
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
@@ -128,9 +129,18 @@ func TestEqualTreatsNaNAsRight(t *testing.T) {
 	}
 }
 
-func BenchmarkStandardNext(b *testing.B) {
-	s := NewCalculator(DefaultSettings(), RoundNone)
-	for i := range b.N {
-		s.Next(i, 5, 50)
+func BenchmarkNext(b *testing.B) {
+	for _, formula := range []Formula{Standard, Uncoupled, EWMA, Decay} {
+		for _, rounding := range []Rounding{RoundNone, RoundApp} {
+			b.Run(fmt.Sprintf("%s/%v", formula, rounding), func(b *testing.B) {
+				settings := DefaultSettings()
+				settings.Formula = formula
+				c := NewCalculator(settings, rounding)
+				b.ReportAllocs()
+				for day := 0; b.Loop(); day++ {
+					c.Next(day, float64(day%80)/8, float64(day%200))
+				}
+			})
+		}
 	}
 }

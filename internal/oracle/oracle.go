@@ -6,6 +6,7 @@ package oracle
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -26,7 +27,7 @@ WITH sums AS MATERIALIZED (
 		(SELECT coalesce(sum(b.trimp::float8), 0) FROM activities b WHERE b.user_id = a.user_id AND b.date BETWEEN a.date - 6 AND a.date) AS trimp7,
 		(SELECT coalesce(sum(b.trimp::float8), 0) FROM activities b WHERE b.user_id = a.user_id AND b.date BETWEEN a.date - 27 AND a.date) AS trimp28
 	FROM activities a
-	WHERE $1::int[] IS NULL OR a.user_id = ANY($1)
+	WHERE ($1::int[] IS NULL OR a.user_id = ANY($1)) AND ($2::date IS NULL OR a.date >= $2)
 ), ratios AS (
 	SELECT *,
 		CASE WHEN load28 = 0 THEN 0 ELSE (load7 / 7) / (load28 / 28) END AS external,
@@ -70,7 +71,16 @@ func (m Mismatch) String() string {
 // the first twenty that are wrong and how many there are in all. It knows the
 // standard formula without rounding.
 func Check(ctx context.Context, db Querier, users ...int32) (wrong []Mismatch, total int, err error) {
-	rows, err := db.Query(ctx, wrongQuery, users)
+	return check(ctx, db, users, nil)
+}
+
+// CheckSince is Check for the rows of all users from a date on.
+func CheckSince(ctx context.Context, db Querier, first time.Time) (wrong []Mismatch, total int, err error) {
+	return check(ctx, db, nil, &first)
+}
+
+func check(ctx context.Context, db Querier, users []int32, first *time.Time) (wrong []Mismatch, total int, err error) {
+	rows, err := db.Query(ctx, wrongQuery, users, first)
 	if err != nil {
 		return nil, 0, fmt.Errorf("oracle: %w", err)
 	}

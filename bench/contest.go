@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
+)
+
+// contestant is one way of doing a suite's work.
+type contestant struct {
+	name     string
+	template string // the database that each run gets a copy of
+	amount   int    // of what a run does, and what is counted by the second
+	run      func(ctx context.Context, database string) (outcome, error)
+	// check tells what is wrong with a database after a run, exactly, or "".
+	check func(ctx context.Context, pool *dbpool.Pool) (fault string, err error)
+}
+
+// outcome is what a run took.
+type outcome struct {
+	seconds float64
+
+	// Of the whole server, as compete fills them in.
+	commits  int64
+	walBytes int64
+
+	// Of the worker's process, where there is one.
+	memory     int64   // bytes at most
+	processor  float64 // seconds
+	statements int64
+}
+
+// standing is how a contestant fared in all rounds.
+type standing struct {
+	contestant
+	outcomes []outcome
+	fault    string // the first that was found
+}
+
+// compete runs every contestant once a round. Each round begins with another
+// one, so that none always runs after the same.
+func (r *rig) compete(ctx context.Context, contestants ...contestant) ([]*standing, error) {
+	standings := make([]*standing, len(contestants))
+	for i, c := range contestants {
+		standings[i] = &standing{contestant: c}
+	}
+	for round := range r.rounds {
+		for i := range standings {
+			s := standings[(round+i)%len(standings)]
+			o, fault, err := r.once(ctx, s.contestant)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", s.name, err)
+			}
+			r.say("%s, round %d: %.2f s", s.name, round+1, o.seconds)
+			s.outcomes = append(s.outcomes, o)
+			if s.fault == "" && fault != "" {
+				s.fault = fault
+				r.say("%s is wrong: %s", s.name, fault)
+			}
+		}
+	}
+	return standings, nil
+}
+
+// once runs and checks one contestant on a database of its own.
+func (r *rig) once(ctx context.Context, c contestant) (o outcome, fault string, err error) {
+	database, err := r.database(ctx, c.template)
+	if err != nil {
+		return o, "", err
+	}
+	_, walBefore, err := r.written(ctx, database)
+	if err != nil {
+		return o, "", err
+	}
+	if o, err = c.run(ctx, database); err != nil {
+		return o, "", err
+	}
+	commits, walAfter, err := r.written(ctx, database)
+	if err != nil {
+		return o, "", err
+	}
+	o.commits, o.walBytes = commits, walAfter-walBefore
+	pool, err := r.open(ctx, database)
+	if err != nil {
+		return o, "", err
+	}
+	defer pool.Close()
+	if _, err := pool.Exec(ctx, `ANALYZE`); err != nil { // the check has not much time either
+		return o, "", err
+	}
+	if fault, err = c.check(ctx, pool); err != nil {
+		return o, "", err
+	}
+	return o, fault, r.drop(ctx, database)
+}
+
+// dropTemplates ends a contest.
+func (r *rig) dropTemplates(ctx context.Context, contestants []contestant) error {
+	for _, c := range contestants {
+		if err := r.drop(ctx, c.template); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writtenQuery reads the commits of a database, which begin at 0 in each copy,
+// and the position in the log that all databases share.
+const writtenQuery = `
+SELECT coalesce(sum(xact_commit), 0)::bigint, pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint
+FROM pg_stat_database WHERE datname = $1`
+
+// written is to be asked while nobody is connected to the database: the server
+// counts what a session did when it ends.
+func (r *rig) written(ctx context.Context, database string) (commits, wal int64, err error) {
+	conn, err := pgx.Connect(ctx, r.server.URL("postgres"))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	err = conn.QueryRow(ctx, writtenQuery, database).Scan(&commits, &wal)
+	return commits, wal, err
+}
+
+// result sums up the rounds.
+func (s *standing) result(note string) result {
+	return newResult(s.name, s.perSecond(), s.fault == "", note)
+}
+
+func (s *standing) perSecond() (values []float64) {
+	for _, o := range s.outcomes {
+		values = append(values, float64(s.amount)/o.seconds)
+	}
+	return values
+}
+
+// times is how many times as fast s is as the other.
+func (s *standing) times(other *standing) float64 {
+	return median(s.perSecond()) / median(other.perSecond())
+}
+
+// each is the median of a quantity of a run for each of what it did.
+func (s *standing) each(quantity func(outcome) float64) float64 {
+	return s.median(quantity) / float64(s.amount)
+}
+
+func (s *standing) median(quantity func(outcome) float64) float64 {
+	var values []float64
+	for _, o := range s.outcomes {
+		values = append(values, quantity(o))
+	}
+	return median(values)
+}
+
+func commits(o outcome) float64    { return float64(o.commits) }
+func walBytes(o outcome) float64   { return float64(o.walBytes) }
+func processor(o outcome) float64  { return o.processor }
+func statements(o outcome) float64 { return float64(o.statements) }
+
+// memory is the most of all rounds, in megabytes.
+func (s *standing) memory() int64 {
+	most := slices.MaxFunc(s.outcomes, func(a, b outcome) int { return int(a.memory - b.memory) })
+	return most.memory >> 20
+}
+
+// named returns the standing of a contestant.
+func named(standings []*standing, name string) *standing {
+	return standings[slices.IndexFunc(standings, func(s *standing) bool { return s.name == name })]
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"fmt"
+)
+
+// growthSuite has the worker do the same on tables of very different sizes:
+// activities of a thousand users arrive, one in a job, after a history that is
+// a hundred days long, a thousand, or a thousand beside that of nine thousand
+// others.
+func growthSuite(ctx context.Context, r *rig) error {
+	arriving := training{users: 1000, every: 10, first: 1001, last: 1060}
+	histories := []training{
+		{users: 1000, every: 10, first: 901, last: 1000},
+		{users: 1000, every: 10, first: 1, last: 1000},
+		{users: 10000, every: 1, first: 1, last: 1000},
+	}
+	if r.short {
+		arriving.users, arriving.last = 20, 1020
+		histories = []training{{users: 20, every: 10, first: 951, last: 1000}, {users: 200, every: 1, first: 951, last: 1000}}
+	}
+	var contestants []contestant
+	for _, history := range histories {
+		template, err := r.migrated(ctx)
+		if err != nil {
+			return err
+		}
+		r.say("growth: storing %d activities", history.amount())
+		if err := history.store(ctx, r, template); err != nil {
+			return err
+		}
+		if err := arriving.arrive(ctx, r, template); err != nil {
+			return err
+		}
+		if err := arriving.enqueue(ctx, r, template, 1); err != nil {
+			return err
+		}
+		contestants = append(contestants, contestant{
+			name: fmt.Sprintf("growth_%d", history.amount()), template: template, amount: arriving.amount(), check: arriving.check(history.amount()),
+			run: func(ctx context.Context, database string) (outcome, error) {
+				return r.work(ctx, database, r.server.URL(database))
+			},
+		})
+	}
+	standings, err := r.compete(ctx, contestants...)
+	if err != nil {
+		return err
+	}
+	for _, s := range standings {
+		r.results = append(r.results, s.result(fmt.Sprintf("%.2f × the throughput of %s", s.times(standings[0]), standings[0].name)))
+	}
+	return r.dropTemplates(ctx, contestants)
+}

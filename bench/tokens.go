@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/keyring"
+	"github.com/trainingmonkey/worker/internal/tokens"
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// tokensSuite saves the tokens of users who have some already, each with its
+// audit row: as the project started from, four statements over a connection of
+// its own each; alone in a transaction; and at the same time as many others, who
+// share transactions as the worker's settings say.
+func tokensSuite(ctx context.Context, r *rig) error {
+	many, few := 20_000, 200
+	if r.short {
+		many, few = 500, 10
+	}
+	key := make([]byte, keyring.KeyBytes)
+	_, _ = rand.Read(key)
+	ring, err := keyring.Parse("k1:" + base64.StdEncoding.EncodeToString(key))
+	if err != nil {
+		return err
+	}
+	template, err := r.migrated(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.saveTokens(ctx, template, ring, "old", many, many); err != nil {
+		return err
+	}
+	if err := r.exec(ctx, template, `TRUNCATE token_audit_log`); err != nil {
+		return err
+	}
+	var contestants []contestant
+	for _, c := range []struct {
+		name  string
+		users int
+		save  func(ctx context.Context, database string, users int) error
+	}{
+		{"tokens_connection_per_query", few, func(ctx context.Context, database string, users int) error {
+			return r.saveWithoutPool(ctx, database, ring, users)
+		}},
+		{"tokens_one_by_one", min(many, 10*few), func(ctx context.Context, database string, users int) error {
+			return r.saveTokens(ctx, database, ring, "new", users, 1)
+		}},
+		{"tokens_saved", many, func(ctx context.Context, database string, users int) error {
+			return r.saveTokens(ctx, database, ring, "new", users, 4*config.Default().Tokens.SaveBatch)
+		}},
+	} {
+		contestants = append(contestants, contestant{
+			name: c.name, template: template, amount: c.users,
+			run: func(ctx context.Context, database string) (o outcome, err error) {
+				started := time.Now()
+				err = c.save(ctx, database, c.users)
+				o.seconds = time.Since(started).Seconds()
+				return o, err
+			},
+			check: func(ctx context.Context, pool *dbpool.Pool) (string, error) {
+				return checkTokens(ctx, pool, ring, c.users)
+			},
+		})
+	}
+	standings, err := r.compete(ctx, contestants...)
+	if err != nil {
+		return err
+	}
+	for _, s := range standings {
+		r.results = append(r.results, s.result(fmt.Sprintf("%.1f × %s; of one save: %.2f commits, %.0f bytes of WAL",
+			s.times(standings[0]), standings[0].name, s.each(commits), s.each(walBytes))))
+	}
+	return r.dropTemplates(ctx, contestants)
+}
+
+// tokenOf is what is saved of a user; age tells it from what was there.
+func tokenOf(user int32, age string) tokens.Operation {
+	return tokens.Operation{
+		UserID: user, Access: fmt.Sprintf("access-%s-%037d", age, user), Refresh: fmt.Sprintf("refresh-%s-%036d", age, user),
+		ExpiresAt: time.Unix(1_900_000_000, 0),
+	}
+}
+
+// saveTokens saves those of so many users, so many of them at a time.
+func (r *rig) saveTokens(ctx context.Context, database string, ring *keyring.Keyring, age string, users, atOnce int) error {
+	pool, err := r.open(ctx, database)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	settings := config.Default().Tokens
+	saver := tokens.NewSaver(tokens.New(pool, ring, jobs.DefaultSchema), tokens.SaverOptions{
+		MaxBatch: settings.SaveBatch, Linger: settings.SaveLinger, Timeout: time.Minute,
+	})
+	next, errs := make(chan int32), make([]error, atOnce)
+	var wg sync.WaitGroup
+	for i := range atOnce {
+		wg.Go(func() {
+			for user := range next {
+				refusal, err := saver.Save(ctx, tokenOf(user, age))
+				errs[i] = errors.Join(errs[i], refusal, err)
+			}
+		})
+	}
+	for user := range int32(users) {
+		next <- user + 1
+	}
+	close(next)
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// upsertToken writes a user's row as the project's plan has it.
+const upsertToken = `
+INSERT INTO user_tokens (user_id, access_token, refresh_token, expires_at) VALUES ($1, $2, $3, $4)
+ON CONFLICT (user_id) DO UPDATE SET access_token = excluded.access_token, refresh_token = excluded.refresh_token, expires_at = excluded.expires_at`
+
+// saveWithoutPool looks for each user's row, writes it, writes the audit row and
+// reads the row back.
+func (r *rig) saveWithoutPool(ctx context.Context, database string, ring *keyring.Keyring, users int) error {
+	for user := range int32(users) {
+		op := tokenOf(user+1, "new")
+		sealed := func(column, plain string) string {
+			return ring.Seal(fmt.Sprintf("user_tokens/%d/%s", op.UserID, column), plain)
+		}
+		for _, statement := range []struct {
+			sql  string
+			args []any
+		}{
+			{`SELECT refresh_token FROM user_tokens WHERE user_id = $1`, []any{op.UserID}},
+			{upsertToken, []any{op.UserID, sealed("access_token", op.Access), sealed("refresh_token", op.Refresh), op.ExpiresAt.Unix()}},
+			{`INSERT INTO token_audit_log (user_id, operation, success, timestamp) VALUES ($1, 'save', true, now())`, []any{op.UserID}},
+			{`SELECT expires_at FROM user_tokens WHERE user_id = $1`, []any{op.UserID}},
+		} {
+			err := connected(ctx, r.server.URL(database), func(conn *pgx.Conn) error {
+				_, err := conn.Exec(ctx, statement.sql, statement.args...)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkTokens reads and decrypts what is stored of all, and counts the audit
+// rows of each.
+func checkTokens(ctx context.Context, pool *dbpool.Pool, ring *keyring.Keyring, users int) (fault string, err error) {
+	ids := make([]int32, users)
+	for i := range ids {
+		ids[i] = int32(i) + 1
+	}
+	loaded, err := tokens.New(pool, ring, jobs.DefaultSchema).Load(ctx, ids)
+	if err != nil {
+		return "", err
+	}
+	if len(loaded.Tokens) != users {
+		return fmt.Sprintf("of %d users %d have a token", users, len(loaded.Tokens)), nil
+	}
+	for _, t := range loaded.Tokens {
+		if want := tokenOf(t.UserID, "new"); t.Access != want.Access || t.Refresh != want.Refresh || !t.ExpiresAt.Equal(want.ExpiresAt) {
+			return fmt.Sprintf("user %d has another token", t.UserID), nil
+		}
+	}
+	var rows, audited int
+	err = pool.QueryRow(ctx, `SELECT count(*), count(DISTINCT user_id) FROM token_audit_log WHERE success AND operation = 'save'`).Scan(&rows, &audited)
+	if err == nil && (rows != users || audited != users) {
+		fault = fmt.Sprintf("%d audit rows of %d users instead of %d", rows, audited, users)
+	}
+	return fault, err
+}

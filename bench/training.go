@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/oracle"
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// training is what so many users did on their first to last day of training.
+// They train four days in five. Their ids are every, 2 × every, and so on.
+type training struct {
+	users, every int
+	first, last  int
+}
+
+// amount is how many activities they have.
+func (t training) amount() int { return t.users * (t.last - t.first + 1) }
+
+// from is a date that no activity lies before.
+func (t training) from() time.Time {
+	return time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, t.first*5/4)
+}
+
+// trainingColumns are those of query; they exist in activities.
+const trainingColumns = `activity_id, user_id, date, name, type, sport_type, distance_miles, elevation_gain_feet, total_load_miles, trimp,
+	avg_heart_rate, duration_minutes, start_time`
+
+// query selects the activities in the order in which they happened, so that a
+// user's rows lie all over the table.
+func (t training) query() string {
+	return fmt.Sprintf(`
+SELECT d * 1000000::bigint + u AS activity_id, u AS user_id, date '2020-01-01' + (d * 5 + u %% 3) / 4 AS date,
+       'Morning Run' AS name, 'Run' AS type, 'running' AS sport_type, ((u * 11 + d * 17) %% 96 / 8.0)::real AS distance_miles,
+       ((u * 5 + d * 3) %% 900)::real AS elevation_gain_feet, ((u * 7 + d * 13) %% 80 / 8.0)::real AS total_load_miles,
+       ((u * 3 + d * 29) %% 200)::real AS trimp, (110 + (u + d) %% 50)::real AS avg_heart_rate, (30 + d %% 60)::real AS duration_minutes,
+       '07:30:00' AS start_time
+FROM generate_series(%d, %d) AS d, generate_series(%d, %d, %d) AS u`, t.first, t.last, t.every, t.every*t.users, t.every)
+}
+
+// store puts the activities into a database, without any ACWR.
+func (t training) store(ctx context.Context, r *rig, database string) error {
+	if err := r.exec(ctx, database, `INSERT INTO activities (`+trainingColumns+`)`+t.query()); err != nil {
+		return err
+	}
+	return r.exec(ctx, database, `VACUUM ANALYZE activities`)
+}
+
+// arrive puts the activities into a table `arriving` of a database. It does
+// not analyze activities, which is new to the server as it is in a new
+// installation.
+func (t training) arrive(ctx context.Context, r *rig, database string) error {
+	if err := r.exec(ctx, database, `CREATE TABLE arriving AS `+t.query()); err != nil {
+		return err
+	}
+	return r.exec(ctx, database, `VACUUM ANALYZE arriving`)
+}
+
+// jobsOfArriving groups what arrives into jobs of so many consecutive days of a
+// user each, in the order in which they happened.
+const jobsOfArriving = `
+SELECT jsonb_agg(to_jsonb(arriving) ORDER BY activity_id) AS activities
+FROM arriving
+GROUP BY (activity_id / 1000000 - $1) / $2, user_id
+ORDER BY (activity_id / 1000000 - $1) / $2, user_id`
+
+// enqueue puts jobs of so many activities into the queue of a database, as any
+// program does.
+func (t training) enqueue(ctx context.Context, r *rig, database string, perJob int) error {
+	if err := r.exec(ctx, database, `SELECT count(river.enqueue_activity_ingest(activities)) FROM (`+jobsOfArriving+`) AS job`, t.first, perJob); err != nil {
+		return err
+	}
+	return r.exec(ctx, database, `VACUUM ANALYZE river.river_job`)
+}
+
+// readArriving reads what arrives in order.
+func readArriving(ctx context.Context, pool *dbpool.Pool) ([]jobs.Activity, error) {
+	rows, err := pool.Query(ctx, `SELECT to_json(arriving) FROM arriving ORDER BY activity_id`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (a jobs.Activity, err error) {
+		var text []byte
+		if err := row.Scan(&text); err != nil {
+			return a, err
+		}
+		return a, json.Unmarshal(text, &a)
+	})
+}
+
+// notStoredQuery counts the activities that arrived and are not stored as they
+// are, and those that are stored in all.
+const notStoredQuery = `
+SELECT (SELECT count(*) FROM (SELECT ` + trainingColumns + ` FROM arriving) AS new
+        LEFT JOIN (SELECT ` + trainingColumns + ` FROM activities) AS stored USING (activity_id)
+        WHERE (to_jsonb(new) = to_jsonb(stored)) IS NOT TRUE),
+       (SELECT count(*) FROM activities)`
+
+// check returns a check that what arrived is stored, beside as much as was
+// there before, and that its ACWR is right: all seven values of each row.
+func (t training) check(before int) func(ctx context.Context, pool *dbpool.Pool) (fault string, err error) {
+	return func(ctx context.Context, pool *dbpool.Pool) (fault string, err error) {
+		var missing, stored int
+		if err := pool.QueryRow(ctx, notStoredQuery).Scan(&missing, &stored); err != nil {
+			return "", err
+		}
+		if missing > 0 || stored != before+t.amount() {
+			return fmt.Sprintf("%d activities are not stored as they arrived, %d rows instead of %d", missing, stored, before+t.amount()), nil
+		}
+		wrong, total, err := oracle.CheckSince(ctx, pool, t.from())
+		if err != nil || total == 0 {
+			return "", err
+		}
+		return fmt.Sprintf("%d rows, the first: %s", total, wrong[0]), nil
+	}
+}

@@ -1,0 +1,90 @@
+package workers
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// syncedArgs is the JSON of a job with the activities of consecutive days of a
+// user.
+func syncedArgs(tb testing.TB, user int32, activities int) []byte {
+	tb.Helper()
+	var args jobs.ActivityIngest
+	for i := range activities {
+		args.Activities = append(args.Activities, jobs.Activity{
+			ActivityID: int64(user)*1000 + int64(i), UserID: user, Date: dateOf(20_000 + int32(i)).Format("2006-01-02"),
+			Name: new("Morning Run"), Type: new("Run"), SportType: new("running"), DistanceMiles: new(6.21), ElevationGainFeet: new(984.25),
+			TotalLoadMiles: new(7.53), Trimp: new(129.36), AvgHeartRate: new(150.0), DurationMinutes: new(60.0), StartTime: new("07:30:00"),
+		})
+	}
+	text, err := json.Marshal(args)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return text
+}
+
+func BenchmarkDecodeIngestArgs(b *testing.B) {
+	for _, activities := range []int{1, 100} {
+		b.Run(fmt.Sprintf("%d", activities), func(b *testing.B) {
+			text := syncedArgs(b, 7, activities)
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				var args ingestArgs
+				if err := json.Unmarshal(text, &args); err != nil || args.fault != nil {
+					b.Fatal(err, args.fault)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkDecodeRecalcArgs(b *testing.B) {
+	text, err := json.Marshal(jobs.ACWRRecalc{Ranges: []jobs.DateRange{{UserID: 7, From: "2025-09-01", To: "2025-09-28"}}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		var args recalcArgs
+		if err := json.Unmarshal(text, &args); err != nil || args.fault != nil {
+			b.Fatal(err, args.fault)
+		}
+	}
+}
+
+// BenchmarkPlan plans a full batch of jobs of one activity each, all of them
+// new.
+func BenchmarkPlan(b *testing.B) {
+	const batch = 500
+	items := make([]ingestItem, batch)
+	for i := range items {
+		var args ingestArgs
+		if err := json.Unmarshal(syncedArgs(b, int32(i)+1, 1), &args); err != nil {
+			b.Fatal(err)
+		}
+		items[i] = args.items[0]
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		plan := newIngestPlan(map[int64]storedActivity{}, map[versionKey]int64{}, map[userDay][]restDay{})
+		for i := range items {
+			plan.add(int64(i)+1, &items[i])
+		}
+		activities, versions := plan.upserts()
+		if _, err := upsertArgs(activities, versions); err != nil || len(plan.removals()) > 0 || len(activities) != batch {
+			b.Fatal(err, len(activities))
+		}
+		written := make(map[int64]bool, batch)
+		for _, a := range activities {
+			written[a.ActivityID] = true
+		}
+		if len(plan.changedDates(written)) != batch {
+			b.Fatal("not every user's dates changed")
+		}
+	}
+}
