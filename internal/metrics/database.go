@@ -32,7 +32,7 @@ func newDatabaseCollector(watch *overview.Watch) *databaseCollector {
 		rejects:        description("rejects_last_day", "The whole database: invalid activities of the last day, up to 10,001."),
 		backfillRows:   description("backfill_rows", "The whole database: rows of an unfinished backfill, done and total.", "backfill", "part"),
 		backfillFailed: description("backfill_failed_chunks", "The whole database: chunks of an unfinished backfill that failed.", "backfill"),
-		tokens:         description("tokens", "The whole database: athletes' tokens: valid, expiring, expired, needs_reauthorization.", "state"),
+		tokens:         description("tokens", "The whole database: athletes' tokens: valid, expiring, expired, needs_reauthorization. Above 10,000 it is PostgreSQL's estimate.", "state"),
 	}
 }
 

@@ -35,10 +35,9 @@ const lockRejectsQuery = `
 WITH locked AS MATERIALIZED (
 	SELECT id, job_id, user_id, activity_id, payload FROM ingest_rejects WHERE {where} ORDER BY id LIMIT {step} FOR UPDATE
 ), newest AS MATERIALIZED (
-	SELECT DISTINCT ON (user_id, activity_id) user_id, activity_id, id
-	FROM ingest_rejects
-	WHERE activity_id = ANY(ARRAY(SELECT activity_id FROM locked))
-	ORDER BY user_id, activity_id, job_id DESC, id DESC
+	SELECT DISTINCT ON (user_id, activity_id) user_id, activity_id, versions.id
+	FROM (SELECT DISTINCT user_id, activity_id FROM locked) AS sought JOIN ingest_rejects AS versions USING (user_id, activity_id)
+	ORDER BY user_id, activity_id, versions.job_id DESC, versions.id DESC
 )
 SELECT locked.id, locked.payload,
        newest.id <> locked.id
