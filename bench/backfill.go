@@ -12,6 +12,39 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
+// athletesQuery stores a thousand activities for each of so many users, on
+// somewhat more days, without any ACWR: in the order in which athletes train,
+// so that a user's rows lie all over the table.
+const athletesQuery = `
+INSERT INTO activities (activity_id, user_id, date, name, type, sport_type, distance_miles, total_load_miles, trimp, duration_minutes)
+SELECT d * 1000000::bigint + u, u, date '2020-01-01' + (d * 5 + u % 3) / 4, 'Morning Run', 'Run', 'running',
+       (u * 7 + d * 13) % 80 / 8.0, (u * 7 + d * 13) % 80 / 8.0, (u * 3 + d * 29) % 200, 30 + d % 60
+FROM generate_series(1, 1000) AS d, generate_series(1, $1::int) AS u`
+
+// setBasedUpdate is the best single statement: every value of every row by
+// window functions over the days, written at once.
+const setBasedUpdate = `
+WITH days AS (
+	SELECT user_id, date, sum(total_load_miles::float8) AS load, sum(trimp::float8) AS trimp
+	FROM activities GROUP BY user_id, date
+), sums AS (
+	SELECT user_id, date,
+	       sum(load) OVER week / 7 AS load7, sum(load) OVER month / 28 AS load28,
+	       sum(trimp) OVER week / 7 AS trimp7, sum(trimp) OVER month / 28 AS trimp28
+	FROM days
+	WINDOW week AS (PARTITION BY user_id ORDER BY date RANGE BETWEEN interval '6 days' PRECEDING AND CURRENT ROW),
+	       month AS (PARTITION BY user_id ORDER BY date RANGE BETWEEN interval '27 days' PRECEDING AND CURRENT ROW)
+), ratios AS (
+	SELECT *, CASE WHEN load28 = 0 THEN 0 ELSE load7 / load28 END AS external, CASE WHEN trimp28 = 0 THEN 0 ELSE trimp7 / trimp28 END AS internal
+	FROM sums
+)
+UPDATE activities AS a
+SET seven_day_avg_load = load7, twentyeight_day_avg_load = load28, seven_day_avg_trimp = trimp7, twentyeight_day_avg_trimp = trimp28,
+    acute_chronic_ratio = external, trimp_acute_chronic_ratio = internal,
+    normalized_divergence = CASE WHEN external = 0 AND internal = 0 THEN 0 ELSE (external - internal) / ((external + internal) / 2) END
+FROM ratios AS r
+WHERE a.user_id = r.user_id AND a.date = r.date`
+
 // resultsDigest is the same for two databases with the same results.
 const resultsDigest = `
 SELECT coalesce(sum(hashtextextended(concat_ws(',', activity_id, seven_day_avg_load, twentyeight_day_avg_load, seven_day_avg_trimp,
@@ -40,7 +73,10 @@ func backfillOf(ctx context.Context, r *rig, users int) error {
 	}
 	rows := float64(users * 1000)
 	r.say("backfill: storing %.0f activities", rows)
-	if err := (training{users: users, every: 1, first: 1, last: 1000}).store(ctx, r, template); err != nil {
+	if err := r.exec(ctx, template, athletesQuery, users); err != nil {
+		return err
+	}
+	if err := r.exec(ctx, template, `VACUUM ANALYZE activities`); err != nil {
 		return err
 	}
 	var update, first, second []float64
@@ -119,11 +155,9 @@ func runBackfill(ctx context.Context, r *rig, template string) (run backfillRun,
 			return run, err
 		}
 	}
-	ended, err := worker.end()
-	if err != nil {
+	if run.memory, err = worker.end(); err != nil {
 		return run, err
 	}
-	run.memory = ended.memory
 	if err := pool.QueryRow(ctx, resultsDigest).Scan(&run.digest); err != nil {
 		return run, err
 	}

@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -29,7 +31,6 @@ type suite struct {
 }
 
 var suites = []suite{
-	{"ingest", "activities arrive and every ACWR is right: the worker, plain River, a connection per query, the limit", ingestSuite},
 	{"backfill", "ACWR of everyone, against one set-based UPDATE", backfillSuite},
 	{"latency", "enqueue to right ACWR at steady rates, and beside a backfill", latencySuite},
 	{"operations", "metrics, probes and pages, against none of them", operationsSuite},
@@ -103,4 +104,14 @@ func choose(names []string) ([]suite, error) {
 		chosen = append(chosen, suites[i])
 	}
 	return chosen, nil
+}
+
+// buildWorker builds the worker as it ships into dir.
+func buildWorker(ctx context.Context, dir string) (string, error) {
+	binary := filepath.Join(dir, "worker")
+	out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/trainingmonkey/worker/cmd/worker").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build the worker: %w\n%s", err, out)
+	}
+	return binary, nil
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -63,13 +65,8 @@ func (r *rig) database(ctx context.Context, template string) (name string, err e
 	return name, r.exec(ctx, "postgres", "CREATE DATABASE "+name+copied)
 }
 
-func (r *rig) drop(ctx context.Context, names ...string) error {
-	for _, name := range names {
-		if err := r.exec(ctx, "postgres", "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
-			return err
-		}
-	}
-	return nil
+func (r *rig) drop(ctx context.Context, name string) error {
+	return r.exec(ctx, "postgres", "DROP DATABASE "+name+" WITH (FORCE)")
 }
 
 func (r *rig) exec(ctx context.Context, database, sql string, args ...any) error {
@@ -104,4 +101,50 @@ func (r *rig) migrated(ctx context.Context) (name string, err error) {
 	defer pool.Close()
 	_, err = migrations.Up(ctx, pool.Pool, jobs.DefaultSchema)
 	return name, err
+}
+
+// process is a running worker.
+type process struct{ cmd *exec.Cmd }
+
+// startWorker starts a worker as operators do and returns once it works.
+func (r *rig) startWorker(ctx context.Context, database string, settings ...string) (*process, error) {
+	cmd := exec.CommandContext(ctx, r.worker, "run")
+	cmd.Env = append(append(os.Environ(), "DATABASE_URL="+r.server.URL(database), "TMWORKER_LOG_LEVEL=warn", "TMWORKER_OPERATIONS_LISTEN=127.0.0.1:0"), settings...)
+	cmd.Dir = r.dir
+	cmd.Stderr = r.log
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	pool, err := r.open(ctx, database)
+	if err != nil {
+		return nil, err
+	}
+	defer pool.Close()
+	for {
+		var up bool
+		if err := pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM worker_processes WHERE beat_at > now() - interval '1 minute')`).Scan(&up); err != nil {
+			return nil, err
+		}
+		if up {
+			time.Sleep(200 * time.Millisecond) // until its queues are fetched from
+			return &process{cmd}, nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// end stops the worker and returns the most memory that it had, in bytes.
+func (p *process) end() (memory int64, err error) {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return 0, err
+	}
+	if err := p.cmd.Wait(); err != nil {
+		return 0, fmt.Errorf("worker: %w", err)
+	}
+	usage, ok := p.cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	if !ok {
+		return 0, nil
+	}
+	return maxRSS(usage), nil
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/pgtest"
 )
