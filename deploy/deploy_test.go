@@ -169,7 +169,7 @@ func TestSystemdUnit(t *testing.T) {
 	t.Parallel()
 	const path = "systemd/trainingmonkey-worker.service"
 	lines := strings.Split(read(t, path), "\n")
-	for _, want := range []string{"[Unit]", "[Service]", "[Install]", "DynamicUser=yes", "NoNewPrivileges=yes", "ProtectSystem=strict", "TimeoutStopSec=30", "RestartPreventExitStatus=2"} {
+	for _, want := range []string{"[Unit]", "[Service]", "[Install]", "Type=notify", "DynamicUser=yes", "NoNewPrivileges=yes", "ProtectSystem=strict", "TimeoutStopSec=30", "RestartPreventExitStatus=2"} {
 		if !slices.Contains(lines, want) {
 			t.Errorf("the unit lacks %s", want)
 		}

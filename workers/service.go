@@ -318,7 +318,7 @@ func (s *Service) running(ctx context.Context, until func(context.Context) error
 	background, endBackground := context.WithCancel(lasting)
 	var wg sync.WaitGroup
 	wg.Go(func() { s.self.Run(background) })
-	wg.Go(func() { s.sweepVersions(background) })
+	wg.Go(func() { s.sweep(background) })
 	wg.Go(func() { s.countRefused(background, events) })
 
 	untilErr := until(ctx)

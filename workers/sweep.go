@@ -2,14 +2,18 @@ package workers
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
 )
 
-// sweepInterval is how often recorded versions that nobody can ask for any more
-// are deleted.
-const sweepInterval = 10 * time.Minute
+const (
+	// sweepInterval is how often rows that nobody asks for any more are deleted.
+	sweepInterval = 10 * time.Minute
+	// sweptRows is how many rows one transaction deletes at most.
+	sweptRows = 10_000
+)
 
 // sweepVersionsQuery deletes what was recorded for jobs older than every ingest
 // job that may still be worked. A day's delay covers enqueuers whose
@@ -23,28 +27,61 @@ DELETE FROM ingest_versions WHERE (user_id, activity_id) IN (
 		SELECT min(id) FROM {schema}.river_job
 		WHERE kind = 'activity_ingest' AND state <> 'completed'), 9223372036854775807)
 	ORDER BY user_id, activity_id
-	LIMIT 10000
+	LIMIT $1
 	FOR UPDATE SKIP LOCKED)`
 
-// sweepVersions keeps ingest_versions small until ctx ends. Any number of
+// sweepAuditQuery deletes the oldest rows of the audit log, along the index on
+// their times. Not by a key of theirs: a table of the application's need not
+// have one.
+const sweepAuditQuery = `
+-- name: sweep_audit
+DELETE FROM token_audit_log WHERE ctid = ANY(ARRAY(
+	SELECT ctid FROM token_audit_log
+	WHERE timestamp < now() - $2::interval
+	ORDER BY timestamp
+	LIMIT $1
+	FOR UPDATE SKIP LOCKED))`
+
+// sweep keeps small what grows with every job until ctx ends. Any number of
 // processes may do so at once.
-func (s *Service) sweepVersions(ctx context.Context) {
-	query := inSchema(sweepVersionsQuery, s.config.River.Schema)
+func (s *Service) sweep(ctx context.Context) {
 	for {
 		select {
 		case <-time.After(sweepInterval/2 + rand.N(sweepInterval)):
 		case <-ctx.Done():
 			return
 		}
-		if err := s.sweepOnce(ctx, query); err != nil && ctx.Err() == nil {
-			s.logger.WarnContext(ctx, "recorded versions not swept, will try again", slog.String("error", err.Error()))
+		if err := s.sweepOnce(ctx); err != nil && ctx.Err() == nil {
+			s.logger.WarnContext(ctx, "old rows not swept, will try again", slog.String("error", err.Error()))
 		}
 	}
 }
 
-func (s *Service) sweepOnce(ctx context.Context, query string) error {
+func (s *Service) sweepOnce(ctx context.Context) error {
+	if err := s.sweepAll(ctx, inSchema(sweepVersionsQuery, s.config.River.Schema)); err != nil {
+		return fmt.Errorf("recorded versions: %w", err)
+	}
+	if retained := s.config.Tokens.AuditRetention; retained > 0 {
+		if err := s.sweepAll(ctx, sweepAuditQuery, retained); err != nil {
+			return fmt.Errorf("audit log: %w", err)
+		}
+	}
+	return nil
+}
+
+// sweepAll deletes portion by portion until one is not full.
+func (s *Service) sweepAll(ctx context.Context, query string, args ...any) error {
+	for {
+		deleted, err := s.sweepSome(ctx, query, args...)
+		if err != nil || deleted < sweptRows {
+			return err
+		}
+	}
+}
+
+func (s *Service) sweepSome(ctx context.Context, query string, args ...any) (deleted int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.config.Database.StatementTimeout)
 	defer cancel()
-	_, err := s.pool.Exec(ctx, query)
-	return err
+	tag, err := s.pool.Exec(ctx, query, append([]any{sweptRows}, args...)...)
+	return tag.RowsAffected(), err
 }

@@ -54,51 +54,6 @@ func execute(t *testing.T, pool *dbpool.Pool, sql string) {
 
 const jobStates = `SELECT string_agg(state::text, ' ' ORDER BY id) FROM river.river_job`
 
-// TestOperatorsExamplesRun runs every example of the operator's commands as it
-// stands in their help, where the ids in them exist.
-func TestOperatorsExamplesRun(t *testing.T) {
-	var examples []string
-	for _, c := range rootCommand(streams{}).Commands() {
-		if slices.Contains([]string{"status", "jobs", "queues", "rejects"}, c.Name()) {
-			examples = append(examples, examplesOf(t, c)...)
-		}
-	}
-	if len(examples) < 25 {
-		t.Errorf("only %d examples found", len(examples))
-	}
-	pool := migrated(t)
-	for _, example := range examples {
-		t.Run(example, func(t *testing.T) {
-			refill(t, pool)
-			execute(t, pool, `UPDATE river.river_job SET id = id + 34 WHERE state IN ('discarded', 'retryable')`) // 42 and 37
-			if strings.Contains(example, "cancel") || strings.Contains(example, "jobs discard") {
-				execute(t, pool, `UPDATE river.river_job SET state = 'retryable', finalized_at = NULL WHERE id = 42`)
-				execute(t, pool, `UPDATE river.river_job SET id = 43 WHERE state = 'pending'`)
-			}
-			execute(t, pool, `UPDATE ingest_rejects SET activity_id = 34 WHERE id = 3`)
-			ctx, cancel := t.Context(), func() {}
-			if strings.Contains(example, "--watch") {
-				ctx, cancel = context.WithTimeout(t.Context(), time.Second)
-			}
-			defer cancel()
-			got := enqueueFrom(t, ctx, strings.NewReader(""), strings.Fields(example)[1:]...)
-			want := 0
-			switch {
-			case strings.Contains(example, "--check"):
-				want = 1 // no worker is alive
-			case example == "enqueue rejects retry --user 7 --yes":
-				want = 1 // one is still invalid
-			}
-			if got.code != want || (got.stdout == "" && want == 0) {
-				t.Errorf("exit code %d, want %d\nstdout:\n%s\nstderr:\n%s", got.code, want, got.stdout, got.stderr)
-			}
-			if strings.Contains(example, "--json") && !json.Valid([]byte(got.stdout)) {
-				t.Errorf("not JSON: %s", got.stdout)
-			}
-		})
-	}
-}
-
 func TestJobsAreListedAndShown(t *testing.T) {
 	operated(t)
 	enqueue(t, "jobs", "list").want(t, 0, "ID  KIND             QUEUE   STATE      ATTEMPT  AGE     LAST ERROR\n",

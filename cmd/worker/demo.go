@@ -77,11 +77,11 @@ func demo(ctx context.Context, settings config.Config, keep bool, stdout, stderr
 		return err
 	}
 	if keep {
-		_, _ = fmt.Fprintf(stdout, "\nstaying up until Ctrl-C. In another terminal:\n\n  export DATABASE_URL='%s'\n\n", url)
 		second, err := newService(ctx, pool, settings, logger, nil)
 		if err != nil {
 			return err
 		}
+		_, _ = fmt.Fprintf(stdout, "\nstaying up until Ctrl-C. In another terminal:\n\n  export DATABASE_URL='%s'\n\n", url)
 		return work(ctx, second, false, logger)
 	}
 	return nil

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spf13/cobra"
-
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/pgtest"
 )
@@ -125,62 +123,4 @@ func TestHelpAndVersion(t *testing.T) {
 	if strings.TrimSpace(got.stdout) == "" {
 		t.Error("version prints nothing")
 	}
-}
-
-// TestExamplesParse runs no example, but finds the command and reads the flags
-// and arguments of every one in the help texts and in README.md.
-func TestExamplesParse(t *testing.T) {
-	t.Parallel()
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	examples := examplesOf(t, rootCommand(io.Discard, io.Discard))
-	for line := range strings.Lines(string(readme)) {
-		if example, ok := strings.CutPrefix(line, "./"); ok {
-			examples = append(examples, example)
-		} else if example, ok := strings.CutPrefix(line, "go run ./cmd/"); ok {
-			examples = append(examples, example)
-		}
-	}
-	parsed := 0
-	for _, example := range examples {
-		words := strings.Fields(example)
-		if strings.HasPrefix(words[0], "DATABASE_URL=") {
-			words = words[1:]
-		}
-		if words[0] != "worker" {
-			continue
-		}
-		parsed++
-		root := rootCommand(io.Discard, io.Discard)
-		c, rest, err := root.Find(words[1:])
-		if err == nil {
-			err = c.ParseFlags(rest)
-		}
-		if err == nil && c.Args != nil {
-			err = c.Args(c, c.Flags().Args())
-		}
-		if err != nil || c == root {
-			t.Errorf("example %q: command %q, %v", example, c.CommandPath(), err)
-		}
-	}
-	if parsed < 15 {
-		t.Errorf("only %d examples found", parsed)
-	}
-}
-
-func examplesOf(t *testing.T, c *cobra.Command) (examples []string) {
-	t.Helper()
-	if c.Example == "" && c.Runnable() {
-		t.Errorf("%s has no example", c.CommandPath())
-	}
-	for line := range strings.Lines(c.Example) {
-		line, _, _ = strings.Cut(line, "#")
-		examples = append(examples, strings.TrimSpace(line))
-	}
-	for _, sub := range c.Commands() {
-		examples = append(examples, examplesOf(t, sub)...)
-	}
-	return examples
 }

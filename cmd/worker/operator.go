@@ -66,7 +66,12 @@ const overviewTimeout = 5 * time.Second
 // during serves while work goes on, and until it has ended: a worker that
 // drains says so.
 func (o *operator) during(ctx context.Context, pool *dbpool.Pool, service *workers.Service, work func() error) error {
+	background, end := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer end()
 	if o.metrics == nil {
+		wg.Go(func() { tellSystemd(ctx, background, func() bool { return true }, o.logger) })
 		return work()
 	}
 	turn := operations.NewTurn(o.settings.Database.ApplicationReserve)
@@ -92,8 +97,7 @@ func (o *operator) during(ctx context.Context, pool *dbpool.Pool, service *worke
 	}
 	o.logger.InfoContext(ctx, "operations are served", slog.String("address", server.Address()))
 
-	background, end := context.WithCancel(context.WithoutCancel(ctx))
-	var wg sync.WaitGroup
+	wg.Go(func() { tellSystemd(ctx, background, readiness.Ready, o.logger) })
 	wg.Go(func() { readiness.Run(background) })
 	wg.Go(func() { watch.Run(background) })
 	wg.Go(func() { history.Run(background) })
@@ -104,7 +108,5 @@ func (o *operator) during(ctx context.Context, pool *dbpool.Pool, service *worke
 	})
 	err = work()
 	server.Shutdown(ctx)
-	end()
-	wg.Wait()
 	return err
 }

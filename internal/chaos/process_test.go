@@ -195,21 +195,3 @@ func TestPanicInABatch(t *testing.T) {
 		}
 	}
 }
-
-// TestRollingDeploy replaces every worker under load by one with other
-// settings: no attempt is spent, and no job waits longer than the grace period.
-func TestRollingDeploy(t *testing.T) {
-	r := shared(t)
-	r.begin(3)
-	r.fault(func() {
-		for _, old := range append(r.workers[:0:0], r.workers...) {
-			r.startWorker("TMWORKER_BATCHING_MAX_JOBS=100", "TMWORKER_BATCHING_ROLLOUT_PERCENT=50")
-			time.Sleep(*long / 3)
-			r.stopCleanly(old)
-		}
-	})
-	r.end()
-	if o := r.outcome(); o.slowest > grace {
-		t.Errorf("the slowest job took %v, want at most the grace period of %v", o.slowest, grace)
-	}
-}

@@ -106,17 +106,18 @@ type Operations struct {
 
 // Tokens says how tokens are saved, and how they are refreshed at the provider.
 type Tokens struct {
-	TokenURL      string
-	ClientID      string
-	RefreshEvery  time.Duration
-	RefreshBefore time.Duration
-	Workers       int
-	HTTPTimeout   time.Duration
-	Lease         time.Duration
-	LimitQuarter  int
-	LimitDay      int
-	SaveBatch     int
-	SaveLinger    time.Duration
+	TokenURL       string
+	ClientID       string
+	RefreshEvery   time.Duration
+	RefreshBefore  time.Duration
+	Workers        int
+	HTTPTimeout    time.Duration
+	Lease          time.Duration
+	LimitQuarter   int
+	LimitDay       int
+	SaveBatch      int
+	SaveLinger     time.Duration
+	AuditRetention time.Duration // 0: for ever
 }
 
 // Shutdown bounds the time between SIGTERM and the end of the process.
@@ -171,15 +172,16 @@ func Default() Config {
 			SlowQuery: 500 * time.Millisecond,
 		},
 		Tokens: Tokens{
-			TokenURL:      "https://www.strava.com/oauth/token",
-			RefreshEvery:  5 * time.Minute,
-			RefreshBefore: 30 * time.Minute,
-			Workers:       4,
-			HTTPTimeout:   10 * time.Second,
-			Lease:         time.Minute,
-			LimitQuarter:  100,
-			LimitDay:      1000,
-			SaveBatch:     100,
+			TokenURL:       "https://www.strava.com/oauth/token",
+			RefreshEvery:   5 * time.Minute,
+			RefreshBefore:  30 * time.Minute,
+			Workers:        4,
+			HTTPTimeout:    10 * time.Second,
+			Lease:          time.Minute,
+			LimitQuarter:   100,
+			LimitDay:       1000,
+			SaveBatch:      100,
+			AuditRetention: 730 * 24 * time.Hour,
 		},
 		Shutdown: Shutdown{Grace: 25 * time.Second},
 		Log:      Log{Level: "info", Format: "auto"},
@@ -234,6 +236,7 @@ func (c *Config) settings() []setting {
 		{"tokens.limit_day", count(&c.Tokens.LimitDay, 1, 100_000_000)},
 		{"tokens.save_batch", count(&c.Tokens.SaveBatch, 1, 5000)},
 		{"tokens.save_linger", duration(&c.Tokens.SaveLinger, 0, time.Minute)},
+		{"tokens.audit_retention", duration(&c.Tokens.AuditRetention, 0, 100*365*24*time.Hour)},
 		{"shutdown.grace", duration(&c.Shutdown.Grace, time.Second, time.Hour)},
 		{"log.level", oneOf(&c.Log.Level, "debug", "info", "warn", "error")},
 		{"log.format", oneOf(&c.Log.Format, "auto", "text", "json")},

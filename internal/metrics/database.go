@@ -31,8 +31,8 @@ func newDatabaseCollector(watch *overview.Watch) *databaseCollector {
 		processes:      description("processes", "The whole database: worker processes that beat within a day, alive or dead.", "state"),
 		rejects:        description("rejects_last_day", "The whole database: invalid activities of the last day, up to 10,001."),
 		backfillRows:   description("backfill_rows", "The whole database: rows of an unfinished backfill, done and total.", "backfill", "part"),
-		backfillFailed: description("backfill_failed_chunks", "The whole database: chunks of an unfinished backfill that failed.", "backfill"),
-		tokens:         description("tokens", "The whole database: athletes' tokens: valid, expiring, expired, needs_reauthorization.", "state"),
+		backfillFailed: description("backfill_failed_chunks", "The whole database: chunks of a backfill, one of the newest, that failed.", "backfill"),
+		tokens:         description("tokens", "The whole database: athletes' tokens: valid, expiring, expired, needs_reauthorization. Above 10,000 it is PostgreSQL's estimate.", "state"),
 	}
 }
 
@@ -84,13 +84,14 @@ func (c *databaseCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(ch, c.processes, float64(len(s.Processes)-alive), "dead")
 	gauge(ch, c.rejects, float64(s.Rejects.LastDay))
 	for _, b := range s.Backfills {
-		if b.State != backfill.Running && b.State != backfill.Paused {
-			continue
-		}
 		id := strconv.FormatInt(b.ID, 10)
-		gauge(ch, c.backfillRows, float64(b.Rows.Done), id, "done")
-		gauge(ch, c.backfillRows, float64(b.Rows.Total), id, "total")
-		gauge(ch, c.backfillFailed, float64(b.FailedChunks), id)
+		if b.State == backfill.Running || b.State == backfill.Paused {
+			gauge(ch, c.backfillRows, float64(b.Rows.Done), id, "done")
+			gauge(ch, c.backfillRows, float64(b.Rows.Total), id, "total")
+		}
+		if b.State != backfill.Cancelled { // one that has finished all the same is not done
+			gauge(ch, c.backfillFailed, float64(b.FailedChunks), id)
+		}
 	}
 	gauge(ch, c.tokens, float64(s.Tokens.Valid), "valid")
 	gauge(ch, c.tokens, float64(s.Tokens.Expiring), "expiring")

@@ -146,6 +146,33 @@ func TestEveryAlertIsTested(t *testing.T) {
 	}
 }
 
+// alertRow finds the names in a row of the runbook's table of alerts.
+var alertRow = regexp.MustCompile(`(?m)^\| ([A-Z]\w+(?:, [A-Z]\w+)*) \|`)
+
+// TestEveryAlertIsInTheRunbook holds the rules and what to do about them
+// together.
+func TestEveryAlertIsInTheRunbook(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, told := alertRules(t), map[string]bool{}
+	for _, row := range alertRow.FindAllStringSubmatch(string(content), -1) {
+		for name := range strings.SplitSeq(row[1], ", ") {
+			told[name] = true
+			if rules[name] == "" {
+				t.Errorf("the runbook has %s, which is no rule", name)
+			}
+		}
+	}
+	for name := range rules {
+		if !told[name] {
+			t.Errorf("the runbook lacks %s", name)
+		}
+	}
+}
+
 // TestLabelsAreBounded lets others fill the database with names of their own.
 func TestLabelsAreBounded(t *testing.T) {
 	t.Parallel()

@@ -58,7 +58,9 @@ func (f Filter) jobs() *where {
 		w.and("kind = ANY(%s::text[])", f.Kinds)
 	}
 	if len(f.States) > 0 {
-		w.and("state = ANY(%s::text[]::{schema}.river_job_state[])", f.States)
+		// As a literal: the planner cannot see into a cast from text[], takes the
+		// states for most of the table, and scans it.
+		w.and("state = ANY(%s::{schema}.river_job_state[])", "{"+strings.Join(f.States, ",")+"}")
 	}
 	if len(f.Queues) > 0 {
 		w.and("queue = ANY(%s::text[])", f.Queues)

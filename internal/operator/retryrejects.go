@@ -30,15 +30,16 @@ var errSuperseded = errors.New("a newer version of the activity has come since; 
 // lockRejectsQuery locks the next rejects in key order and tells which of them
 // are superseded. A new job would make an old version the newest one, so a
 // newer version that is stored, deleted, rejected or still waiting comes first.
+// The index on args finds waiting ones; j.id + 0 keeps the planner from reading
+// all younger jobs along the primary key besides.
 const lockRejectsQuery = `
 -- name: operator_lock_rejects
 WITH locked AS MATERIALIZED (
 	SELECT id, job_id, user_id, activity_id, payload FROM ingest_rejects WHERE {where} ORDER BY id LIMIT {step} FOR UPDATE
 ), newest AS MATERIALIZED (
-	SELECT DISTINCT ON (user_id, activity_id) user_id, activity_id, id
-	FROM ingest_rejects
-	WHERE activity_id = ANY(ARRAY(SELECT activity_id FROM locked))
-	ORDER BY user_id, activity_id, job_id DESC, id DESC
+	SELECT DISTINCT ON (user_id, activity_id) user_id, activity_id, versions.id
+	FROM (SELECT DISTINCT user_id, activity_id FROM locked) AS sought JOIN ingest_rejects AS versions USING (user_id, activity_id)
+	ORDER BY user_id, activity_id, versions.job_id DESC, versions.id DESC
 )
 SELECT locked.id, locked.payload,
        newest.id <> locked.id
@@ -47,7 +48,7 @@ SELECT locked.id, locked.payload,
        OR EXISTS (SELECT FROM ingest_versions AS v
                   WHERE v.user_id = locked.user_id AND v.activity_id = locked.activity_id AND v.job_id >= locked.job_id)
        OR EXISTS (SELECT FROM {schema}.river_job AS j
-                  WHERE j.kind = '` + jobs.KindActivityIngest + `' AND j.id > locked.job_id AND j.state NOT IN ('completed', 'cancelled', 'discarded')
+                  WHERE j.kind = '` + jobs.KindActivityIngest + `' AND j.id + 0 > locked.job_id AND j.state NOT IN ('completed', 'cancelled', 'discarded')
                     AND j.args @> jsonb_build_object('activities', jsonb_build_array(
                         jsonb_build_object('user_id', locked.user_id, 'activity_id', locked.activity_id))))
 FROM locked

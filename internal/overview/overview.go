@@ -76,6 +76,7 @@ func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
 	queueProcesses(batch, o, &s)
 	queueRejects(batch, &s)
 	queueDiscarded(batch, o, &s)
+	queueTokens(batch, o, &s)
 	batch.Queue(inSchema(lastJobQuery, o.RiverSchema)).QueryRow(func(row pgx.Row) error { return row.Scan(&s.LastJobID) })
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return s, fmt.Errorf("overview: %w", err)
@@ -83,10 +84,10 @@ func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
 	if err := estimateLongQueues(ctx, tx, o, &s); err != nil {
 		return s, fmt.Errorf("overview: %w", err)
 	}
-	if s.Backfills, err = backfill.List(ctx, tx, o.RiverSchema, newestBackfills); err != nil {
+	if err := estimateManyTokens(ctx, tx, o, &s.Tokens); err != nil {
 		return s, fmt.Errorf("overview: %w", err)
 	}
-	if s.Tokens, err = readTokens(ctx, tx, o.RiverSchema); err != nil {
+	if s.Backfills, err = backfill.List(ctx, tx, o.RiverSchema, newestBackfills); err != nil {
 		return s, fmt.Errorf("overview: %w", err)
 	}
 	s.Freshness = freshnessOf(s.Queues)

@@ -104,6 +104,7 @@ func TestQueriesFollowTheIndexes(t *testing.T) {
 	pool := dbtest.Migrated(t)
 	execute(t, pool, manyJobsQuery)
 	execute(t, pool, `INSERT INTO ingest_rejects (job_id, payload, reason, rejected_at) SELECT i, '{}', 'planted', now() - i * interval '1 minute' FROM generate_series(1, 20000) AS i`)
+	execute(t, pool, manyTokensQuery)
 	execute(t, pool, `ANALYZE`)
 	for name, q := range map[string]struct {
 		sql  string
@@ -116,6 +117,8 @@ func TestQueriesFollowTheIndexes(t *testing.T) {
 		"enqueued":       {enqueuedQuery, []any{int64(90_000), int64(90_100), options.Kinds}, "river_job_pkey"},
 		"rejects":        {recentRejectsQuery, []any{recentRows}, "ingest_rejects_pkey"},
 		"counted reject": {countRejectsQuery, []any{mostCounted + 1}, "ingest_rejects_rejected_at_idx"},
+		"expired tokens": {countTokensQuery, []any{-1 << 60, 0, mostCounted + 1}, "user_tokens_expiry_worker_idx"},
+		"reauthorize":    {countReauthorizedQuery, []any{mostCounted + 1}, "user_tokens_expiry_worker_idx"},
 	} {
 		rows, err := pool.Query(t.Context(), "EXPLAIN "+inSchema(q.sql, dbtest.RiverSchema), q.args...)
 		if err != nil {
@@ -125,7 +128,7 @@ func TestQueriesFollowTheIndexes(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if plan := strings.Join(lines, "\n"); !strings.Contains(plan, q.want) || strings.Contains(plan, "Seq Scan on river_job") || strings.Contains(plan, "Seq Scan on ingest_rejects") {
+		if plan := strings.Join(lines, "\n"); !strings.Contains(plan, q.want) || strings.Contains(plan, "Seq Scan on river_job") || strings.Contains(plan, "Seq Scan on ingest_rejects") || strings.Contains(plan, "Seq Scan on user_tokens") {
 			t.Errorf("%s does not follow %s:\n%s", name, q.want, plan)
 		}
 	}
@@ -138,6 +141,36 @@ func TestTokens(t *testing.T) {
 		FROM generate_series(0, 11) AS i`)
 	if diff := cmp.Diff(Tokens{Valid: 5, Expiring: 3, Expired: 3, NeedsReauthorization: 1}, read(t, pool).Tokens); diff != "" {
 		t.Errorf("tokens (-want +got):\n%s", diff)
+	}
+}
+
+// manyTokensQuery has 200 tokens that expired, 100 that do so within half an
+// hour, 29,500 that are valid and 200 that the athlete has to renew.
+const manyTokensQuery = `
+INSERT INTO user_tokens (user_id, access_token, refresh_token, expires_at, reauthorize_since)
+SELECT i, repeat('a', 90), repeat('r', 90),
+       extract(epoch FROM now())::bigint + CASE WHEN i <= 200 THEN -i WHEN i <= 300 THEN 60 + i ELSE 2000 + i % 20000 END,
+       CASE WHEN i > 29800 THEN now() END
+FROM generate_series(1, 30000) AS i`
+
+// TestManyTokens counts exactly what an operator acts on, and estimates the rest.
+func TestManyTokens(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	execute(t, pool, manyTokensQuery)
+	execute(t, pool, `ANALYZE user_tokens`)
+	got := read(t, pool).Tokens
+	if got.Valid < 28_000 || got.Valid > 31_000 {
+		t.Errorf("valid = %d, want an estimate of 29,500", got.Valid)
+	}
+	got.Valid = 0
+	if diff := cmp.Diff(Tokens{Expiring: 100, Expired: 200, NeedsReauthorization: 200}, got); diff != "" {
+		t.Errorf("tokens (-want +got):\n%s", diff)
+	}
+	execute(t, pool, `UPDATE user_tokens SET reauthorize_since = now() WHERE user_id > 10000`)
+	execute(t, pool, `ANALYZE user_tokens`)
+	if got := read(t, pool).Tokens.NeedsReauthorization; got < 19_000 || got > 21_000 {
+		t.Errorf("needs_reauthorization = %d, want an estimate of 20,000", got)
 	}
 }
 

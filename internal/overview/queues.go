@@ -137,14 +137,14 @@ func (q *Queue) setEstimate(state string, jobs int64) {
 	}
 }
 
-func estimate(ctx context.Context, tx pgx.Tx, o Options, query, arg string) (rows float64, err error) {
+func estimate(ctx context.Context, tx pgx.Tx, o Options, query string, args ...any) (rows float64, err error) {
 	var text []byte
 	var plans []struct {
 		Plan struct {
 			Rows float64 `json:"Plan Rows"`
 		}
 	}
-	err = tx.QueryRow(ctx, inSchema(query, o.RiverSchema), pgx.QueryExecModeExec, arg).Scan(&text)
+	err = tx.QueryRow(ctx, inSchema(query, o.RiverSchema), append([]any{pgx.QueryExecModeExec}, args...)...).Scan(&text)
 	if err == nil {
 		err = json.Unmarshal(text, &plans)
 	}
@@ -152,7 +152,7 @@ func estimate(ctx context.Context, tx pgx.Tx, o Options, query, arg string) (row
 		err = errors.New("EXPLAIN shows no plan")
 	}
 	if err != nil {
-		return 0, fmt.Errorf("estimate %s: %w", arg, err)
+		return 0, fmt.Errorf("estimate %v: %w", args, err)
 	}
 	return plans[0].Plan.Rows, nil
 }

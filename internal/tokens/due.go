@@ -10,13 +10,14 @@ import (
 )
 
 // dueQuery finds the users whose tokens expire soon, of whom no unfinished job
-// has to refresh them. It reads the whole table: an index on expires_at would
-// make every refresh write to it, and this runs every few minutes.
+// has to refresh them. It compares with now(), which the index on the expiry can
+// be searched for.
 const dueQuery = `
+-- name: tokens_due
 SELECT t.user_id::int
 FROM user_tokens AS t
 WHERE t.reauthorize_since IS NULL AND t.refresh_token <> ''
-  AND coalesce({schema}.token_expiry_seconds(t.expires_at), 0) <= extract(epoch FROM clock_timestamp() + $1::interval)
+  AND coalesce({schema}.token_expiry_seconds(t.expires_at), 0) <= floor(extract(epoch FROM now() + $1::interval))::bigint
   AND NOT EXISTS (SELECT FROM (
 	SELECT DISTINCT jsonb_array_elements(job.args->'user_ids')::int AS user_id
 	FROM {schema}.river_job AS job

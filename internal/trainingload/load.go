@@ -10,7 +10,7 @@ type Session struct {
 	Miles   float64 // distance
 	Feet    float64 // elevation gain
 	Minutes float64 // moving time
-	Mph     float64 // average speed; zero: Miles over Minutes
+	Mph     float64 // average speed; zero: Miles over Minutes, if that is finite
 	RPE     int     // rate of perceived exertion of strength training, 1 to 10
 }
 
@@ -57,7 +57,7 @@ const (
 func ExternalLoad(s Session) Load {
 	miles, feet, minutes, mph := quantity(s.Miles), quantity(s.Feet), quantity(s.Minutes), quantity(s.Mph)
 	if mph == 0 && minutes > 0 {
-		mph = miles / (minutes / 60)
+		mph = quantity(miles / (minutes / 60)) // no speed is infinite: then the duration is wrong
 	}
 	load := Load{Sport: s.Sport, DistanceMiles: Round(miles), ElevationGainFeet: Round(feet)}
 	if load.Sport == "" {

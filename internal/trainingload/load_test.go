@@ -28,6 +28,7 @@ func TestExternalLoad(t *testing.T) {
 		{"ride at 20 mph", run(Session{Type: "Ride", Miles: 29, Mph: 20}), 10},
 		{"ride above 12 mph", run(Session{Type: "Ride", Miles: 35, Mph: 12.001}), 10},
 		{"ride above 20 mph", run(Session{Type: "Ride", Miles: 24, Mph: 20.001}), 10},
+		{"ride of infinite speed", run(Session{Type: "Ride", Miles: 40, Minutes: 3.6e-307}), 10},
 		{"swim", run(Session{Type: "Swim", Miles: 1.5, Feet: 99}), 6},
 		{"open water", run(Session{Type: "Open Water Swim", Miles: 1}), 4.2},
 		{"rowing", run(Session{Type: "Rowing", Miles: 2, Feet: 99}), 3},
@@ -87,6 +88,7 @@ func TestExternalLoadParts(t *testing.T) {
 			Session{Type: "Workout", Minutes: 60},
 			Load{Sport: Strength, TotalLoadMiles: 1.8, StrengthEquivalentMiles: f(1.8)},
 		},
+		{Session{Miles: 1.5, Minutes: 3.6e-307}, Load{Sport: Running, DistanceMiles: 1.5, TotalLoadMiles: 1.5}}, // of infinite speed
 		{Session{}, Load{Sport: Running}},
 	} {
 		if diff := cmp.Diff(c.want, ExternalLoad(c.in)); diff != "" {

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"archive/zip"
+	"context"
+	"encoding/json"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/cli"
+)
+
+// TestExamplesRun runs every example of every command's help, and every command
+// of the README, as it stands there. What it names exists.
+func TestExamplesRun(t *testing.T) {
+	examples := append(examplesOf(t, rootCommand(streams{})), examplesOfREADME(t)...)
+	slices.Sort(examples)
+	examples = slices.Compact(examples)
+	if len(examples) < 50 {
+		t.Errorf("only %d examples found", len(examples))
+	}
+	pool := migrated(t)
+	withTokens(t, pool, 8)
+	settings, err := cli.LoadConfig("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inDirectoryOfExports(t)
+	for _, example := range examples {
+		t.Run(example, func(t *testing.T) {
+			prepare(t, pool, example)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			if strings.Contains(example, "--watch") {
+				ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+			}
+			defer cancel()
+			if strings.Contains(example, "--wait") {
+				workingAs(t, pool, settings)
+			}
+			stdin, command, piped := strings.Cut(example, " | ")
+			if !piped {
+				stdin, command = "", example
+			}
+			stdin = strings.Trim(strings.TrimPrefix(stdin, "echo "), "'")
+			got := enqueueFrom(t, ctx, strings.NewReader(stdin), strings.Fields(command)[1:]...)
+			want := 0
+			switch {
+			case strings.Contains(example, "--check"):
+				want = 1 // no worker is alive
+			case example == "enqueue rejects retry --user 7 --yes":
+				want = 1 // one is still invalid
+			}
+			if got.code != want || (got.stdout == "" && want == 0) {
+				t.Errorf("exit code %d, want %d\nstdout:\n%s\nstderr:\n%s", got.code, want, got.stdout, got.stderr)
+			}
+			if strings.Contains(example, "--json") && !json.Valid([]byte(got.stdout)) {
+				t.Errorf("not JSON: %s", got.stdout)
+			}
+		})
+	}
+}
+
+// examplesOf returns the examples of a command and those below it, without their
+// comments. One that does something has to have some.
+func examplesOf(t *testing.T, c *cobra.Command) (examples []string) {
+	t.Helper()
+	if c.Example == "" && c.Runnable() {
+		t.Errorf("%s has no example", c.CommandPath())
+	}
+	for line := range strings.Lines(c.Example) {
+		line, _, _ = strings.Cut(line, "#")
+		examples = append(examples, strings.TrimSpace(line))
+	}
+	for _, sub := range c.Commands() {
+		examples = append(examples, examplesOf(t, sub)...)
+	}
+	return examples
+}
+
+func examplesOfREADME(t *testing.T) (examples []string) {
+	t.Helper()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(readme)) {
+		if strings.HasPrefix(line, "./enqueue ") {
+			examples = append(examples, strings.TrimSpace(strings.TrimPrefix(line, "./")))
+		}
+	}
+	return examples
+}
+
+// inDirectoryOfExports works where activities.csv is, and export.zip, as Strava
+// makes them.
+func inDirectoryOfExports(t *testing.T) {
+	t.Helper()
+	csv, err := os.ReadFile("../../internal/activityfile/testdata/activities.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("activities.csv", csv, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	archive, err := os.Create("export.zip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := zip.NewWriter(archive)
+	member, err := w.Create("activities.csv")
+	if err == nil {
+		_, err = member.Write(csv)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := archive.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// prepare makes the jobs, rejects, activities and backfills that examples name,
+// in states in which an example can change them.
+func prepare(t *testing.T, pool *dbpool.Pool, example string) {
+	t.Helper()
+	refill(t, pool)
+	stored(t, pool)
+	execute(t, pool, `UPDATE river.river_job SET id = id + 34 WHERE state IN ('discarded', 'retryable')`) // 42 and 37
+	if strings.Contains(example, "jobs cancel") || strings.Contains(example, "jobs discard") {
+		execute(t, pool, `UPDATE river.river_job SET state = 'retryable', finalized_at = NULL WHERE id = 42`)
+		execute(t, pool, `UPDATE river.river_job SET id = 43 WHERE state = 'pending'`)
+	}
+	execute(t, pool, `UPDATE ingest_rejects SET activity_id = 34 WHERE id = 3`)
+	execute(t, pool, `TRUNCATE acwr_backfills RESTART IDENTITY CASCADE`)
+	execute(t, pool, `INSERT INTO acwr_backfills (state, planned) VALUES ('cancelled', true), ('cancelled', true), ('running', true)`)
+}

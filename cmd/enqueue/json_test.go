@@ -1,0 +1,64 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/commandtest"
+)
+
+// TestJSONIsDocumented compares what every --json prints, of a database with
+// something of everything, with what scripts are told to rely on.
+func TestJSONIsDocumented(t *testing.T) {
+	pool := operated(t)
+	stored(t, pool)
+	provider := withTokens(t, pool, 8)
+	provider.Revoke(8)
+	settings, err := cli.LoadConfig("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	execute(t, pool, `ALTER TABLE activities ADD CONSTRAINT planted CHECK (user_id <> 7 OR date < '2025-03-01' OR acute_chronic_ratio IS NULL)`)
+	execute(t, pool, `UPDATE river.river_job SET attempted_by = '{worker-1}', metadata = '{"planted": 1}' WHERE id = 8`)
+	execute(t, pool, `INSERT INTO worker_processes (client_id, beat_at) VALUES ('worker-1', now())`)
+	execute(t, pool, `UPDATE river.river_queue SET paused_at = now() WHERE name = 'backfill'`)
+	documents := commandtest.JSONDocuments(t)
+	ran := map[string]bool{}
+	check := func(command string, args ...string) {
+		t.Helper()
+		ran[command] = true
+		var printed []string
+		for _, more := range args {
+			got := enqueue(t, strings.Fields(strings.TrimPrefix(command, "enqueue ")+" "+more+" --json")...)
+			printed = append(printed, got.stdout)
+		}
+		commandtest.CheckJSON(t, command, documents[command], printed...)
+	}
+	check("enqueue acwr", "--user 7")
+	check("enqueue acwr --compare", "--user 7")
+	check("enqueue jobs list", "")
+	check("enqueue jobs show", "8")
+	check("enqueue jobs retry", "--state discarded")
+	check("enqueue jobs cancel", "--state available")
+	check("enqueue jobs discard", "--state available")
+	check("enqueue rejects list", "")
+	check("enqueue rejects show", "1")
+	check("enqueue rejects retry", "--user 7 --yes")
+	check("enqueue rejects drop", "--user 8")
+	execute(t, pool, `UPDATE river.river_queue SET paused_at = NULL`)
+
+	workingAs(t, pool, settings)
+	check("enqueue tokens refresh", "--user 1 --user 8 --wait")
+	check("enqueue tokens status", "")
+	check("enqueue backfill", "--wait")
+	check("enqueue backfill list", "")
+	check("enqueue backfill status", "")
+	check("enqueue queues list", "")
+	check("enqueue status", "")
+	for command := range documents {
+		if strings.HasPrefix(command, "enqueue ") && !ran[command] {
+			t.Errorf("%s is documented and was not run", command)
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trainingmonkey/worker/internal/dbtest"
+	"github.com/trainingmonkey/worker/internal/keyring"
+	"github.com/trainingmonkey/worker/internal/pgtest"
+)
+
+// interruptedAt is what those commands say that work until they are stopped.
+var interruptedAt = map[string]string{
+	"worker run":         "ready",
+	"worker dev":         "working until Ctrl-C",
+	"worker demo --keep": "staying up until Ctrl-C",
+}
+
+// TestExamplesRun runs every example of every command's help, and every command
+// of the README, as it stands there but for what names this machine's: a
+// configuration file, a role, the address of the database.
+func TestExamplesRun(t *testing.T) {
+	examples := append(examplesOf(t, rootCommand(io.Discard, io.Discard)), examplesOfREADME(t)...)
+	slices.Sort(examples)
+	examples = slices.Compact(examples)
+	if len(examples) < 15 {
+		t.Errorf("only %d examples found", len(examples))
+	}
+	config, err := filepath.Abs("../../config.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMWORKER_TOKEN_KEYS", "k1:"+base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", keyring.KeyBytes))))
+	here := t.TempDir()
+	for _, dir := range []string{here, filepath.Dir(here)} { // which are for their owner alone, and a server of root's has another
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(here)
+	for _, example := range examples {
+		t.Run(example, func(t *testing.T) {
+			url := dbtest.MigratedURL(t)
+			switch {
+			case strings.Contains(example, "--dir"), strings.Contains(example, "--keep"):
+				url = "" // they bring servers of their own, and tell how to get in
+			case strings.Contains(example, "migrate"):
+				url = pgtest.New(t)
+			}
+			t.Setenv("DATABASE_URL", url)
+			command := strings.ReplaceAll(example, "/etc/trainingmonkey/config.yaml", config)
+			if strings.Contains(command, "webapp") {
+				command = strings.ReplaceAll(command, "webapp", newRole(t, url))
+			}
+			words := ""
+			for begins, says := range interruptedAt {
+				if strings.HasPrefix(command, begins) && !strings.Contains(command, "--drain") {
+					words = says
+				}
+			}
+			got := workerUntil(t, words, strings.Fields(command)[1:]...)
+			if got.code != 0 || got.stdout+got.stderr == "" {
+				t.Errorf("exit code %d, want 0\nstdout:\n%s\nstderr:\n%s", got.code, got.stdout, got.stderr)
+			}
+			if !strings.Contains(got.stdout+got.stderr, words) {
+				t.Errorf("it ended before it said %q", words)
+			}
+			if strings.Contains(example, "--json") && !json.Valid([]byte(got.stdout)) {
+				t.Errorf("not JSON: %s", got.stdout)
+			}
+		})
+	}
+}
+
+// examplesOf returns the examples of a command and those below it, without their
+// comments and the address of a database. One that does something has to have
+// some.
+func examplesOf(t *testing.T, c *cobra.Command) (examples []string) {
+	t.Helper()
+	if c.Example == "" && c.Runnable() {
+		t.Errorf("%s has no example", c.CommandPath())
+	}
+	for line := range strings.Lines(c.Example) {
+		line, _, _ = strings.Cut(line, "#")
+		_, line, _ = strings.Cut(line, "worker ")
+		examples = append(examples, "worker "+strings.TrimSpace(line))
+	}
+	for _, sub := range c.Commands() {
+		examples = append(examples, examplesOf(t, sub)...)
+	}
+	return examples
+}
+
+func examplesOfREADME(t *testing.T) (examples []string) {
+	t.Helper()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(readme)) {
+		for _, prefix := range []string{"./", "go run ./cmd/"} {
+			if strings.HasPrefix(line, prefix+"worker ") {
+				examples = append(examples, strings.TrimSpace(strings.TrimPrefix(line, prefix)))
+			}
+		}
+	}
+	return examples
+}
+
+// newRole makes a role that exists for the test alone.
+func newRole(t *testing.T, url string) string {
+	t.Helper()
+	role := "webapp_" + strings.ToLower(rand.Text()[:10])
+	pool := dbtest.Open(t, url)
+	execute := func(sql string) {
+		if _, err := pool.Exec(context.WithoutCancel(t.Context()), sql); err != nil {
+			t.Error(err)
+		}
+	}
+	execute(`CREATE ROLE ` + role)
+	t.Cleanup(func() { execute(`DROP OWNED BY ` + role + `; DROP ROLE ` + role) })
+	return role
+}

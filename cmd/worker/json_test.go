@@ -1,0 +1,32 @@
+package main
+
+import (
+	"encoding/base64"
+	"strings"
+	"testing"
+
+	"github.com/trainingmonkey/worker/internal/commandtest"
+	"github.com/trainingmonkey/worker/internal/dbtest"
+	"github.com/trainingmonkey/worker/internal/keyring"
+)
+
+// TestJSONIsDocumented compares what every --json prints with what scripts are
+// told to rely on.
+func TestJSONIsDocumented(t *testing.T) {
+	url := dbtest.MigratedURL(t)
+	t.Setenv("DATABASE_URL", url)
+	t.Setenv("TMWORKER_TOKEN_KEYS", "k1:"+base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", keyring.KeyBytes))))
+	if _, err := dbtest.Open(t, url).Exec(t.Context(), `INSERT INTO user_tokens (user_id, access_token, refresh_token) VALUES (7, 'a', 'enc:v1:k1:x')`); err != nil {
+		t.Fatal(err)
+	}
+	documented := 0
+	for command, fields := range commandtest.JSONDocuments(t) {
+		if args, ours := strings.CutPrefix(command, "worker "); ours {
+			documented++
+			commandtest.CheckJSON(t, command, fields, worker(t, append(strings.Fields(args), "--json")...).stdout)
+		}
+	}
+	if documented != 3 {
+		t.Errorf("%d commands are documented, want check, migrate status and tokens rotate", documented)
+	}
+}

@@ -1,0 +1,55 @@
+package workers
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/dbtest"
+)
+
+// TestSweep deletes more than one portion of what is old, and nothing else.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	execute(t, pool, `INSERT INTO token_audit_log (user_id, operation, success, timestamp, details)
+		SELECT i, 'refresh', true, now() - interval '2 hours' - i * interval '1 second', '{}' FROM generate_series(1, 25000) AS i`)
+	execute(t, pool, `INSERT INTO token_audit_log (user_id, operation, success, timestamp, details) VALUES (-1, 'save', true, now() - interval '59 minutes', '{}'), (-2, 'save', true, now(), '{}')`)
+	execute(t, pool, `INSERT INTO river.river_job (id, kind, queue, args, max_attempts) VALUES (1000000, 'activity_ingest', 'ingest', '{}', 25)`)
+	execute(t, pool, `INSERT INTO ingest_versions (user_id, activity_id, job_id, recorded_at) VALUES
+		(1, 1, 999999, now() - interval '2 days'), (1, 2, 999999, now()), (1, 3, 1000001, now() - interval '2 days')`)
+	execute(t, pool, `ANALYZE`)
+	const left = `SELECT count(*) FILTER (WHERE user_id > 0) || ' ' || count(*) FILTER (WHERE user_id < 0) FROM token_audit_log`
+
+	c := config.Default()
+	c.Tokens.AuditRetention = 0
+	if err := newService(t, pool, c).sweepOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := query[string](t, pool, left); got != "25000 2" {
+		t.Errorf("kept for ever: %s rows are left, want all", got)
+	}
+	if got := query[string](t, pool, `SELECT string_agg(activity_id::text, ' ' ORDER BY activity_id) FROM ingest_versions`); got != "2 3" {
+		t.Errorf("versions %s are left, want 2, which is young, and 3, of which an older one waits", got)
+	}
+
+	rows, err := pool.Query(t.Context(), "EXPLAIN "+sweepAuditQuery, sweptRows, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if text := strings.Join(plan, "\n"); err != nil || strings.Contains(text, "Seq Scan") {
+		t.Errorf("the audit log is scanned (%v):\n%s", err, text)
+	}
+
+	c.Tokens.AuditRetention = time.Hour
+	if err := newService(t, pool, c).sweepOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := query[string](t, pool, left); got != "0 2" {
+		t.Errorf("kept for an hour: %s rows are left, want the two young ones", got)
+	}
+}
