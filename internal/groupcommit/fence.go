@@ -89,6 +89,10 @@ func (e *notHeldError) Is(target error) bool {
 // fetch time of each; the array is in key order, and so are the row locks. It
 // runs last in its transaction: a row lock on a running job stalls all of
 // River's completions.
+//
+// state is compared as text, which no index serves: whenever the table was last
+// analyzed while no job was running, the planner expects none, and would compare
+// all running jobs, by the index on state, with all of the array.
 const completeQuery = `
 -- name: complete_jobs
 UPDATE {schema}.river_job AS job
@@ -97,7 +101,7 @@ FROM unnest($1::bigint[], $2::int[], $3::timestamptz[]) AS held (id, attempt, at
 WHERE job.id = held.id
   AND job.attempt = held.attempt
   AND job.attempted_at = held.attempted_at
-  AND job.state = 'running'
+  AND job.state::text = 'running'
 RETURNING job.id`
 
 // committedBeforeQuery finds, among attempts that the fence stopped, those that
