@@ -118,15 +118,16 @@ WHERE (user_id, activity_id) IN (SELECT * FROM unnest($1::int[], $2::bigint[]))`
 // this batch, and not of it, may still be worked: then a version that needs no
 // write must be recorded, or the older one would pass for the newest when its
 // turn comes. It looks at a bounded number of jobs, by the index that River
-// fetches with; beyond that it says yes, which is always safe.
+// fetches with; beyond that it says yes, which is always safe, and costs the
+// recording of what needs no write. More than a few are a backlog.
 const olderVersionsMayWaitQuery = `
 -- name: older_versions_may_wait
-SELECT coalesce(bool_or(id < $2), false) OR count(*) = 1000
+SELECT coalesce(bool_or(id < $2), false) OR count(*) = 100
 FROM (
 	SELECT id FROM {schema}.river_job
 	WHERE state IN ('available', 'running', 'retryable', 'scheduled', 'pending', 'discarded', 'cancelled')
 	  AND priority IN (1, 2, 3, 4) AND queue IN ('` + jobs.QueueIngest + `', '` + jobs.QueueIngestBulk + `') AND NOT id = ANY($1::bigint[])
-	LIMIT 1000
+	LIMIT 100
 ) AS unfinished`
 
 // read takes the locks of all users in the batch and reads after that, in one

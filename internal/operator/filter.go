@@ -47,8 +47,8 @@ func (w *where) String() string {
 	return strings.Join(w.conditions, " AND ")
 }
 
-// jobs are the conditions on river_job. Containment is what its index on args
-// answers.
+// jobs are the conditions on river_job. Containment is what its index on the
+// args of failed jobs answers.
 func (f Filter) jobs() *where {
 	w := &where{}
 	if len(f.IDs) > 0 {

@@ -48,7 +48,7 @@ func TestQueriesFollowTheIndexes(t *testing.T) {
 		"kind":       {Kinds: []string{jobs.KindACWRBackfill}},
 		"state":      {States: []string{"retryable", "discarded"}},
 		"queue":      {Queues: []string{jobs.QueueBackfill}},
-		"user":       {User: 7},
+		"user":       {User: 7, States: []string{"retryable", "discarded"}}, // in whatever state, they are looked for everywhere
 		"older than": {OlderThan: time.Hour},
 		"all":        {Kinds: []string{jobs.KindACWRBackfill}, States: []string{"retryable"}, Queues: []string{jobs.QueueBackfill}, User: 7, OlderThan: time.Hour},
 	} {

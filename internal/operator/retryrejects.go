@@ -30,8 +30,7 @@ var errSuperseded = errors.New("a newer version of the activity has come since; 
 // lockRejectsQuery locks the next rejects in key order and tells which of them
 // are superseded. A new job would make an old version the newest one, so a
 // newer version that is stored, deleted, rejected or still waiting comes first.
-// The index on args finds waiting ones; j.id + 0 keeps the planner from reading
-// all younger jobs along the primary key besides.
+// What waits is read once for all of them, by the index that River fetches with.
 const lockRejectsQuery = `
 -- name: operator_lock_rejects
 WITH locked AS MATERIALIZED (
@@ -40,6 +39,12 @@ WITH locked AS MATERIALIZED (
 	SELECT DISTINCT ON (user_id, activity_id) user_id, activity_id, versions.id
 	FROM (SELECT DISTINCT user_id, activity_id FROM locked) AS sought JOIN ingest_rejects AS versions USING (user_id, activity_id)
 	ORDER BY user_id, activity_id, versions.job_id DESC, versions.id DESC
+), waiting AS MATERIALIZED (
+	SELECT j.id, activity->'user_id' AS user_id, activity->'activity_id' AS activity_id
+	FROM {schema}.river_job AS j
+	CROSS JOIN jsonb_array_elements(CASE jsonb_typeof(j.args->'activities') WHEN 'array' THEN j.args->'activities' ELSE '[]' END) AS activity
+	WHERE j.state IN ('available', 'pending', 'retryable', 'running', 'scheduled') AND j.kind = '` + jobs.KindActivityIngest + `'
+	  AND activity->'activity_id' IN (SELECT to_jsonb(activity_id) FROM locked)
 )
 SELECT locked.id, locked.payload,
        newest.id <> locked.id
@@ -47,10 +52,8 @@ SELECT locked.id, locked.payload,
                   WHERE a.activity_id = locked.activity_id AND a.user_id = locked.user_id AND a.ingest_job_id >= locked.job_id)
        OR EXISTS (SELECT FROM ingest_versions AS v
                   WHERE v.user_id = locked.user_id AND v.activity_id = locked.activity_id AND v.job_id >= locked.job_id)
-       OR EXISTS (SELECT FROM {schema}.river_job AS j
-                  WHERE j.kind = '` + jobs.KindActivityIngest + `' AND j.id + 0 > locked.job_id AND j.state NOT IN ('completed', 'cancelled', 'discarded')
-                    AND j.args @> jsonb_build_object('activities', jsonb_build_array(
-                        jsonb_build_object('user_id', locked.user_id, 'activity_id', locked.activity_id))))
+       OR EXISTS (SELECT FROM waiting AS w
+                  WHERE w.id > locked.job_id AND w.user_id = to_jsonb(locked.user_id) AND w.activity_id = to_jsonb(locked.activity_id))
 FROM locked
 LEFT JOIN newest ON newest.user_id = locked.user_id AND newest.activity_id = locked.activity_id
 ORDER BY locked.id`
