@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -134,26 +133,3 @@ func (bf *backfiller) salvage(ctx context.Context, tx pgx.Tx, batch []*river.Job
 	}
 	return chunk.Finish(ctx, tx, changed, strings.Join(refused, "; "))
 }
-
-// backfillPause is how long a process waits before each chunk while athletes'
-// activities arrive: on a small machine chunks back to back would leave them no
-// processor.
-const backfillPause = 250 * time.Millisecond
-
-// backfillGate paces the chunks of a process as long as there are live jobs.
-type backfillGate struct {
-	liveIsActive func() bool
-	pace         sync.Mutex
-}
-
-// Lock implements sync.Locker.
-func (g *backfillGate) Lock() {
-	if g.liveIsActive() {
-		g.pace.Lock()
-		time.Sleep(backfillPause)
-		g.pace.Unlock()
-	}
-}
-
-// Unlock implements sync.Locker.
-func (g *backfillGate) Unlock() {}

@@ -45,12 +45,14 @@ type ingester struct {
 	waiting        string // see olderVersionsMayWaitQuery
 	enqueuer       *jobs.Enqueuer
 	recalcPriority int // of what its commits enqueue
+	shards         int // see groupcommit.Kind
 }
 
 // kind is what the engine has to know of ingest jobs.
 func (in *ingester) kind() groupcommit.Kind[ingestArgs] {
 	return groupcommit.Kind[ingestArgs]{
 		Weigh:   func(job *river.Job[ingestArgs]) int { return len(job.Args.items) },
+		Shard:   func(job *river.Job[ingestArgs]) int { return shardOf(job.Args.items[0].activity.UserID, in.shards) },
 		Apply:   in.apply,
 		Salvage: in.salvage,
 	}

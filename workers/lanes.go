@@ -42,32 +42,44 @@ const (
 	// liveMemory is how long after the last live job the bulk lane still makes
 	// room for the next one.
 	liveMemory = time.Second
-	// bulkPause is how long the bulk lane pauses after a transaction while there
-	// are live jobs, as a multiple of the transaction's time.
+	// bulkPause is how long the bulk lane, and a backfill, pauses after a
+	// transaction while there are live jobs, as a multiple of the transaction's
+	// time.
 	bulkPause = 3
 	// longestPause keeps a slow transaction from stopping the bulk lane.
 	longestPause = time.Second
 )
 
-// bulkGate lets one bulk transaction of a process run at a time, whatever its
-// kind, and follows it by a pause as long as there are live jobs: on a small
-// machine two bulk transactions at once would leave them no processor.
-type bulkGate struct {
+// gate paces transactions that no athlete waits for. While there are no live
+// jobs, all pass at once. While there are, one of the process is under way at a
+// time, and a pause follows it: on a small machine more would leave the live
+// jobs no processor.
+type gate struct {
 	liveIsActive func() bool
-	mu           sync.Mutex
+	mu           sync.RWMutex
+	alone        bool // the one that passed has mu for itself
 	entered      time.Time
 }
 
 // Lock implements sync.Locker.
-func (g *bulkGate) Lock() {
+func (g *gate) Lock() {
+	if !g.liveIsActive() {
+		g.mu.RLock()
+		return
+	}
 	g.mu.Lock()
-	g.entered = time.Now()
+	g.alone, g.entered = true, time.Now()
 }
 
 // Unlock implements sync.Locker.
-func (g *bulkGate) Unlock() {
+func (g *gate) Unlock() {
+	if !g.alone {
+		g.mu.RUnlock()
+		return
+	}
 	if g.liveIsActive() {
 		time.Sleep(min(bulkPause*time.Since(g.entered), longestPause))
 	}
+	g.alone = false
 	g.mu.Unlock()
 }

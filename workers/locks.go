@@ -43,3 +43,7 @@ func queueUserLocks(b *pgx.Batch, users []int32) {
 	b.Queue(ensureUserLocksQuery, users)
 	b.Queue(lockUsersQuery, users)
 }
+
+// shardOf is the same for jobs that want the same user's lock. A recalculation
+// that an ingest of one shard enqueued is of that shard.
+func shardOf(userID int32, shards int) int { return int(userID) % shards }

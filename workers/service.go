@@ -102,12 +102,14 @@ func newOver(ctx context.Context, pool *dbpool.Pool, commits groupcommit.Beginne
 		waiting:        inSchema(olderVersionsMayWaitQuery, c.River.Schema),
 		enqueuer:       enqueuer,
 		recalcPriority: jobs.PriorityLive,
+		shards:         c.Batching.Committers,
 	}
 	bulk := live
 	bulk.recalcPriority = jobs.PriorityBulk
 	rc := &recalculator{rounding: rounding, writes: c.ACWR.Write != writeCompare, rolloutPercent: c.ACWR.RolloutPercent, logger: logger}
 	recalc := groupcommit.Kind[recalcArgs]{
 		Weigh: func(job *river.Job[recalcArgs]) int { return len(job.Args.ranges) },
+		Shard: func(job *river.Job[recalcArgs]) int { return shardOf(job.Args.ranges[0].userID, c.Batching.Committers) },
 		Apply: rc.apply,
 	}
 	observed := func(o groupcommit.Options, kind, lane string) groupcommit.Options {
@@ -119,8 +121,8 @@ func newOver(ctx context.Context, pool *dbpool.Pool, commits groupcommit.Beginne
 	liveOptions := liveOptions(c, logger)
 	liveIngest := groupcommit.New(commits, observed(liveOptions, jobs.KindActivityIngest, LaneLive), live.kind())
 	liveIsActive := func() bool { return liveIngest.Active(liveMemory) }
-	bulkOptions := bulkOptions(c, logger, &bulkGate{liveIsActive: liveIsActive})
-	backfillOptions := backfillOptions(c, logger, &backfillGate{liveIsActive: liveIsActive})
+	bulkOptions := bulkOptions(c, logger, &gate{liveIsActive: liveIsActive})
+	backfillOptions := backfillOptions(c, logger, &gate{liveIsActive: liveIsActive})
 	bf := &backfiller{recalculator: rc, enqueuer: enqueuer, chunkRows: c.Backfill.ChunkRows}
 	s := &Service{
 		config: c, pool: pool, logger: logger,
@@ -179,7 +181,7 @@ func liveOptions(c config.Config, logger *slog.Logger) groupcommit.Options {
 
 // bulkOptions keep a bulk transaction short and alone: it holds the locks of
 // its users and takes its share of the machine while athletes wait.
-func bulkOptions(c config.Config, logger *slog.Logger, gate *bulkGate) groupcommit.Options {
+func bulkOptions(c config.Config, logger *slog.Logger, gate *gate) groupcommit.Options {
 	o := liveOptions(c, logger)
 	o.Committers = 1
 	o.MaxWeight = c.Batching.BulkActivities
@@ -188,7 +190,7 @@ func bulkOptions(c config.Config, logger *slog.Logger, gate *bulkGate) groupcomm
 }
 
 // backfillOptions give each chunk a transaction of its own.
-func backfillOptions(c config.Config, logger *slog.Logger, gate *backfillGate) groupcommit.Options {
+func backfillOptions(c config.Config, logger *slog.Logger, gate *gate) groupcommit.Options {
 	o := liveOptions(c, logger)
 	o.Committers = c.Backfill.Workers
 	o.MaxBatch = 1
@@ -266,7 +268,7 @@ func Budget(c config.Config) dbpool.Budget {
 	budget := dbpool.Budget{
 		{What: "ingest commits", Conns: c.Batching.Committers},
 		{What: "recalc commits", Conns: c.Batching.Committers},
-		{What: "bulk commits", Conns: 1},
+		{What: "bulk commits", Conns: 2},
 		{What: "backfill commits", Conns: c.Backfill.Workers},
 		{What: "fetches (one a queue)", Conns: len(queueNames(c))},
 		{What: "completer", Conns: 1},

@@ -135,7 +135,7 @@ type Log struct {
 func Default() Config {
 	return Config{
 		Database: Database{
-			MaxConns:                 24,
+			MaxConns:                 25,
 			ApplicationReserve:       2,
 			ConnectTimeout:           5 * time.Second,
 			AcquireTimeout:           5 * time.Second,
@@ -156,7 +156,7 @@ func Default() Config {
 			MaxActivities:   5000,
 			BulkActivities:  500,
 			Committers:      2,
-			Linger:          5 * time.Millisecond,
+			Linger:          15 * time.Millisecond,
 			FlushTimeout:    8 * time.Second,
 			RetryFor:        15 * time.Second,
 			SnoozeFor:       2 * time.Second,

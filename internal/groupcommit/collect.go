@@ -44,9 +44,11 @@ func (e *Engine[T]) committer() {
 		if batch == nil {
 			return
 		}
+		shard := batch[0].shard
 		e.flushInTurn(batch)
 		e.mu.Lock()
 		e.committing -= len(batch)
+		e.shards[shard]--
 		e.mu.Unlock()
 	}
 }
@@ -88,21 +90,32 @@ func (e *Engine[T]) nextBatch() []*entry[T] {
 		go e.committer()
 	}
 	slices.SortFunc(batch, func(a, b *entry[T]) int { return cmp.Compare(a.job.ID, b.job.ID) })
+	e.shards[batch[0].shard]++
 	return batch
 }
 
 // take removes the oldest waiting entry and those behind it that fit into one
 // transaction with it: none when it goes alone or batching is off, when they
-// are not together.
+// are not together. Under a backlog they are of one shard, and the oldest is of
+// one that no other transaction is of, if there is any.
 func (e *Engine[T]) take() (batch []*entry[T], together bool) {
 	if len(e.waiting) == 0 {
 		return nil, false
 	}
-	batch, weight := []*entry[T]{e.waiting[0]}, e.waiting[0].weight
+	backlog := e.kind.Shard != nil && max(len(e.waiting), e.weight) >= e.options.MaxBatch
+	first := 0
+	if backlog {
+		first = max(0, slices.IndexFunc(e.waiting, func(en *entry[T]) bool { return e.shards[en.shard] == 0 }))
+	}
+	oldest := e.waiting[first]
+	batch, weight := []*entry[T]{oldest}, oldest.weight
 	left := e.waiting[:0]
-	together = !e.waiting[0].alone && e.breaker.allow()
-	for _, en := range e.waiting[1:] {
-		if together && !en.alone && len(batch) < e.options.MaxBatch && weight+en.weight <= e.options.MaxWeight {
+	together = !oldest.alone && e.breaker.allow()
+	for i, en := range e.waiting {
+		if i == first {
+			continue
+		}
+		if together && !en.alone && (!backlog || en.shard == oldest.shard) && len(batch) < e.options.MaxBatch && weight+en.weight <= e.options.MaxWeight {
 			batch, weight = append(batch, en), weight+en.weight
 		} else {
 			left = append(left, en)

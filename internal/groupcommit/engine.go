@@ -70,6 +70,11 @@ type Kind[T river.JobArgs] struct {
 	Weigh func(job *river.Job[T]) int
 	// Apply carries out a batch.
 	Apply Apply[T]
+	// Shard, if not nil, says which locks a job will want: jobs of different
+	// shards, none or few the same. When more waits than one transaction takes,
+	// a batch is of one shard, and another committer takes another one, so that
+	// they do not wait for each other's locks. It is called once per job.
+	Shard func(job *river.Job[T]) int
 	// Salvage, if not nil, is called instead of Apply, in a new transaction, for
 	// a single job that the database refused. It may leave out what is refused,
 	// as long as it keeps account of it. Returning ErrNotSalvaged leaves the
@@ -91,6 +96,7 @@ type Engine[T river.JobArgs] struct {
 	counts   counters
 
 	mu         sync.Mutex
+	shards     map[int]int // transactions under way, by the shard of their first job
 	executing  int         // jobs between the start of their execution and their verdict
 	waiting    []*entry[T] // handed in and in no transaction yet, oldest first
 	weight     int         // of those waiting
@@ -105,6 +111,7 @@ type Engine[T river.JobArgs] struct {
 type entry[T river.JobArgs] struct {
 	job       *river.Job[T]
 	weight    int
+	shard     int
 	alone     bool // it has a transaction of its own
 	since     time.Time
 	verdict   chan error    // receives exactly one value
@@ -125,6 +132,7 @@ func New[T river.JobArgs](db Beginner, options Options, kind Kind[T]) *Engine[T]
 		breaker:  newBreaker(options.Breaker, options.Logger),
 		observer: options.Observer,
 		arrived:  make(chan struct{}, 1),
+		shards:   map[int]int{},
 	}
 }
 
@@ -138,6 +146,9 @@ func (e *Engine[T]) Work(ctx context.Context, job *river.Job[T]) error {
 	en := &entry[T]{
 		job: job, weight: e.kind.Weigh(job), alone: !rollout.Includes(job.ID, e.options.RolloutPercent),
 		since: time.Now(), verdict: make(chan error, 1), withdrawn: make(chan struct{}),
+	}
+	if e.kind.Shard != nil {
+		en.shard = e.kind.Shard(job)
 	}
 	e.add(en)
 	select {

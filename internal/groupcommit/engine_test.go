@@ -208,3 +208,47 @@ func TestBatchesKeepTheirLimits(t *testing.T) {
 		t.Errorf("engine is not at rest: weight %d, waiting %d, committing %d, committers %d", e.weight, len(e.waiting), e.committing, e.committers)
 	}
 }
+
+// TestBacklogGoesByShards: two transactions under a backlog do not want the same
+// locks.
+func TestBacklogGoesByShards(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	options := testOptions()
+	options.MaxBatch = 100
+	var mu sync.Mutex
+	var batches [][2]int // how many jobs of each shard
+	bothUnderWay := make(chan struct{})
+	kind := effectKind(func(ctx context.Context, tx pgx.Tx, jobs []*river.Job[effectArgs]) error {
+		var batch [2]int
+		for _, job := range jobs {
+			batch[job.ID%2]++
+		}
+		mu.Lock()
+		batches = append(batches, batch)
+		n := len(batches)
+		mu.Unlock()
+		if n == 2 {
+			close(bothUnderWay)
+		}
+		select {
+		case <-bothUnderWay:
+		case <-ctx.Done():
+		}
+		return writeEffects(ctx, tx, jobs)
+	})
+	kind.Shard = func(job *river.Job[effectArgs]) int { return int(job.ID % 2) }
+	e := New(pool, options, kind)
+	for i, err := range workAll(t, e, runningJobs(t, pool, 600)) {
+		if err != nil {
+			t.Fatalf("verdict of job %d = %v, want nil", i, err)
+		}
+	}
+	first, second := batches[0], batches[1]
+	if first[0]*first[1] != 0 || second[0]*second[1] != 0 || (first[0] > 0) == (second[0] > 0) {
+		t.Errorf("the first two transactions have %v and %v jobs of the two shards, want one shard each", first, second)
+	}
+	if len(batches) > 9 {
+		t.Errorf("600 jobs took %d transactions of at most 100", len(batches))
+	}
+}
