@@ -17,26 +17,45 @@ WHERE i.indrelid = to_regclass('activities') AND i.indisvalid AND i.indpred IS N
 const userDateIndex = "activities_user_id_date_worker_idx"
 
 // createUserDateIndex builds the index that every window reads, unless the
-// application has one. CONCURRENTLY, so that nobody's write waits for it; it
-// therefore runs outside a transaction, and may wait for locks as long as it
-// takes: it waits for transactions to end and nobody waits for it. What an
-// interrupted build left behind is invalid and is dropped first.
+// application has one.
 func createUserDateIndex(ctx context.Context, db *sql.DB) error {
 	var found sql.NullString
 	if err := db.QueryRowContext(ctx, foundIndexQuery).Scan(&found); err != nil || found.Valid {
 		return err
 	}
+	return buildConcurrently(ctx, db, builtIndex{name: userDateIndex, on: "activities (user_id, date)"})
+}
+
+// builtIndex is an index on a table of the application.
+type builtIndex struct{ name, on string }
+
+// tokenIndexes are for what is asked of the tokens every few seconds: those by
+// the second in which they expire, in the words of the queries, apart from those
+// of users who have to authorize again (not two partial indexes: the planner has
+// no statistics of an expression that only those have); and for the oldest rows
+// of the audit log, which go first.
+func tokenIndexes(riverSchema string) []builtIndex {
+	return []builtIndex{
+		{"user_tokens_expiry_worker_idx", inSchema("user_tokens (reauthorize_since, coalesce({schema}.token_expiry_seconds(expires_at), 0))", riverSchema)},
+		{"token_audit_log_timestamp_worker_idx", "token_audit_log (timestamp)"},
+	}
+}
+
+// buildConcurrently builds indexes while the application writes. It therefore
+// runs outside a transaction, and may wait for locks as long as it takes: it
+// waits for transactions to end and nobody waits for it. What an interrupted
+// build left behind is invalid and is dropped first.
+func buildConcurrently(ctx context.Context, db *sql.DB, indexes ...builtIndex) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	for _, statement := range []string{
-		`SET lock_timeout = 0`,
-		`DROP INDEX CONCURRENTLY IF EXISTS ` + userDateIndex,
-		`CREATE INDEX CONCURRENTLY ` + userDateIndex + ` ON activities (user_id, date)`,
-		`SET lock_timeout = ` + lockTimeout,
-	} {
+	statements := []string{`SET lock_timeout = 0`}
+	for _, index := range indexes {
+		statements = append(statements, `DROP INDEX CONCURRENTLY IF EXISTS `+index.name, `CREATE INDEX CONCURRENTLY `+index.name+` ON `+index.on)
+	}
+	for _, statement := range append(statements, `SET lock_timeout = `+lockTimeout) {
 		if _, err := conn.ExecContext(ctx, statement); err != nil {
 			return err
 		}

@@ -40,9 +40,12 @@ var templateFiles embed.FS
 // versionTable is where the applied numbers of sql/ are kept.
 const versionTable = "worker_migrations"
 
-// indexVersion is the number of the migration that has to look before it builds
-// an index, and cannot do so inside a transaction.
-const indexVersion = 3
+// Migrations that build indexes on tables of the application, which they cannot
+// do inside a transaction.
+const (
+	indexVersion        = 3
+	tokenIndexesVersion = 12
+)
 
 // Result says what a run of Up applied.
 type Result struct {
@@ -138,8 +141,11 @@ func nameOf(source *goose.Source) string {
 	if source.Path != "" {
 		return source.Path
 	}
-	if source.Version == indexVersion {
+	switch source.Version {
+	case indexVersion:
 		return fmt.Sprintf("%05d_user_date_index", indexVersion)
+	case tokenIndexesVersion:
+		return fmt.Sprintf("%05d_token_indexes", tokenIndexesVersion)
 	}
 	names, _ := fs.Glob(templateFiles, fmt.Sprintf("templates/%05d_*.sql", source.Version))
 	return path.Base(strings.Join(names, " "))
@@ -153,7 +159,12 @@ func withProvider(pool *pgxpool.Pool, riverSchema string, fn func(*goose.Provide
 	if err != nil {
 		return err
 	}
-	migrations := []*goose.Migration{goose.NewGoMigration(indexVersion, &goose.GoFunc{RunDB: createUserDateIndex}, nil)}
+	migrations := []*goose.Migration{
+		goose.NewGoMigration(indexVersion, &goose.GoFunc{RunDB: createUserDateIndex}, nil),
+		goose.NewGoMigration(tokenIndexesVersion, &goose.GoFunc{RunDB: func(ctx context.Context, db *sql.DB) error {
+			return buildConcurrently(ctx, db, tokenIndexes(riverSchema)...)
+		}}, nil),
+	}
 	templates, err := templateMigrations(riverSchema)
 	if err != nil {
 		return err

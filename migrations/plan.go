@@ -91,6 +91,8 @@ func describe(ctx context.Context, db *sql.DB, source *goose.Source) (string, er
 		return tokens + "; " + log + "; create table token_provider and functions", err
 	case indexVersion:
 		return describeIndex(ctx, db)
+	case tokenIndexesVersion:
+		return "build an index on user_tokens and one on token_audit_log, CONCURRENTLY", nil
 	}
 	text, err := fs.ReadFile(sqlFiles, "sql/"+nameOf(source))
 	if errors.Is(err, fs.ErrNotExist) {
