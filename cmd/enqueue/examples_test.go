@@ -5,23 +5,19 @@ import (
 	"context"
 	"encoding/json"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/commandtest"
 )
 
 // TestExamplesRun runs every example of every command's help, and every command
 // of the README, as it stands there. What it names exists.
 func TestExamplesRun(t *testing.T) {
-	examples := append(examplesOf(t, rootCommand(streams{})), examplesOfREADME(t)...)
-	slices.Sort(examples)
-	examples = slices.Compact(examples)
+	examples := commandtest.Examples(t, rootCommand(streams{}))
 	if len(examples) < 50 {
 		t.Errorf("only %d examples found", len(examples))
 	}
@@ -64,37 +60,6 @@ func TestExamplesRun(t *testing.T) {
 			}
 		})
 	}
-}
-
-// examplesOf returns the examples of a command and those below it, without their
-// comments. One that does something has to have some.
-func examplesOf(t *testing.T, c *cobra.Command) (examples []string) {
-	t.Helper()
-	if c.Example == "" && c.Runnable() {
-		t.Errorf("%s has no example", c.CommandPath())
-	}
-	for line := range strings.Lines(c.Example) {
-		line, _, _ = strings.Cut(line, "#")
-		examples = append(examples, strings.TrimSpace(line))
-	}
-	for _, sub := range c.Commands() {
-		examples = append(examples, examplesOf(t, sub)...)
-	}
-	return examples
-}
-
-func examplesOfREADME(t *testing.T) (examples []string) {
-	t.Helper()
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(readme)) {
-		if strings.HasPrefix(line, "./enqueue ") {
-			examples = append(examples, strings.TrimSpace(strings.TrimPrefix(line, "./")))
-		}
-	}
-	return examples
 }
 
 // inDirectoryOfExports works where activities.csv is, and export.zip, as Strava

@@ -8,12 +8,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/spf13/cobra"
-
+	"github.com/trainingmonkey/worker/internal/commandtest"
 	"github.com/trainingmonkey/worker/internal/dbtest"
 	"github.com/trainingmonkey/worker/internal/keyring"
 	"github.com/trainingmonkey/worker/internal/pgtest"
@@ -30,9 +28,7 @@ var interruptedAt = map[string]string{
 // of the README, as it stands there but for what names this machine's: a
 // configuration file, a role, the address of the database.
 func TestExamplesRun(t *testing.T) {
-	examples := append(examplesOf(t, rootCommand(io.Discard, io.Discard)), examplesOfREADME(t)...)
-	slices.Sort(examples)
-	examples = slices.Compact(examples)
+	examples := commandtest.Examples(t, rootCommand(io.Discard, io.Discard))
 	if len(examples) < 15 {
 		t.Errorf("only %d examples found", len(examples))
 	}
@@ -80,41 +76,6 @@ func TestExamplesRun(t *testing.T) {
 			}
 		})
 	}
-}
-
-// examplesOf returns the examples of a command and those below it, without their
-// comments and the address of a database. One that does something has to have
-// some.
-func examplesOf(t *testing.T, c *cobra.Command) (examples []string) {
-	t.Helper()
-	if c.Example == "" && c.Runnable() {
-		t.Errorf("%s has no example", c.CommandPath())
-	}
-	for line := range strings.Lines(c.Example) {
-		line, _, _ = strings.Cut(line, "#")
-		_, line, _ = strings.Cut(line, "worker ")
-		examples = append(examples, "worker "+strings.TrimSpace(line))
-	}
-	for _, sub := range c.Commands() {
-		examples = append(examples, examplesOf(t, sub)...)
-	}
-	return examples
-}
-
-func examplesOfREADME(t *testing.T) (examples []string) {
-	t.Helper()
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(readme)) {
-		for _, prefix := range []string{"./", "go run ./cmd/"} {
-			if strings.HasPrefix(line, prefix+"worker ") {
-				examples = append(examples, strings.TrimSpace(strings.TrimPrefix(line, prefix)))
-			}
-		}
-	}
-	return examples
 }
 
 // newRole makes a role that exists for the test alone.

@@ -1,0 +1,51 @@
+package commandtest
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// assignments before a command are its environment.
+var assignments = regexp.MustCompile(`^(\w+=\S+ +)+`)
+
+// Examples returns the examples in the help of a command and those below it, and
+// the README's lines that run it, each once: without comments, environment and
+// the path of the program. A command that does something has to have some. The
+// tests of the calling package must be two directories below the module.
+func Examples(t *testing.T, root *cobra.Command) []string {
+	t.Helper()
+	examples := helpExamples(t, root)
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(readme)) {
+		for _, path := range []string{"./", "go run ./cmd/"} {
+			if command, ok := strings.CutPrefix(strings.TrimSpace(line), path); ok && strings.HasPrefix(command, root.Name()+" ") {
+				examples = append(examples, command)
+			}
+		}
+	}
+	slices.Sort(examples)
+	return slices.Compact(examples)
+}
+
+func helpExamples(t *testing.T, c *cobra.Command) (examples []string) {
+	t.Helper()
+	if c.Example == "" && c.Runnable() {
+		t.Errorf("%s has no example", c.CommandPath())
+	}
+	for line := range strings.Lines(c.Example) {
+		line, _, _ = strings.Cut(line, "#")
+		examples = append(examples, assignments.ReplaceAllString(strings.TrimSpace(line), ""))
+	}
+	for _, sub := range c.Commands() {
+		examples = append(examples, helpExamples(t, sub)...)
+	}
+	return examples
+}
