@@ -38,17 +38,27 @@ func (l lanes[T]) work(ctx context.Context, job *river.Job[T]) error {
 // waits for the database to come back, and could not say so to the database.
 const noTimeout = -1
 
-const (
-	// liveMemory is how long after the last live job the bulk lane still makes
-	// room for the next one.
-	liveMemory = time.Second
-	// bulkPause is how long the bulk lane, and a backfill, pauses after a
-	// transaction while there are live jobs, as a multiple of the transaction's
-	// time.
-	bulkPause = 3
-	// longestPause keeps a slow transaction from stopping the bulk lane.
-	longestPause = time.Second
+// liveMemory is how long after the last live job a gate still makes room for
+// the next one.
+const liveMemory = time.Second
+
+// pace is the pause after a transaction while there are live jobs: a multiple of
+// the transaction's time, bounded so that a slow one does not stop its lane.
+type pace struct {
+	multiple int
+	longest  time.Duration
+}
+
+var (
+	bulkPace = pace{multiple: 3, longest: time.Second}
+	// backfillPace leaves more to live jobs: its transactions are long, and nobody
+	// waits for the end of a backfill as one does for that of an import.
+	backfillPace = pace{multiple: 8, longest: 3 * time.Second}
 )
+
+func (p pace) after(transaction time.Duration) time.Duration {
+	return min(time.Duration(p.multiple)*transaction, p.longest)
+}
 
 // gate paces transactions that no athlete waits for. While there are no live
 // jobs, all pass at once. While there are, one of the process is under way at a
@@ -56,6 +66,7 @@ const (
 // jobs no processor.
 type gate struct {
 	liveIsActive func() bool
+	pace         pace
 	mu           sync.RWMutex
 	alone        bool // the one that passed has mu for itself
 	entered      time.Time
@@ -78,7 +89,7 @@ func (g *gate) Unlock() {
 		return
 	}
 	if g.liveIsActive() {
-		time.Sleep(min(bulkPause*time.Since(g.entered), longestPause))
+		time.Sleep(g.pace.after(time.Since(g.entered)))
 	}
 	g.alone = false
 	g.mu.Unlock()

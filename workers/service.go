@@ -121,8 +121,8 @@ func newOver(ctx context.Context, pool *dbpool.Pool, commits groupcommit.Beginne
 	liveOptions := liveOptions(c, logger)
 	liveIngest := groupcommit.New(commits, observed(liveOptions, jobs.KindActivityIngest, LaneLive), live.kind())
 	liveIsActive := func() bool { return liveIngest.Active(liveMemory) }
-	bulkOptions := bulkOptions(c, logger, &gate{liveIsActive: liveIsActive})
-	backfillOptions := backfillOptions(c, logger, &gate{liveIsActive: liveIsActive})
+	bulkOptions := bulkOptions(c, logger, &gate{liveIsActive: liveIsActive, pace: bulkPace})
+	backfillOptions := backfillOptions(c, logger, &gate{liveIsActive: liveIsActive, pace: backfillPace})
 	bf := &backfiller{recalculator: rc, enqueuer: enqueuer, chunkRows: c.Backfill.ChunkRows}
 	s := &Service{
 		config: c, pool: pool, logger: logger,
