@@ -49,7 +49,7 @@ var syncedColumns = []syncedColumn{
 	integer("strength_rpe", func(a *jobs.Activity) *int32 { return a.StrengthRPE }),
 	text("trimp_calculation_method", func(a *jobs.Activity) *string { return a.TrimpCalculationMethod }),
 	integer("hr_stream_sample_count", func(a *jobs.Activity) *int32 { return a.HRStreamSampleCount }),
-	{name: "trimp_processed_at", array: "timestamp[]", of: timestamps},
+	column("trimp_processed_at", "timestamp[]", trimpProcessedAt),
 	text("start_time", func(a *jobs.Activity) *string { return a.StartTime }),
 	text("device_name", func(a *jobs.Activity) *string { return a.DeviceName }),
 	number("avg_temp_f", func(a *jobs.Activity) *float64 { return a.AvgTempF }),
@@ -57,50 +57,65 @@ var syncedColumns = []syncedColumn{
 }
 
 func text(name string, field func(*jobs.Activity) *string) syncedColumn {
-	return syncedColumn{name: name, array: "text[]", of: func(activities []*jobs.Activity) (any, error) {
-		values := make([]*string, len(activities))
-		for i, a := range activities {
-			values[i] = field(a)
+	return column(name, "text[]", func(a *jobs.Activity) (pgtype.Text, error) {
+		if s := field(a); s != nil {
+			return pgtype.Text{String: *s, Valid: true}, nil
 		}
-		return values, nil
-	}}
+		return pgtype.Text{}, nil
+	})
 }
 
 func number(name string, field func(*jobs.Activity) *float64) syncedColumn {
-	return syncedColumn{name: name, array: "float8[]", of: func(activities []*jobs.Activity) (any, error) {
-		values := make([]pgtype.Float8, len(activities))
-		for i, a := range activities {
-			if x := field(a); x != nil {
-				values[i] = pgtype.Float8{Float64: *x, Valid: true}
-			}
+	return column(name, "float8[]", func(a *jobs.Activity) (pgtype.Float8, error) {
+		if x := field(a); x != nil {
+			return pgtype.Float8{Float64: *x, Valid: true}, nil
 		}
-		return values, nil
-	}}
+		return pgtype.Float8{}, nil
+	})
 }
 
 func integer(name string, field func(*jobs.Activity) *int32) syncedColumn {
-	return syncedColumn{name: name, array: "int4[]", of: func(activities []*jobs.Activity) (any, error) {
-		values := make([]*int32, len(activities))
+	return column(name, "int4[]", func(a *jobs.Activity) (pgtype.Int4, error) {
+		if n := field(a); n != nil {
+			return pgtype.Int4{Int32: *n, Valid: true}, nil
+		}
+		return pgtype.Int4{}, nil
+	})
+}
+
+func trimpProcessedAt(a *jobs.Activity) (pgtype.Timestamp, error) {
+	if a.TrimpProcessedAt == nil {
+		return pgtype.Timestamp{}, nil
+	}
+	ts, err := jobs.ParseTimestamp(*a.TrimpProcessedAt)
+	if err != nil {
+		return pgtype.Timestamp{}, fmt.Errorf("activity %d: trimp_processed_at: %w", a.ActivityID, err)
+	}
+	return pgtype.Timestamp{Time: ts.Truncate(time.Microsecond), Valid: true}, nil
+}
+
+// column returns a column whose array is nil, for NULL, when it would hold
+// nothing but NULLs. unnest of several arrays makes the same of it, and most
+// columns are of sports that are rare.
+func column[V comparable](name, array string, value func(*jobs.Activity) (V, error)) syncedColumn {
+	return syncedColumn{name: name, array: array, of: func(activities []*jobs.Activity) (any, error) {
+		var null V
+		var values pgtype.FlatArray[V]
 		for i, a := range activities {
-			values[i] = field(a)
+			v, err := value(a)
+			if err != nil {
+				return nil, err
+			}
+			if v == null {
+				continue
+			}
+			if values == nil {
+				values = make(pgtype.FlatArray[V], len(activities))
+			}
+			values[i] = v
 		}
 		return values, nil
 	}}
-}
-
-func timestamps(activities []*jobs.Activity) (any, error) {
-	values := make([]pgtype.Timestamp, len(activities))
-	for i, a := range activities {
-		if a.TrimpProcessedAt == nil {
-			continue
-		}
-		ts, err := jobs.ParseTimestamp(*a.TrimpProcessedAt)
-		if err != nil {
-			return nil, fmt.Errorf("activity %d: trimp_processed_at: %w", a.ActivityID, err)
-		}
-		values[i] = pgtype.Timestamp{Time: ts.Truncate(time.Microsecond), Valid: true}
-	}
-	return values, nil
 }
 
 // columnTypesQuery reads the types of the columns as this database has them,
