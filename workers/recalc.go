@@ -11,6 +11,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/trainingmonkey/worker/internal/acwr"
+	"github.com/trainingmonkey/worker/internal/groupcommit"
 	"github.com/trainingmonkey/worker/internal/rollout"
 )
 
@@ -35,6 +36,26 @@ func (w *recalcWorker) Timeout(*river.Job[recalcArgs]) time.Duration { return no
 // Middleware implements river.Worker.
 func (w *recalcWorker) Middleware(job *rivertype.JobRow) []rivertype.WorkerMiddleware {
 	return []rivertype.WorkerMiddleware{w.lanes.of(job.Queue).Middleware()}
+}
+
+const (
+	// longestPatience is how much later a result is, at most, for being computed
+	// once with those of the activities that arrive next.
+	longestPatience = 500 * time.Millisecond
+	// backlogMemory bridges the moment in which the next jobs are fetched.
+	backlogMemory = 250 * time.Millisecond
+)
+
+// patience has recalculations wait while activities wait in a queue: they are
+// of the same athletes, so that the same windows would be read again right
+// after. Where nothing waits, nobody is kept waiting.
+func patience(ingest *groupcommit.Engine[ingestArgs]) func() time.Duration {
+	return func() time.Duration {
+		if ingest.Backlog(backlogMemory) {
+			return longestPatience
+		}
+		return 0
+	}
 }
 
 // recalculator applies batches of recalc jobs.

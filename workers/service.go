@@ -121,6 +121,8 @@ func newOver(ctx context.Context, pool *dbpool.Pool, commits groupcommit.Beginne
 	liveOptions := liveOptions(c, logger)
 	liveIngest := groupcommit.New(commits, observed(liveOptions, jobs.KindActivityIngest, LaneLive), live.kind())
 	liveIsActive := func() bool { return liveIngest.Active(liveMemory) }
+	recalcOptions := liveOptions
+	recalcOptions.Patience = patience(liveIngest)
 	bulkOptions := bulkOptions(c, logger, &gate{liveIsActive: liveIsActive, pace: bulkPace})
 	backfillOptions := backfillOptions(c, logger, &gate{liveIsActive: liveIsActive, pace: backfillPace})
 	bf := &backfiller{recalculator: rc, enqueuer: enqueuer, chunkRows: c.Backfill.ChunkRows}
@@ -132,7 +134,7 @@ func newOver(ctx context.Context, pool *dbpool.Pool, commits groupcommit.Beginne
 			bulkQueue: jobs.QueueIngestBulk,
 		}},
 		recalc: &recalcWorker{lanes: lanes[recalcArgs]{
-			live:      groupcommit.New(commits, observed(liveOptions, jobs.KindACWRRecalc, LaneLive), recalc),
+			live:      groupcommit.New(commits, observed(recalcOptions, jobs.KindACWRRecalc, LaneLive), recalc),
 			bulk:      groupcommit.New(commits, observed(bulkOptions, jobs.KindACWRRecalc, LaneBulk), recalc),
 			bulkQueue: jobs.QueueRecalcBulk,
 		}},

@@ -102,7 +102,11 @@ func (e *Engine[T]) take() (batch []*entry[T], together bool) {
 	if len(e.waiting) == 0 {
 		return nil, false
 	}
-	backlog := e.kind.Shard != nil && max(len(e.waiting), e.weight) >= e.options.MaxBatch
+	full := max(len(e.waiting), e.weight) >= e.options.MaxBatch
+	if full {
+		e.lastFull = time.Now()
+	}
+	backlog := full && e.kind.Shard != nil
 	first := 0
 	if backlog {
 		first = max(0, slices.IndexFunc(e.waiting, func(en *entry[T]) bool { return e.shards[en.shard] == 0 }))
@@ -130,16 +134,28 @@ func (e *Engine[T]) take() (batch []*entry[T], together bool) {
 	return batch, together
 }
 
+// askAgain is how often a patient batch asks whether it has to go on waiting.
+const askAgain = 10 * time.Millisecond
+
+func (e *Engine[T]) patience() time.Duration {
+	if e.options.Patience == nil {
+		return 0
+	}
+	return e.options.Patience()
+}
+
 // gather returns, holding e.mu as on entry, as soon as the batch is full, the
-// oldest job goes alone or its linger is over, every executing job is already in the engine, or
-// nobody waits any more. It tells which.
+// oldest job goes alone or its linger is over, every executing job is already in
+// the engine, or nobody waits any more. It tells which.
 func (e *Engine[T]) gather() FillReason {
 	timer := time.NewTimer(settleTime)
 	defer timer.Stop()
 	settledAt := time.Now().Add(settleTime)
 	for len(e.waiting) > 0 && !e.waiting[0].alone && len(e.waiting) < e.options.MaxBatch && e.weight < e.options.MaxWeight {
 		wait, reason := time.Until(e.waiting[0].since.Add(e.options.Linger)), FilledLinger
-		if settles := time.Until(settledAt); e.executing <= len(e.waiting)+e.committing && settles < wait {
+		if patient := time.Until(e.waiting[0].since.Add(e.patience())); patient > 0 {
+			wait = min(patient, askAgain)
+		} else if settles := time.Until(settledAt); e.executing <= len(e.waiting)+e.committing && settles < wait {
 			wait, reason = settles, FilledEveryone
 		}
 		if wait <= 0 {

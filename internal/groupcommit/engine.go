@@ -39,7 +39,7 @@ type Beginner interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
-// Options tune an engine. All are required except Gate, Observer and Logger.
+// Options tune an engine. All are required except Patience, Gate, Observer and Logger.
 type Options struct {
 	RiverSchema  string        // where river_job lives
 	MaxBatch     int           // jobs in one transaction, at most
@@ -49,6 +49,11 @@ type Options struct {
 	FlushTimeout time.Duration // one transaction, from BEGIN to COMMIT
 	RetryFor     time.Duration // how long a batch is tried again when nobody is at fault
 	SnoozeFor    time.Duration // how long jobs sleep when RetryFor did not suffice
+
+	// Patience, if not nil, says for how long a batch waits for company although
+	// its linger is over, or every executing job is in it. It is asked again all
+	// along: the batch goes as soon as it says 0.
+	Patience func() time.Duration
 
 	// Gate, if not nil, is held while a batch is committed. Engines that share
 	// one commit in turn.
@@ -105,6 +110,7 @@ type Engine[T river.JobArgs] struct {
 	collecting bool        // one of them is collecting
 	arrived    chan struct{}
 	lastJob    time.Time // when a job was handed in last
+	lastFull   time.Time // when as much waited as one transaction takes, or more
 }
 
 // entry is one job on its way through the engine.
@@ -200,6 +206,14 @@ func (e *Engine[T]) Active(within time.Duration) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return time.Since(e.lastJob) < within
+}
+
+// Backlog tells whether, within the given time, as many jobs waited as one
+// transaction takes.
+func (e *Engine[T]) Backlog(within time.Duration) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return time.Since(e.lastFull) < within
 }
 
 func (e *Engine[T]) signal() {

@@ -177,6 +177,59 @@ func TestLingerEndsTheWaitForSlowJobs(t *testing.T) {
 	}
 }
 
+func TestPatienceWaitsForCompany(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	var patient atomic.Bool
+	patient.Store(true)
+	options := testOptions()
+	options.Linger = time.Millisecond
+	options.Patience = func() time.Duration {
+		if patient.Load() {
+			return time.Minute
+		}
+		return 0
+	}
+	e := New(pool, options, effectKind(writeEffects))
+	jobs := runningJobs(t, pool, 2)
+	var wg sync.WaitGroup
+	for _, job := range jobs {
+		wg.Go(func() {
+			if err := e.Work(t.Context(), job); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(100 * time.Millisecond)
+	}
+	if got := completedJobs(t, pool); got != 0 {
+		t.Errorf("%d jobs did not wait", got)
+	}
+	patient.Store(false)
+	wg.Wait()
+	if s := e.Stats(); s.Transactions != 1 {
+		t.Errorf("%d transactions, want one for both jobs", s.Transactions)
+	}
+}
+
+func TestBacklogIsRemembered(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	options := testOptions()
+	options.MaxBatch = 10
+	e := New(pool, options, effectKind(writeEffects))
+	workAll(t, e, runningJobs(t, pool, 9))
+	if e.Backlog(time.Minute) {
+		t.Error("nine jobs are a backlog, ten fit into a transaction")
+	}
+	workAll(t, e, runningJobs(t, pool, 30))
+	if !e.Backlog(time.Minute) {
+		t.Error("thirty jobs are no backlog, ten fit into a transaction")
+	}
+	if e.Backlog(0) {
+		t.Error("the backlog is over")
+	}
+}
+
 func TestBatchesKeepTheirLimits(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
