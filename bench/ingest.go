@@ -42,6 +42,7 @@ func ingestSuite(ctx context.Context, r *rig) error {
 		{name: "connection_per_query", template: arriving[2], amount: few.amount(), check: few.check(0), run: r.connectionPerQuery(1)},
 		{name: "connection_per_query_8", template: arriving[2], amount: few.amount(), check: few.check(0), run: r.connectionPerQuery(8)},
 		{name: "plain_river", template: arriving[1], amount: some.amount(), check: some.check(0), run: r.plainRiver},
+		{name: "queue_alone", template: arriving[1], amount: some.amount(), check: checkCompleted(some.amount()), run: r.queueAlone},
 	}
 	for _, perJob := range []int{1, 10, 100} {
 		c, err := r.groupCommit(ctx, arriving[0], all, perJob)

@@ -59,9 +59,14 @@ func (w *plainWorker) Work(ctx context.Context, job *river.Job[plainArgs]) error
 }
 
 // plainRiver works the queue with River as it is: a transaction for each job,
-// plans that know that the tables will grow, and as much at once as it profits
-// from.
-func (r *rig) plainRiver(ctx context.Context, database string) (o outcome, err error) {
+// and as much at once as it profits from.
+func (r *rig) plainRiver(ctx context.Context, database string) (outcome, error) {
+	return r.workPlain(ctx, database, 200, func(pool *dbpool.Pool) river.Worker[plainArgs] { return &plainWorker{pool: pool} })
+}
+
+// workPlain works the queue of plain River with so many jobs at once and plans
+// that know that the tables will grow.
+func (r *rig) workPlain(ctx context.Context, database string, atOnce int, worker func(*dbpool.Pool) river.Worker[plainArgs]) (o outcome, err error) {
 	pool, err := dbpool.Open(ctx, dbpool.Options{
 		URL: r.server.URL(database) + "&enable_seqscan=off", ApplicationName: "plain River", MaxConns: 24,
 		ConnectTimeout: 10 * time.Second, AcquireTimeout: time.Minute, StatementTimeout: time.Minute,
@@ -72,10 +77,10 @@ func (r *rig) plainRiver(ctx context.Context, database string) (o outcome, err e
 	}
 	defer pool.Close()
 	registered := river.NewWorkers()
-	river.AddWorker(registered, &plainWorker{pool: pool})
+	river.AddWorker(registered, worker(pool))
 	client, err := river.NewClient(riverpgxv5.New(pool.Pool), &river.Config{
 		Schema: jobs.DefaultSchema, Workers: registered, Logger: slog.New(slog.DiscardHandler),
-		Queues:        map[string]river.QueueConfig{plainQueue: {MaxWorkers: 200}},
+		Queues:        map[string]river.QueueConfig{plainQueue: {MaxWorkers: atOnce}},
 		FetchCooldown: 5 * time.Millisecond,
 	})
 	if err != nil {
