@@ -119,6 +119,23 @@ func (r *rig) stopCleanly(w *commandtest.Process) {
 	}
 }
 
+// whatIsUnfinished tells where the jobs are and who holds something in the
+// database, for whoever has to find out why.
+func (r *rig) whatIsUnfinished() (text string) {
+	r.Helper()
+	err := r.pool().QueryRow(context.Background(), `
+		SELECT coalesce((SELECT string_agg(concat_ws(' ', n, kind, queue, state, 'attempt', attempt, 'of', worker, 'attempted', attempted, 'scheduled', scheduled), '; ')
+		                 FROM (SELECT count(*) AS n, kind, queue, state, attempt, attempted_by[array_upper(attempted_by, 1)] AS worker,
+		                              max(attempted_at)::time(0) AS attempted, max(scheduled_at)::time(0) AS scheduled
+		                       FROM river.river_job WHERE finalized_at IS NULL GROUP BY 2, 3, 4, 5, 6) AS jobs), 'no jobs')
+		    || E'\n' || (SELECT string_agg(concat_ws(' ', application_name, state, wait_event, state_change::time(0), left(query, 60)), E'\n')
+		                 FROM pg_stat_activity WHERE datname = current_database())`).Scan(&text)
+	if err != nil {
+		return err.Error()
+	}
+	return text
+}
+
 func (r *rig) drained(within time.Duration) {
 	r.Helper()
 	deadline := time.Now().Add(within)
@@ -128,7 +145,7 @@ func (r *rig) drained(within time.Duration) {
 			return
 		}
 		if time.Now().After(deadline) {
-			r.Fatalf("%d jobs are still unfinished after %v (%v)", n, within, err)
+			r.Fatalf("%d jobs are still unfinished after %v (%v): %s", n, within, err, r.whatIsUnfinished())
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -242,7 +242,7 @@ func (e *Engine[T]) dropWithdrawn(batch []*entry[T]) []*entry[T] {
 func (e *Engine[T]) dropNotHeld(batch []*entry[T], lost *notHeldError) []*entry[T] {
 	takenOver := 0
 	held := e.keep(batch, func(en *entry[T]) (error, bool) {
-		committed, notHeld := lost.jobs[en.job.ID]
+		committed, notHeld := lost.attempts[HoldOf(en.job.JobRow)]
 		switch {
 		case !notHeld:
 			return nil, true

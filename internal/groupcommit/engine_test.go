@@ -129,6 +129,32 @@ func TestTakenOverJobLeavesTheBatch(t *testing.T) {
 	}
 }
 
+// TestTwoAttemptsAtOneJob: a process whose job was taken over from it may fetch
+// that job again while its old attempt still waits, and both get into one batch.
+func TestTwoAttemptsAtOneJob(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	jobs := runningJobs(t, pool, 10)
+	earlier := *jobs[4].JobRow
+	at := earlier.AttemptedAt.Add(-10 * time.Second)
+	earlier.AttemptedAt = &at
+	e := New(pool, testOptions(), effectKind(writeEffects))
+	for i, err := range workAll(t, e, append(jobs, &river.Job[effectArgs]{JobRow: &earlier})) {
+		if i == 10 && !errors.Is(err, ErrTakenOver) {
+			t.Errorf("verdict of the old attempt = %v, want ErrTakenOver", err)
+		}
+		if i < 10 && err != nil {
+			t.Errorf("verdict of job %d = %v, want nil", i, err)
+		}
+	}
+	if got := count(t, pool, `SELECT count(*) FROM effects`); got != 10 {
+		t.Errorf("%d effects, want one of each job", got)
+	}
+	if got := completedJobs(t, pool); got != 10 {
+		t.Errorf("%d jobs completed, want all 10", got)
+	}
+}
+
 func TestOtherErrorsAreEveryJobsOwn(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)

@@ -62,12 +62,14 @@ func (untold) Jobs() []*rivertype.JobRow { return nil }
 // ErrorsByID is the other half of what River's executor looks for.
 func (untold) ErrorsByID() map[int64]error { return nil }
 
-// notHeldError tells which jobs of a batch the fence stopped, and of each
-// whether this very attempt had completed it before.
-type notHeldError struct{ jobs map[int64]bool }
+// notHeldError tells which attempts of a batch the fence stopped, and of each
+// whether it had completed its job before. A batch can have two attempts at one
+// job: the one that was taken over, and the one that this same process fetched
+// after that.
+type notHeldError struct{ attempts map[Hold]bool }
 
 func (e *notHeldError) Error() string {
-	return fmt.Sprintf("%d jobs of the batch are not held", len(e.jobs))
+	return fmt.Sprintf("%d jobs of the batch are not held", len(e.attempts))
 }
 
 // Is makes errors.Is(err, ErrTakenOver) true unless every job had been
@@ -76,7 +78,7 @@ func (e *notHeldError) Is(target error) bool {
 	if target != ErrTakenOver {
 		return false
 	}
-	for _, committed := range e.jobs {
+	for _, committed := range e.attempts {
 		if !committed {
 			return true
 		}
@@ -97,21 +99,21 @@ const completeQuery = `
 -- name: complete_jobs
 UPDATE {schema}.river_job AS job
 SET state = 'completed', finalized_at = clock_timestamp()
-FROM unnest($1::bigint[], $2::int[], $3::timestamptz[]) AS held (id, attempt, attempted_at)
+FROM unnest($1::bigint[], $2::int[], $3::timestamptz[]) WITH ORDINALITY AS held (id, attempt, attempted_at, position)
 WHERE job.id = held.id
   AND job.attempt = held.attempt
   AND job.attempted_at = held.attempted_at
   AND job.state::text = 'running'
-RETURNING job.id`
+RETURNING held.position`
 
 // committedBeforeQuery finds, among attempts that the fence stopped, those that
 // are completed already: by this attempt itself, in a commit whose answer was
 // lost.
 const committedBeforeQuery = `
 -- name: committed_before
-SELECT job.id
+SELECT held.position
 FROM {schema}.river_job AS job
-JOIN unnest($1::bigint[], $2::int[], $3::timestamptz[]) AS held (id, attempt, attempted_at)
+JOIN unnest($1::bigint[], $2::int[], $3::timestamptz[]) WITH ORDINALITY AS held (id, attempt, attempted_at, position)
   ON job.id = held.id AND job.attempt = held.attempt AND job.attempted_at = held.attempted_at
 WHERE job.state = 'completed'`
 
@@ -131,16 +133,17 @@ func Complete(ctx context.Context, tx pgx.Tx, riverSchema string, holds []Hold) 
 	if err != nil {
 		return fmt.Errorf("complete jobs: %w", err)
 	}
-	lost := &notHeldError{jobs: map[int64]bool{}}
+	lost := &notHeldError{attempts: map[Hold]bool{}}
 	for _, h := range holds {
-		if !matched[h.JobID] {
-			lost.jobs[h.JobID] = before[h.JobID]
+		if !matched[h] {
+			lost.attempts[h] = before[h]
 		}
 	}
 	return lost
 }
 
-func queryHolds(ctx context.Context, tx pgx.Tx, query, riverSchema string, holds []Hold) (map[int64]bool, error) {
+// queryHolds returns those of the holds that the query finds.
+func queryHolds(ctx context.Context, tx pgx.Tx, query, riverSchema string, holds []Hold) (map[Hold]bool, error) {
 	ids, attempts, times := make([]int64, len(holds)), make([]int32, len(holds)), make([]time.Time, len(holds))
 	for i, h := range holds {
 		ids[i], attempts[i], times[i] = h.JobID, int32(h.Attempt), h.AttemptedAt
@@ -149,10 +152,10 @@ func queryHolds(ctx context.Context, tx pgx.Tx, query, riverSchema string, holds
 	if err != nil {
 		return nil, err
 	}
-	found := make(map[int64]bool, len(holds))
-	var id int64
-	_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
-		found[id] = true
+	found := make(map[Hold]bool, len(holds))
+	var position int64 // from 1
+	_, err = pgx.ForEachRow(rows, []any{&position}, func() error {
+		found[holds[position-1]] = true
 		return nil
 	})
 	return found, err
