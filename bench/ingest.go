@@ -20,7 +20,8 @@ import (
 // does not count, and neither does enqueuing; see the suite enqueue. A
 // connection per query, which has no queue, and the limit start from activities
 // in memory. Plain River and a connection per query are so slow that they get
-// fewer of the activities: the first days of the same users.
+// fewer of the activities: the first days of the same users. So does the queue
+// alone, which stores nothing.
 func ingestSuite(ctx context.Context, r *rig) error {
 	all := training{users: 1000, every: 1, first: 1, last: 100}
 	some := training{users: 1000, every: 1, first: 1, last: 25}

@@ -11,7 +11,7 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/groupcommit"
-	"github.com/trainingmonkey/worker/jobs"
+	"github.com/trainingmonkey/worker/workers"
 )
 
 // idleWorker commits jobs in groups, as the worker does, and does nothing.
@@ -36,19 +36,13 @@ func (w *idleWorker) Middleware(*rivertype.JobRow) []rivertype.WorkerMiddleware 
 // queueAlone is what the queue lets through at all: the jobs of plain River,
 // fetched, decoded and completed as the worker does it.
 func (r *rig) queueAlone(ctx context.Context, database string) (outcome, error) {
-	batching := config.Default().Batching
-	return r.workPlain(ctx, database, 2*batching.MaxJobs*batching.Committers, func(pool *dbpool.Pool) river.Worker[plainArgs] {
-		return &idleWorker{engine: groupcommit.New(pool, groupcommit.Options{
-			RiverSchema: jobs.DefaultSchema, MaxBatch: batching.MaxJobs, MaxWeight: batching.MaxActivities, Committers: batching.Committers,
-			Linger: batching.Linger, FlushTimeout: batching.FlushTimeout, RetryFor: batching.RetryFor, SnoozeFor: batching.SnoozeFor,
-			RolloutPercent: batching.RolloutPercent,
-			Breaker: groupcommit.BreakerOptions{
-				Threshold: float64(batching.BreakerPercent) / 100, Window: batching.BreakerWindow, Cooldown: batching.BreakerCooldown,
-			},
-		}, groupcommit.Kind[plainArgs]{
-			Weigh: func(job *river.Job[plainArgs]) int { return len(job.Args.Activities) },
-			Apply: func(context.Context, pgx.Tx, []*river.Job[plainArgs]) error { return nil },
-		})}
+	options := workers.LiveOptions(config.Default(), nil)
+	kind := groupcommit.Kind[plainArgs]{
+		Weigh: func(job *river.Job[plainArgs]) int { return len(job.Args.Activities) },
+		Apply: func(context.Context, pgx.Tx, []*river.Job[plainArgs]) error { return nil },
+	}
+	return r.workPlain(ctx, database, 2*options.MaxBatch*options.Committers, func(pool *dbpool.Pool) river.Worker[plainArgs] {
+		return &idleWorker{engine: groupcommit.New(pool, options, kind)}
 	})
 }
 

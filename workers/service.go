@@ -118,7 +118,7 @@ func newOver(ctx context.Context, pool *dbpool.Pool, commits groupcommit.Beginne
 		}
 		return o
 	}
-	liveOptions := liveOptions(c, logger)
+	liveOptions := LiveOptions(c, logger)
 	liveIngest := groupcommit.New(commits, observed(liveOptions, jobs.KindActivityIngest, LaneLive), live.kind())
 	liveIsActive := func() bool { return liveIngest.Active(liveMemory) }
 	recalcOptions := liveOptions
@@ -157,7 +157,8 @@ func newOver(ctx context.Context, pool *dbpool.Pool, commits groupcommit.Beginne
 	return s, nil
 }
 
-func liveOptions(c config.Config, logger *slog.Logger) groupcommit.Options {
+// LiveOptions are those of the engines for what athletes wait for.
+func LiveOptions(c config.Config, logger *slog.Logger) groupcommit.Options {
 	rollout := c.Batching.RolloutPercent
 	if !c.Batching.Enabled {
 		rollout = 0
@@ -184,7 +185,7 @@ func liveOptions(c config.Config, logger *slog.Logger) groupcommit.Options {
 // bulkOptions keep a bulk transaction short and alone: it holds the locks of
 // its users and takes its share of the machine while athletes wait.
 func bulkOptions(c config.Config, logger *slog.Logger, gate *gate) groupcommit.Options {
-	o := liveOptions(c, logger)
+	o := LiveOptions(c, logger)
 	o.Committers = 1
 	o.MaxWeight = c.Batching.BulkActivities
 	o.Gate = gate
@@ -193,7 +194,7 @@ func bulkOptions(c config.Config, logger *slog.Logger, gate *gate) groupcommit.O
 
 // backfillOptions give each chunk a transaction of its own.
 func backfillOptions(c config.Config, logger *slog.Logger, gate *gate) groupcommit.Options {
-	o := liveOptions(c, logger)
+	o := LiveOptions(c, logger)
 	o.Committers = c.Backfill.Workers
 	o.MaxBatch = 1
 	o.RolloutPercent = 0

@@ -52,7 +52,7 @@ type tokenWorker struct {
 
 func newTokenWorker(pool *dbpool.Pool, commits groupcommit.Beginner, enqueuer *jobs.Enqueuer, c config.Config, clientID string, logger *slog.Logger) *tokenWorker {
 	w := &tokenWorker{enqueuer: enqueuer, riverSchema: c.River.Schema, snoozeFor: c.Batching.SnoozeFor}
-	o := liveOptions(c, logger)
+	o := LiveOptions(c, logger)
 	o.Committers, o.MaxBatch, o.RolloutPercent = 1, 1, 0
 	w.engine = groupcommit.New(commits, o, groupcommit.Kind[tokenArgs]{
 		Weigh: func(*river.Job[tokenArgs]) int { return 1 },

@@ -123,7 +123,7 @@ func (r *rig) stopCleanly(w *commandtest.Process) {
 // database, for whoever has to find out why.
 func (r *rig) whatIsUnfinished() (text string) {
 	r.Helper()
-	err := r.pool().QueryRow(context.Background(), `
+	err := r.pool().QueryRow(r.Context(), `
 		SELECT coalesce((SELECT string_agg(concat_ws(' ', n, kind, queue, state, 'attempt', attempt, 'of', worker, 'attempted', attempted, 'scheduled', scheduled), '; ')
 		                 FROM (SELECT count(*) AS n, kind, queue, state, attempt, attempted_by[array_upper(attempted_by, 1)] AS worker,
 		                              max(attempted_at)::time(0) AS attempted, max(scheduled_at)::time(0) AS scheduled
