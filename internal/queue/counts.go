@@ -1,0 +1,156 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// QueueCounts is how many jobs are in a queue, by state.
+type QueueCounts struct {
+	Name     string       `json:"name"`
+	PausedAt *time.Time   `json:"paused_at"`
+	States   []StateCount `json:"states"` // available, running, retryable, scheduled, pending, discarded
+}
+
+// StateCount is the jobs of a queue that are in one state.
+type StateCount struct {
+	State     string   `json:"state"`
+	Jobs      int64    `json:"jobs"`
+	Estimated bool     `json:"estimated"`          // Jobs is PostgreSQL's estimate, or at least what it says
+	OldestAge *float64 `json:"oldest_age_seconds"` // since it was enqueued; null for none
+}
+
+// In returns the jobs in a state.
+func (q QueueCounts) In(state string) StateCount {
+	for _, s := range q.States {
+		if s.State == state {
+			return s
+		}
+	}
+	return StateCount{State: state}
+}
+
+// maxCounted is up to where jobs of one queue and state are counted.
+const maxCounted = 10_000
+
+// maxQueues bounds how many queues are counted: others may have made some.
+const maxQueues = 50
+
+// countsQuery counts each queue's jobs in each state, and finds the oldest,
+// among the first rows of the index from which River fetches. With more rows
+// than that the oldest is the oldest of those that are fetched first.
+const countsQuery = `
+-- name: queue_counts
+SELECT queue.name, queue.paused_at, state.name, found.jobs, extract(epoch FROM clock_timestamp() - found.oldest)::float8
+FROM (
+	SELECT name, max(paused_at) AS paused_at
+	FROM (SELECT name, paused_at FROM {schema}.river_queue UNION ALL SELECT known, NULL FROM unnest($1::text[]) AS known) AS listed
+	GROUP BY name
+	ORDER BY name
+	LIMIT $3
+) AS queue
+CROSS JOIN unnest('{available,running,retryable,scheduled,pending,discarded}'::{schema}.river_job_state[]) WITH ORDINALITY AS state (name, place)
+CROSS JOIN LATERAL (
+	SELECT count(*) AS jobs, min(created_at) AS oldest
+	FROM (
+		SELECT job.created_at
+		FROM {schema}.river_job AS job
+		WHERE job.state = state.name AND job.queue = queue.name
+		ORDER BY job.priority, job.scheduled_at, job.id
+		LIMIT $2
+	) AS first
+) AS found
+ORDER BY queue.name, state.place`
+
+// Counts queues the counting of jobs, up to a limit in each queue and state:
+// EstimateCounts replaces those that stopped there. Queues that are known are
+// counted although no worker ever served them. counts is never nil when the
+// batch is closed.
+func (s Schema) Counts(b *pgx.Batch, known []string, counts *[]QueueCounts) {
+	b.Queue(s.sql(countsQuery), known, maxCounted+1, maxQueues).Query(func(rows pgx.Rows) error {
+		*counts = []QueueCounts{}
+		var q QueueCounts
+		var c StateCount
+		_, err := pgx.ForEachRow(rows, []any{&q.Name, &q.PausedAt, &c.State, &c.Jobs, &c.OldestAge}, func() error {
+			if last := len(*counts) - 1; last < 0 || (*counts)[last].Name != q.Name {
+				*counts = append(*counts, q)
+			}
+			counted := &(*counts)[len(*counts)-1]
+			counted.States = append(counted.States, c)
+			return nil
+		})
+		return err
+	})
+}
+
+// discardedQuery follows the index by which River removes finished jobs.
+const discardedQuery = `
+-- name: queue_discarded
+SELECT id, kind, queue, attempt, finalized_at, coalesce(left(errors[array_upper(errors, 1)]->>'error', 300), '')
+FROM {schema}.river_job
+WHERE state = 'discarded' AND finalized_at IS NOT NULL
+ORDER BY finalized_at DESC
+LIMIT $1`
+
+// DiscardedJob is a job that will not be tried again.
+type DiscardedJob struct {
+	ID          int64     `json:"id"`
+	Kind        string    `json:"kind"`
+	Queue       string    `json:"queue"`
+	Attempt     int       `json:"attempt"`
+	FinalizedAt time.Time `json:"finalized_at"`
+	Error       string    `json:"error"` // the last one, cut off after 300 characters
+}
+
+// Discarded queues the reading of up to limit of the most recently discarded
+// jobs, never nil.
+func (s Schema) Discarded(b *pgx.Batch, limit int, discarded *[]DiscardedJob) {
+	b.Queue(s.sql(discardedQuery), limit).Query(func(rows pgx.Rows) (err error) {
+		*discarded, err = pgx.CollectRows(rows, pgx.RowToStructByPos[DiscardedJob])
+		return err
+	})
+}
+
+const newestIDQuery = `
+-- name: queue_newest_id
+SELECT coalesce(max(id), 0) FROM {schema}.river_job`
+
+// NewestID queues the reading of the newest job's id, 0 for none.
+func (s Schema) NewestID(b *pgx.Batch, id *int64) {
+	b.Queue(s.sql(newestIDQuery)).QueryRow(func(row pgx.Row) error { return row.Scan(id) })
+}
+
+// OtherKinds counts the jobs whose kind is none of those asked for.
+const OtherKinds = "other"
+
+// enqueuedQuery counts new jobs along the primary key. Kinds that are none of
+// ours have no names of their own.
+const enqueuedQuery = `
+-- name: queue_enqueued
+SELECT CASE WHEN kind = ANY($3::text[]) THEN kind ELSE '` + OtherKinds + `' END, count(*)
+FROM {schema}.river_job
+WHERE id > $1 AND id <= $2
+GROUP BY 1`
+
+// Enqueued counts the jobs with ids above after, up to and including upTo, by
+// kind; kinds not listed count as OtherKinds.
+func (s Schema) Enqueued(ctx context.Context, db Reader, after, upTo int64, kinds []string) (map[string]int64, error) {
+	rows, err := db.Query(ctx, s.sql(enqueuedQuery), after, upTo, kinds)
+	if err != nil {
+		return nil, fmt.Errorf("count enqueued jobs: %w", err)
+	}
+	byKind := map[string]int64{}
+	var kind string
+	var n int64
+	_, err = pgx.ForEachRow(rows, []any{&kind, &n}, func() error {
+		byKind[kind] = n
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("count enqueued jobs: %w", err)
+	}
+	return byKind, nil
+}

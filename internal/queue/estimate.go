@@ -1,0 +1,82 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// The planner knows how many jobs are in a state and how many in a queue, but
+// takes the two for independent, which they are not.
+const (
+	stateJobsQuery = `SELECT FROM {schema}.river_job WHERE state = $1::text::{schema}.river_job_state`
+	queueJobsQuery = `SELECT FROM {schema}.river_job WHERE queue = $1::text`
+)
+
+// EstimateCounts replaces the counts that stopped at the limit: of all jobs in
+// the state, those that were not counted in other queues, shared out like the
+// queues' jobs in any state.
+func (s Schema) EstimateCounts(ctx context.Context, db Reader, counts []QueueCounts) error {
+	long, counted := map[string][]int{}, map[string]int64{} // by state
+	for i, q := range counts {
+		for _, c := range q.States {
+			if c.Jobs > maxCounted {
+				long[c.State] = append(long[c.State], i)
+			} else {
+				counted[c.State] += c.Jobs
+			}
+		}
+	}
+	for state, queues := range long {
+		all, err := EstimateRows(ctx, db, s.sql(stateJobsQuery), state)
+		if err != nil {
+			return err
+		}
+		weights, sum := make([]float64, len(queues)), 0.0
+		for i, q := range queues {
+			if weights[i], err = EstimateRows(ctx, db, s.sql(queueJobsQuery), counts[q].Name); err != nil {
+				return err
+			}
+			sum += weights[i]
+		}
+		for i, q := range queues {
+			share := (all - float64(counted[state])) * weights[i] / max(1, sum)
+			counts[q].setEstimate(state, int64(share))
+		}
+	}
+	return nil
+}
+
+// setEstimate never says less than what was counted.
+func (q *QueueCounts) setEstimate(state string, jobs int64) {
+	for i := range q.States {
+		if q.States[i].State == state {
+			q.States[i].Estimated, q.States[i].Jobs = true, max(q.States[i].Jobs, jobs)
+		}
+	}
+}
+
+// EstimateRows returns how many rows the planner, from its statistics, expects
+// of a query; none is read.
+func EstimateRows(ctx context.Context, db Reader, query string, args ...any) (rows float64, err error) {
+	var text []byte
+	var plans []struct {
+		Plan struct {
+			Rows float64 `json:"Plan Rows"`
+		}
+	}
+	err = db.QueryRow(ctx, "EXPLAIN (FORMAT JSON) "+query, append([]any{pgx.QueryExecModeExec}, args...)...).Scan(&text)
+	if err == nil {
+		err = json.Unmarshal(text, &plans)
+	}
+	if err == nil && len(plans) == 0 {
+		err = errors.New("EXPLAIN shows no plan")
+	}
+	if err != nil {
+		return 0, fmt.Errorf("estimate %v: %w", args, err)
+	}
+	return plans[0].Plan.Rows, nil
+}

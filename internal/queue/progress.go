@@ -1,0 +1,60 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+)
+
+// Progress is how far some jobs are.
+type Progress struct {
+	Unfinished int
+	Failed     int    // discarded or cancelled
+	LastError  string // of one that failed; "" for none
+}
+
+// progressQuery counts a job that is gone as neither: it was completed and then
+// cleaned up.
+const progressQuery = `
+-- name: queue_progress
+SELECT count(*) FILTER (WHERE ` + unfinished + `),
+       count(*) FILTER (WHERE state IN ('discarded', 'cancelled')),
+       coalesce(max(errors[array_upper(errors, 1)]->>'error') FILTER (WHERE state IN ('discarded', 'cancelled')), '')
+FROM {schema}.river_job
+WHERE id = ANY($1)`
+
+// Progress returns how far jobs are.
+func (s Schema) Progress(ctx context.Context, db Reader, ids []int64) (p Progress, err error) {
+	if err := db.QueryRow(ctx, s.sql(progressQuery), ids).Scan(&p.Unfinished, &p.Failed, &p.LastError); err != nil {
+		return p, fmt.Errorf("read the progress of jobs: %w", err)
+	}
+	return p, nil
+}
+
+const newestOfKindQuery = `
+-- name: queue_newest_of_kind
+SELECT coalesce(max(id), 0) FROM {schema}.river_job WHERE kind = $1`
+
+// NewestOfKind returns the id of the newest job of a kind, 0 for none.
+func (s Schema) NewestOfKind(ctx context.Context, db Reader, kind string) (id int64, err error) {
+	if err := db.QueryRow(ctx, s.sql(newestOfKindQuery), kind).Scan(&id); err != nil {
+		return 0, fmt.Errorf("read the newest %s: %w", kind, err)
+	}
+	return id, nil
+}
+
+const kindProgressQuery = `
+-- name: queue_kind_progress
+SELECT count(*) FILTER (WHERE ` + unfinished + `),
+       count(*) FILTER (WHERE state IN ('discarded', 'cancelled') AND id > $3),
+       coalesce(max(errors[array_upper(errors, 1)]->>'error') FILTER (WHERE state IN ('discarded', 'cancelled') AND id > $3), '')
+FROM {schema}.river_job
+WHERE kind = $1 AND id <= $2`
+
+// KindProgress returns how far the jobs of a kind are, up to an id. Only those
+// above after count as failed.
+func (s Schema) KindProgress(ctx context.Context, db Reader, kind string, upTo, after int64) (p Progress, err error) {
+	if err := db.QueryRow(ctx, s.sql(kindProgressQuery), kind, upTo, after).Scan(&p.Unfinished, &p.Failed, &p.LastError); err != nil {
+		return p, fmt.Errorf("read the progress of %s: %w", kind, err)
+	}
+	return p, nil
+}

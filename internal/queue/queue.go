@@ -1,0 +1,23 @@
+// Package queue is the only owner of River's tables river_job and river_queue:
+// the columns, states and notifications that River and this worker share are
+// known here and nowhere else. A new release of River is checked in this
+// package.
+//
+// Rule: a job's row is locked by the transaction that works it, from the claim
+// to the commit. Rows are locked and written in the order of their ids, except
+// where SKIP LOCKED makes waiting impossible.
+package queue
+
+import (
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Schema is the schema that River's tables live in.
+type Schema string
+
+// sql puts the schema into a query: {schema} becomes its quoted name.
+func (s Schema) sql(query string) string {
+	return strings.ReplaceAll(query, "{schema}", pgx.Identifier{string(s)}.Sanitize())
+}
