@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/operator"
+	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/jobs"
 	"github.com/trainingmonkey/worker/workers"
 )
@@ -35,17 +35,22 @@ func (f *filterFlags) registerForJobs(c *cobra.Command) {
 	c.Flags().StringSliceVar(&f.queues, "queue", nil, "only jobs in this `queue`; may be repeated")
 	for flag, values := range map[string][]string{
 		"kind":  {jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindACWRBackfill},
-		"state": operator.States(),
+		"state": queue.States(),
 		"queue": workers.QueueNames(),
 	} {
 		_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // fails for an unknown flag only
 	}
 }
 
+// empty reports whether the flags select everything.
+func (f *filterFlags) empty() bool {
+	return len(f.kinds)+len(f.states)+len(f.queues) == 0 && f.user == 0 && f.olderThan == 0
+}
+
 // parse validates the flags and the ids, all of them at once. states are those
 // that may be asked for.
-func (f *filterFlags) parse(c *cobra.Command, ids, states []string) (operator.Filter, error) {
-	filter := operator.Filter{Kinds: f.kinds, States: f.states, Queues: f.queues, User: f.user, OlderThan: f.olderThan}
+func (f *filterFlags) parse(c *cobra.Command, ids, states []string) (queue.Filter, error) {
+	filter := queue.Filter{Kinds: f.kinds, States: f.states, Queues: f.queues, User: f.user, OlderThan: f.olderThan}
 	var faults []error
 	if c.Flags().Changed("user") && f.user <= 0 {
 		faults = append(faults, fmt.Errorf("--user must be a positive id, got %d", f.user))
@@ -58,7 +63,7 @@ func (f *filterFlags) parse(c *cobra.Command, ids, states []string) (operator.Fi
 			faults = append(faults, fmt.Errorf("--state must be one of %s, got %q", strings.Join(states, ", "), s))
 		}
 	}
-	if len(ids) > 0 && !filter.Empty() {
+	if len(ids) > 0 && !f.empty() {
 		faults = append(faults, errors.New("give ids or a filter, not both"))
 	}
 	for _, text := range ids {
@@ -78,9 +83,9 @@ func (f *filterFlags) parse(c *cobra.Command, ids, states []string) (operator.Fi
 }
 
 // parseScope is parse for what changes something, which has to say what.
-func (f *filterFlags) parseScope(c *cobra.Command, ids, states []string) (operator.Filter, error) {
+func (f *filterFlags) parseScope(c *cobra.Command, ids, states []string) (queue.Filter, error) {
 	filter, err := f.parse(c, ids, states)
-	if err == nil && filter.Empty() {
+	if err == nil && len(filter.IDs) == 0 && f.empty() {
 		return filter, cli.Usagef("say which: ids, or a filter; see: %s --help", c.CommandPath())
 	}
 	return filter, err

@@ -11,17 +11,17 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/operator"
+	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// withOperator calls fn with an operator of the configured database.
-func withOperator(ctx context.Context, configFile string, fn func(*operator.Operator) error) error {
+// withAdmin calls fn with an admin of the jobs in the configured database.
+func withAdmin(ctx context.Context, configFile string, fn func(*queue.Admin) error) error {
 	return withDatabase(ctx, configFile, "enqueue operator", func(pool *dbpool.Pool, settings config.Config) error {
-		o, err := operator.New(pool, settings.River.Schema)
+		a, err := queue.NewAdmin(pool, queue.Schema(settings.River.Schema))
 		if err != nil {
 			return err
 		}
-		return fn(o)
+		return fn(a)
 	})
 }
 
@@ -36,19 +36,19 @@ func jobsCommand(configFile *string, io streams) *cobra.Command {
 		jobsListCommand(configFile, io),
 		jobsShowCommand(configFile, io),
 		jobsChangeCommand(configFile, io, jobsChange{
-			action: operator.Retry, done: "retried", short: "Work jobs again, now",
+			action: queue.Retry, done: "retried", short: "Work jobs again, now",
 			long: "Make jobs available now, by ids or by a filter: those that wait for another attempt, and those that were\n" +
 				"cancelled or discarded. One that used up its attempts gets another.",
 			examples: []string{"42", "--state discarded --kind activity_ingest --yes"},
 		}),
 		jobsChangeCommand(configFile, io, jobsChange{
-			action: operator.Cancel, done: "cancelled", short: "End jobs; one that runs is told to stop",
+			action: queue.Cancel, done: "cancelled", short: "End jobs; one that runs is told to stop",
 			long: "Cancel jobs, by ids or by a filter. One that runs is told to stop and ends as cancelled unless it completes\n" +
 				"all the same. What is cancelled is kept for a day, in which retry brings it back.",
 			examples: []string{"42 43", "--queue recalc_bulk --older-than 48h"},
 		}),
 		jobsChangeCommand(configFile, io, jobsChange{
-			action: operator.Discard, done: "discarded", short: "Give up on jobs that do not run",
+			action: queue.Discard, done: "discarded", short: "Give up on jobs that do not run",
 			long: "Discard jobs, by ids or by a filter, as if their last attempt had failed. What is discarded is kept for a\n" +
 				"week, in which retry brings it back.",
 			examples: []string{"42", "--state retryable --older-than 24h --yes"},
@@ -69,15 +69,15 @@ func jobsListCommand(configFile *string, io streams) *cobra.Command {
 			"  enqueue jobs list --user 7 --json",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			filter, err := flags.parse(c, nil, operator.States())
+			filter, err := flags.parse(c, nil, queue.States())
 			if err != nil {
 				return err
 			}
 			if err := checkLimit(most); err != nil {
 				return err
 			}
-			return withOperator(c.Context(), *configFile, func(o *operator.Operator) error {
-				found, err := o.ListJobs(c.Context(), filter, most)
+			return withAdmin(c.Context(), *configFile, func(a *queue.Admin) error {
+				found, err := a.ListJobs(c.Context(), filter, most)
 				if err != nil {
 					return err
 				}
@@ -94,7 +94,7 @@ func jobsListCommand(configFile *string, io streams) *cobra.Command {
 	return c
 }
 
-func writeJobs(io streams, found []operator.Job, most int) error {
+func writeJobs(io streams, found []queue.JobSummary, most int) error {
 	rows := make([]string, len(found))
 	for i, j := range found {
 		rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s\t%d/%d\t%s\t%s",
@@ -116,8 +116,8 @@ func jobsShowCommand(configFile *string, io streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return withOperator(c.Context(), *configFile, func(o *operator.Operator) error {
-				job, err := o.ShowJob(c.Context(), id)
+			return withAdmin(c.Context(), *configFile, func(a *queue.Admin) error {
+				job, err := a.ShowJob(c.Context(), id)
 				if err != nil {
 					return err
 				}
@@ -132,7 +132,7 @@ func jobsShowCommand(configFile *string, io streams) *cobra.Command {
 	return c
 }
 
-func writeJob(w io.Writer, job operator.JobDetails) error {
+func writeJob(w io.Writer, job queue.JobDetails) error {
 	_, _ = fmt.Fprintf(w, "job %d: %s in queue %s, %s\n", job.ID, job.Kind, job.Queue, job.State)
 	_, _ = fmt.Fprintf(w, "attempt %d of %d, priority %d\n", job.Attempt, job.MaxAttempts, job.Priority)
 	moment := func(name string, t *time.Time) {

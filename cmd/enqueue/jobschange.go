@@ -9,12 +9,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/trainingmonkey/worker/internal/operator"
+	"github.com/trainingmonkey/worker/internal/queue"
 )
 
 // jobsChange is what retry, cancel and discard differ in.
 type jobsChange struct {
-	action            operator.Action
+	action            queue.Action
 	short, long, done string
 	examples          []string
 }
@@ -22,7 +22,7 @@ type jobsChange struct {
 // changedJobs is what they print with --json.
 type changedJobs struct {
 	Action  string           `json:"action"`
-	Groups  []operator.Group `json:"groups"`  // what was selected
+	Groups  []queue.JobGroup `json:"groups"`  // what was selected
 	Matched int64            `json:"matched"` // jobs selected
 	Changed int64            `json:"changed"` // 0 in a preview
 	Preview bool             `json:"preview"`
@@ -40,8 +40,8 @@ func jobsChangeCommand(configFile *string, io streams, change jobsChange) *cobra
 			if err != nil {
 				return err
 			}
-			return withOperator(c.Context(), *configFile, func(o *operator.Operator) error {
-				return changeJobs(c.Context(), o, change, filter, yes || len(args) > 0, asJSON, io)
+			return withAdmin(c.Context(), *configFile, func(a *queue.Admin) error {
+				return changeJobs(c.Context(), a, change, filter, yes || len(args) > 0, asJSON, io)
 			})
 		},
 	}
@@ -57,17 +57,17 @@ func jobsChangeCommand(configFile *string, io streams, change jobsChange) *cobra
 	return c
 }
 
-func changeJobs(ctx context.Context, o *operator.Operator, change jobsChange, filter operator.Filter, yes, asJSON bool, io streams) error {
-	preview, err := o.PreviewJobs(ctx, change.action, filter)
+func changeJobs(ctx context.Context, a *queue.Admin, change jobsChange, filter queue.Filter, yes, asJSON bool, io streams) error {
+	preview, err := a.PreviewJobs(ctx, change.action, filter)
 	if err != nil {
 		return err
 	}
 	if preview.Jobs < int64(len(filter.IDs)) {
-		return unchangeable(ctx, o, change, filter)
+		return unchangeable(ctx, a, change, filter)
 	}
 	result := changedJobs{Action: change.action.Name, Groups: preview.Groups, Matched: preview.Jobs, Preview: !yes}
 	if yes {
-		result.Changed, err = o.ChangeJobs(ctx, change.action, filter, preview)
+		result.Changed, err = a.ChangeJobs(ctx, change.action, filter, preview)
 		if err != nil {
 			return fmt.Errorf("%w; %s so far", err, counted(int(result.Changed), "job was "+change.done, "jobs were "+change.done))
 		}
@@ -94,8 +94,8 @@ func changeJobs(ctx context.Context, o *operator.Operator, change jobsChange, fi
 }
 
 // unchangeable says which of the ids cannot be changed, and why.
-func unchangeable(ctx context.Context, o *operator.Operator, change jobsChange, filter operator.Filter) error {
-	found, err := o.ListJobs(ctx, operator.Filter{IDs: filter.IDs}, len(filter.IDs))
+func unchangeable(ctx context.Context, a *queue.Admin, change jobsChange, filter queue.Filter) error {
+	found, err := a.ListJobs(ctx, queue.Filter{IDs: filter.IDs}, len(filter.IDs))
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func unchangeable(ctx context.Context, o *operator.Operator, change jobsChange, 
 	for _, id := range filter.IDs {
 		switch state, exists := states[id]; {
 		case !exists:
-			faults = append(faults, fmt.Errorf("job %d: %w", id, operator.ErrNotFound))
+			faults = append(faults, fmt.Errorf("job %d: %w", id, queue.ErrNotFound))
 		case !slices.Contains(change.action.From, state):
 			faults = append(faults, fmt.Errorf("job %d is %s and cannot be %s", id, state, change.done))
 		}

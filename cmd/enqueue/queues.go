@@ -11,8 +11,8 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/operator"
 	"github.com/trainingmonkey/worker/internal/overview"
+	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/workers"
 )
 
@@ -25,8 +25,8 @@ func queuesCommand(configFile *string, io streams) *cobra.Command {
 	}
 	c.AddCommand(
 		queuesListCommand(configFile, io),
-		queueStateCommand(configFile, io, "pause", "Have workers leave a queue alone; what they work already is finished", "paused", (*operator.Operator).PauseQueue),
-		queueStateCommand(configFile, io, "resume", "Have workers fetch from a paused queue again", "running", (*operator.Operator).ResumeQueue),
+		queueStateCommand(configFile, io, "pause", "Have workers leave a queue alone; what they work already is finished", "paused", (*queue.Admin).PauseQueue),
+		queueStateCommand(configFile, io, "resume", "Have workers fetch from a paused queue again", "running", (*queue.Admin).ResumeQueue),
 	)
 	return c
 }
@@ -58,7 +58,7 @@ func queuesListCommand(configFile *string, io streams) *cobra.Command {
 	return c
 }
 
-func queueStateCommand(configFile *string, io streams, use, short, done string, change func(*operator.Operator, context.Context, string) error) *cobra.Command {
+func queueStateCommand(configFile *string, io streams, use, short, done string, change func(*queue.Admin, context.Context, string) error) *cobra.Command {
 	return &cobra.Command{
 		Use:       use + " QUEUE",
 		Short:     short,
@@ -67,12 +67,12 @@ func queueStateCommand(configFile *string, io streams, use, short, done string, 
 		Args:      cobra.ExactArgs(1),
 		ValidArgs: workers.QueueNames(),
 		RunE: func(c *cobra.Command, args []string) error {
-			return withOperator(c.Context(), *configFile, func(o *operator.Operator) error {
-				if err := change(o, c.Context(), args[0]); err != nil {
+			return withAdmin(c.Context(), *configFile, func(a *queue.Admin) error {
+				if err := change(a, c.Context(), args[0]); err != nil {
 					return err
 				}
 				what := "queue " + args[0] + " is"
-				if args[0] == operator.AllQueues {
+				if args[0] == queue.AllQueues {
 					what = "all queues are"
 				}
 				_, err := fmt.Fprintf(io.out, "%s %s\n", what, done)
@@ -99,7 +99,7 @@ func withOverview(ctx context.Context, configFile string, fn func(lookFunc) erro
 	})
 }
 
-func writeQueues(w io.Writer, queues []overview.Queue) error {
+func writeQueues(w io.Writer, queues []queue.QueueCounts) error {
 	rows := make([]string, len(queues))
 	for i, q := range queues {
 		row := oneLine(q.Name)
@@ -120,7 +120,7 @@ func writeQueues(w io.Writer, queues []overview.Queue) error {
 	return writeTable(w, "QUEUE\tAVAILABLE\tRUNNING\tRETRYABLE\tSCHEDULED\tDISCARDED\tOLDEST\t", rows)
 }
 
-func jobCount(s overview.State) string {
+func jobCount(s queue.StateCount) string {
 	if s.Estimated {
 		return fmt.Sprintf("~%d", s.Jobs)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,7 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/operator"
+	"github.com/trainingmonkey/worker/internal/queue"
 )
 
 func rejectsCommand(configFile *string, io streams) *cobra.Command {
@@ -26,6 +30,22 @@ func rejectsCommand(configFile *string, io streams) *cobra.Command {
 		rejectsDropCommand(configFile, io),
 	)
 	return c
+}
+
+// withOperator calls fn with an operator of the configured database.
+func withOperator(ctx context.Context, configFile string, fn func(*operator.Operator) error) error {
+	return withDatabase(ctx, configFile, "enqueue operator", func(pool *dbpool.Pool, settings config.Config) error {
+		o, err := operator.New(pool, settings.River.Schema)
+		if err != nil {
+			return err
+		}
+		return fn(o)
+	})
+}
+
+// rejectFilter is what the flags of every filter select among rejects.
+func rejectFilter(f queue.Filter) operator.Filter {
+	return operator.Filter{IDs: f.IDs, User: f.User, OlderThan: f.OlderThan}
 }
 
 func rejectsListCommand(configFile *string, io streams) *cobra.Command {
@@ -47,7 +67,7 @@ func rejectsListCommand(configFile *string, io streams) *cobra.Command {
 				return err
 			}
 			return withOperator(c.Context(), *configFile, func(o *operator.Operator) error {
-				found, err := o.ListRejects(c.Context(), filter, most)
+				found, err := o.ListRejects(c.Context(), rejectFilter(filter), most)
 				if err != nil {
 					return err
 				}

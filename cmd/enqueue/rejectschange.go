@@ -114,10 +114,11 @@ func (s *rejectsScope) command(configFile *string, act func(context.Context, *op
 		if s.all && len(args) == 0 {
 			parse = s.flags.parse
 		}
-		filter, err := parse(c, args, nil)
+		parsed, err := parse(c, args, nil)
 		if err != nil {
 			return err
 		}
+		filter := rejectFilter(parsed)
 		s.yes = s.yes || len(args) > 0
 		return withOperator(c.Context(), *configFile, func(o *operator.Operator) error {
 			p, err := o.PreviewRejects(c.Context(), filter)

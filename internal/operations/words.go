@@ -7,6 +7,7 @@ import (
 
 	"github.com/trainingmonkey/worker/internal/backfill"
 	"github.com/trainingmonkey/worker/internal/overview"
+	"github.com/trainingmonkey/worker/internal/queue"
 )
 
 // ago is the age of a state's oldest job, a dash for none.
@@ -26,7 +27,7 @@ func when(now, t time.Time) string {
 }
 
 // count shows how many jobs are in a state.
-func count(s overview.State) string {
+func count(s queue.StateCount) string {
 	if s.Estimated {
 		return "~" + short(float64(s.Jobs))
 	}

@@ -1,5 +1,5 @@
-// Package operator is what an operator does to jobs, queues and rejected
-// activities, instead of typing SQL.
+// Package operator is what an operator does to rejected activities, instead of
+// typing SQL.
 //
 // Rule: nothing that was accepted is lost by accident. Rows are locked and
 // changed in key order, in transactions short enough for the workers beside
@@ -8,51 +8,60 @@
 package operator
 
 import (
-	"fmt"
-	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
 // Operator acts on one database.
 type Operator struct {
 	pool     *dbpool.Pool
-	schema   string
-	client   *river.Client[pgx.Tx]
+	river    queue.Schema
 	enqueuer *jobs.Enqueuer
 }
 
 // New returns an Operator. riverSchema is where River's tables live.
 func New(pool *dbpool.Pool, riverSchema string) (*Operator, error) {
-	client, err := river.NewClient(riverpgxv5.New(pool.Pool), &river.Config{
-		Schema: riverSchema,
-		Logger: slog.New(slog.DiscardHandler), // what fails is returned as well
-	})
-	if err != nil {
-		return nil, fmt.Errorf("operator: %w", err)
-	}
 	enqueuer, err := jobs.NewEnqueuer(pool.Pool, riverSchema)
 	if err != nil {
 		return nil, err
 	}
-	return &Operator{pool: pool, schema: riverSchema, client: client, enqueuer: enqueuer}, nil
+	return &Operator{pool: pool, river: queue.Schema(riverSchema), enqueuer: enqueuer}, nil
 }
 
 // step is how many rows one transaction of a bulk operation changes: a few
-// milliseconds in which the workers' completions may wait for their locks.
+// milliseconds in which the workers may wait for their locks.
 const step = 500
 
-// query puts conditions, and then the schema of River's tables, into a query.
-func (o *Operator) query(text string, w *where) string {
-	return o.inSchema(strings.ReplaceAll(text, "{where}", w.String()))
+// Filter selects rejects. An empty field selects all rejects; a reject has to
+// match every field that is set.
+type Filter struct {
+	IDs       []int64
+	User      int32         // whose activity it is
+	OlderThan time.Duration // since the activity was rejected
 }
 
-func (o *Operator) inSchema(text string) string {
-	return strings.ReplaceAll(text, "{schema}", pgx.Identifier{o.schema}.Sanitize())
+// put puts the conditions into a query at {where}, and adds their arguments to
+// args. Only what was asked for becomes part of the query, so the planner sees
+// which index answers it.
+func (f Filter) put(query string, args pgx.NamedArgs) string {
+	var all []string
+	if len(f.IDs) > 0 {
+		all, args["ids"] = append(all, "id = ANY(@ids::bigint[])"), f.IDs
+	}
+	if f.User != 0 {
+		all, args["user"] = append(all, "user_id = @user"), f.User
+	}
+	if f.OlderThan > 0 {
+		all, args["older_than"] = append(all, "rejected_at < clock_timestamp() - @older_than::interval"), f.OlderThan
+	}
+	if len(all) == 0 {
+		all = []string{"true"}
+	}
+	return strings.Replace(query, "{where}", strings.Join(all, " AND "), 1)
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/dbtest"
 	"github.com/trainingmonkey/worker/internal/pgtest"
-	"github.com/trainingmonkey/worker/jobs"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -26,7 +25,7 @@ FROM generate_series(1, 40000) AS i`
 
 const largeRejectsQuery = `
 INSERT INTO ingest_rejects (job_id, user_id, activity_id, payload, reason, rejected_at)
-SELECT i, i % 5000, i, '{}', 'planted', now() - (20000 - i) * interval '1 second' FROM generate_series(1, 20000) AS i`
+SELECT i, i % 5000, i, '{}', 'fault injection', now() - (20000 - i) * interval '1 second' FROM generate_series(1, 20000) AS i`
 
 // TestQueriesFollowTheIndexes keeps whatever an operator may ask for off a scan
 // of the tables.
@@ -43,52 +42,28 @@ func TestQueriesFollowTheIndexes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, f := range map[string]Filter{
-		"nothing":    {},
-		"ids":        {IDs: []int64{7, 8}},
-		"kind":       {Kinds: []string{jobs.KindACWRBackfill}},
-		"state":      {States: []string{"retryable", "discarded"}},
-		"queue":      {Queues: []string{jobs.QueueBackfill}},
-		"user":       {User: 7, States: []string{"retryable", "discarded"}}, // in whatever state, they are looked for everywhere
-		"older than": {OlderThan: time.Hour},
-		"all":        {Kinds: []string{jobs.KindACWRBackfill}, States: []string{"retryable"}, Queues: []string{jobs.QueueBackfill}, User: 7, OlderThan: time.Hour},
-	} {
-		w := f.jobs()
-		query := listJobsQuery + w.arg(50)
-		plan(t, pool, "list of jobs by "+name, o.query(query, w), w.args)
-		for _, a := range []Action{Retry, Cancel, Discard} {
-			changed := f
-			changed.States = a.statesOf(f)
-			w = changed.jobs()
-			plan(t, pool, a.Name+" preview by "+name, o.query(previewQuery, w), w.args)
-			w.and("id > %s", 100)
-			query := lockJobsQuery + w.arg(step) + " FOR UPDATE"
-			plan(t, pool, a.Name+" by "+name, o.query(query, w), w.args)
-		}
-	}
-	for name, f := range map[string]Filter{
 		"nothing":             {},
 		"ids":                 {IDs: []int64{7, 8}},
 		"user":                {User: 7},
 		"older than":          {OlderThan: time.Hour},
 		"user and older than": {User: 7, OlderThan: time.Hour},
 	} {
-		w := f.rejects()
-		query := listRejectsQuery + w.arg(50)
-		plan(t, pool, "list of rejects by "+name, o.query(query, w), w.args)
+		args := pgx.NamedArgs{"limit": 50}
+		plan(t, pool, "list of rejects by "+name, f.put(listRejectsQuery, args), args)
 		if f.User == 0 && len(f.IDs) == 0 {
 			continue // the others look at most of the table
 		}
-		w = f.rejects()
-		plan(t, pool, "preview of rejects by "+name, o.query(previewRejectsQuery, w), w.args)
-		query = strings.Replace(lockRejectsQuery, "{step}", w.arg(step), 1)
-		plan(t, pool, "retry of rejects by "+name, o.query(query, w), w.args)
+		args = pgx.NamedArgs{"after": 0, "newest": 20_000, "limit": step}
+		plan(t, pool, "preview of rejects by "+name, f.put(previewRejectsQuery, args), args)
+		plan(t, pool, "retry of rejects by "+name, f.put(o.lockRejects(), args), args)
+		plan(t, pool, "drop of rejects by "+name, f.put(dropRejectsQuery, args), args)
 	}
 }
 
 // plan fails the test when a plan scans one of the large tables.
-func plan(t *testing.T, pool *dbpool.Pool, name, query string, args []any) {
+func plan(t *testing.T, pool *dbpool.Pool, name, query string, args pgx.NamedArgs) {
 	t.Helper()
-	rows, err := pool.Query(t.Context(), "EXPLAIN "+query, args...)
+	rows, err := pool.Query(t.Context(), "EXPLAIN "+query, args)
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}

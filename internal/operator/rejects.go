@@ -10,6 +10,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// ErrNotFound is returned for the id of a reject that does not exist.
+var ErrNotFound = errors.New("no such row")
+
 // Reject is an activity that was accepted and then found invalid.
 type Reject struct {
 	ID         int64     `json:"id"`
@@ -22,13 +25,12 @@ type Reject struct {
 
 const listRejectsQuery = `
 -- name: operator_list_rejects
-SELECT id, job_id, user_id, activity_id, reason, rejected_at FROM ingest_rejects WHERE {where} ORDER BY id DESC LIMIT `
+SELECT id, job_id, user_id, activity_id, reason, rejected_at FROM ingest_rejects WHERE {where} ORDER BY id DESC LIMIT @limit`
 
-// ListRejects returns the newest rejects that the filter selects, never nil.
-func (o *Operator) ListRejects(ctx context.Context, f Filter, most int) ([]Reject, error) {
-	w := f.rejects()
-	query := listRejectsQuery + w.arg(most)
-	rows, err := o.pool.Query(ctx, o.query(query, w), w.args...)
+// ListRejects returns up to limit of the newest rejects that the filter selects, never nil.
+func (o *Operator) ListRejects(ctx context.Context, f Filter, limit int) ([]Reject, error) {
+	args := pgx.NamedArgs{"limit": limit}
+	rows, err := o.pool.Query(ctx, f.put(listRejectsQuery, args), args)
 	if err != nil {
 		return nil, fmt.Errorf("list rejects: %w", err)
 	}
@@ -75,8 +77,8 @@ SELECT count(*), count(DISTINCT user_id), coalesce(max(id), 0) FROM ingest_rejec
 
 // PreviewRejects counts what the filter selects.
 func (o *Operator) PreviewRejects(ctx context.Context, f Filter) (p RejectPreview, err error) {
-	w := f.rejects()
-	if err := o.pool.QueryRow(ctx, o.query(previewRejectsQuery, w), w.args...).Scan(&p.Rejects, &p.Users, &p.newest); err != nil {
+	args := pgx.NamedArgs{}
+	if err := o.pool.QueryRow(ctx, f.put(previewRejectsQuery, args), args).Scan(&p.Rejects, &p.Users, &p.newest); err != nil {
 		return p, fmt.Errorf("preview: %w", err)
 	}
 	return p, nil
@@ -85,17 +87,18 @@ func (o *Operator) PreviewRejects(ctx context.Context, f Filter) (p RejectPrevie
 // dropRejectsQuery deletes the next rejects in key order.
 const dropRejectsQuery = `
 -- name: operator_drop_rejects
-DELETE FROM ingest_rejects WHERE id IN (SELECT id FROM ingest_rejects WHERE {where} ORDER BY id LIMIT `
+DELETE FROM ingest_rejects WHERE id IN (
+	SELECT id FROM ingest_rejects WHERE {where} AND id <= @newest ORDER BY id LIMIT @limit FOR UPDATE
+)`
 
 // DropRejects forgets the rejects of a preview and returns how many they were.
 func (o *Operator) DropRejects(ctx context.Context, f Filter, p RejectPreview) (dropped int64, err error) {
-	w := f.rejects()
-	w.and("id <= %s", p.newest)
-	query := o.query(dropRejectsQuery+w.arg(step)+" FOR UPDATE)", w)
+	args := pgx.NamedArgs{"newest": p.newest, "limit": step}
+	query := f.put(dropRejectsQuery, args)
 	for {
 		var n int64
 		err := o.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-			tag, err := tx.Exec(ctx, query, w.args...)
+			tag, err := tx.Exec(ctx, query, args)
 			n = tag.RowsAffected()
 			return err
 		})

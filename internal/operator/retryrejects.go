@@ -30,22 +30,17 @@ var errSuperseded = errors.New("a newer version of the activity has come since; 
 // lockRejectsQuery locks the next rejects in key order and tells which of them
 // are superseded. A new job would make an old version the newest one, so a
 // newer version that is stored, deleted, rejected or still waiting comes first.
-// What waits is read once for all of them, by the index that River fetches with.
+// What waits is read once for all of them.
 const lockRejectsQuery = `
 -- name: operator_lock_rejects
 WITH locked AS MATERIALIZED (
-	SELECT id, job_id, user_id, activity_id, payload FROM ingest_rejects WHERE {where} ORDER BY id LIMIT {step} FOR UPDATE
+	SELECT id, job_id, user_id, activity_id, payload FROM ingest_rejects
+	WHERE {where} AND id > @after AND id <= @newest ORDER BY id LIMIT @limit FOR UPDATE
 ), newest AS MATERIALIZED (
 	SELECT DISTINCT ON (user_id, activity_id) user_id, activity_id, versions.id
 	FROM (SELECT DISTINCT user_id, activity_id FROM locked) AS sought JOIN ingest_rejects AS versions USING (user_id, activity_id)
 	ORDER BY user_id, activity_id, versions.job_id DESC, versions.id DESC
-), waiting AS MATERIALIZED (
-	SELECT j.id, activity->'user_id' AS user_id, activity->'activity_id' AS activity_id
-	FROM {schema}.river_job AS j
-	CROSS JOIN jsonb_array_elements(CASE jsonb_typeof(j.args->'activities') WHEN 'array' THEN j.args->'activities' ELSE '[]' END) AS activity
-	WHERE j.state IN ('available', 'pending', 'retryable', 'running', 'scheduled') AND j.kind = '` + jobs.KindActivityIngest + `'
-	  AND activity->'activity_id' IN (SELECT to_jsonb(activity_id) FROM locked)
-)
+), waiting AS MATERIALIZED ({waiting})
 SELECT locked.id, locked.payload,
        newest.id <> locked.id
        OR EXISTS (SELECT FROM activities AS a
@@ -57,6 +52,11 @@ SELECT locked.id, locked.payload,
 FROM locked
 LEFT JOIN newest ON newest.user_id = locked.user_id AND newest.activity_id = locked.activity_id
 ORDER BY locked.id`
+
+func (o *Operator) lockRejects() string {
+	waiting := o.river.WaitingActivities("SELECT to_jsonb(activity_id) FROM locked")
+	return strings.Replace(lockRejectsQuery, "{waiting}", waiting, 1)
+}
 
 const deleteRejectsQuery = `
 -- name: operator_delete_rejects
@@ -94,11 +94,8 @@ type retriedSome struct {
 }
 
 func (o *Operator) retrySome(ctx context.Context, tx pgx.Tx, f Filter, after int64, p RejectPreview) (some retriedSome, err error) {
-	w := f.rejects()
-	w.and("id > %s", after)
-	w.and("id <= %s", p.newest)
-	query := strings.Replace(lockRejectsQuery, "{step}", w.arg(step), 1)
-	rows, err := tx.Query(ctx, o.query(query, w), w.args...)
+	args := pgx.NamedArgs{"after": after, "newest": p.newest, "limit": step}
+	rows, err := tx.Query(ctx, f.put(o.lockRejects(), args), args)
 	if err != nil {
 		return some, err
 	}

@@ -59,34 +59,9 @@ ORDER BY id DESC
 LIMIT $1`
 
 func queueRejects(batch *pgx.Batch, s *Snapshot) {
-	batch.Queue(countRejectsQuery, mostCounted+1).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Rejects.LastDay) })
+	batch.Queue(countRejectsQuery, maxCounted+1).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Rejects.LastDay) })
 	batch.Queue(recentRejectsQuery, recentRows).Query(func(rows pgx.Rows) (err error) {
 		s.Rejects.Recent, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Reject])
-		return err
-	})
-}
-
-// Job is a job that will not be tried again.
-type Job struct {
-	ID          int64     `json:"id"`
-	Kind        string    `json:"kind"`
-	Queue       string    `json:"queue"`
-	Attempt     int       `json:"attempt"`
-	FinalizedAt time.Time `json:"finalized_at"`
-	Error       string    `json:"error"` // the last one, cut off after 300 characters
-}
-
-const discardedQuery = `
--- name: overview_discarded
-SELECT id, kind, queue, attempt, finalized_at, coalesce(left(errors[array_upper(errors, 1)]->>'error', 300), '')
-FROM {schema}.river_job
-WHERE state = 'discarded' AND finalized_at IS NOT NULL
-ORDER BY finalized_at DESC
-LIMIT $1`
-
-func queueDiscarded(batch *pgx.Batch, o Options, s *Snapshot) {
-	batch.Queue(inSchema(discardedQuery, o.RiverSchema), recentRows).Query(func(rows pgx.Rows) (err error) {
-		s.Discarded, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Job])
 		return err
 	})
 }

@@ -8,26 +8,26 @@ package overview
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/internal/backfill"
+	"github.com/trainingmonkey/worker/internal/queue"
 )
 
 // Snapshot is the state of the system at one moment. Lists are never null.
 type Snapshot struct {
-	TakenAt   time.Time           `json:"taken_at"` // by the database's clock
-	Freshness []Freshness         `json:"freshness"`
-	Queues    []Queue             `json:"queues"`
-	Processes []Process           `json:"processes"` // seen within a day, those that said goodbye left out
-	Backfills []backfill.Backfill `json:"backfills"` // the newest
-	Rejects   Rejects             `json:"rejects"`
-	Discarded []Job               `json:"discarded"` // the most recent
-	Tokens    Tokens              `json:"tokens"`
-	LastJobID int64               `json:"last_job_id"`
+	TakenAt   time.Time            `json:"taken_at"` // by the database's clock
+	Freshness []Freshness          `json:"freshness"`
+	Queues    []queue.QueueCounts  `json:"queues"`
+	Processes []Process            `json:"processes"` // seen within a day, those that said goodbye left out
+	Backfills []backfill.Backfill  `json:"backfills"` // the newest
+	Rejects   Rejects              `json:"rejects"`
+	Discarded []queue.DiscardedJob `json:"discarded"` // the most recent
+	Tokens    Tokens               `json:"tokens"`
+	LastJobID int64                `json:"last_job_id"`
 }
 
 // Beginner starts transactions; a *dbpool.Pool, say.
@@ -55,10 +55,6 @@ const limitsQuery = `
 -- name: overview_limits
 SELECT clock_timestamp(), set_config('statement_timeout', $1, true), set_config('lock_timeout', '1s', true)`
 
-const lastJobQuery = `
--- name: overview_last_job
-SELECT coalesce(max(id), 0) FROM {schema}.river_job`
-
 // Read takes a snapshot in one read-only transaction.
 func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
@@ -72,16 +68,17 @@ func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
 		return s, fmt.Errorf("overview: %w", err)
 	}
 	batch := &pgx.Batch{}
-	queueQueues(batch, o, &s)
+	river := queue.Schema(o.RiverSchema)
+	river.Counts(batch, o.Queues, &s.Queues)
+	river.Discarded(batch, recentRows, &s.Discarded)
+	river.NewestID(batch, &s.LastJobID)
 	queueProcesses(batch, o, &s)
 	queueRejects(batch, &s)
-	queueDiscarded(batch, o, &s)
 	queueTokens(batch, o, &s)
-	batch.Queue(inSchema(lastJobQuery, o.RiverSchema)).QueryRow(func(row pgx.Row) error { return row.Scan(&s.LastJobID) })
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return s, fmt.Errorf("overview: %w", err)
 	}
-	if err := estimateLongQueues(ctx, tx, o, &s); err != nil {
+	if err := river.EstimateCounts(ctx, tx, s.Queues); err != nil {
 		return s, fmt.Errorf("overview: %w", err)
 	}
 	if err := estimateManyTokens(ctx, tx, o, &s.Tokens); err != nil {
@@ -92,9 +89,4 @@ func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
 	}
 	s.Freshness = freshnessOf(s.Queues)
 	return s, nil
-}
-
-// inSchema puts the schema of River's tables into a query.
-func inSchema(query, schema string) string {
-	return strings.ReplaceAll(query, "{schema}", pgx.Identifier{schema}.Sanitize())
 }

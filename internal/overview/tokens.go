@@ -2,9 +2,15 @@ package overview
 
 import (
 	"context"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/queue"
 )
+
+// maxCounted is up to where rows are counted.
+const maxCounted = 10_000
 
 // Tokens counts the athletes' tokens by what they are good for. A count above
 // 10,000 is PostgreSQL's estimate.
@@ -34,8 +40,6 @@ SELECT count(*) FROM (SELECT` + selectTokens + ` LIMIT $3) AS first`
 	countReauthorizedQuery = `
 -- name: overview_count_reauthorize
 SELECT count(*) FROM (SELECT` + selectReauthorized + ` LIMIT $1) AS first`
-	estimateTokensQuery       = `EXPLAIN (FORMAT JSON) SELECT` + selectTokens
-	estimateReauthorizedQuery = `EXPLAIN (FORMAT JSON) SELECT` + selectReauthorized
 )
 
 // lifetime is a range of seconds that tokens have left, and their number.
@@ -51,27 +55,32 @@ func (t *Tokens) lifetimes() []lifetime {
 
 func queueTokens(batch *pgx.Batch, o Options, s *Snapshot) {
 	for _, l := range s.Tokens.lifetimes() {
-		batch.Queue(inSchema(countTokensQuery, o.RiverSchema), l.above, l.upTo, mostCounted+1).QueryRow(func(row pgx.Row) error { return row.Scan(l.tokens) })
+		batch.Queue(inSchema(countTokensQuery, o.RiverSchema), l.above, l.upTo, maxCounted+1).QueryRow(func(row pgx.Row) error { return row.Scan(l.tokens) })
 	}
-	batch.Queue(countReauthorizedQuery, mostCounted+1).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Tokens.NeedsReauthorization) })
+	batch.Queue(countReauthorizedQuery, maxCounted+1).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Tokens.NeedsReauthorization) })
 }
 
 // estimateManyTokens replaces the counts that stopped at the limit.
 func estimateManyTokens(ctx context.Context, tx pgx.Tx, o Options, t *Tokens) error {
 	for _, l := range t.lifetimes() {
-		if err := estimateMany(ctx, tx, o, l.tokens, estimateTokensQuery, l.above, l.upTo); err != nil {
+		if err := estimateMany(ctx, tx, l.tokens, inSchema(`SELECT`+selectTokens, o.RiverSchema), l.above, l.upTo); err != nil {
 			return err
 		}
 	}
-	return estimateMany(ctx, tx, o, &t.NeedsReauthorization, estimateReauthorizedQuery)
+	return estimateMany(ctx, tx, &t.NeedsReauthorization, `SELECT`+selectReauthorized)
 }
 
 // estimateMany never says less than what was counted.
-func estimateMany(ctx context.Context, tx pgx.Tx, o Options, counted *int64, query string, args ...any) error {
-	if *counted <= mostCounted {
+func estimateMany(ctx context.Context, tx pgx.Tx, counted *int64, query string, args ...any) error {
+	if *counted <= maxCounted {
 		return nil
 	}
-	rows, err := estimate(ctx, tx, o, query, args...)
+	rows, err := queue.EstimateRows(ctx, tx, query, args...)
 	*counted = max(*counted, int64(rows))
 	return err
+}
+
+// inSchema puts the schema of the functions on tokens into a query.
+func inSchema(query, schema string) string {
+	return strings.ReplaceAll(query, "{schema}", pgx.Identifier{schema}.Sanitize())
 }

@@ -2,13 +2,14 @@ package overview
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/queue"
 )
 
 const (
@@ -109,15 +110,6 @@ func (w *Watch) Enqueued() map[string]int64 {
 	return maps.Clone(w.enqueued)
 }
 
-// enqueuedQuery counts new jobs along the primary key. Kinds that are none of
-// ours have no names of their own.
-const enqueuedQuery = `
--- name: overview_enqueued
-SELECT CASE WHEN kind = ANY($3::text[]) THEN kind ELSE 'other' END, count(*)
-FROM {schema}.river_job
-WHERE id > $1 AND id <= $2
-GROUP BY 1`
-
 // countEnqueued counts up to the newest id of the previous look: transactions
 // that took their ids before that have committed meanwhile, but for very long
 // ones.
@@ -128,22 +120,12 @@ func (w *Watch) countEnqueued(ctx context.Context) (byKind map[string]int64, to 
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.options.Timeout)
 	defer cancel()
-	byKind = map[string]int64{}
-	err = pgx.BeginTxFunc(ctx, w.db, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, inSchema(enqueuedQuery, w.options.RiverSchema), w.countedTo, to, w.options.Kinds)
-		if err != nil {
-			return err
-		}
-		var kind string
-		var n int64
-		_, err = pgx.ForEachRow(rows, []any{&kind, &n}, func() error {
-			byKind[kind] = n
-			return nil
-		})
+	err = pgx.BeginTxFunc(ctx, w.db, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
+		byKind, err = queue.Schema(w.options.RiverSchema).Enqueued(ctx, tx, w.countedTo, to, w.options.Kinds)
 		return err
 	})
 	if err != nil {
-		return nil, 0, fmt.Errorf("count enqueued jobs: %w", err)
+		return nil, 0, err
 	}
 	return byKind, to, nil
 }

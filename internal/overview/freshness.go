@@ -1,0 +1,33 @@
+package overview
+
+import (
+	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// Freshness is how far the athletes' numbers lag behind what was accepted.
+type Freshness struct {
+	Lane    string  `json:"lane"`               // live: what athletes wait for; bulk: imports
+	Age     float64 `json:"oldest_age_seconds"` // of the oldest job whose activities' ACWR is not right yet; 0 for none
+	Waiting int64   `json:"waiting"`            // jobs
+}
+
+// freshnessOf follows an activity through ingestion and recalculation.
+func freshnessOf(queues []queue.QueueCounts) []Freshness {
+	lanes := map[string]int{jobs.QueueIngest: 0, jobs.QueueRecalc: 0, jobs.QueueIngestBulk: 1, jobs.QueueRecalcBulk: 1}
+	all := []Freshness{{Lane: "live"}, {Lane: "bulk"}}
+	for _, q := range queues {
+		lane, ok := lanes[q.Name]
+		if !ok {
+			continue
+		}
+		for _, state := range []string{"available", "running", "retryable", "scheduled"} {
+			s := q.In(state)
+			all[lane].Waiting += s.Jobs
+			if s.OldestAge != nil {
+				all[lane].Age = max(all[lane].Age, *s.OldestAge)
+			}
+		}
+	}
+	return all
+}
