@@ -11,6 +11,7 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
@@ -124,7 +125,7 @@ func recalcIn(ctx context.Context, pool *dbpool.Pool, settings config.Config, us
 	if !wait {
 		return nil
 	}
-	w := &waiter{pool: pool, schema: settings.River.Schema, io: io}
+	w := &waiter{pool: pool, schema: queue.Schema(settings.River.Schema), io: io}
 	failed, err := w.recalculated(ctx, id-1)
 	if err != nil {
 		return err

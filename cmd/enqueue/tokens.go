@@ -13,6 +13,7 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/internal/tokens"
 	"github.com/trainingmonkey/worker/jobs"
 )
@@ -129,24 +130,10 @@ func enqueueRefresh(ctx context.Context, pool *dbpool.Pool, settings config.Conf
 	return ids, users, err
 }
 
-// tokenJobsQuery counts what became of the jobs. A job that is gone was
-// completed and then cleaned up.
-const tokenJobsQuery = `
-SELECT count(*) FILTER (WHERE state NOT IN ('completed', 'discarded', 'cancelled')),
-       count(*) FILTER (WHERE state IN ('discarded', 'cancelled')),
-       coalesce(max(errors[array_upper(errors, 1)]->>'error') FILTER (WHERE state IN ('discarded', 'cancelled')), '')
-FROM {schema}.river_job
-WHERE id = ANY($1)`
-
 // waitForTokens waits for the jobs and tells how it stands with their users then.
 func waitForTokens(ctx context.Context, pool *dbpool.Pool, settings config.Config, users []int32, done enqueuedRefresh, asJSON bool, io streams) error {
-	w := &waiter{pool: pool, schema: settings.River.Schema, io: io}
-	var failed int
-	var reason string
-	err := w.until(ctx, "refreshing tokens", func(ctx context.Context) (left int, err error) {
-		err = w.row(ctx, tokenJobsQuery, done.JobIDs).Scan(&left, &failed, &reason)
-		return left, err
-	})
+	w := &waiter{pool: pool, schema: queue.Schema(settings.River.Schema), io: io}
+	failed, reason, err := w.finished(ctx, "refreshing tokens", done.JobIDs)
 	if err != nil {
 		return err
 	}

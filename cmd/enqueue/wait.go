@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
@@ -20,50 +18,32 @@ const (
 	lonely = 5 * time.Second
 )
 
-// ingestProgressQuery counts what became of the jobs. A job that is gone was
-// completed and then cleaned up.
-const ingestProgressQuery = `
-SELECT count(*) FILTER (WHERE state NOT IN ('completed', 'discarded', 'cancelled')),
-       count(*) FILTER (WHERE state IN ('discarded', 'cancelled')),
-       (SELECT count(*) FROM ingest_rejects WHERE job_id = ANY($1))
-FROM {schema}.river_job
-WHERE id = ANY($1)`
-
-// newestRecalcQuery finds the last recalculation enqueued so far; those of the
-// ingest jobs that are finished are not younger.
-const newestRecalcQuery = `SELECT coalesce(max(id), 0) FROM {schema}.river_job WHERE kind = '` + jobs.KindACWRRecalc + `'`
-
-// recalcProgressQuery counts the recalculations up to that one.
-const recalcProgressQuery = `
-SELECT count(*) FILTER (WHERE state NOT IN ('completed', 'discarded', 'cancelled')),
-       count(*) FILTER (WHERE state IN ('discarded', 'cancelled') AND id > $2)
-FROM {schema}.river_job
-WHERE kind = '` + jobs.KindACWRRecalc + `' AND id <= $1`
+const countRejectsQuery = `SELECT count(*) FROM ingest_rejects WHERE job_id = ANY($1)`
 
 // waiter polls the queues on behalf of --wait.
 type waiter struct {
 	pool   *dbpool.Pool
-	schema string
+	schema queue.Schema
 	io     streams
 }
 
 // waitFor waits until the ingest jobs are finished and what they recalculate is
 // right. Ctrl-C ends the waiting, not the work.
 func waitFor(ctx context.Context, pool *dbpool.Pool, schema string, ids []int64, io streams) error {
-	w := &waiter{pool: pool, schema: schema, io: io}
-	var failed, rejected int
-	err := w.until(ctx, "storing activities", func(ctx context.Context) (left int, err error) {
-		err = w.row(ctx, ingestProgressQuery, ids).Scan(&left, &failed, &rejected)
-		return left, err
-	})
+	w := &waiter{pool: pool, schema: queue.Schema(schema), io: io}
+	failed, _, err := w.finished(ctx, "storing activities", ids)
 	if err != nil {
 		return err
 	}
-	unfinished, err := w.recalculated(ctx, ids[0])
+	var rejected int
+	if err := pool.QueryRow(ctx, countRejectsQuery, ids).Scan(&rejected); err != nil {
+		return fmt.Errorf("count rejected activities: %w", err)
+	}
+	failedRecalcs, err := w.recalculated(ctx, ids[0])
 	if err != nil {
 		return err
 	}
-	if failed += unfinished; failed > 0 || rejected > 0 {
+	if failed += failedRecalcs; failed > 0 || rejected > 0 {
 		return fmt.Errorf("%s failed and %s rejected; see the errors in %s.river_job and the table ingest_rejects",
 			counted(failed, "job", "jobs"), counted(rejected, "activity was", "activities were"), schema)
 	}
@@ -71,22 +51,31 @@ func waitFor(ctx context.Context, pool *dbpool.Pool, schema string, ids []int64,
 	return err
 }
 
-// recalculated waits for the recalculations that exist now, and returns how
-// many of those enqueued since the job after failed.
-func (w *waiter) recalculated(ctx context.Context, after int64) (failed int, err error) {
-	var newest int64
-	if err := w.row(ctx, newestRecalcQuery).Scan(&newest); err != nil {
-		return 0, err
-	}
-	err = w.until(ctx, "computing ACWR", func(ctx context.Context) (left int, err error) {
-		err = w.row(ctx, recalcProgressQuery, newest, after).Scan(&left, &failed)
-		return left, err
+// finished waits for jobs, and returns how many of them failed and the last
+// error of one that did.
+func (w *waiter) finished(ctx context.Context, what string, ids []int64) (failed int, lastError string, err error) {
+	var p queue.Progress
+	err = w.until(ctx, what, func(ctx context.Context) (left int, err error) {
+		p, err = w.schema.Progress(ctx, w.pool, ids)
+		return p.Unfinished, err
 	})
-	return failed, err
+	return p.Failed, p.LastError, err
 }
 
-func (w *waiter) row(ctx context.Context, query string, args ...any) pgx.Row {
-	return w.pool.QueryRow(ctx, strings.ReplaceAll(query, "{schema}", pgx.Identifier{w.schema}.Sanitize()), args...)
+// recalculated waits for the recalculations that exist now, and returns how
+// many of those enqueued since the job after failed. Those that finished ingest
+// jobs enqueued are among them.
+func (w *waiter) recalculated(ctx context.Context, after int64) (failed int, err error) {
+	newest, err := w.schema.NewestOfKind(ctx, w.pool, jobs.KindACWRRecalc)
+	if err != nil {
+		return 0, err
+	}
+	var p queue.Progress
+	err = w.until(ctx, "computing ACWR", func(ctx context.Context) (left int, err error) {
+		p, err = w.schema.KindProgress(ctx, w.pool, jobs.KindACWRRecalc, newest, after)
+		return p.Unfinished, err
+	})
+	return p.Failed, err
 }
 
 // until shows progress until nothing is left. What is left at the first look is
