@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
@@ -61,13 +63,11 @@ WITH revived AS (
 SELECT number FROM revived
 UNION
 SELECT c.number FROM acwr_backfill_chunks AS c
-WHERE c.backfill_id = $1 AND c.state = 'pending' AND NOT ` + alive + `c.job_id)
+WHERE c.backfill_id = $1 AND c.state = 'pending' AND NOT {unfinished}
 ORDER BY 1`
 
-// planIsAliveQuery tells whether the planning of a backfill has a job.
-const planIsAliveQuery = `SELECT ` + alive + `b.plan_job_id) FROM acwr_backfills AS b WHERE id = $1`
-
-const alive = `EXISTS (SELECT FROM {schema}.river_job AS j WHERE j.state NOT IN ('completed', 'cancelled', 'discarded') AND j.id = `
+// planIsUnfinishedQuery tells whether the planning of a backfill has a job.
+const planIsUnfinishedQuery = `SELECT {unfinished} FROM acwr_backfills AS b WHERE id = $1`
 
 // Resume lets a paused backfill go on, and has failed chunks tried again. It
 // returns how many chunks it enqueued.
@@ -79,7 +79,8 @@ func Resume(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, riverSchema
 	if _, err := tx.Exec(ctx, setStateQuery, id, Running); err != nil {
 		return 0, fmt.Errorf("backfill %d: %w", id, err)
 	}
-	rows, err := tx.Query(ctx, inSchema(reviveQuery, riverSchema), id)
+	river := queue.Schema(riverSchema)
+	rows, err := tx.Query(ctx, strings.Replace(reviveQuery, "{unfinished}", river.Unfinished("c.job_id"), 1), id)
 	if err != nil {
 		return 0, fmt.Errorf("backfill %d: %w", id, err)
 	}
@@ -94,7 +95,8 @@ func Resume(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, riverSchema
 		return len(numbers), nil
 	}
 	var planning bool
-	if err := tx.QueryRow(ctx, inSchema(planIsAliveQuery, riverSchema), id).Scan(&planning); err != nil || planning {
+	query := strings.Replace(planIsUnfinishedQuery, "{unfinished}", river.Unfinished("b.plan_job_id"), 1)
+	if err := tx.QueryRow(ctx, query, id).Scan(&planning); err != nil || planning {
 		return len(numbers), err
 	}
 	return len(numbers), enqueuePlanning(ctx, tx, enqueuer, id)

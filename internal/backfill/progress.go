@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/queue"
 )
 
 // States of a backfill. The first three are the operator's word; a running one
@@ -71,13 +73,9 @@ ORDER BY b.id DESC`
 // chunksQuery is the chunks of b with what became of their jobs.
 const chunksQuery = `
 	SELECT chunks.*, state <> 'pending' AS finished,
-	       b.state = 'running' AND state = 'pending' AND NOT coalesce(job.alive, false) AS lost, job.last_error
+	       b.state = 'running' AND state = 'pending' AND NOT coalesce(job.unfinished, false) AS lost, job.last_error
 	FROM acwr_backfill_chunks AS chunks
-	LEFT JOIN LATERAL (
-		SELECT j.state NOT IN ('completed', 'cancelled', 'discarded') AS alive, j.errors[array_upper(j.errors, 1)]->>'error' AS last_error
-		FROM {schema}.river_job AS j
-		WHERE chunks.state = 'pending' AND j.id = chunks.job_id
-	) AS job ON true
+	LEFT JOIN LATERAL ({outcome}) AS job ON chunks.state = 'pending'
 	WHERE chunks.backfill_id = b.id`
 
 // Querier runs queries: a pool, a connection or a transaction.
@@ -103,7 +101,7 @@ func List(ctx context.Context, db Querier, riverSchema string, most int) ([]Back
 }
 
 func read(ctx context.Context, db Querier, riverSchema, which string, arg any) ([]Backfill, error) {
-	rows, err := db.Query(ctx, strings.ReplaceAll(inSchema(progressQuery, riverSchema), "{which}", which), arg)
+	rows, err := db.Query(ctx, strings.ReplaceAll(withOutcomes(progressQuery, riverSchema), "{which}", which), arg)
 	if err != nil {
 		return nil, fmt.Errorf("read backfills: %w", err)
 	}
@@ -140,7 +138,7 @@ ORDER BY chunk.number`
 
 // Failures returns the chunks of a backfill that failed, with the reasons.
 func Failures(ctx context.Context, db Querier, riverSchema string, id int64) ([]Failure, error) {
-	rows, err := db.Query(ctx, inSchema(failuresQuery, riverSchema), id)
+	rows, err := db.Query(ctx, withOutcomes(failuresQuery, riverSchema), id)
 	if err != nil {
 		return nil, fmt.Errorf("read the failures of backfill %d: %w", id, err)
 	}
@@ -151,6 +149,7 @@ func Failures(ctx context.Context, db Querier, riverSchema string, id int64) ([]
 	return failures, nil
 }
 
-func inSchema(query, schema string) string {
-	return strings.ReplaceAll(query, "{schema}", pgx.Identifier{schema}.Sanitize())
+// withOutcomes puts what became of the chunks' jobs into a query over chunksQuery.
+func withOutcomes(query, riverSchema string) string {
+	return strings.Replace(query, "{outcome}", queue.Schema(riverSchema).Outcome("chunks.job_id"), 1)
 }
