@@ -11,9 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/migrations"
 	"github.com/trainingmonkey/worker/workers"
 )
@@ -99,23 +98,18 @@ func (r *Readiness) keep(ctx context.Context, reasons []Reason, cause error) {
 	}
 }
 
-// pausedQuery reads the queues of which no fetches are to be expected.
-const pausedQuery = `
--- name: paused_queues
-SELECT name FROM {schema}.river_queue WHERE paused_at IS NOT NULL`
-
 // look checks everything. What the database said is for the log alone: anyone
 // may read the reasons.
 func (r *Readiness) look(ctx context.Context) (reasons []Reason, cause error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	var paused []string
+	var paused []string // no fetches are to be expected of these queues
 	err := migrations.Check(ctx, r.pool.Pool, r.schema)
 	switch {
 	case errors.Is(err, migrations.ErrUnmigrated), errors.Is(err, migrations.ErrNewer):
 		reasons = append(reasons, Reason{"migrations", err.Error()})
 	case err == nil:
-		paused, err = r.paused(ctx)
+		paused, err = queue.Schema(r.schema).PausedQueues(ctx, r.pool)
 	}
 	switch {
 	case len(reasons) > 0:
@@ -128,14 +122,6 @@ func (r *Readiness) look(ctx context.Context) (reasons []Reason, cause error) {
 		reasons = append(reasons, Reason{"fetching", stall})
 	}
 	return reasons, nil
-}
-
-func (r *Readiness) paused(ctx context.Context) ([]string, error) {
-	rows, err := r.pool.Query(ctx, strings.ReplaceAll(pausedQuery, "{schema}", pgx.Identifier{r.schema}.Sanitize()))
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
 // Reasons returns why the process is not ready; none when it is.

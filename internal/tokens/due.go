@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/queue"
 )
 
 // dueQuery finds the users whose tokens expire soon, of whom no unfinished job
@@ -18,19 +20,13 @@ SELECT t.user_id::int
 FROM user_tokens AS t
 WHERE t.reauthorize_since IS NULL AND t.refresh_token <> ''
   AND coalesce({schema}.token_expiry_seconds(t.expires_at), 0) <= floor(extract(epoch FROM now() + $1::interval))::bigint
-  AND NOT EXISTS (SELECT FROM (
-	SELECT DISTINCT jsonb_array_elements(job.args->'user_ids')::int AS user_id
-	FROM {schema}.river_job AS job
-	WHERE job.kind = 'token_refresh' AND job.state IN ('available', 'pending', 'retryable', 'running', 'scheduled')
-	  AND jsonb_typeof(job.args->'user_ids') = 'array'
-  ) AS planned WHERE planned.user_id = t.user_id)
+  AND NOT EXISTS (SELECT FROM ({to_refresh}) AS planned WHERE planned.user_id = t.user_id)
 ORDER BY t.user_id`
 
 // Due returns the users whose tokens expire within the time, those excluded who
 // have to authorize again and those whom a job that is enqueued covers.
 func Due(ctx context.Context, tx pgx.Tx, riverSchema string, within time.Duration) ([]int32, error) {
-	query := strings.ReplaceAll(dueQuery, "{schema}", pgx.Identifier{riverSchema}.Sanitize())
-	rows, err := tx.Query(ctx, query, within)
+	rows, err := tx.Query(ctx, dueIn(riverSchema), within)
 	if err != nil {
 		return nil, fmt.Errorf("look for tokens that expire: %w", err)
 	}
@@ -39,4 +35,11 @@ func Due(ctx context.Context, tx pgx.Tx, riverSchema string, within time.Duratio
 		return nil, fmt.Errorf("look for tokens that expire: %w", err)
 	}
 	return users, nil
+}
+
+func dueIn(riverSchema string) string {
+	return strings.NewReplacer(
+		"{schema}", pgx.Identifier{riverSchema}.Sanitize(),
+		"{to_refresh}", queue.Schema(riverSchema).UsersToRefresh(),
+	).Replace(dueQuery)
 }

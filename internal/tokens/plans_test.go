@@ -29,7 +29,7 @@ func TestHotQueriesUseTheIndex(t *testing.T) {
 		"update": {s.in(updateQuery), written},
 		"insert": {s.in(insertQuery), written},
 		"rotate": {s.in(staleQuery), []any{"enc:v1:k:", 19_000, RotateBatch}},
-		"due":    {s.in(dueQuery), []any{time.Minute}},
+		"due":    {dueIn(dbtest.RiverSchema), []any{time.Minute}},
 		"reseal": {resealQuery, []any{[]int32{1}, []string{""}, []string{""}}},
 	} {
 		rows, err := pool.Query(t.Context(), "EXPLAIN "+q.sql, q.args...)
