@@ -92,14 +92,14 @@ func withOverview(ctx context.Context, configFile string, fn func(lookFunc) erro
 			return overview.Read(ctx, pool, overview.Options{
 				RiverSchema: settings.River.Schema,
 				Queues:      workers.QueueNames(),
-				DeadAfter:   settings.Recovery.DeadAfter,
+				DeadAfter:   queue.DeadAfter,
 				Timeout:     settings.Database.StatementTimeout,
 			})
 		})
 	})
 }
 
-func writeQueues(w io.Writer, queues []queue.QueueCounts) error {
+func writeQueues(w io.Writer, queues []queue.Counts) error {
 	rows := make([]string, len(queues))
 	for i, q := range queues {
 		row := oneLine(q.Name)

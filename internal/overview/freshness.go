@@ -13,7 +13,7 @@ type Freshness struct {
 }
 
 // freshnessOf follows an activity through ingestion and recalculation.
-func freshnessOf(queues []queue.QueueCounts) []Freshness {
+func freshnessOf(queues []queue.Counts) []Freshness {
 	lanes := map[string]int{jobs.QueueIngest: 0, jobs.QueueRecalc: 0, jobs.QueueIngestBulk: 1, jobs.QueueRecalcBulk: 1}
 	all := []Freshness{{Lane: "live"}, {Lane: "bulk"}}
 	for _, q := range queues {

@@ -21,7 +21,7 @@ import (
 type Snapshot struct {
 	TakenAt   time.Time            `json:"taken_at"` // by the database's clock
 	Freshness []Freshness          `json:"freshness"`
-	Queues    []queue.QueueCounts  `json:"queues"`
+	Queues    []queue.Counts       `json:"queues"`
 	Processes []Process            `json:"processes"` // seen within a day, those that said goodbye left out
 	Backfills []backfill.Backfill  `json:"backfills"` // the newest
 	Rejects   Rejects              `json:"rejects"`

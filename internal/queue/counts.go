@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// QueueCounts is how many jobs are in a queue, by state.
-type QueueCounts struct {
+// Counts is how many jobs are in a queue, by state.
+type Counts struct {
 	Name     string       `json:"name"`
 	PausedAt *time.Time   `json:"paused_at"`
 	States   []StateCount `json:"states"` // available, running, retryable, scheduled, pending, discarded
@@ -24,7 +24,7 @@ type StateCount struct {
 }
 
 // In returns the jobs in a state.
-func (q QueueCounts) In(state string) StateCount {
+func (q Counts) In(state string) StateCount {
 	for _, s := range q.States {
 		if s.State == state {
 			return s
@@ -69,10 +69,10 @@ ORDER BY queue.name, state.place`
 // EstimateCounts replaces those that stopped there. Queues that are known are
 // counted although no worker ever served them. counts is never nil when the
 // batch is closed.
-func (s Schema) Counts(b *pgx.Batch, known []string, counts *[]QueueCounts) {
+func (s Schema) Counts(b *pgx.Batch, known []string, counts *[]Counts) {
 	b.Queue(s.sql(countsQuery), known, maxCounted+1, maxQueues).Query(func(rows pgx.Rows) error {
-		*counts = []QueueCounts{}
-		var q QueueCounts
+		*counts = []Counts{}
+		var q Counts
 		var c StateCount
 		_, err := pgx.ForEachRow(rows, []any{&q.Name, &q.PausedAt, &c.State, &c.Jobs, &c.OldestAge}, func() error {
 			if last := len(*counts) - 1; last < 0 || (*counts)[last].Name != q.Name {

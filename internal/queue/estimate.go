@@ -19,7 +19,7 @@ const (
 // EstimateCounts replaces the counts that stopped at the limit: of all jobs in
 // the state, those that were not counted in other queues, shared out like the
 // queues' jobs in any state.
-func (s Schema) EstimateCounts(ctx context.Context, db Reader, counts []QueueCounts) error {
+func (s Schema) EstimateCounts(ctx context.Context, db Reader, counts []Counts) error {
 	long, counted := map[string][]int{}, map[string]int64{} // by state
 	for i, q := range counts {
 		for _, c := range q.States {
@@ -51,7 +51,7 @@ func (s Schema) EstimateCounts(ctx context.Context, db Reader, counts []QueueCou
 }
 
 // setEstimate never says less than what was counted.
-func (q *QueueCounts) setEstimate(state string, jobs int64) {
+func (q *Counts) setEstimate(state string, jobs int64) {
 	for i := range q.States {
 		if q.States[i].State == state {
 			q.States[i].Estimated, q.States[i].Jobs = true, max(q.States[i].Jobs, jobs)
