@@ -92,7 +92,7 @@ func withOverview(ctx context.Context, configFile string, fn func(lookFunc) erro
 			return overview.Read(ctx, pool, overview.Options{
 				RiverSchema: settings.River.Schema,
 				Queues:      workers.QueueNames(),
-				DeadAfter:   queue.DeadAfter,
+				DeadAfter:   settings.Recovery.DeadAfter,
 				Timeout:     settings.Database.StatementTimeout,
 			})
 		})
