@@ -34,7 +34,7 @@ func (b Budget) Check(maxConns int32) error {
 	if b.Total() <= int(maxConns) {
 		return nil
 	}
-	return fmt.Errorf("%w: %s > %d; set database.max_conns to at least %d, or lower a committers setting",
+	return fmt.Errorf("%w: %s > %d; set database.max_conns to at least %d, or lower batching.loops or backfill.workers",
 		ErrOverBudget, b, maxConns, b.Total())
 }
 

@@ -1,62 +1,27 @@
 package workers
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/rivertype"
 
 	"github.com/trainingmonkey/worker/internal/backfill"
-	"github.com/trainingmonkey/worker/internal/groupcommit"
-	"github.com/trainingmonkey/worker/internal/pgfault"
+	"github.com/trainingmonkey/worker/internal/lane"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// backfillArgs is jobs.ACWRBackfill as the worker reads it: a fault instead of
-// an error that River would retry.
-type backfillArgs struct {
-	jobs.ACWRBackfill
-	fault error
-}
-
-// UnmarshalJSON never returns an error; see backfillArgs.
-func (args *backfillArgs) UnmarshalJSON(data []byte) error {
-	if err := json.Unmarshal(data, &args.ACWRBackfill); err != nil {
-		args.fault = fmt.Errorf("args do not decode: %w", err)
-	} else if err := args.Validate(); err != nil {
-		args.fault = fmt.Errorf("args do not decode: %w", err)
+func decodeBackfill(data []byte) (args jobs.ACWRBackfill, err error) {
+	if err = json.Unmarshal(data, &args); err == nil {
+		err = args.Validate()
 	}
-	return nil
-}
-
-// backfillWorker works chunks of backfills, each in a transaction of its own.
-type backfillWorker struct {
-	river.WorkerDefaults[backfillArgs]
-	engine *groupcommit.Engine[backfillArgs]
-}
-
-// Work implements river.Worker.
-func (w *backfillWorker) Work(ctx context.Context, job *river.Job[backfillArgs]) error {
-	if job.Args.fault != nil {
-		return river.JobCancel(job.Args.fault)
+	if err != nil {
+		err = fmt.Errorf("args do not decode: %w", err)
 	}
-	if err := w.engine.Work(ctx, job); err != nil {
-		return err
-	}
-	return groupcommit.Committed
-}
-
-// Timeout implements river.Worker.
-func (w *backfillWorker) Timeout(*river.Job[backfillArgs]) time.Duration { return noTimeout }
-
-// Middleware implements river.Worker.
-func (w *backfillWorker) Middleware(*rivertype.JobRow) []rivertype.WorkerMiddleware {
-	return []rivertype.WorkerMiddleware{w.engine.Middleware()}
+	return args, err
 }
 
 // backfiller makes the users of a chunk right.
@@ -66,70 +31,123 @@ type backfiller struct {
 	chunkRows    int
 }
 
-func (bf *backfiller) kind() groupcommit.Kind[backfillArgs] {
-	return groupcommit.Kind[backfillArgs]{
-		Weigh:   func(*river.Job[backfillArgs]) int { return 1 },
+type backfillJob = lane.Job[jobs.ACWRBackfill]
+
+// kind is what a lane has to know of backfill jobs. It works one a turn.
+func (bf *backfiller) kind() lane.Kind[jobs.ACWRBackfill] {
+	return lane.Kind[jobs.ACWRBackfill]{
+		Name:    jobs.KindACWRBackfill,
+		Decode:  decodeBackfill,
 		Apply:   bf.apply,
 		Salvage: bf.salvage,
+		Probe:   bf.recalculator.probe,
 	}
 }
 
 // apply works the one chunk of the batch, or plans.
-func (bf *backfiller) apply(ctx context.Context, tx pgx.Tx, batch []*river.Job[backfillArgs]) error {
-	args := batch[0].Args
-	if args.Chunk == 0 {
-		if _, err := tx.Exec(ctx, settingsOfTransactionQuery); err != nil {
-			return err
+func (bf *backfiller) apply(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batch []*backfillJob) (lane.Writes, error) {
+	if err := tx.SendBatch(ctx, first).Close(); err != nil {
+		return lane.Writes{}, err
+	}
+	var writes lane.Writes
+	for _, job := range batch {
+		w, err := bf.applyOne(ctx, tx, job.Args)
+		if err != nil {
+			return lane.Writes{}, err
 		}
-		return backfill.Plan(ctx, tx, bf.enqueuer, args.BackfillID, bf.chunkRows)
+		writes = w
+	}
+	return writes, nil
+}
+
+func (bf *backfiller) applyOne(ctx context.Context, tx pgx.Tx, args jobs.ACWRBackfill) (lane.Writes, error) {
+	if args.Chunk == 0 {
+		return lane.Writes{}, backfill.Plan(ctx, tx, bf.enqueuer, args.BackfillID, bf.chunkRows)
 	}
 	chunk, err := backfill.Lock(ctx, tx, args.BackfillID, args.Chunk)
 	if err != nil || chunk == nil {
-		return err
+		return lane.Writes{}, err
 	}
-	changed, err := bf.recalculate(ctx, tx, chunk, chunk.Users)
+	wrong, err := bf.recalculate(ctx, tx, chunk, chunk.Users)
 	if err != nil {
-		return err
+		return lane.Writes{}, err
 	}
-	return chunk.Finish(ctx, tx, changed, "")
+	b := wrong.batch()
+	if b == nil {
+		b = &pgx.Batch{}
+	}
+	chunk.Finish(b, len(wrong), "")
+	return lane.Writes{Batch: b}, nil
 }
 
-func (bf *backfiller) recalculate(ctx context.Context, tx pgx.Tx, chunk *backfill.Chunk, users []int32) (changed int, err error) {
+func (bf *backfiller) recalculate(ctx context.Context, tx pgx.Tx, chunk *backfill.Chunk, users []int32) (resultRows, error) {
 	from, to := chunk.Dates()
 	byUser := make(map[int32][]dayRange, len(users))
 	for _, user := range users {
 		byUser[user] = []dayRange{{from: daysOf(from), to: daysOf(to)}}
 	}
-	return bf.recalculator.recalculate(ctx, tx, byUser)
+	changed := changesOf(byUser)
+	first := &pgx.Batch{}
+	queueUserLocks(first, changed.users)
+	return bf.recalculator.recalculate(ctx, tx, first, changed)
 }
 
-// salvage works a chunk that the database refused user by user, each in a
-// savepoint, and records whom it refused and why.
-func (bf *backfiller) salvage(ctx context.Context, tx pgx.Tx, batch []*river.Job[backfillArgs]) error {
-	args := batch[0].Args
+// salvage works a chunk that the database refused user by user and records whom
+// it refused and why. All of its users are locked before the first.
+func (bf *backfiller) salvage(ctx context.Context, s *lane.Salvage, job *backfillJob) error {
+	args := job.Args
 	if args.Chunk == 0 {
-		return groupcommit.ErrNotSalvaged
+		return lane.ErrNotSalvaged
 	}
-	chunk, err := backfill.Lock(ctx, tx, args.BackfillID, args.Chunk)
-	if err != nil || chunk == nil {
-		return err
+	var chunk *backfill.Chunk
+	lock := func(ctx context.Context, tx pgx.Tx, first *pgx.Batch) (_ lane.Writes, err error) {
+		if err := tx.SendBatch(ctx, first).Close(); err != nil {
+			return lane.Writes{}, err
+		}
+		if chunk, err = backfill.Lock(ctx, tx, args.BackfillID, args.Chunk); err != nil || chunk == nil {
+			return lane.Writes{}, err
+		}
+		b := &pgx.Batch{}
+		queueUserLocks(b, chunk.Users)
+		return lane.Writes{Batch: b}, nil
 	}
-	changed := 0
-	var refused []string
-	for _, user := range chunk.Users {
-		var changedOfUser int
-		err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) (err error) {
-			changedOfUser, err = bf.recalculate(ctx, tx, chunk, []int32{user})
-			return err
+	if refused, err := s.Try(lock); err != nil || refused != nil || chunk == nil {
+		return cmp.Or(err, refused)
+	}
+	total := 0
+	var refusals []string
+	parts := [][]int32{chunk.Users}
+	for len(parts) > 0 && s.TriesLeft(2) {
+		users := parts[0]
+		parts = parts[1:]
+		changed := 0
+		refused, err := s.Try(func(ctx context.Context, tx pgx.Tx, first *pgx.Batch) (lane.Writes, error) {
+			if err := tx.SendBatch(ctx, first).Close(); err != nil {
+				return lane.Writes{}, err
+			}
+			wrong, err := bf.recalculate(ctx, tx, chunk, users)
+			changed = len(wrong)
+			return lane.Writes{Batch: wrong.batch()}, err
 		})
 		switch {
-		case err == nil:
-			changed += changedOfUser
-		case pgfault.Of(err) == pgfault.Data:
-			refused = append(refused, fmt.Sprintf("user %d: %s", user, err))
-		default:
+		case err != nil:
 			return err
+		case refused == nil:
+			total += changed
+		case len(users) > 1:
+			half := len(users) / 2
+			parts = append([][]int32{users[:half], users[half:]}, parts...)
+		default:
+			refusals = append(refusals, fmt.Sprintf("user %d: %s", users[0], refused))
 		}
 	}
-	return chunk.Finish(ctx, tx, changed, strings.Join(refused, "; "))
+	for _, users := range parts {
+		refusals = append(refusals, fmt.Sprintf("users %d to %d: not tried, too many of the chunk were refused", users[0], users[len(users)-1]))
+	}
+	refused, err := s.Try(func(ctx context.Context, tx pgx.Tx, first *pgx.Batch) (lane.Writes, error) {
+		b := &pgx.Batch{}
+		chunk.Finish(b, total, strings.Join(refusals, "; "))
+		return lane.Writes{Batch: b}, tx.SendBatch(ctx, first).Close()
+	})
+	return cmp.Or(err, refused)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/trainingmonkey/worker/internal/acwr"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
@@ -34,9 +35,8 @@ func BenchmarkDecodeIngestArgs(b *testing.B) {
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
 			for b.Loop() {
-				var args ingestArgs
-				if err := json.Unmarshal(text, &args); err != nil || args.fault != nil {
-					b.Fatal(err, args.fault)
+				if _, err := decodeIngest(text); err != nil {
+					b.Fatal(err)
 				}
 			}
 		})
@@ -50,9 +50,8 @@ func BenchmarkDecodeRecalcArgs(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		var args recalcArgs
-		if err := json.Unmarshal(text, &args); err != nil || args.fault != nil {
-			b.Fatal(err, args.fault)
+		if _, err := decodeRecalc(text); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
@@ -63,28 +62,23 @@ func BenchmarkPlan(b *testing.B) {
 	const batch = 500
 	items := make([]ingestItem, batch)
 	for i := range items {
-		var args ingestArgs
-		if err := json.Unmarshal(syncedArgs(b, int32(i)+1, 1), &args); err != nil {
+		args, err := decodeIngest(syncedArgs(b, int32(i)+1, 1))
+		if err != nil {
 			b.Fatal(err)
 		}
 		items[i] = args.items[0]
 	}
+	in := &ingester{recalculator: &recalculator{write: writeOn, rolloutPercent: 100}}
 	b.ReportAllocs()
 	for b.Loop() {
 		plan := newIngestPlan(map[int64]storedActivity{}, map[versionKey]int64{}, map[userDay][]restDay{})
 		for i := range items {
 			plan.add(int64(i)+1, &items[i])
 		}
+		results := in.results(plan, storedState{settings: settingsByUser{0: {Formula: acwr.Standard, ChronicDays: 28}}})
 		activities, versions := plan.upserts()
-		if _, err := upsertArgs(activities, versions); err != nil || len(plan.removals()) > 0 || len(activities) != batch {
-			b.Fatal(err, len(activities))
-		}
-		written := make(map[int64]bool, batch)
-		for _, a := range activities {
-			written[a.ActivityID] = true
-		}
-		if len(plan.changedDates(written)) != batch {
-			b.Fatal("not every user's dates changed")
+		if _, err := upsertArgs(activities, versions, results); err != nil || len(plan.removals()) > 0 || len(results.own) != batch {
+			b.Fatal(err, len(activities), len(results.own))
 		}
 	}
 }

@@ -118,6 +118,12 @@ func column[V comparable](name, array string, value func(*jobs.Activity) (V, err
 	}}
 }
 
+// resultColumns are the columns of acwr.Values, in the order of resultsOf.
+var resultColumns = []string{
+	"seven_day_avg_load", "twentyeight_day_avg_load", "seven_day_avg_trimp", "twentyeight_day_avg_trimp",
+	"acute_chronic_ratio", "trimp_acute_chronic_ratio", "normalized_divergence",
+}
+
 // columnTypesQuery reads the types of the columns as this database has them,
 // with their lengths and scales.
 const columnTypesQuery = `
@@ -134,7 +140,8 @@ WHERE attrelid = 'activities'::regclass AND attnum > 0 AND NOT attisdropped`
 // takes no lock and writes no WAL for rows that are right, which
 // ON CONFLICT DO UPDATE … WHERE would. New rows are inserted in key order, so
 // that two transactions cannot wait for each other; a row that somebody else
-// inserted in between is returned by neither branch.
+// inserted in between is returned by neither branch. Results that are NULL leave
+// those of the row as they are.
 func upsertQuery(ctx context.Context, pool *dbpool.Pool) (string, error) {
 	types, err := columnTypes(ctx, pool)
 	if err != nil {
@@ -152,23 +159,32 @@ func upsertQuery(ctx context.Context, pool *dbpool.Pool) (string, error) {
 		assignments = append(assignments, fmt.Sprintf("%s = new.%s", c.name, c.name))
 		stored = append(stored, "old."+c.name)
 	}
-	list := strings.Join(names, ", ")
+	var results, keeps, oldResults []string
+	for i, name := range resultColumns {
+		results = append(results, name)
+		params = append(params, fmt.Sprintf("$%d::real[]", i+5+len(syncedColumns)))
+		assignments = append(assignments, fmt.Sprintf("%s = coalesce(new.%s, old.%s)", name, name, name))
+		keeps = append(keeps, fmt.Sprintf("coalesce(new.%s, old.%s)", name, name))
+		oldResults = append(oldResults, "old."+name)
+	}
+	list, all := strings.Join(names, ", "), strings.Join(append(names[:len(names):len(names)], results...), ", ")
 	return `
 -- name: upsert_activities
 WITH new AS MATERIALIZED (
-	SELECT raw.activity_id, raw.user_id, raw.date, raw.ingest_job_id, ` + strings.Join(casts, ", ") + `
+	SELECT raw.activity_id, raw.user_id, raw.date, raw.ingest_job_id, ` + strings.Join(casts, ", ") + `, raw.` + strings.Join(results, ", raw.") + `
 	FROM unnest($1::bigint[], $2::int[], $3::date[], $4::bigint[], ` + strings.Join(params, ", ") + `)
-		AS raw (activity_id, user_id, date, ingest_job_id, ` + list + `)
+		AS raw (activity_id, user_id, date, ingest_job_id, ` + all + `)
 ), changed AS (
 	UPDATE activities AS old
 	SET date = new.date, ingest_job_id = new.ingest_job_id, ` + strings.Join(assignments, ", ") + `
 	FROM new
 	WHERE old.activity_id = new.activity_id AND old.user_id = new.user_id
-	  AND (old.date, ` + strings.Join(stored, ", ") + `) IS DISTINCT FROM (new.date, new.` + strings.Join(names, ", new.") + `)
+	  AND (old.date, ` + strings.Join(append(stored, oldResults...), ", ") + `)
+		IS DISTINCT FROM (new.date, new.` + strings.ReplaceAll(list, ", ", ", new.") + `, ` + strings.Join(keeps, ", ") + `)
 	RETURNING old.activity_id
 ), added AS (
-	INSERT INTO activities (activity_id, user_id, date, ingest_job_id, ` + list + `)
-	SELECT activity_id, user_id, date, ingest_job_id, ` + list + `
+	INSERT INTO activities (activity_id, user_id, date, ingest_job_id, ` + all + `)
+	SELECT activity_id, user_id, date, ingest_job_id, ` + all + `
 	FROM new
 	WHERE NOT EXISTS (SELECT FROM activities AS old WHERE old.activity_id = new.activity_id)
 	ORDER BY activity_id

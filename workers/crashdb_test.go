@@ -8,13 +8,13 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/trainingmonkey/worker/internal/groupcommit"
+	"github.com/trainingmonkey/worker/internal/lane"
 )
 
 // crashDB is a database whose connection breaks once: before or after the
 // server has executed statement number at of all that go through it.
 type crashDB struct {
-	groupcommit.Beginner
+	lane.Beginner
 	at    int
 	after bool
 
@@ -57,12 +57,12 @@ func step[T any](db *crashDB, tx pgx.Tx, execute func() (T, error)) (T, error) {
 // cut ends the connection as a failing network does: nobody says goodbye.
 func cut(tx pgx.Tx) { _ = tx.Conn().PgConn().Conn().Close() }
 
-func (db *crashDB) Begin(ctx context.Context) (pgx.Tx, error) {
+func (db *crashDB) BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error) {
 	lost := db.reached()
 	if lost && !db.after {
 		return nil, io.ErrUnexpectedEOF
 	}
-	tx, err := db.Beginner.Begin(ctx)
+	tx, err := db.Beginner.BeginTx(ctx, o)
 	if err != nil {
 		return nil, err
 	}

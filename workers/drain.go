@@ -7,35 +7,28 @@ import (
 	"time"
 
 	"github.com/trainingmonkey/worker/internal/pgfault"
+	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/jobs"
 )
 
 // drainPollInterval is how often an almost empty queue is looked at.
 const drainPollInterval = 50 * time.Millisecond
 
-// unfinishedQuery counts the jobs that drain has to wait for: those that can run
-// now or within a few seconds. Jobs that wait longer for their next try do not
-// keep it, but are counted.
-const unfinishedQuery = `
--- name: count_unfinished
-SELECT count(*) FILTER (WHERE state IN ('available', 'running', 'pending') OR scheduled_at < now() + interval '10 seconds'),
-       count(*)
-FROM {schema}.river_job
-WHERE state IN ('available', 'running', 'pending', 'retryable', 'scheduled') AND queue = ANY($1)`
-
-// waitUntilEmpty returns when no job of this process's queues is left to run.
-// Transient faults are waited out like those of the jobs themselves.
+// waitUntilEmpty returns when no job of this process's queues is left to run:
+// now, or within a few seconds. Jobs that wait longer for their next try do not
+// keep it, but are counted. Transient faults are waited out like those of the
+// jobs themselves.
 func (s *Service) waitUntilEmpty(ctx context.Context) error {
-	query := inSchema(unfinishedQuery, s.config.River.Schema)
 	ticker := time.NewTicker(drainPollInterval)
 	defer ticker.Stop()
 	for {
-		due, unfinished, err := s.countUnfinished(ctx, query)
+		due, unfinished, err := s.countUnfinished(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil && pgfault.Of(err) != pgfault.Transient:
-			return fmt.Errorf("look whether the queues are empty: %w", err)
-		case err == nil && due == 0:
+			return fmt.Errorf("check whether the queues are empty: %w", err)
+		case err == nil && !due:
 			if unfinished > 0 {
 				s.logger.WarnContext(ctx, "queues drained, but jobs wait for a later try", slog.Int("jobs", unfinished))
 			}
@@ -49,9 +42,17 @@ func (s *Service) waitUntilEmpty(ctx context.Context) error {
 	}
 }
 
-func (s *Service) countUnfinished(ctx context.Context, query string) (due, unfinished int, err error) {
+// countUnfinished counts what is unfinished only when nothing is due.
+func (s *Service) countUnfinished(ctx context.Context) (due bool, unfinished int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.config.Database.StatementTimeout)
 	defer cancel()
-	err = s.pool.QueryRow(ctx, query, queueNames(s.config)).Scan(&due, &unfinished)
-	return due, unfinished, err
+	schema, queues := queue.Schema(s.config.River.Schema), s.queues()
+	if s.config.RefreshesTokens() {
+		queues = append(queues, jobs.QueueTokens)
+	}
+	if due, err = schema.Due(ctx, s.pool, queues); due || err != nil {
+		return due, 0, err
+	}
+	unfinished, err = schema.CountUnfinished(ctx, s.pool, queues)
+	return false, unfinished, err
 }

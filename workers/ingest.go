@@ -8,89 +8,54 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/rivertype"
 
-	"github.com/trainingmonkey/worker/internal/groupcommit"
+	"github.com/trainingmonkey/worker/internal/lane"
 	"github.com/trainingmonkey/worker/internal/pgfault"
+	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// ingestWorker stores the activities of activity_ingest jobs, many jobs in one
-// transaction.
-type ingestWorker struct {
-	river.WorkerDefaults[ingestArgs]
-	lanes lanes[ingestArgs]
-}
-
-// Work implements river.Worker.
-func (w *ingestWorker) Work(ctx context.Context, job *river.Job[ingestArgs]) error {
-	if job.Args.fault != nil {
-		return river.JobCancel(job.Args.fault)
-	}
-	return w.lanes.work(ctx, job)
-}
-
-// Timeout implements river.Worker.
-func (w *ingestWorker) Timeout(*river.Job[ingestArgs]) time.Duration { return noTimeout }
-
-// Middleware implements river.Worker.
-func (w *ingestWorker) Middleware(job *rivertype.JobRow) []rivertype.WorkerMiddleware {
-	return []rivertype.WorkerMiddleware{w.lanes.of(job.Queue).Middleware()}
-}
-
-// ingester applies batches of ingest jobs.
+// ingester stores the activities of activity_ingest jobs with their results.
 type ingester struct {
 	upsert         string // see upsertQuery
-	waiting        string // see olderVersionsMayWaitQuery
+	schema         queue.Schema
 	enqueuer       *jobs.Enqueuer
+	recalculator   *recalculator
 	recalcPriority int // of what its commits enqueue
-	shards         int // see groupcommit.Kind
 }
 
-// kind is what the engine has to know of ingest jobs.
-func (in *ingester) kind() groupcommit.Kind[ingestArgs] {
-	return groupcommit.Kind[ingestArgs]{
-		Weigh:   func(job *river.Job[ingestArgs]) int { return len(job.Args.items) },
-		Shard:   func(job *river.Job[ingestArgs]) int { return shardOf(job.Args.items[0].activity.UserID, in.shards) },
+type ingestJob = lane.Job[ingestArgs]
+
+// kind is what a lane has to know of ingest jobs.
+func (in *ingester) kind() lane.Kind[ingestArgs] {
+	return lane.Kind[ingestArgs]{
+		Name:    jobs.KindActivityIngest,
+		Decode:  decodeIngest,
+		Weigh:   func(args *ingestArgs) int { return len(args.items) },
+		Lock:    func(b *pgx.Batch, batch []*ingestJob) { queueUserLocks(b, keysOf(batch).users) },
 		Apply:   in.apply,
 		Salvage: in.salvage,
+		Probe:   in.probe,
 	}
 }
 
-// apply reads what the jobs meet, decides, and writes the difference: a
-// constant number of round trips, whatever the number of jobs.
-func (in *ingester) apply(ctx context.Context, tx pgx.Tx, batch []*river.Job[ingestArgs]) error {
-	changed, err := in.store(ctx, tx, batch)
+// apply reads once what the jobs meet, decides, and writes once, results
+// included: a constant number of round trips, whatever the number of jobs.
+func (in *ingester) apply(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batch []*ingestJob) (lane.Writes, error) {
+	keys := keysOf(batch)
+	stored, err := in.read(ctx, tx, first, keys)
 	if err != nil {
-		return err
+		return lane.Writes{}, err
 	}
-	return in.enqueueRecalc(ctx, tx, changed)
-}
-
-// store is apply without the recalculation: it returns the dates around which
-// results changed, by user.
-func (in *ingester) store(ctx context.Context, tx pgx.Tx, batch []*river.Job[ingestArgs]) (changed map[int32][]int32, err error) {
-	plan, olderMayWait, err := in.read(ctx, tx, batch)
-	if err != nil {
-		return nil, err
-	}
-	planted(batch)
+	injectFault(batch)
+	plan := newIngestPlan(stored.activities, stored.versions, stored.restDays)
 	for _, job := range batch {
 		for i := range job.Args.items {
 			plan.add(job.ID, &job.Args.items[i])
 		}
 	}
-	written, err := in.write(ctx, tx, plan)
-	if err != nil {
-		return nil, err
-	}
-	if olderMayWait {
-		if err := recordVersions(ctx, tx, plan.confirmed(written)); err != nil {
-			return nil, err
-		}
-	}
-	return plan.changedDates(written), nil
+	results := in.results(plan, stored)
+	return in.write(plan, results, keys.jobIDs)
 }
 
 // storedQuery reads, of the activities in the batch, what the decision needs.
@@ -116,68 +81,85 @@ SELECT user_id, activity_id, job_id
 FROM ingest_versions
 WHERE (user_id, activity_id) IN (SELECT * FROM unnest($1::int[], $2::bigint[]))`
 
-// olderVersionsMayWaitQuery tells whether an ingest job older than the newest of
-// this batch, and not of it, may still be worked: then a version that needs no
-// write must be recorded, or the older one would pass for the newest when its
-// turn comes. It looks at a bounded number of jobs, by the index that River
-// fetches with; beyond that it says yes, which is always safe, and costs the
-// recording of what needs no write. More than a few are a backlog.
-const olderVersionsMayWaitQuery = `
--- name: older_versions_may_wait
-SELECT coalesce(bool_or(id < $2), false) OR count(*) = 100
-FROM (
-	SELECT id FROM {schema}.river_job
-	WHERE state IN ('available', 'running', 'retryable', 'scheduled', 'pending', 'discarded', 'cancelled')
-	  AND priority IN (1, 2, 3, 4) AND queue IN ('` + jobs.QueueIngest + `', '` + jobs.QueueIngestBulk + `') AND NOT id = ANY($1::bigint[])
-	LIMIT 100
-) AS unfinished`
+// storedState is what a batch meets.
+type storedState struct {
+	activities map[int64]storedActivity
+	versions   map[versionKey]int64
+	restDays   map[userDay][]restDay
+	settings   settingsByUser
+	windows    []activityResults // of users in ascending order, by date and id
+	cutOff     bool              // there were more of them than a transaction may read
+}
 
-// read takes the locks of all users in the batch and reads after that, in one
-// round trip.
-func (in *ingester) read(ctx context.Context, tx pgx.Tx, batch []*river.Job[ingestArgs]) (plan *ingestPlan, olderMayWait bool, err error) {
-	keys := keysOf(batch)
-	stored, recorded, restDays := map[int64]storedActivity{}, map[versionKey]int64{}, map[userDay][]restDay{}
+// maxWindowRows is how many rows of windows a transaction reads. Athletes whose
+// rows do not fit are recalculated by a job of their own.
+const maxWindowRows = 100_000
 
-	statements := &pgx.Batch{}
-	queueUserLocks(statements, keys.users)
-	statements.Queue(storedQuery, keys.activityIDs).Query(func(rows pgx.Rows) error {
+// read reads everything at once, in one round trip with first.
+func (in *ingester) read(ctx context.Context, tx pgx.Tx, first *pgx.Batch, keys batchKeys) (s storedState, err error) {
+	s.activities, s.versions, s.restDays = map[int64]storedActivity{}, map[versionKey]int64{}, map[userDay][]restDay{}
+	first.Queue(storedQuery, keys.activityIDs).Query(func(rows pgx.Rows) error {
 		var id int64
 		var row storedActivity
 		var date time.Time
 		_, err := pgx.ForEachRow(rows, []any{&id, &row.userID, &date, &row.load, &row.trimp, &row.version}, func() error {
 			row.date = daysOf(date)
-			stored[id] = row
+			s.activities[id] = row
 			return nil
 		})
 		return err
 	})
-	statements.Queue(restDaysQuery, keys.userIDs, keys.dates).Query(func(rows pgx.Rows) error {
+	first.Queue(restDaysQuery, keys.userIDs, keys.dates).Query(func(rows pgx.Rows) error {
 		var rest restDay
 		var userID int32
 		var date time.Time
 		_, err := pgx.ForEachRow(rows, []any{&rest.activityID, &userID, &date, &rest.load, &rest.trimp}, func() error {
 			day := userDay{userID, daysOf(date)}
-			restDays[day] = append(restDays[day], rest)
+			s.restDays[day] = append(s.restDays[day], rest)
 			return nil
 		})
 		return err
 	})
-	statements.Queue(recordedQuery, keys.userIDs, keys.activityIDs).Query(func(rows pgx.Rows) error {
+	first.Queue(recordedQuery, keys.userIDs, keys.activityIDs).Query(func(rows pgx.Rows) error {
 		var key versionKey
 		var jobID int64
 		_, err := pgx.ForEachRow(rows, []any{&key.userID, &key.activityID, &jobID}, func() error {
-			recorded[key] = jobID
+			s.versions[key] = jobID
 			return nil
 		})
 		return err
 	})
-	statements.Queue(in.waiting, keys.jobIDs, keys.jobIDs[len(keys.jobIDs)-1]).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&olderMayWait)
-	})
-	if err := tx.SendBatch(ctx, statements).Close(); err != nil {
-		return nil, false, fmt.Errorf("lock users and read activities: %w", err)
+	if in.recalculator.write == writeOn {
+		first.Queue(settingsQuery, keys.users).Query(func(rows pgx.Rows) (err error) {
+			s.settings, err = readSettings(rows)
+			return err
+		})
+		first.Queue(windowsQuery, keys.userIDs, keys.dates, keys.dates, keys.activityIDs, maxWindowRows+1).Query(func(rows pgx.Rows) error {
+			var row activityResults
+			_, err := pgx.ForEachRow(rows, row.targets(), func() error {
+				s.windows = append(s.windows, row)
+				return nil
+			})
+			s.cutOff = len(s.windows) > maxWindowRows
+			return err
+		})
 	}
-	return newIngestPlan(stored, recorded, restDays), olderMayWait, nil
+	if err := tx.SendBatch(ctx, first).Close(); err != nil {
+		return s, fmt.Errorf("lock users and read activities: %w", err)
+	}
+	return s, nil
+}
+
+// probe queues the statements of apply without a row to work on.
+func (in *ingester) probe(b *pgx.Batch) {
+	b.Queue(storedQuery, nil)
+	b.Queue(restDaysQuery, nil, nil)
+	b.Queue(recordedQuery, nil, nil)
+	b.Queue(removeQuery, nil)
+	b.Queue(rejectQuery, nil, nil, nil, nil, nil)
+	b.Queue(recordVersionsQuery, nil, nil, nil)
+	b.Queue(in.upsert, make([]any, 4+len(syncedColumns)+len(resultColumns))...)
+	in.recalculator.probe(b)
 }
 
 // batchKeys are the ids of the jobs and the distinct users, both ascending, and
@@ -189,7 +171,7 @@ type batchKeys struct {
 	dates          []time.Time
 }
 
-func keysOf(batch []*river.Job[ingestArgs]) (keys batchKeys) {
+func keysOf(batch []*ingestJob) (keys batchKeys) {
 	distinct := map[int32]struct{}{}
 	for _, job := range batch {
 		keys.jobIDs = append(keys.jobIDs, job.ID)
@@ -228,49 +210,75 @@ ON CONFLICT (user_id, activity_id) DO UPDATE
 SET job_id = excluded.job_id, recorded_at = excluded.recorded_at
 WHERE old.job_id < excluded.job_id`
 
-// write removes, records and upserts in one round trip and returns the ids that
-// the upsert wrote. An activity that the plan has as new and that was not
-// written met somebody else's insert: the batch runs again and sees it.
-func (in *ingester) write(ctx context.Context, tx pgx.Tx, plan *ingestPlan) (written map[int64]bool, err error) {
-	written = map[int64]bool{}
-	statements := &pgx.Batch{}
+// confirmVersionsQuery is recordVersionsQuery for versions that no row tells of.
+func confirmVersionsQuery(schema queue.Schema) string {
+	return `
+-- name: confirm_versions
+INSERT INTO ingest_versions AS old (user_id, activity_id, job_id)
+SELECT * FROM unnest($1::int[], $2::bigint[], $3::bigint[])
+WHERE ` + schema.OlderMayWait("$4::bigint", "$5::text[]", "$6::bigint[]") + `
+ON CONFLICT (user_id, activity_id) DO UPDATE
+SET job_id = excluded.job_id, recorded_at = excluded.recorded_at
+WHERE old.job_id < excluded.job_id`
+}
+
+// write queues everything that the plan changes. An activity that the plan has as
+// new and that was not written met somebody else's insert: the batch runs again
+// and sees it.
+func (in *ingester) write(plan *ingestPlan, results planResults, jobIDs []int64) (lane.Writes, error) {
+	b := &pgx.Batch{}
+	activities, versions := plan.upserts()
+	if len(activities)+len(results.following) > 0 {
+		b.Queue(giveWayQuery)
+	}
 	if ids := plan.removals(); len(ids) > 0 {
-		statements.Queue(removeQuery, ids)
+		b.Queue(removeQuery, ids)
 	}
 	if records := plan.tombstones(); len(records.jobIDs) > 0 {
-		statements.Queue(recordVersionsQuery, records.userIDs, records.activityIDs, records.jobIDs)
+		b.Queue(recordVersionsQuery, records.userIDs, records.activityIDs, records.jobIDs)
 	}
-	queueRejects(statements, plan.rejects)
-	activities, versions := plan.upserts()
+	queueRejects(b, plan.rejects)
+	written := map[int64]bool{}
 	if len(activities) > 0 {
-		args, err := upsertArgs(activities, versions)
+		args, err := upsertArgs(activities, versions, results)
 		if err != nil {
-			return nil, err
+			return lane.Writes{}, err
 		}
-		statements.Queue(in.upsert, args...).Query(func(rows pgx.Rows) error {
+		b.Queue(in.upsert, args...).Query(func(rows pgx.Rows) error {
 			var id int64
 			_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
 				written[id] = true
 				return nil
 			})
-			return err
+			if err != nil {
+				return err
+			}
+			return raced(plan, activities, written)
 		})
 	}
-	if statements.Len() == 0 {
-		return written, nil
+	if len(results.following) > 0 {
+		results.following.queue(b)
 	}
-	if err := tx.SendBatch(ctx, statements).Close(); err != nil {
-		return nil, fmt.Errorf("write activities: %w", err)
-	}
-	for _, a := range activities {
-		if row, wasStored := plan.stored[a.ActivityID]; !written[a.ActivityID] && (!wasStored || row.userID != a.UserID) {
-			return nil, fmt.Errorf("insert activity %d: %w", a.ActivityID, pgfault.ErrRaced)
+	after := func(ctx context.Context, tx pgx.Tx) error {
+		if err := in.confirm(ctx, tx, plan.confirmed(written), jobIDs); err != nil {
+			return err
 		}
+		return in.enqueueRecalc(ctx, tx, results.left)
 	}
-	return written, nil
+	return lane.Writes{Batch: b, After: after}, nil
 }
 
-func upsertArgs(activities []*jobs.Activity, versions []int64) ([]any, error) {
+// raced tells whether an activity that was new was not written.
+func raced(plan *ingestPlan, activities []*jobs.Activity, written map[int64]bool) error {
+	for _, a := range activities {
+		if row, wasStored := plan.stored[a.ActivityID]; !written[a.ActivityID] && (!wasStored || row.userID != a.UserID) {
+			return fmt.Errorf("insert activity %d: the row was not inserted, by a trigger perhaps, or somebody else's was first: %w", a.ActivityID, pgfault.ErrRaced)
+		}
+	}
+	return nil
+}
+
+func upsertArgs(activities []*jobs.Activity, versions []int64, results planResults) ([]any, error) {
 	ids, userIDs, dates := make([]int64, len(activities)), make([]int32, len(activities)), make([]time.Time, len(activities))
 	for i, a := range activities {
 		ids[i], userIDs[i], dates[i] = a.ActivityID, a.UserID, dateOf(daysSinceEpoch(a.Date))
@@ -283,7 +291,7 @@ func upsertArgs(activities []*jobs.Activity, versions []int64) ([]any, error) {
 		}
 		args = append(args, values)
 	}
-	return args, nil
+	return append(args, results.columns(activities)...), nil
 }
 
 func queueRejects(statements *pgx.Batch, rejects []reject) {
@@ -297,16 +305,20 @@ func queueRejects(statements *pgx.Batch, rejects []reject) {
 		userID, activityID := partialIDs(r.item.payload)
 		jobIDs = append(jobIDs, r.jobID)
 		userIDs, activityIDs = append(userIDs, userID), append(activityIDs, activityID)
-		payloads, reasons = append(payloads, string(r.item.payload)), append(reasons, withoutNUL(r.reason))
+		payloads, reasons = append(payloads, string(r.item.payload)), append(reasons, queue.WithoutNUL(r.reason))
 	}
 	statements.Queue(rejectQuery, jobIDs, userIDs, activityIDs, payloads, reasons)
 }
 
-func recordVersions(ctx context.Context, tx pgx.Tx, records versionRecords) error {
+// confirm records versions that needed no write, when an older one may still be
+// worked: it would pass for the newest when its turn comes.
+func (in *ingester) confirm(ctx context.Context, tx pgx.Tx, records versionRecords, jobIDs []int64) error {
 	if len(records.jobIDs) == 0 {
 		return nil
 	}
-	if _, err := tx.Exec(ctx, recordVersionsQuery, records.userIDs, records.activityIDs, records.jobIDs); err != nil {
+	query := confirmVersionsQuery(in.schema)
+	queues := []string{jobs.QueueIngest, jobs.QueueIngestBulk}
+	if _, err := tx.Exec(ctx, query, records.userIDs, records.activityIDs, records.jobIDs, slices.Max(jobIDs), queues, jobIDs); err != nil {
 		return fmt.Errorf("record versions: %w", err)
 	}
 	return nil
@@ -316,8 +328,9 @@ func recordVersions(ctx context.Context, tx pgx.Tx, records versionRecords) erro
 // settings their windows overlap.
 const nearby = 28
 
-// enqueueRecalc inserts one acwr_recalc job for all users whose dates changed;
-// more than one only where one would be larger than a job may be.
+// enqueueRecalc inserts one acwr_recalc job for the changed dates whose results
+// this commit does not contain; more than one only where one would be larger than
+// a job may be.
 func (in *ingester) enqueueRecalc(ctx context.Context, tx pgx.Tx, changed map[int32][]int32) error {
 	var ranges []jobs.DateRange
 	for _, userID := range slices.Sorted(maps.Keys(changed)) {

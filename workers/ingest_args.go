@@ -8,11 +8,10 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// ingestArgs is jobs.ActivityIngest as the worker reads it: decoding never
-// fails as a whole, so that one bad activity costs its neighbours nothing.
+// ingestArgs is jobs.ActivityIngest as the worker reads it: one bad activity
+// costs its neighbours nothing.
 type ingestArgs struct {
 	items []ingestItem
-	fault error // the args are not those of an ingest job at all
 }
 
 // ingestItem is one activity of a job. fault says why it is to be rejected.
@@ -22,26 +21,30 @@ type ingestItem struct {
 	fault    error
 }
 
-// Kind implements river.JobArgs.
-func (ingestArgs) Kind() string { return jobs.KindActivityIngest }
-
-// UnmarshalJSON never returns an error; see ingestArgs.
-func (args *ingestArgs) UnmarshalJSON(data []byte) error {
+// decodeIngest fails only when the args are not those of an ingest job at all.
+func decodeIngest(data []byte) (args ingestArgs, err error) {
 	var envelope struct {
 		Activities []json.RawMessage `json:"activities"`
 	}
 	if err := json.Unmarshal(data, &envelope); err != nil {
-		args.fault = fmt.Errorf("args do not decode: %w", err)
-		return nil
+		return args, fmt.Errorf("args do not decode: %w", err)
 	}
 	if len(envelope.Activities) == 0 {
-		args.fault = errors.New("args do not decode: activities: a job needs at least one")
-		return nil
+		return args, errors.New("args do not decode: activities: a job needs at least one")
 	}
 	args.items = make([]ingestItem, len(envelope.Activities))
 	for i, payload := range envelope.Activities {
 		activity, err := jobs.DecodeActivity(payload)
 		args.items[i] = ingestItem{activity: activity, payload: payload, fault: err}
 	}
-	return nil
+	return args, nil
+}
+
+// encodeIngest is the opposite, for what is left of a job.
+func encodeIngest(items []ingestItem) ([]byte, error) {
+	payloads := make([]json.RawMessage, len(items))
+	for i, item := range items {
+		payloads[i] = item.payload
+	}
+	return json.Marshal(map[string][]json.RawMessage{"activities": payloads})
 }

@@ -184,10 +184,9 @@ func (p *ingestPlan) confirmed(written map[int64]bool) versionRecords {
 	return records.sorted()
 }
 
-// changedDates returns the dates around which results may have changed, by
-// user: of new and removed rows, of moved ones both, of others when load or
-// TRIMP differ. written are the ids that the upsert wrote.
-func (p *ingestPlan) changedDates(written map[int64]bool) map[int32][]int32 {
+// changedDates returns the dates around which results change, by user: of new
+// and removed rows, of moved ones both, of others when load or TRIMP differ.
+func (p *ingestPlan) changedDates() map[int32][]int32 {
 	dates := map[int32][]int32{}
 	for _, day := range p.healedDays() {
 		if slices.ContainsFunc(p.restDays[day], func(r restDay) bool { return r.load != 0 || r.trimp != 0 }) {
@@ -195,13 +194,13 @@ func (p *ingestPlan) changedDates(written map[int64]bool) map[int32][]int32 {
 		}
 	}
 	for _, id := range p.activityIDs() {
-		state, row := p.current[id], p.stored[id]
-		_, wasStored := p.stored[id]
+		state := p.current[id]
+		row, wasStored := p.stored[id]
 		stays := wasStored && state.exists && state.userID == row.userID
 		if wasStored && !stays {
 			dates[row.userID] = append(dates[row.userID], row.date)
 		}
-		if !state.exists || state.next == nil || !written[id] {
+		if !state.exists || state.next == nil {
 			continue
 		}
 		date := daysSinceEpoch(state.next.Date)

@@ -2,41 +2,92 @@ package workers
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/riverqueue/river"
-
-	"github.com/trainingmonkey/worker/internal/groupcommit"
+	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/lane"
+	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/jobs"
 )
 
-// lanes are the engines of one kind: what athletes wait for does not share
-// worker slots, transactions or committers with bulk input.
-type lanes[T river.JobArgs] struct {
-	live, bulk *groupcommit.Engine[T]
-	bulkQueue  string
+// Classes of lanes.
+const (
+	Live = "live" // what athletes wait for
+	Bulk = "bulk" // imports, backfills and other bulk input
+)
+
+// laneRow is a lane of a process.
+type laneRow struct {
+	Kind, Class, Queue string
+	Loops              int
+	// writesResults: left alone where acwr.write is off.
+	writesResults bool
 }
 
-func (l lanes[T]) of(queue string) *groupcommit.Engine[T] {
-	if queue == l.bulkQueue {
-		return l.bulk
+// laneTable is every lane of a process: the budget, the names of queues, the
+// labels of metrics and the rows of pages range over it.
+func laneTable(c config.Config) []laneRow {
+	table := []laneRow{
+		{Kind: jobs.KindActivityIngest, Class: Live, Queue: jobs.QueueIngest, Loops: c.Batching.Loops},
+		{Kind: jobs.KindActivityIngest, Class: Bulk, Queue: jobs.QueueIngestBulk, Loops: 1},
+		{Kind: jobs.KindACWRRecalc, Class: Live, Queue: jobs.QueueRecalc, Loops: c.Batching.Loops, writesResults: true},
+		{Kind: jobs.KindACWRRecalc, Class: Bulk, Queue: jobs.QueueRecalcBulk, Loops: 1, writesResults: true},
+		{Kind: jobs.KindACWRBackfill, Class: Bulk, Queue: jobs.QueueBackfill, Loops: c.Backfill.Workers, writesResults: true},
 	}
-	return l.live
-}
-
-// work hands a job to its lane. What it returns is final: the engine has
-// written, fenced, what becomes of the job.
-func (l lanes[T]) work(ctx context.Context, job *river.Job[T]) error {
-	if err := l.of(job.Queue).Work(ctx, job); err != nil {
-		return err
+	served := table[:0]
+	for _, row := range table {
+		if !row.writesResults || c.ACWR.Write != writeOff {
+			served = append(served, row)
+		}
 	}
-	return groupcommit.Committed
+	return served
 }
 
-// noTimeout turns River's own limit on a job off. The engine bounds every
-// transaction and every retry itself; a limit in River would end a job that
-// waits for the database to come back, and could not say so to the database.
-const noTimeout = -1
+// runner is a lane, whatever the type of its jobs' arguments.
+type runner interface {
+	Run(ctx context.Context)
+	Turn(ctx context.Context) (found int, err error)
+	Wake()
+	Active(within time.Duration) bool
+	Stats() lane.Stats
+	Status() lane.Status
+}
+
+// drainingLane is a row of the table with what drains it.
+type drainingLane struct {
+	laneRow
+	runner
+}
+
+const (
+	// liveAim is what a transaction should take under a backlog: an athlete's job
+	// that comes in between waits for one, and has one of its own.
+	liveAim = 100 * time.Millisecond
+	bulkAim = 100 * time.Millisecond
+	// bulkJobs is how many bulk jobs a transaction claims at most. They may be
+	// large: it bounds memory.
+	bulkJobs = 32
+)
+
+// options of the lane of a row.
+func (row laneRow) options(c config.Config, client string, caution *lane.Caution, gate *gate, logger *slog.Logger) lane.Options {
+	o := lane.Options{
+		Schema: queue.Schema(c.River.Schema), Queue: row.Queue, Client: client,
+		Loops: row.Loops, MaxJobs: c.Batching.MaxJobs, MaxWeight: c.Batching.MaxActivities,
+		Timeout: c.Batching.TransactionTimeout, Aim: liveAim, Poll: c.River.FetchPollInterval,
+		Newest: true, Keep: c.River.CompletedRetention > 0,
+		Caution: caution, Logger: logger,
+	}
+	if row.Class == Bulk {
+		o.Aim, o.Newest, o.MaxJobs, o.MaxWeight, o.Gate = bulkAim, false, min(bulkJobs, o.MaxJobs), c.Batching.BulkActivities, gate
+	}
+	if row.Kind == jobs.KindACWRBackfill {
+		o.MaxJobs = 1 // a chunk a turn
+	}
+	return o
+}
 
 // liveMemory is how long after the last live job a gate still makes room for
 // the next one.
@@ -46,18 +97,18 @@ const liveMemory = time.Second
 // the transaction's time, bounded so that a slow one does not stop its lane.
 type pace struct {
 	multiple int
-	longest  time.Duration
+	max      time.Duration
 }
 
 var (
-	bulkPace = pace{multiple: 3, longest: time.Second}
+	bulkPace = pace{multiple: 3, max: time.Second}
 	// backfillPace leaves more to live jobs: its transactions are long, and nobody
 	// waits for the end of a backfill as one does for that of an import.
-	backfillPace = pace{multiple: 8, longest: 3 * time.Second}
+	backfillPace = pace{multiple: 8, max: 3 * time.Second}
 )
 
 func (p pace) after(transaction time.Duration) time.Duration {
-	return min(time.Duration(p.multiple)*transaction, p.longest)
+	return min(time.Duration(p.multiple)*transaction, p.max)
 }
 
 // gate paces transactions that no athlete waits for. While there are no live
@@ -68,7 +119,7 @@ type gate struct {
 	liveIsActive func() bool
 	pace         pace
 	mu           sync.RWMutex
-	alone        bool // the one that passed has mu for itself
+	exclusive    bool // the one that passed has mu for itself
 	entered      time.Time
 }
 
@@ -79,18 +130,18 @@ func (g *gate) Lock() {
 		return
 	}
 	g.mu.Lock()
-	g.alone, g.entered = true, time.Now()
+	g.exclusive, g.entered = true, time.Now()
 }
 
 // Unlock implements sync.Locker.
 func (g *gate) Unlock() {
-	if !g.alone {
+	if !g.exclusive {
 		g.mu.RUnlock()
 		return
 	}
 	if g.liveIsActive() {
 		time.Sleep(g.pace.after(time.Since(g.entered)))
 	}
-	g.alone = false
+	g.exclusive = false
 	g.mu.Unlock()
 }

@@ -24,26 +24,11 @@ SELECT count(*) FROM (
 	SELECT FROM user_locks WHERE user_id = ANY($1::int[]) ORDER BY user_id FOR UPDATE
 ) AS locked`
 
-// settingsOfTransactionQuery has the transaction's statements look rows up by
-// their keys. A prepared statement keeps the plan that it got when the tables
-// were small, or had no statistics yet: it would scan them whole, and go on
-// doing so while they grow. It also tells change capture, where that is
-// installed, that the worker itself enqueues what follows.
-const settingsOfTransactionQuery = `
--- name: settings_of_transaction
-SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
-	set_config('trainingmonkey.worker', 'on', true)`
-
 // queueUserLocks puts the taking of the per-user locks at the head of a
 // transaction's statements. users must be distinct and ascending. Whoever reads
 // a user's activities in order to write them holds that user's lock until
 // commit.
 func queueUserLocks(b *pgx.Batch, users []int32) {
-	b.Queue(settingsOfTransactionQuery)
 	b.Queue(ensureUserLocksQuery, users)
 	b.Queue(lockUsersQuery, users)
 }
-
-// shardOf is the same for jobs that want the same user's lock. A recalculation
-// that an ingest of one shard enqueued is of that shard.
-func shardOf(userID int32, shards int) int { return int(userID) % shards }

@@ -7,7 +7,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/trainingmonkey/worker/internal/acwr"
 	"github.com/trainingmonkey/worker/internal/dbtest"
+	"github.com/trainingmonkey/worker/internal/lane"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
@@ -25,7 +27,7 @@ func TestHotQueriesUseTheIndexes(t *testing.T) {
 		t.Fatal(err)
 	}
 	one := run(1, 1, "2025-01-01", 1, 1)
-	upsertArguments, err := upsertArgs([]*jobs.Activity{&one}, []int64{1})
+	upsertArguments, err := upsertArgs([]*jobs.Activity{&one}, []int64{1}, planResults{own: map[int64]acwr.Values{1: {}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,21 +42,18 @@ func TestHotQueriesUseTheIndexes(t *testing.T) {
 		"restdays": {restDaysQuery, []any{[]int32{1}, date}},
 		"recorded": {recordedQuery, []any{[]int32{1}, []int64{1}}},
 		"settings": {settingsQuery, []any{[]int32{1}}},
-		"windows":  {windowsQuery, []any{[]int32{1}, date, date}},
+		"windows":  {windowsQuery, []any{[]int32{1}, date, date, []int64{1, 2}, 1000}},
 		"upsert":   {upsert, upsertArguments},
 		"results": {writeResultsQuery, []any{
 			[]int64{1}, []int32{1}, date, []float32{1}, []float32{1}, []float32{1}, []float32{1}, []float32{1}, []float32{1}, []float32{1},
 		}},
 	} {
 		for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
-			tx, err := pool.Begin(t.Context())
+			tx, err := pool.BeginTx(t.Context(), pgx.TxOptions{BeginQuery: lane.BeginQuery}) // as every batch does
 			if err != nil {
 				t.Fatal(err)
 			}
 			if _, err := tx.Exec(t.Context(), "SET LOCAL plan_cache_mode = "+mode); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := tx.Exec(t.Context(), settingsOfTransactionQuery); err != nil { // as every batch does
 				t.Fatal(err)
 			}
 			r, err := tx.Query(t.Context(), "EXPLAIN "+q.sql, q.args...)

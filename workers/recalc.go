@@ -7,112 +7,97 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/rivertype"
 
 	"github.com/trainingmonkey/worker/internal/acwr"
-	"github.com/trainingmonkey/worker/internal/groupcommit"
+	"github.com/trainingmonkey/worker/internal/lane"
 	"github.com/trainingmonkey/worker/internal/rollout"
+	"github.com/trainingmonkey/worker/jobs"
 )
 
-// recalcWorker makes the ACWR columns right for the ranges of acwr_recalc jobs,
-// many jobs in one transaction.
-type recalcWorker struct {
-	river.WorkerDefaults[recalcArgs]
-	lanes lanes[recalcArgs]
-}
-
-// Work implements river.Worker.
-func (w *recalcWorker) Work(ctx context.Context, job *river.Job[recalcArgs]) error {
-	if job.Args.fault != nil {
-		return river.JobCancel(job.Args.fault)
-	}
-	return w.lanes.work(ctx, job)
-}
-
-// Timeout implements river.Worker.
-func (w *recalcWorker) Timeout(*river.Job[recalcArgs]) time.Duration { return noTimeout }
-
-// Middleware implements river.Worker.
-func (w *recalcWorker) Middleware(job *rivertype.JobRow) []rivertype.WorkerMiddleware {
-	return []rivertype.WorkerMiddleware{w.lanes.of(job.Queue).Middleware()}
-}
-
-const (
-	// longestPatience is how much later a result is, at most, for being computed
-	// once with those of the activities that arrive next.
-	longestPatience = 500 * time.Millisecond
-	// backlogMemory bridges the moment in which the next jobs are fetched.
-	backlogMemory = 250 * time.Millisecond
-)
-
-// patience has recalculations wait while activities wait in a queue: they are
-// of the same athletes, so that the same windows would be read again right
-// after. Where nothing waits, nobody is kept waiting.
-func patience(ingest *groupcommit.Engine[ingestArgs]) func() time.Duration {
-	return func() time.Duration {
-		if ingest.Backlog(backlogMemory) {
-			return longestPatience
-		}
-		return 0
-	}
-}
-
-// recalculator applies batches of recalc jobs.
+// recalculator makes the ACWR columns right.
 type recalculator struct {
 	rounding       acwr.Rounding
-	writes         bool // or compares only
-	rolloutPercent int  // share of the users for whom it writes
+	write          string // acwr.write
+	rolloutPercent int    // share of the users for whom it writes
 	logger         *slog.Logger
 }
 
-// apply merges the ranges of the batch and makes them right.
-func (rc *recalculator) apply(ctx context.Context, tx pgx.Tx, batch []*river.Job[recalcArgs]) error {
+type recalcJob = lane.Job[recalcArgs]
+
+// kind is what a lane has to know of recalc jobs.
+func (rc *recalculator) kind() lane.Kind[recalcArgs] {
+	return lane.Kind[recalcArgs]{
+		Name:   jobs.KindACWRRecalc,
+		Decode: decodeRecalc,
+		Weigh:  func(args *recalcArgs) int { return len(args.ranges) },
+		Lock:   func(b *pgx.Batch, batch []*recalcJob) { queueUserLocks(b, changesOf(datesOf(batch)).users) },
+		Apply:  rc.apply,
+		Probe:  func(b *pgx.Batch) { rc.probe(b) },
+	}
+}
+
+func datesOf(batch []*recalcJob) map[int32][]dayRange {
 	byUser := map[int32][]dayRange{}
 	for _, job := range batch {
 		for _, r := range job.Args.ranges {
 			byUser[r.userID] = append(byUser[r.userID], r.dayRange)
 		}
 	}
-	_, err := rc.recalculate(ctx, tx, byUser)
-	return err
+	return byUser
 }
 
-// recalculate locks the users, reads every window that the changed dates count
-// into once, and writes the rows that are not right, whose number it returns:
-// in two round trips, whatever the number of users. Of users outside the rollout
-// it says how many rows would have been written.
-func (rc *recalculator) recalculate(ctx context.Context, tx pgx.Tx, changedDates map[int32][]dayRange) (written int, err error) {
-	changed := changesOf(changedDates)
+// apply merges the ranges of the batch and makes them right.
+func (rc *recalculator) apply(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batch []*recalcJob) (lane.Writes, error) {
+	wrong, err := rc.recalculate(ctx, tx, first, changesOf(datesOf(batch)))
+	return lane.Writes{Batch: wrong.batch()}, err
+}
+
+// probe queues the statements of a recalculation without a row to work on.
+func (rc *recalculator) probe(b *pgx.Batch) {
+	queueUserLocks(b, nil)
+	b.Queue(settingsQuery, nil)
+	b.Queue(windowsQuery, nil, nil, nil, nil, 0)
+	resultRows{}.queue(b)
+}
+
+// writesFor tells whether results of a user may be written.
+func (rc *recalculator) writesFor(userID int32) bool {
+	return rc.write == writeOn && rollout.Includes(int64(userID), rc.rolloutPercent)
+}
+
+// recalculate reads, in one round trip with first, every window that the changed
+// dates count into, and returns the rows whose results are not right and may be
+// written. Of the others it says how many there are. The users must be locked by
+// then, or by first.
+func (rc *recalculator) recalculate(ctx context.Context, tx pgx.Tx, first *pgx.Batch, changed changes) (resultRows, error) {
 	var settings settingsByUser
 	var wrong resultRows
-	statements := &pgx.Batch{}
-	queueUserLocks(statements, changed.users)
-	statements.Queue(settingsQuery, changed.users).Query(func(rows pgx.Rows) (err error) {
+	first.Queue(settingsQuery, changed.users).Query(func(rows pgx.Rows) (err error) {
 		settings, err = readSettings(rows)
 		return err
 	})
-	statements.Queue(windowsQuery, changed.userIDs, changed.firsts, changed.lasts).Query(func(rows pgx.Rows) (err error) {
+	first.Queue(windowsQuery, changed.userIDs, changed.firsts, changed.lasts, nil, nil).Query(func(rows pgx.Rows) (err error) {
 		wrong, err = rc.compute(rows, settings)
 		return err
 	})
-	if err := tx.SendBatch(ctx, statements).Close(); err != nil {
-		return 0, fmt.Errorf("lock users and read their windows: %w", err)
+	if err := tx.SendBatch(ctx, first).Close(); err != nil {
+		return nil, fmt.Errorf("lock users and read their windows: %w", err)
 	}
 	writable := wrong[:0]
 	for _, row := range wrong {
-		if rc.writes && rollout.Includes(int64(row.userID), rc.rolloutPercent) {
+		if rc.writesFor(row.userID) {
 			writable = append(writable, row)
 		}
 	}
 	if compared := len(wrong) - len(writable); compared > 0 {
 		rc.logger.InfoContext(ctx, "results differ and are not to be written, see enqueue acwr --compare", slog.Int("rows", compared), slog.Int("users", len(changed.users)))
 	}
-	return len(writable), writable.write(ctx, tx)
+	return writable, nil
 }
 
 // windowsQuery reads the activities of each window in the order in which they
-// are summed. A window is dates whose results are wanted, which is how far the
+// are summed, up to a number of rows. To the changed dates it adds those of
+// stored activities, by id, as far as they are of the same users. A window is dates whose results are wanted, which is how far the
 // user's formula lets a change reach, and the days before them that count into
 // them; under EWMA that is everything. Overlapping ones are merged, so that no
 // row is read twice. The column wanted tells whether a row's results are or it
@@ -125,7 +110,11 @@ WITH windows AS (
 	                        ELSE daterange(changed.first - (chronic_days - 1), changed.last + chronic_days) END)) AS dates
 	FROM (
 		SELECT c.user_id, c.first, c.last, coalesce(own.formula, common.formula) AS formula, coalesce(own.chronic_days, common.chronic_days) AS chronic_days
-		FROM unnest($1::int[], $2::date[], $3::date[]) AS c (user_id, first, last)
+		FROM (
+			SELECT user_id, first, last FROM unnest($1::int[], $2::date[], $3::date[]) AS given (user_id, first, last)
+			UNION ALL
+			SELECT user_id, date, date FROM activities WHERE activity_id = ANY($4::bigint[]) AND user_id = ANY($1)
+		) AS c
 		JOIN acwr_settings AS common ON common.user_id = 0
 		LEFT JOIN acwr_settings AS own ON own.user_id = c.user_id
 	) AS changed
@@ -140,7 +129,8 @@ SELECT w.number, a.user_id, a.date, a.activity_id, a.date >= w.wanted_from AS wa
        a.acute_chronic_ratio, a.trimp_acute_chronic_ratio, a.normalized_divergence
 FROM numbered AS w
 JOIN activities AS a ON a.user_id = w.user_id AND a.date >= w.first AND a.date < w.after
-ORDER BY w.number, a.date, a.activity_id`
+ORDER BY w.number, a.date, a.activity_id
+LIMIT $5`
 
 // changes are the dates of a batch whose activities changed, in the form that
 // unnest takes.
@@ -173,6 +163,12 @@ type activityResults struct {
 	wanted      bool
 	load, trimp float32
 	stored      storedResults
+}
+
+func (row *activityResults) targets() []any {
+	return append([]any{
+		&row.window, &row.userID, &row.date, &row.activityID, &row.wanted, &row.load, &row.trimp,
+	}, row.stored.targets()...)
 }
 
 // compute goes through the rows day by day and returns those whose stored
@@ -212,10 +208,7 @@ func (rc *recalculator) compute(rows pgx.Rows, settings settingsByUser) (resultR
 	}
 
 	var row activityResults
-	targets := append([]any{
-		&row.window, &row.userID, &row.date, &row.activityID, &row.wanted, &row.load, &row.trimp,
-	}, row.stored.targets()...)
-	_, err := pgx.ForEachRow(rows, targets, func() error {
+	_, err := pgx.ForEachRow(rows, row.targets(), func() error {
 		if len(day) > 0 && (day[0].window != row.window || !day[0].date.Equal(row.date)) {
 			finishDay()
 		}

@@ -7,11 +7,9 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// recalcArgs is jobs.ACWRRecalc as the worker reads it: decoded dates, and a
-// fault instead of an error that River would retry.
+// recalcArgs is jobs.ACWRRecalc as the worker reads it: decoded dates.
 type recalcArgs struct {
 	ranges []userRange
-	fault  error
 }
 
 type userRange struct {
@@ -19,24 +17,18 @@ type userRange struct {
 	dayRange
 }
 
-// Kind implements river.JobArgs.
-func (recalcArgs) Kind() string { return jobs.KindACWRRecalc }
-
-// UnmarshalJSON never returns an error; see recalcArgs.
-
-func (args *recalcArgs) UnmarshalJSON(data []byte) error {
+func decodeRecalc(data []byte) (recalcArgs, error) {
 	var wire jobs.ACWRRecalc
-	if err := json.Unmarshal(data, &wire); err != nil {
-		args.fault = fmt.Errorf("args do not decode: %w", err)
-		return nil
+	err := json.Unmarshal(data, &wire)
+	if err == nil {
+		err = wire.Validate()
 	}
-	if err := wire.Validate(); err != nil {
-		args.fault = fmt.Errorf("args do not decode: %w", err)
-		return nil
+	if err != nil {
+		return recalcArgs{}, fmt.Errorf("args do not decode: %w", err)
 	}
-	args.ranges = make([]userRange, len(wire.Ranges))
+	args := recalcArgs{ranges: make([]userRange, len(wire.Ranges))}
 	for i, r := range wire.Ranges {
 		args.ranges[i] = userRange{r.UserID, dayRange{daysSinceEpoch(r.From), daysSinceEpoch(r.To)}}
 	}
-	return nil
+	return args, nil
 }

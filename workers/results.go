@@ -2,8 +2,6 @@ package workers
 
 import (
 	"cmp"
-	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -78,11 +76,19 @@ const giveWayQuery = `
 -- name: give_way
 SELECT set_config('lock_timeout', '500ms', true)`
 
-// write updates the rows, in key order, in one statement.
-func (r resultRows) write(ctx context.Context, tx pgx.Tx) error {
+// batch returns what writes the rows, or nil for none.
+func (r resultRows) batch() *pgx.Batch {
 	if len(r) == 0 {
 		return nil
 	}
+	b := &pgx.Batch{}
+	b.Queue(giveWayQuery)
+	r.queue(b)
+	return b
+}
+
+// queue queues the update of the rows, in key order, in one statement.
+func (r resultRows) queue(b *pgx.Batch) {
 	slices.SortFunc(r, func(a, b resultRow) int { return cmp.Compare(a.activityID, b.activityID) })
 	ids, userIDs, dates := make([]int64, len(r)), make([]int32, len(r)), make([]time.Time, len(r))
 	var columns [7][]float32
@@ -91,22 +97,20 @@ func (r resultRows) write(ctx context.Context, tx pgx.Tx) error {
 	}
 	for i, row := range r {
 		ids[i], userIDs[i], dates[i] = row.activityID, row.userID, row.date
-		v := row.values
-		for c, x := range [7]float32{
-			v.SevenDayAvgLoad, v.TwentyEightDayAvgLoad, v.SevenDayAvgTrimp, v.TwentyEightDayAvgTrimp,
-			v.AcuteChronicRatio, v.TrimpAcuteChronicRatio, v.NormalizedDivergence,
-		} {
+		for c, x := range resultsOf(row.values) {
 			columns[c][i] = x
 		}
 	}
-	statements := &pgx.Batch{}
-	statements.Queue(giveWayQuery)
-	statements.Queue(writeResultsQuery, ids, userIDs, dates,
+	b.Queue(writeResultsQuery, ids, userIDs, dates,
 		columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], columns[6])
-	if err := tx.SendBatch(ctx, statements).Close(); err != nil {
-		return fmt.Errorf("write results: %w", err)
+}
+
+// resultsOf returns the values in the order of resultColumns.
+func resultsOf(v acwr.Values) [7]float32 {
+	return [7]float32{
+		v.SevenDayAvgLoad, v.TwentyEightDayAvgLoad, v.SevenDayAvgTrimp, v.TwentyEightDayAvgTrimp,
+		v.AcuteChronicRatio, v.TrimpAcuteChronicRatio, v.NormalizedDivergence,
 	}
-	return nil
 }
 
 func sortedKeys[V any](m map[int32]V) []int32 { return slices.Sorted(maps.Keys(m)) }

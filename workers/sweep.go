@@ -6,6 +6,9 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"time"
+
+	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/jobs"
 )
 
 const (
@@ -18,17 +21,17 @@ const (
 // sweepVersionsQuery deletes what was recorded for jobs older than every ingest
 // job that may still be worked. A day's delay covers enqueuers whose
 // transactions are still open. It deletes in bounded portions, in key order.
-const sweepVersionsQuery = `
+func sweepVersionsQuery(schema queue.Schema) string {
+	return `
 -- name: sweep_versions
 DELETE FROM ingest_versions WHERE (user_id, activity_id) IN (
 	SELECT user_id, activity_id FROM ingest_versions
 	WHERE recorded_at < now() - interval '1 day'
-	  AND job_id < coalesce((
-		SELECT min(id) FROM {schema}.river_job
-		WHERE kind = 'activity_ingest' AND state <> 'completed'), 9223372036854775807)
+	  AND job_id < ` + schema.OldestUnfinished(jobs.KindActivityIngest) + `
 	ORDER BY user_id, activity_id
 	LIMIT $1
 	FOR UPDATE SKIP LOCKED)`
+}
 
 // sweepAuditQuery deletes the oldest rows of the audit log, along the index on
 // their times. Not by a key of theirs: a table of the application's need not
@@ -58,7 +61,7 @@ func (s *Service) sweep(ctx context.Context) {
 }
 
 func (s *Service) sweepOnce(ctx context.Context) error {
-	if err := s.sweepAll(ctx, inSchema(sweepVersionsQuery, s.config.River.Schema)); err != nil {
+	if err := s.sweepAll(ctx, sweepVersionsQuery(queue.Schema(s.config.River.Schema))); err != nil {
 		return fmt.Errorf("recorded versions: %w", err)
 	}
 	if retained := s.config.Tokens.AuditRetention; retained > 0 {

@@ -9,11 +9,11 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/groupcommit"
 	"github.com/trainingmonkey/worker/internal/pgfault"
 	"github.com/trainingmonkey/worker/internal/tokenrefresh"
 	"github.com/trainingmonkey/worker/internal/tokens"
@@ -23,8 +23,7 @@ import (
 // tokenArgs is jobs.TokenRefresh as the worker reads it.
 type tokenArgs struct {
 	jobs.TokenRefresh
-	fault   error // instead of an error that River would retry
-	verdict error // of the refreshing, for the transaction that ends the job
+	fault error // instead of an error that River would retry
 }
 
 // UnmarshalJSON never returns an error; see tokenArgs.
@@ -37,34 +36,26 @@ func (args *tokenArgs) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// tokenWorker refreshes tokens. Each user's are stored as soon as they are
-// there, in transactions that users of any job share; what the engine commits is
-// the end of the job alone, fenced.
+// tokenWorker refreshes tokens, as a plain worker of River's: it waits for the
+// provider and not for PostgreSQL. Each user's tokens are stored as soon as they
+// are there, so that working a job again after a crash asks for nobody again.
 type tokenWorker struct {
 	river.WorkerDefaults[tokenArgs]
-	engine      *groupcommit.Engine[tokenArgs]
+	pool        *dbpool.Pool
 	refresher   *tokenrefresh.Refresher // nil: this process refreshes none
-	provider    *tokenrefresh.Provider
 	enqueuer    *jobs.Enqueuer
 	riverSchema string
-	snoozeFor   time.Duration
 }
 
-func newTokenWorker(pool *dbpool.Pool, commits groupcommit.Beginner, enqueuer *jobs.Enqueuer, c config.Config, clientID string, logger *slog.Logger) *tokenWorker {
-	w := &tokenWorker{enqueuer: enqueuer, riverSchema: c.River.Schema, snoozeFor: c.Batching.SnoozeFor}
-	o := LiveOptions(c, logger)
-	o.Committers, o.MaxBatch, o.RolloutPercent = 1, 1, 0
-	w.engine = groupcommit.New(commits, o, groupcommit.Kind[tokenArgs]{
-		Weigh: func(*river.Job[tokenArgs]) int { return 1 },
-		Apply: w.apply,
-	})
+func newTokenWorker(pool *dbpool.Pool, enqueuer *jobs.Enqueuer, c config.Config, clientID string, logger *slog.Logger) *tokenWorker {
+	w := &tokenWorker{pool: pool, enqueuer: enqueuer, riverSchema: c.River.Schema}
 	if !c.RefreshesTokens() {
 		return w
 	}
 	store := tokens.New(pool, c.TokenKeys, c.River.Schema)
-	saver := tokens.NewSaver(store, tokens.SaverOptions{MaxBatch: c.Tokens.SaveBatch, Linger: c.Tokens.SaveLinger, Timeout: c.Batching.FlushTimeout})
-	w.provider = tokenrefresh.NewProvider(c.Tokens.TokenURL, c.Tokens.ClientID, c.TokensClientSecret, "trainingmonkey-worker", c.Tokens.HTTPTimeout, c.Tokens.Workers)
-	w.refresher = tokenrefresh.New(store, saver, w.provider, tokenrefresh.Options{
+	saver := tokens.NewSaver(store, tokens.SaverOptions{MaxBatch: c.Tokens.SaveBatch, Linger: c.Tokens.SaveLinger, Timeout: c.Batching.TransactionTimeout})
+	provider := tokenrefresh.NewProvider(c.Tokens.TokenURL, c.Tokens.ClientID, c.TokensClientSecret, "trainingmonkey-worker", c.Tokens.HTTPTimeout, c.Tokens.Workers)
+	w.refresher = tokenrefresh.New(store, saver, provider, tokenrefresh.Options{
 		ClientID: clientID, Workers: c.Tokens.Workers, Lease: c.Tokens.Lease,
 		Limits: tokens.Limits{Quarter: c.Tokens.LimitQuarter, Day: c.Tokens.LimitDay},
 		Logger: logger,
@@ -80,25 +71,38 @@ func (w *tokenWorker) Work(ctx context.Context, job *river.Job[tokenArgs]) error
 	case w.refresher == nil: // it came through another queue than that of tokens
 		return river.JobSnooze(time.Minute)
 	case len(job.Args.UserIDs) > 0:
-		job.Args.verdict = w.refresh(ctx, job)
+		return w.refresh(ctx, job)
 	}
-	if err := w.engine.Work(ctx, job); err != nil {
+	err := w.plan(ctx, job)
+	if err != nil && pgfault.Of(err) == pgfault.Transient {
+		return river.JobSnooze(tokenSnooze)
+	}
+	return err
+}
+
+// tokenSnooze is how long jobs wait when the database cannot be reached.
+const tokenSnooze = 2 * time.Second
+
+// plan enqueues jobs for the users whose tokens expire soon, and completes the
+// job in the same transaction.
+func (w *tokenWorker) plan(ctx context.Context, job *river.Job[tokenArgs]) error {
+	within := time.Duration(job.Args.ExpiringWithin) * time.Second
+	return w.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		users, err := tokens.Due(ctx, tx, w.riverSchema, within)
+		if err != nil {
+			return err
+		}
+		if _, err = w.enqueuer.RefreshTokensTx(ctx, tx, jobs.PriorityBulk, users, within); err != nil {
+			return err
+		}
+		_, err = river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)
 		return err
-	}
-	return groupcommit.Committed
+	})
 }
 
-// Timeout implements river.Worker.
-func (w *tokenWorker) Timeout(*river.Job[tokenArgs]) time.Duration { return noTimeout }
-
-// Middleware implements river.Worker.
-func (w *tokenWorker) Middleware(*rivertype.JobRow) []rivertype.WorkerMiddleware {
-	return []rivertype.WorkerMiddleware{w.engine.Middleware()}
-}
-
-// longestSnooze is how long a job waits at most before it looks again, whatever
+// maxSnooze is how long a job waits at most before it looks again, whatever
 // the provider said: an operator may have changed the limits.
-const longestSnooze = 15 * time.Minute
+const maxSnooze = 15 * time.Minute
 
 // refresh returns nil when nothing is left to do for the users of the job. Those
 // who failed cost the job an attempt; those who have to wait do not. A user who
@@ -108,30 +112,15 @@ func (w *tokenWorker) refresh(ctx context.Context, job *river.Job[tokenArgs]) er
 	result, err := w.refresher.Refresh(ctx, job.Args.UserIDs, wanted)
 	switch {
 	case err != nil && pgfault.Of(err) == pgfault.Transient:
-		return river.JobSnooze(w.snoozeFor)
+		return river.JobSnooze(tokenSnooze)
 	case err != nil:
 		return err
 	case result.Failed > 0:
 		return fmt.Errorf("%d of %d users not refreshed, the first: %s", result.Failed, len(job.Args.UserIDs), result.First.Error())
 	case result.Left > 0:
-		return river.JobSnooze(min(result.Wait, longestSnooze))
+		return river.JobSnooze(min(result.Wait, maxSnooze))
 	}
 	return nil
-}
-
-// apply ends a job of users as the refreshing went, and plans one without.
-func (w *tokenWorker) apply(ctx context.Context, tx pgx.Tx, batch []*river.Job[tokenArgs]) error {
-	args := batch[0].Args
-	if args.verdict != nil || len(args.UserIDs) > 0 {
-		return args.verdict
-	}
-	within := time.Duration(args.ExpiringWithin) * time.Second
-	users, err := tokens.Due(ctx, tx, w.riverSchema, within)
-	if err != nil {
-		return err
-	}
-	_, err = w.enqueuer.RefreshTokensTx(ctx, tx, jobs.PriorityBulk, users, within)
-	return err
 }
 
 // stop has nobody be refreshed who is not yet: those who are get what grace there
@@ -163,8 +152,8 @@ func periodicRefresh(c config.Config) *river.PeriodicJob {
 	}, &river.PeriodicJobOpts{RunOnStart: true})
 }
 
-// tellTokens says at the start whether tokens are refreshed here.
-func (s *Service) tellTokens(ctx context.Context) {
+// logTokens says at the start whether tokens are refreshed here.
+func (s *Service) logTokens(ctx context.Context) {
 	missing := s.config.MissingForTokens()
 	switch {
 	case missing == "":

@@ -212,8 +212,8 @@ func TestWithoutKeysTheRestRuns(t *testing.T) {
 		t.Errorf("left: %s, want the job of tokens untouched", got)
 	}
 	stats := drainWith(t, pool, c)
-	if stats.TokenUsers.Refreshed != 1 || stats.Tokens.Committed < 1 {
-		t.Errorf("with keys: %+v, %+v", stats.TokenUsers, stats.Tokens)
+	if stats.TokenUsers.Refreshed != 1 {
+		t.Errorf("with keys: %+v", stats.TokenUsers)
 	}
 }
 

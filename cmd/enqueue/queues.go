@@ -92,7 +92,7 @@ func withOverview(ctx context.Context, configFile string, fn func(lookFunc) erro
 			return overview.Read(ctx, pool, overview.Options{
 				RiverSchema: settings.River.Schema,
 				Queues:      workers.QueueNames(),
-				DeadAfter:   settings.Recovery.DeadAfter,
+				DeadAfter:   queue.DeadAfter,
 				Timeout:     settings.Database.StatementTimeout,
 			})
 		})

@@ -127,8 +127,7 @@ func workSample(ctx context.Context, pool *dbpool.Pool, settings config.Config, 
 	}
 	elapsed := time.Since(started)
 	stats := service.Stats()
-	_, _ = fmt.Fprintf(stdout, "stored them: %d jobs in %d batches, %d transactions\n", stats.Ingest.Committed, stats.Ingest.Batches, stats.Ingest.Transactions)
-	_, _ = fmt.Fprintf(stdout, "computed ACWR: %d jobs in %d batches, %d transactions\n", stats.Recalc.Committed, stats.Recalc.Batches, stats.Recalc.Transactions)
+	_, _ = fmt.Fprintf(stdout, "stored them with their ACWR: %d jobs in %d transactions\n", stats.Ingest.Committed, stats.Ingest.Transactions)
 	_, _ = fmt.Fprintf(stdout, "in %.2f s, start and stop of the worker included: %.0f activities a second\n\n", elapsed.Seconds(), float64(len(activities))/elapsed.Seconds())
 	return nil
 }

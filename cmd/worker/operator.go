@@ -14,6 +14,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/metrics"
 	"github.com/trainingmonkey/worker/internal/operations"
 	"github.com/trainingmonkey/worker/internal/overview"
+	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/jobs"
 	"github.com/trainingmonkey/worker/workers"
 )
@@ -79,7 +80,7 @@ func (o *operator) during(ctx context.Context, pool *dbpool.Pool, service *worke
 		RiverSchema: o.settings.River.Schema,
 		Queues:      workers.QueueNames(),
 		Kinds:       []string{jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindACWRBackfill},
-		DeadAfter:   o.settings.Recovery.DeadAfter,
+		DeadAfter:   queue.DeadAfter,
 		Timeout:     overviewTimeout,
 		Gate:        turn,
 	}, o.logger)

@@ -49,12 +49,9 @@ UPDATE acwr_backfill_chunks
 SET state = CASE WHEN $4 = '' THEN 'done' ELSE 'failed' END, error = nullif($4, ''), rows_changed = $3, finished_at = clock_timestamp()
 WHERE backfill_id = $1 AND number = $2`
 
-// Finish records that the chunk is done, or why a part of it is not.
-func (c *Chunk) Finish(ctx context.Context, tx pgx.Tx, rowsChanged int, failure string) error {
-	if _, err := tx.Exec(ctx, finishChunkQuery, c.ID, c.Number, rowsChanged, failure); err != nil {
-		return fmt.Errorf("finish chunk %d of backfill %d: %w", c.Number, c.ID, err)
-	}
-	return nil
+// Finish queues the record that the chunk is done, or why a part of it is not.
+func (c *Chunk) Finish(b *pgx.Batch, rowsChanged int, failure string) {
+	b.Queue(finishChunkQuery, c.ID, c.Number, rowsChanged, failure)
 }
 
 // Dates returns the bounds of the chunk's dates, those of all of history where

@@ -21,7 +21,6 @@ type Config struct {
 	Database   Database
 	River      River
 	Batching   Batching
-	Recovery   Recovery
 	ACWR       ACWR
 	Backfill   Backfill
 	Tokens     Tokens
@@ -55,32 +54,17 @@ type Database struct {
 type River struct {
 	Schema             string
 	PollOnly           bool
-	FetchCooldown      time.Duration
 	FetchPollInterval  time.Duration
 	CompletedRetention time.Duration
 }
 
-// Batching tunes the group commit of each kind of job.
+// Batching tunes the transactions of the lanes.
 type Batching struct {
-	Enabled         bool
-	RolloutPercent  int
-	MaxJobs         int
-	MaxActivities   int
-	BulkActivities  int
-	Committers      int
-	Linger          time.Duration
-	FlushTimeout    time.Duration
-	RetryFor        time.Duration
-	SnoozeFor       time.Duration
-	BreakerPercent  int
-	BreakerWindow   time.Duration
-	BreakerCooldown time.Duration
-}
-
-// Recovery says when a worker process counts as dead.
-type Recovery struct {
-	HeartbeatInterval time.Duration
-	DeadAfter         time.Duration
+	MaxJobs            int
+	MaxActivities      int
+	BulkActivities     int
+	Loops              int
+	TransactionTimeout time.Duration
 }
 
 // ACWR says how results are computed.
@@ -145,26 +129,16 @@ func Default() Config {
 		},
 		River: River{
 			Schema:             "river",
-			FetchCooldown:      5 * time.Millisecond,
 			FetchPollInterval:  time.Second,
 			CompletedRetention: time.Hour,
 		},
 		Batching: Batching{
-			Enabled:         true,
-			RolloutPercent:  100,
-			MaxJobs:         500,
-			MaxActivities:   5000,
-			BulkActivities:  500,
-			Committers:      2,
-			Linger:          15 * time.Millisecond,
-			FlushTimeout:    8 * time.Second,
-			RetryFor:        15 * time.Second,
-			SnoozeFor:       2 * time.Second,
-			BreakerPercent:  1,
-			BreakerWindow:   time.Minute,
-			BreakerCooldown: 30 * time.Second,
+			MaxJobs:            500,
+			MaxActivities:      5000,
+			BulkActivities:     500,
+			Loops:              2,
+			TransactionTimeout: 8 * time.Second,
 		},
-		Recovery: Recovery{HeartbeatInterval: 2 * time.Second, DeadAfter: 8 * time.Second},
 		ACWR:     ACWR{Write: "on", RolloutPercent: 100, Rounding: "none"},
 		Backfill: Backfill{Workers: 2, ChunkRows: 5000},
 		Operations: Operations{
@@ -200,24 +174,13 @@ func (c *Config) settings() []setting {
 		{"database.idle_in_transaction_timeout", duration(&c.Database.IdleInTransactionTimeout, time.Second, time.Hour)},
 		{"river.schema", schemaName(&c.River.Schema)},
 		{"river.poll_only", boolean(&c.River.PollOnly)},
-		{"river.fetch_cooldown", duration(&c.River.FetchCooldown, time.Millisecond, time.Minute)},
 		{"river.fetch_poll_interval", duration(&c.River.FetchPollInterval, 10*time.Millisecond, time.Hour)},
-		{"river.completed_retention", duration(&c.River.CompletedRetention, time.Minute, 90*24*time.Hour)},
-		{"batching.enabled", boolean(&c.Batching.Enabled)},
-		{"batching.rollout_percent", count(&c.Batching.RolloutPercent, 0, 100)},
+		{"river.completed_retention", zeroOr(&c.River.CompletedRetention, duration(&c.River.CompletedRetention, time.Minute, 90*24*time.Hour))},
 		{"batching.max_jobs", count(&c.Batching.MaxJobs, 1, 5000)},
 		{"batching.max_activities", count(&c.Batching.MaxActivities, 1, 50_000)},
 		{"batching.bulk_activities", count(&c.Batching.BulkActivities, 1, 50_000)},
-		{"batching.committers", count(&c.Batching.Committers, 1, 64)},
-		{"batching.linger", duration(&c.Batching.Linger, 0, time.Minute)},
-		{"batching.flush_timeout", duration(&c.Batching.FlushTimeout, 100*time.Millisecond, 9*time.Second)},
-		{"batching.retry_for", duration(&c.Batching.RetryFor, 0, 10*time.Minute)},
-		{"batching.snooze_for", duration(&c.Batching.SnoozeFor, 100*time.Millisecond, time.Hour)},
-		{"batching.breaker_percent", count(&c.Batching.BreakerPercent, 1, 100)},
-		{"batching.breaker_window", duration(&c.Batching.BreakerWindow, time.Second, time.Hour)},
-		{"batching.breaker_cooldown", duration(&c.Batching.BreakerCooldown, time.Second, time.Hour)},
-		{"recovery.heartbeat_interval", duration(&c.Recovery.HeartbeatInterval, 100*time.Millisecond, time.Minute)},
-		{"recovery.dead_after", duration(&c.Recovery.DeadAfter, time.Second, time.Hour)},
+		{"batching.loops", count(&c.Batching.Loops, 1, 64)},
+		{"batching.transaction_timeout", duration(&c.Batching.TransactionTimeout, 100*time.Millisecond, time.Minute)},
 		{"acwr.write", oneOf(&c.ACWR.Write, "off", "compare", "on")},
 		{"acwr.rollout_percent", count(&c.ACWR.RolloutPercent, 0, 100)},
 		{"acwr.rounding", oneOf(&c.ACWR.Rounding, "none", "app")},
@@ -244,9 +207,9 @@ func (c *Config) settings() []setting {
 }
 
 // SoftStop is how long jobs may go on after SIGTERM before their contexts end:
-// the grace period less one transaction that is then under way, and the goodbyes.
+// the grace period less one transaction that is then under way, and deregistering.
 func (c *Config) SoftStop() time.Duration {
-	return c.Shutdown.Grace - c.Batching.FlushTimeout - 2*time.Second
+	return c.Shutdown.Grace - c.Batching.TransactionTimeout - 2*time.Second
 }
 
 // MissingForTokens says what has to be set before tokens can be refreshed, or
@@ -274,12 +237,8 @@ func (c *Config) RefreshesTokens() bool { return c.MissingForTokens() == "" }
 // validate checks what no setting can be checked for alone.
 func (c *Config) validate() error {
 	if c.SoftStop() < time.Second {
-		return fmt.Errorf("shutdown.grace (%v) must exceed batching.flush_timeout (%v) by at least 3s: a transaction under way has to end within it",
-			c.Shutdown.Grace, c.Batching.FlushTimeout)
-	}
-	if c.Recovery.DeadAfter < 3*c.Recovery.HeartbeatInterval {
-		return fmt.Errorf("recovery.dead_after (%v) must be at least three times recovery.heartbeat_interval (%v): one late beat is not a death",
-			c.Recovery.DeadAfter, c.Recovery.HeartbeatInterval)
+		return fmt.Errorf("shutdown.grace (%v) must exceed batching.transaction_timeout (%v) by at least 3s: a transaction under way has to end within it",
+			c.Shutdown.Grace, c.Batching.TransactionTimeout)
 	}
 	if c.RefreshesTokens() {
 		if c.Tokens.Lease < 2*c.Tokens.HTTPTimeout {
@@ -287,12 +246,9 @@ func (c *Config) validate() error {
 				c.Tokens.Lease, c.Tokens.HTTPTimeout)
 		}
 		if c.SoftStop() < c.Tokens.HTTPTimeout {
-			return fmt.Errorf("shutdown.grace (%v) must exceed tokens.http_timeout (%v) by batching.flush_timeout (%v) and 2s: who is being refreshed at SIGTERM has to be stored within it",
-				c.Shutdown.Grace, c.Tokens.HTTPTimeout, c.Batching.FlushTimeout)
+			return fmt.Errorf("shutdown.grace (%v) must exceed tokens.http_timeout (%v) by batching.transaction_timeout (%v) and 2s: who is being refreshed at SIGTERM has to be stored within it",
+				c.Shutdown.Grace, c.Tokens.HTTPTimeout, c.Batching.TransactionTimeout)
 		}
-	}
-	if c.River.FetchPollInterval < c.River.FetchCooldown {
-		return fmt.Errorf("river.fetch_poll_interval (%v) must not be shorter than river.fetch_cooldown (%v)", c.River.FetchPollInterval, c.River.FetchCooldown)
 	}
 	return nil
 }

@@ -47,6 +47,17 @@ func duration(target *time.Duration, shortest, longest time.Duration) func(strin
 	}
 }
 
+// zeroOr takes zero as well, which the limits of a duration leave out.
+func zeroOr(target *time.Duration, set func(string) error) func(string) error {
+	return func(text string) error {
+		if d, err := time.ParseDuration(text); err == nil && d == 0 {
+			*target = 0
+			return nil
+		}
+		return set(text)
+	}
+}
+
 func boolean(target *bool) func(string) error {
 	return func(text string) error {
 		switch text {

@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/trainingmonkey/worker/internal/groupcommit"
+	"github.com/trainingmonkey/worker/internal/lane"
 )
 
 func TestNameOf(t *testing.T) {
@@ -43,13 +43,12 @@ func TestNameOf(t *testing.T) {
 func TestOutcomeOf(t *testing.T) {
 	t.Parallel()
 	for want, err := range map[string]error{
-		"committed":  nil,
-		"deadlock":   fmt.Errorf("write: %w", &pgconn.PgError{Code: "40P01"}),
-		"transient":  &pgconn.PgError{Code: "40001"},
-		"data":       &pgconn.PgError{Code: "23505"},
-		"program":    errors.New("a bug"),
-		"panic":      &groupcommit.PanicError{Value: "planted"},
-		"taken_over": groupcommit.ErrTakenOver,
+		"committed": nil,
+		"deadlock":  fmt.Errorf("write: %w", &pgconn.PgError{Code: "40P01"}),
+		"transient": &pgconn.PgError{Code: "40001"},
+		"data":      &pgconn.PgError{Code: "23505"},
+		"program":   errors.New("a bug"),
+		"panic":     &lane.PanicError{Value: "planted"},
 	} {
 		if got := outcomeOf(err); got != want {
 			t.Errorf("outcomeOf(%v) = %s, want %s", err, got, want)

@@ -46,36 +46,26 @@ func (c *poolCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(ch, c.opened, float64(s.NewConnsCount()))
 }
 
-// circuits are the states of an engine's circuit breaker.
-var circuits = []string{"closed", "half-open", "open"}
-
 // serviceCollector reads the counts that the service keeps anyway.
 type serviceCollector struct {
 	service *workers.Service
 
-	worked, failed, cancelled, discarded, snoozed, takenOver, recovered *prometheus.Desc
-	retries, bisections, circuit                                        *prometheus.Desc
-	fetches, fetchAge, executing, slots, draining                       *prometheus.Desc
+	worked, failed, cancelled, discarded, retries, bisections *prometheus.Desc
+	claimAge, standstill, draining                            *prometheus.Desc
 }
 
 func newServiceCollector(service *workers.Service) *serviceCollector {
 	return &serviceCollector{
 		service:    service,
-		worked:     description("jobs_worked_total", "Jobs whose effects this process committed.", engineLabels...),
-		failed:     description("jobs_failed_total", "Attempts at jobs that failed for a reason of the job's own.", engineLabels...),
-		cancelled:  description("jobs_cancelled_total", "Of the failed: will never be tried again, because trying cannot help.", engineLabels...),
-		discarded:  description("jobs_discarded_total", "Of the failed: will not be tried again, that was the last attempt.", engineLabels...),
-		snoozed:    description("jobs_snoozed_total", "Jobs given back without spending an attempt, because the database stayed out of reach.", engineLabels...),
-		takenOver:  description("jobs_taken_over_total", "Jobs that another process had taken over before this one could commit.", engineLabels...),
-		recovered:  description("jobs_recovered_total", "Jobs of dead processes that this one returned to their queues.", "kind"),
-		retries:    description("batch_retries_total", "Transactions of batches that were run again through nobody's fault.", engineLabels...),
-		bisections: description("batch_bisections_total", "Batches that were split in search of a guilty job.", engineLabels...),
-		circuit:    description("circuit_state", "1 for the state of the circuit breaker: closed (batching), half-open, open (one job per transaction).", "kind", "lane", "state"),
-		fetches:    description("fetches_total", "Fetches that succeeded.", "queue"),
-		fetchAge:   description("fetch_age_seconds", "Time since the last fetch that succeeded. Queues that are paused or whose slots are all taken are not fetched from.", "queue"),
-		executing:  description("jobs_executing", "Jobs that this process has in hand.", "queue"),
-		slots:      description("job_slots", "Jobs that this process takes in hand at most.", "queue"),
-		draining:   description("draining", "1 while the process finishes what is running and fetches no more."),
+		worked:     description("jobs_worked_total", "Jobs whose effects this process committed.", laneLabels...),
+		failed:     description("jobs_failed_total", "Attempts at jobs that failed for a reason of the job's own.", laneLabels...),
+		cancelled:  description("jobs_cancelled_total", "Of the failed: will never be tried again, because trying cannot help.", laneLabels...),
+		discarded:  description("jobs_discarded_total", "Of the failed: will not be tried again, that was the last attempt.", laneLabels...),
+		retries:    description("batch_retries_total", "Transactions of lanes that failed through no job's fault and were tried again.", laneLabels...),
+		bisections: description("batch_bisections_total", "Groups of jobs that were split in search of the one to blame.", laneLabels...),
+		claimAge:   description("claim_age_seconds", "Time since the database last answered a claim, empty ones and those of paused queues included.", "queue"),
+		standstill: description("lane_standstill", "1 while a lane stands still because what fails would fail for every job.", "queue"),
+		draining:   description("draining", "1 while the process finishes what is running and claims no more."),
 	}
 }
 
@@ -86,31 +76,16 @@ func (c *serviceCollector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *serviceCollector) Collect(ch chan<- prometheus.Metric) {
-	kinds := map[string]bool{}
-	for _, e := range c.service.Engines() {
-		counter(ch, c.worked, float64(e.Committed), e.Kind, e.Lane)
-		counter(ch, c.failed, float64(e.Failed), e.Kind, e.Lane)
-		counter(ch, c.cancelled, float64(e.Cancelled), e.Kind, e.Lane)
-		counter(ch, c.discarded, float64(e.Discarded), e.Kind, e.Lane)
-		counter(ch, c.snoozed, float64(e.Snoozed), e.Kind, e.Lane)
-		counter(ch, c.takenOver, float64(e.TakenOver), e.Kind, e.Lane)
-		counter(ch, c.retries, float64(e.Retries), e.Kind, e.Lane)
-		counter(ch, c.bisections, float64(e.Bisections), e.Kind, e.Lane)
-		for _, state := range circuits {
-			gauge(ch, c.circuit, oneIf(e.Circuit == state), e.Kind, e.Lane, state)
-		}
-		kinds[e.Kind] = true
-	}
-	recovered := c.service.RecoveredByKind()
-	for kind := range kinds {
-		counter(ch, c.recovered, float64(recovered[kind]), kind)
-	}
-	for _, f := range c.service.Fetching() {
-		counter(ch, c.fetches, float64(f.Fetches), f.Queue)
-		gauge(ch, c.executing, float64(f.Executing), f.Queue)
-		gauge(ch, c.slots, float64(f.Slots), f.Queue)
-		if !f.Last.IsZero() {
-			gauge(ch, c.fetchAge, time.Since(f.Last).Seconds(), f.Queue)
+	for _, l := range c.service.Lanes() {
+		counter(ch, c.worked, float64(l.Committed), l.Kind, l.Class)
+		counter(ch, c.failed, float64(l.Failed), l.Kind, l.Class)
+		counter(ch, c.cancelled, float64(l.Cancelled), l.Kind, l.Class)
+		counter(ch, c.discarded, float64(l.Discarded), l.Kind, l.Class)
+		counter(ch, c.retries, float64(l.Retries), l.Kind, l.Class)
+		counter(ch, c.bisections, float64(l.Bisections), l.Kind, l.Class)
+		gauge(ch, c.standstill, oneIf(l.Fault != nil), l.Queue)
+		if !l.LastClaim.IsZero() {
+			gauge(ch, c.claimAge, time.Since(l.LastClaim).Seconds(), l.Queue)
 		}
 	}
 	gauge(ch, c.draining, oneIf(c.service.Stopping()))

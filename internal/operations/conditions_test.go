@@ -69,63 +69,50 @@ func TestFreshnessAndQueues(t *testing.T) {
 	r.value(`tmworker_queue_paused{queue="ingest"}`, soon, is(0))
 }
 
-// TestFailures causes JobsFail, JobsDiscarded and JobsRecovered.
+// TestFailures causes JobsFail and JobsDiscarded.
 func TestFailures(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, dbtest.MigratedURL(t), func(c *config.Config) {
-		// Not so short that a cancelled job counts as lost before River has written it.
-		c.Recovery.HeartbeatInterval, c.Recovery.DeadAfter = time.Second, 3*time.Second
-	})
+	r := newRig(t, dbtest.MigratedURL(t))
 	r.exec(`ALTER TABLE activities ADD CONSTRAINT planted CHECK (acute_chronic_ratio <> 4)`)
 	r.exec(`INSERT INTO activities (activity_id, user_id, date, total_load_miles) VALUES (1, 9, '2025-01-01', 5)`)
-	r.exec(`INSERT INTO worker_processes (client_id, beat_at) VALUES ('dead', now() - interval '1 minute')`)
-	r.exec(`INSERT INTO river.river_job (state, kind, queue, args, attempt, max_attempts, attempted_at, attempted_by)
-		SELECT 'running', 'acwr_recalc', 'recalc', '{"ranges": [{"user_id": 1, "from": "2025-01-01", "to": "2025-01-01"}]}', 1, 25, now(), array['dead'] FROM generate_series(1, 4)`)
+	r.exec(`INSERT INTO river.river_job (kind, queue, args, max_attempts)
+		SELECT 'acwr_recalc', 'recalc', '{"ranges": [{"user_id": 1, "from": "2025-01-01", "to": "2025-01-01"}]}', 25 FROM generate_series(1, 4)`)
 	r.exec(`INSERT INTO river.river_job (kind, queue, args, max_attempts) VALUES
 		('acwr_recalc', 'recalc', '{"ranges": [{"user_id": 9, "from": "2025-01-01", "to": "2025-01-01"}]}', 1),
 		('activity_ingest', 'ingest', '{"activities": 7}', 25)`)
 	r.run()
-	r.value(`tmworker_jobs_recovered_total{kind="acwr_recalc"}`, soon, is(4))
 	r.value(`tmworker_jobs_worked_total{kind="acwr_recalc"`, soon, is(4))
 	r.value(`tmworker_jobs_discarded_total{kind="acwr_recalc"`, soon, is(1))
 	r.value(`tmworker_jobs_failed_total{kind="acwr_recalc"`, soon, is(1))
-	r.value(`tmworker_transactions_total{kind="acwr_recalc",lane="live",outcome="data"}`, soon, above(0))
+	r.value(`tmworker_batch_bisections_total{kind="acwr_recalc",lane="live"}`, soon, above(0))
 	r.value(`tmworker_jobs_cancelled_total{kind="activity_ingest"`, soon, is(1))
 	r.value(`tmworker_jobs_failed_total{kind="activity_ingest"`, soon, is(1))
 	r.look()
 	r.value(`tmworker_queue_jobs{queue="recalc",state="discarded"}`, soon, is(1))
 }
 
-// TestBatchingOff causes BatchingOff, and JobsSnoozed by locks that are held.
-func TestBatchingOff(t *testing.T) {
+// TestLaneStandsStill causes LaneStandsStill by a fault that no job can help, and
+// transactions that are tried again by a lock that is held. Neither costs a job
+// an attempt.
+func TestLaneStandsStill(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.MigratedURL(t)
-	r := newRig(t, databaseURL, func(c *config.Config) {
-		c.Batching.BreakerCooldown, c.Batching.RetryFor, c.Batching.SnoozeFor = time.Second, 0, 100*time.Millisecond
-		c.Database.LockTimeout = 200 * time.Millisecond
-	})
+	r := newRig(t, databaseURL, func(c *config.Config) { c.Database.LockTimeout = 200 * time.Millisecond })
 	var many []jobs.Activity
 	for i := range 60 {
 		many = append(many, activity(int64(i+1), int32(i%5+1), i))
 	}
+	r.run()
+	r.value(`tmworker_ready`, soon, is(1))
 	r.exec(`ALTER TABLE user_locks RENAME TO hidden`)
 	r.enqueue(many...)
-	r.run()
-	r.value(`tmworker_circuit_state{kind="activity_ingest",lane="live",state="open"}`, soon, is(1))
+	r.value(`tmworker_lane_standstill{queue="ingest"}`, soon, is(1))
 	r.value(`tmworker_transactions_total{kind="activity_ingest",lane="live",outcome="program"}`, soon, above(0))
+	r.value(`tmworker_ready`, soon, is(0))
 	r.exec(`ALTER TABLE hidden RENAME TO user_locks`)
 	r.value(`tmworker_jobs_worked_total{kind="activity_ingest"`, soon, is(60))
-	closed := func() bool {
-		v, _ := r.metric(`tmworker_circuit_state{kind="activity_ingest",lane="live",state="closed"}`)
-		return v == "1"
-	}
-	for until := time.Now().Add(soon); !closed(); { // a batch on trial needs company
-		if time.Now().After(until) {
-			t.Fatal("the circuit stays open")
-		}
-		r.enqueue(many[:20]...)
-		time.Sleep(200 * time.Millisecond)
-	}
+	r.value(`tmworker_lane_standstill{queue="ingest"}`, soon, is(0))
+	r.value(`tmworker_ready`, soon, is(1))
 
 	tx, err := dbtest.Open(t, databaseURL).Begin(t.Context())
 	if err != nil {
@@ -136,11 +123,13 @@ func TestBatchingOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.enqueue(activity(1000, 1, 1))
-	r.value(`tmworker_jobs_snoozed_total{kind="activity_ingest"`, soon, above(0))
+	r.value(`tmworker_batch_retries_total{kind="activity_ingest",lane="live"}`, soon, above(0))
 	r.value(`tmworker_transactions_total{kind="activity_ingest",lane="live",outcome="transient"}`, soon, above(0))
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	r.value(`tmworker_jobs_worked_total{kind="activity_ingest"`, soon, is(61))
+	r.value(`tmworker_jobs_failed_total{kind="activity_ingest"`, soon, is(0))
 }
 
 // TestConnections causes PoolBusy, PoolTimeouts, ConnectionErrors,

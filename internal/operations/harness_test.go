@@ -20,6 +20,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/operations"
 	"github.com/trainingmonkey/worker/internal/overview"
 	"github.com/trainingmonkey/worker/internal/pgtest"
+	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/jobs"
 	"github.com/trainingmonkey/worker/workers"
 )
@@ -62,7 +63,7 @@ func newRig(t *testing.T, databaseURL string, change ...func(*config.Config)) *r
 	}
 	turn := operations.NewTurn(c.Database.ApplicationReserve)
 	r.watch = overview.NewWatch(r.pool, overview.Options{
-		RiverSchema: dbtest.RiverSchema, Queues: workers.QueueNames(), DeadAfter: c.Recovery.DeadAfter, Timeout: 5 * time.Second, Gate: turn,
+		RiverSchema: dbtest.RiverSchema, Queues: workers.QueueNames(), DeadAfter: queue.DeadAfter, Timeout: 5 * time.Second, Gate: turn,
 		Kinds: []string{jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindACWRBackfill},
 	}, logger)
 	r.readiness = operations.NewReadiness(r.pool, dbtest.RiverSchema, r.service, logger)

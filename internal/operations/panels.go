@@ -60,17 +60,15 @@ type processPanel struct {
 	Jobs                int64         // within the hour
 	InUse, Idle, Most   int32
 	Pool                template.HTML
-	Engines             []workers.EngineStats
-	Queues              []workers.Fetching
+	Lanes               []workers.LaneStats
 }
 
 func (p *pages) process() processPanel {
 	stat := p.options.Pool.Stat()
 	panel := processPanel{
 		InUse: stat.AcquiredConns(), Idle: stat.IdleConns(), Most: stat.MaxConns(),
-		Pool:    bar(fmt.Sprintf("%d of %d connections in use", stat.AcquiredConns(), stat.MaxConns()), float64(stat.AcquiredConns())/float64(stat.MaxConns())),
-		Engines: p.options.Service.Engines(),
-		Queues:  p.options.Service.Fetching(),
+		Pool:  bar(fmt.Sprintf("%d of %d connections in use", stat.AcquiredConns(), stat.MaxConns()), float64(stat.AcquiredConns())/float64(stat.MaxConns())),
+		Lanes: p.options.Service.Lanes(),
 	}
 	points := p.options.History()
 	for _, point := range points {
@@ -88,14 +86,6 @@ const busyPool = 0.9
 func localFindings(p processPanel, reasons []Reason) (all []overview.Finding) {
 	for _, r := range reasons {
 		all = append(all, overview.Finding{Severity: overview.Critical, What: fmt.Sprintf("This process is not ready (%s): %s.", r.Check, r.Reason), Do: "Its log has the details."})
-	}
-	for _, e := range p.Engines {
-		if e.Circuit == "open" {
-			all = append(all, overview.Finding{
-				Severity: overview.Warning, What: fmt.Sprintf("Batching is off for %s (%s): each job has its own transaction.", e.Kind, e.Lane),
-				Do: "It comes back by itself once a batch on trial succeeds. The log says why batches failed.",
-			})
-		}
 	}
 	if float64(p.InUse) >= busyPool*float64(p.Most) {
 		all = append(all, overview.Finding{

@@ -25,7 +25,7 @@ func healthz(w http.ResponseWriter, _ *http.Request) {
 
 // Reason is why a process is not ready.
 type Reason struct {
-	Check  string `json:"check"` // draining, database, migrations, fetching or checks
+	Check  string `json:"check"` // draining, database, migrations, claiming or checks
 	Reason string `json:"reason"`
 }
 
@@ -42,7 +42,6 @@ type Readiness struct {
 	pool    *dbpool.Pool
 	schema  string
 	service *workers.Service
-	stalls  *workers.StallWatch
 	logger  *slog.Logger
 
 	mu      sync.Mutex
@@ -53,7 +52,7 @@ type Readiness struct {
 // NewReadiness returns a readiness that is not ready before it runs.
 func NewReadiness(pool *dbpool.Pool, riverSchema string, service *workers.Service, logger *slog.Logger) *Readiness {
 	return &Readiness{
-		pool: pool, schema: riverSchema, service: service, stalls: service.NewStallWatch(), logger: logger, at: time.Now(),
+		pool: pool, schema: riverSchema, service: service, logger: logger, at: time.Now(),
 		reasons: []Reason{{"checks", "nothing was checked yet"}},
 	}
 }
@@ -118,8 +117,8 @@ func (r *Readiness) look(ctx context.Context) (reasons []Reason, cause error) {
 	case err != nil:
 		return []Reason{{"database", "cannot be reached, or refuses"}}, err
 	}
-	for _, stall := range r.stalls.Look(paused) {
-		reasons = append(reasons, Reason{"fetching", stall})
+	for _, stall := range r.service.Stalls(paused) {
+		reasons = append(reasons, Reason{"claiming", stall})
 	}
 	return reasons, nil
 }

@@ -80,7 +80,7 @@ func TestBackfillThatStands(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.MigratedURL(t)
 	r := newRig(t, databaseURL, func(c *config.Config) {
-		c.Backfill.ChunkRows, c.Database.LockTimeout, c.Batching.SnoozeFor = 1, 200*time.Millisecond, 100*time.Millisecond
+		c.Backfill.ChunkRows, c.Database.LockTimeout = 1, 200*time.Millisecond
 	})
 	r.exec(`INSERT INTO activities (activity_id, user_id, date, total_load_miles) SELECT i, i, '2025-01-01', 5 FROM generate_series(1, 3) AS i`)
 	r.exec(`ALTER TABLE activities ADD CONSTRAINT planted CHECK (user_id <> 2 OR acute_chronic_ratio IS NULL)`)

@@ -1,0 +1,226 @@
+package lane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/pgfault"
+	"github.com/trainingmonkey/worker/internal/queue"
+)
+
+// maxTries bounds the savepoints of a transaction: PostgreSQL keeps 64 of a
+// transaction's subtransactions in memory, and snapshots become slow beyond.
+// Jobs that were not come to stay in the queue.
+const maxTries = 63
+
+// PanicError is the error of jobs whose Apply panicked.
+type PanicError struct {
+	Value any
+	Stack string
+}
+
+// Error implements error.
+func (p *PanicError) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
+
+// refusal is an error of some job of a group. The transaction goes on.
+type refusal struct{ err error }
+
+func (r *refusal) Error() string { return r.err.Error() }
+func (r *refusal) Unwrap() error { return r.err }
+
+// Fault is an error that no job can help: a missing column, a permission that
+// was revoked, a bug.
+type Fault struct{ Err error }
+
+// Error implements error.
+func (f *Fault) Error() string { return f.Err.Error() }
+
+// Unwrap returns what was wrong.
+func (f *Fault) Unwrap() error { return f.Err }
+
+// isolate works a group of jobs. When the database refuses it, or it panics, it
+// is split in halves, down to the job that is to blame: among n jobs one costs
+// at most 2·log₂ n + 1 tries. Any other error ends the transaction.
+func (t *turn[T]) isolate(group []*Job[T]) error {
+	if len(group) == 0 || t.tries >= maxTries {
+		return nil
+	}
+	err := t.try(func(ctx context.Context, first *pgx.Batch) (Writes, error) {
+		return t.lane.kind.Apply(ctx, t.tx, first, group)
+	}, group)
+	var refused *refusal
+	switch {
+	case err == nil:
+		t.completed = append(t.completed, group...)
+		return nil
+	case !errors.As(err, &refused):
+		return err
+	case len(group) == 1:
+		return t.refuse(group[0], refused.err)
+	}
+	t.lane.counts.bisections.Add(1)
+	half := len(group) / 2
+	if err := t.isolate(group[:half]); err != nil {
+		return err
+	}
+	return t.isolate(group[half:])
+}
+
+// refuse salvages what can be of a refused job, or fails it.
+func (t *turn[T]) refuse(job *Job[T], reason error) error {
+	if t.lane.kind.Salvage != nil && pgfault.Of(reason) == pgfault.Data {
+		salvaged, err := t.salvage(job)
+		if salvaged || err != nil {
+			return err
+		}
+	}
+	f := queue.Failure{Job: job.Job, Err: reason}
+	if panicked := (*PanicError)(nil); errors.As(reason, &panicked) {
+		f.Trace = panicked.Stack
+	}
+	t.fail(f)
+	return nil
+}
+
+// salvage keeps all of what the kind's Salvage did, or nothing.
+func (t *turn[T]) salvage(job *Job[T]) (salvaged bool, err error) {
+	if err := t.simply("SAVEPOINT job"); err != nil {
+		return false, err
+	}
+	s := &Salvage{try: t.tryPart, tries: &t.tries}
+	err = t.lane.kind.Salvage(t.ctx, s, job)
+	switch {
+	case errors.Is(err, ErrNotSalvaged):
+		return false, t.simply("ROLLBACK TO SAVEPOINT job; RELEASE SAVEPOINT job")
+	case err != nil:
+		return false, err
+	}
+	if err := t.simply("RELEASE SAVEPOINT job"); err != nil {
+		return false, err
+	}
+	return true, t.keepOrComplete(job, s.rest)
+}
+
+// simply runs statements without parameters, in whatever state the transaction
+// is.
+func (t *turn[T]) simply(sql string) error {
+	_, err := t.tx.Exec(t.ctx, sql, pgx.QueryExecModeSimpleProtocol)
+	return err
+}
+
+// keepOrComplete ends a salvaged job, or leaves it in the queue with what could
+// not be tried yet.
+func (t *turn[T]) keepOrComplete(job *Job[T], rest []byte) error {
+	b := &pgx.Batch{}
+	if rest != nil {
+		t.kept++
+		t.lane.options.Schema.SetArgs(b, job.ID, rest)
+	} else {
+		t.completed = append(t.completed, job)
+		t.lane.options.Schema.Complete(b, t.lane.attempt(), []int64{job.ID})
+	}
+	return t.tx.SendBatch(t.ctx, b).Close()
+}
+
+// try carries out what apply decides under a savepoint, and completes jobs. It
+// returns nil, or a refusal, after which the transaction is as it was before, or
+// an error that ends the transaction.
+func (t *turn[T]) try(apply func(context.Context, *pgx.Batch) (Writes, error), completes []*Job[T]) error {
+	t.tries++
+	first := &pgx.Batch{}
+	if !t.locked && t.lane.kind.Lock != nil {
+		t.lane.kind.Lock(first, t.jobs)
+	}
+	first.Queue("SAVEPOINT try")
+	t.tx.first, t.tx.firstSent = first, false
+	err := t.carryOut(first, apply, completes)
+	t.locked = t.locked || t.tx.firstSent
+	if err == nil {
+		return nil
+	}
+	fault := pgfault.Of(err)
+	if fault == pgfault.Transient && !(t.raceIsJob && isRace(err)) {
+		return err
+	}
+	if t.tx.firstSent {
+		if err := t.simply("ROLLBACK TO SAVEPOINT try; RELEASE SAVEPOINT try"); err != nil {
+			return &Fault{fmt.Errorf("roll back to a savepoint: %w", err)}
+		}
+	}
+	if fault == pgfault.Program && !isPanic(err) {
+		if probeErr := t.probe(); probeErr != nil {
+			return probeErr
+		}
+	}
+	return &refusal{err}
+}
+
+// carryOut turns a panic into an error.
+func (t *turn[T]) carryOut(first *pgx.Batch, apply func(context.Context, *pgx.Batch) (Writes, error), completes []*Job[T]) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &PanicError{Value: value, Stack: string(debug.Stack())}
+		}
+	}()
+	w, err := apply(t.ctx, first)
+	if err != nil {
+		return err
+	}
+	b := w.Batch
+	if b == nil {
+		b = &pgx.Batch{}
+	}
+	b.Queue("SET CONSTRAINTS ALL IMMEDIATE") // what is refused only at the commit could not be isolated
+	if t.raceIsJob {                         // seen by reading what the batch returned, when it must not be completed yet
+		if err := t.tx.SendBatch(t.ctx, b).Close(); err != nil {
+			return err
+		}
+		b = &pgx.Batch{}
+	}
+	t.release(b, completes)
+	if err := t.tx.SendBatch(t.ctx, b).Close(); err != nil || w.After == nil {
+		return err
+	}
+	return w.After(t.ctx, t.tx)
+}
+
+// release ends the savepoint before the jobs are completed: a row that the
+// transaction has locked and a subtransaction updates costs a multixact.
+func (t *turn[T]) release(b *pgx.Batch, completes []*Job[T]) {
+	b.Queue("RELEASE SAVEPOINT try")
+	if len(completes) == 0 {
+		return
+	}
+	ids := make([]int64, len(completes))
+	for i, job := range completes {
+		ids[i] = job.ID
+	}
+	t.lane.options.Schema.Complete(b, t.lane.attempt(), ids)
+}
+
+// probe runs the lane's statements without rows. When they fail as well, no job
+// is to blame.
+func (t *turn[T]) probe() error {
+	if t.probed || t.lane.kind.Probe == nil {
+		return nil
+	}
+	t.probed = true
+	b := &pgx.Batch{}
+	t.lane.kind.Probe(b)
+	if err := t.tx.SendBatch(t.ctx, b).Close(); err != nil {
+		if pgfault.Of(err) == pgfault.Transient {
+			return err
+		}
+		return &Fault{err}
+	}
+	return nil
+}
+
+func isPanic(err error) bool {
+	var panicked *PanicError
+	return errors.As(err, &panicked)
+}

@@ -1,0 +1,220 @@
+// Package lane drains one queue. A lane is a loop, and each turn of it is one
+// transaction:
+//
+//	BEGIN → claim → lock, read, decide, write → complete → COMMIT
+//
+// The row lock is the claim and the fence, the connection is the heartbeat,
+// rollback is the retry: until the commit nobody else can have the jobs, and if
+// it does not come, nothing happened and no attempt is spent.
+//
+// Rules. Effects and outcomes of all jobs of a turn commit together. One job
+// that the database refuses, or that panics, costs its neighbours nothing. What
+// is nobody's fault, and what is the fault of the lane itself, costs no job an
+// attempt.
+//
+// The package knows nothing of what the jobs do.
+package lane
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/queue"
+)
+
+// Beginner starts transactions; a *dbpool.Pool, say.
+type Beginner interface {
+	BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error)
+}
+
+// Job is a claimed job with its arguments decoded.
+type Job[T any] struct {
+	queue.Job
+	Args T
+
+	weight int
+}
+
+// Kind is what a lane has to know of the jobs that it works.
+type Kind[T any] struct {
+	Name string // as in river_job.kind; jobs of other kinds fail
+
+	// Decode reads a job's arguments. Its error cancels the job: trying again
+	// would not help.
+	Decode func(data []byte) (T, error)
+
+	// Weigh says how much of a transaction's MaxWeight a job takes: the number of
+	// rows that it brings, say. nil: 1.
+	Weigh func(args *T) int
+
+	// Lock queues the taking of every lock that the jobs need, in an order that
+	// is the same for all transactions. nil: they need none.
+	Lock func(b *pgx.Batch, jobs []*Job[T])
+
+	// Apply sends first, followed by what it reads in the same round trip, and
+	// decides. The lane sends what it returns. Apply has no effects outside tx,
+	// and may be called again for the same jobs, in other batches, after what it
+	// did was rolled back. jobs are in ascending order of their ids.
+	Apply func(ctx context.Context, tx pgx.Tx, first *pgx.Batch, jobs []*Job[T]) (Writes, error)
+
+	// Salvage, if not nil, works a single job that the database refused, as far
+	// as the database takes it. See Salvage.
+	Salvage func(ctx context.Context, s *Salvage, job *Job[T]) error
+
+	// Probe queues every statement of Apply without a row to work on. What fails
+	// then as well is no job's fault. nil: nothing is known to be the lane's fault.
+	Probe func(b *pgx.Batch)
+}
+
+// Writes is what a group of jobs writes.
+type Writes struct {
+	Batch *pgx.Batch // nil for nothing
+	// After, if not nil, is called when the batch was carried out.
+	After func(ctx context.Context, tx pgx.Tx) error
+}
+
+// Options tune a lane. All are required except MinLive, Gate, Observer and
+// Logger.
+type Options struct {
+	Schema queue.Schema
+	Queue  string
+	Client string // River's name of this process
+
+	Loops     int           // transactions at once, each on a connection of its own
+	MaxJobs   int           // in one transaction
+	MaxWeight int           // of the jobs of one transaction; a heavier job has one of its own
+	Timeout   time.Duration // of one transaction
+	Aim       time.Duration // what a transaction should take under a backlog
+	Poll      time.Duration // how late a job is noticed whose notification got lost
+	Newest    bool          // under a backlog a share of each claim comes from the newest jobs
+	Keep      bool          // completed jobs stay until River removes them; otherwise they are deleted at once
+
+	// Gate, if not nil, is held during a turn.
+	Gate sync.Locker
+	// Caution is the process's.
+	Caution *Caution
+
+	Observer Observer     // nil: nobody watches
+	Logger   *slog.Logger // nil discards
+}
+
+// Lane works the jobs of one queue.
+type Lane[T any] struct {
+	options Options
+	db      Beginner
+	kind    Kind[T]
+	counts  counters
+	woken   chan struct{}
+
+	mu        sync.Mutex
+	size      int // jobs that the next claim asks for
+	cursor    cursor
+	lastClaim time.Time // the newest claim that the database answered
+	lastJob   time.Time // the newest claim that found jobs
+	backlog   bool      // the last claim got all that it asked for
+	newestDue time.Time // before then no claim from the newest jobs: there is too much to walk over
+	promises  bool      // enqueuers need not wake this lane while it goes on like this
+	awakeTill time.Time // until when it has promised to look by itself
+	fault     error     // of the lane's own; nil for none
+	logged    time.Time // when trouble was logged last
+	raced     int       // turns in a row that met a race
+	overtime  map[int64]int
+}
+
+// New returns a lane that does nothing before Run.
+func New[T any](db Beginner, o Options, kind Kind[T]) *Lane[T] {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Observer == nil {
+		o.Observer = unobserved{}
+	}
+	if kind.Weigh == nil {
+		kind.Weigh = func(*T) int { return 1 }
+	}
+	return &Lane[T]{
+		options: o, db: db, kind: kind, woken: make(chan struct{}, 1),
+		size: min(firstSize, o.MaxJobs), overtime: map[int64]int{},
+	}
+}
+
+// Wake has the lane look for jobs now.
+func (l *Lane[T]) Wake() {
+	select {
+	case l.woken <- struct{}{}:
+	default:
+	}
+}
+
+// Run works until ctx ends. A turn that is under way then is finished; a job
+// whose turn has not come stays in the queue.
+func (l *Lane[T]) Run(ctx context.Context) {
+	var loops sync.WaitGroup
+	for range l.options.Loops {
+		loops.Go(func() { l.loop(ctx) })
+	}
+	loops.Wait()
+}
+
+func (l *Lane[T]) loop(ctx context.Context) {
+	wait := time.Duration(0) // before the next turn
+	empty, failed := 0, 0    // turns in a row
+	for ctx.Err() == nil {
+		if wait > 0 && !l.pause(ctx, wait, failed > 0) {
+			return
+		}
+		found, err := l.Turn(ctx)
+		switch {
+		case err != nil:
+			failed++
+			wait = l.afterError(ctx, err, failed)
+		case found > 0:
+			empty, failed, wait = 0, 0, 0
+			l.worked(ctx)
+		default:
+			empty, failed = empty+1, 0
+			l.worked(ctx)
+			wait = l.untilNextLook(empty)
+		}
+	}
+}
+
+// pause waits, and is cut short by Wake unless the lane has to keep still. It
+// returns false when ctx ended.
+func (l *Lane[T]) pause(ctx context.Context, d time.Duration, still bool) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	woken := l.woken
+	if still {
+		woken = nil
+	}
+	select {
+	case <-woken:
+	case <-timer.C:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+const (
+	firstLook  = 2 * time.Millisecond
+	awakeLooks = 5 * time.Millisecond
+)
+
+// untilNextLook doubles from 2 ms: a job whose enqueuer saw that the lane was
+// busy, and committed when it no longer was, woke nobody. While the lane has
+// promised to be awake it does not go beyond 5 ms.
+func (l *Lane[T]) untilNextLook(empty int) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wait := min(l.options.Poll, firstLook<<min(empty-1, 20))
+	if time.Now().Before(l.awakeTill) {
+		wait = min(wait, awakeLooks)
+	}
+	return wait
+}

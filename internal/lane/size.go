@@ -1,0 +1,250 @@
+package lane
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/trainingmonkey/worker/internal/pgfault"
+	"github.com/trainingmonkey/worker/internal/queue"
+)
+
+const (
+	// firstSize is how many jobs a lane asks for before it knows how long they take.
+	firstSize = 100
+	// newestShare is the part of a claim, as a divisor, that comes from the newest
+	// jobs while there is a backlog.
+	newestShare = 4
+	// promise is for how long a lane with a backlog promises to look for jobs by
+	// itself, so that enqueuers need not wake it.
+	promise = time.Second
+	// promisedFrom is the number of jobs in a claim from which on it does so.
+	promisedFrom = 16
+)
+
+func (l *Lane[T]) attempt() queue.Attempt {
+	return queue.Attempt{Client: l.options.Client, Keep: l.options.Keep}
+}
+
+// claimJobs claims as many jobs as the lane has found to fit the time.
+func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx) ([]queue.Job, error) {
+	l.mu.Lock()
+	began := time.Now()
+	from, size, backlog := l.cursor.start(began), l.size, l.backlog
+	newest := 0
+	if backlog && l.options.Newest && began.After(l.newestDue) {
+		newest = size / newestShare
+	}
+	promises := l.promises && l.awakeTill.Before(began.Add(promise/2))
+	l.mu.Unlock()
+	if l.options.Caution.Careful() {
+		size, newest = min(size, carefulJobs), 0
+	}
+
+	var oldestFirst, newestFirst []queue.Job
+	b := &pgx.Batch{}
+	if promises {
+		l.options.Schema.PromiseToLook(b, l.options.Queue, promise)
+	}
+	l.options.Schema.Claim(b, l.options.Queue, from, size-newest, &oldestFirst)
+	if newest > 0 {
+		l.options.Schema.ClaimNewest(b, l.options.Queue, newest, &newestFirst)
+	}
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return nil, err
+	}
+
+	now := time.Now()
+	took := now.Sub(began)
+	claimed := oldestFirst
+	for _, job := range newestFirst { // the other statement may have claimed it, too
+		if !slices.ContainsFunc(oldestFirst, func(j queue.Job) bool { return j.ID == job.ID }) {
+			claimed = append(claimed, job)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lastClaim = now
+	if promises {
+		l.awakeTill = began.Add(promise)
+	}
+	if len(claimed) > 0 {
+		l.lastJob = now
+	}
+	l.backlog = len(oldestFirst) == size-newest
+	l.promises = len(claimed) >= promisedFrom
+	if newest > 0 && took > slowClaim && from != (queue.Position{}) {
+		l.newestDue = now.Add(beginningShare * took)
+	}
+	var last *queue.Job
+	if n := len(oldestFirst); n > 0 {
+		last = &oldestFirst[n-1]
+	}
+	l.cursor.moved(from, took, now, last)
+	if l.backlog && l.options.Loops > 1 {
+		l.Wake() // another loop
+	}
+	return claimed, nil
+}
+
+// fit follows the time that a transaction took.
+func (l *Lane[T]) fit(jobs int, took time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if jobs == 0 || (!l.backlog && took < 2*l.options.Aim) {
+		return
+	}
+	wanted := float64(jobs) * l.options.Aim.Seconds() / max(took.Seconds(), 0.001)
+	l.size = min(l.options.MaxJobs, max(1, int(wanted), l.size/2))
+	if wanted > float64(2*jobs) {
+		l.size = min(l.options.MaxJobs, max(2*jobs, 1))
+	}
+}
+
+const (
+	// maxRaces is after how many turns in a row that met a race it is no accident:
+	// a trigger drops rows, say.
+	maxRaces = 3
+	// maxOvertime is how often a job alone may take longer than a transaction has.
+	maxOvertime = 3
+)
+
+func (l *Lane[T]) raceIsJob() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.raced > maxRaces
+}
+
+const queryCanceled = "57014"
+
+// isRace tells whether the transaction would have to see somebody else's commit,
+// or whether a statement took too long: what may be the fault of a job if it
+// happens again and again.
+func isRace(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.Is(err, pgfault.ErrRaced) || (errors.As(err, &pgErr) && pgErr.Code == queryCanceled)
+}
+
+func (l *Lane[T]) isOvertime(id int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.overtime[id] >= maxOvertime
+}
+
+// ended takes account of a transaction.
+func (l *Lane[T]) ended(t *turn[T], found int, took time.Duration, err error) {
+	if found > 0 || err != nil {
+		l.counts.transactions.Add(1)
+		l.options.Observer.Transacted(Transaction{Jobs: len(t.completed), Took: took, RoundTrips: t.tx.roundTrips, Savepoints: t.tries, Err: err})
+	}
+	if err != nil {
+		l.countTrouble(t, err)
+		return
+	}
+	if found == 0 {
+		return
+	}
+	l.mu.Lock()
+	l.raced = 0
+	for _, f := range t.failures {
+		delete(l.overtime, f.Job.ID)
+	}
+	l.mu.Unlock()
+	l.counts.committed.Add(int64(len(t.completed)))
+	now := time.Now()
+	for _, job := range t.completed {
+		l.options.Observer.Committed(now.Sub(job.CreatedAt))
+	}
+	l.countFailures(t)
+	if len(t.jobs) > 0 {
+		l.fit(len(t.jobs), took)
+	}
+}
+
+func (l *Lane[T]) countTrouble(t *turn[T], err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cursor.reset()
+	switch {
+	case isRace(err):
+		l.raced++
+	case errors.Is(err, context.DeadlineExceeded):
+		l.size = max(1, min(l.size, len(t.jobs))/2)
+		if len(t.jobs) == 1 {
+			l.overtime[t.jobs[0].ID]++
+		}
+	}
+}
+
+func (l *Lane[T]) countFailures(t *turn[T]) {
+	for _, f := range t.failures {
+		l.counts.failed.Add(1)
+		state := f.State()
+		switch state {
+		case "cancelled":
+			l.counts.cancelled.Add(1)
+		case "discarded":
+			l.counts.discarded.Add(1)
+		}
+		attributes := []any{
+			slog.Int64("job_id", f.Job.ID), slog.String("kind", f.Job.Kind), slog.Int("attempt", f.Job.Attempt+1),
+			slog.String("then", string(state)), slog.String("error", f.Err.Error()),
+		}
+		if f.Trace != "" {
+			attributes = append(attributes, slog.String("stack", f.Trace))
+		}
+		l.options.Logger.Warn("job failed", attributes...)
+	}
+}
+
+const (
+	// maxTransientWait is between tries when nobody is at fault.
+	maxTransientWait = time.Second
+	// maxFaultWait is between looks whether the lane's own fault is cured.
+	maxFaultWait = 5 * time.Second
+	// loggedEvery is how often the same trouble is logged.
+	loggedEvery = 10 * time.Second
+)
+
+// afterError logs what ended a transaction and returns how long to wait.
+func (l *Lane[T]) afterError(ctx context.Context, err error, failed int) time.Duration {
+	fault := &Fault{}
+	longest := maxTransientWait
+	text := "transaction failed, will try again; no attempt is spent"
+	l.counts.retries.Add(1)
+	if !errors.As(err, &fault) && pgfault.Of(err) != pgfault.Transient {
+		fault = &Fault{err}
+	}
+	l.mu.Lock()
+	if fault.Err != nil {
+		l.fault, longest = fault, maxFaultWait
+		text = "queue stands still: what fails would fail for every job; no attempt is spent"
+	}
+	logs := time.Since(l.logged) > loggedEvery && (fault.Err != nil || failed > 3)
+	if logs {
+		l.logged = time.Now()
+	}
+	l.mu.Unlock()
+	if logs {
+		l.options.Logger.WarnContext(ctx, text, slog.String("queue", l.options.Queue), slog.Int("tries", failed), slog.String("error", err.Error()))
+	}
+	wait := min(longest, 10*time.Millisecond<<min(failed, 12))
+	return wait/4 + rand.N(wait*3/4)
+}
+
+// worked ends what the lane was at fault for.
+func (l *Lane[T]) worked(ctx context.Context) {
+	l.mu.Lock()
+	was := l.fault
+	l.fault = nil
+	l.mu.Unlock()
+	if was != nil {
+		l.options.Logger.InfoContext(ctx, "queue goes on", slog.String("queue", l.options.Queue))
+	}
+}

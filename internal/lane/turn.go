@@ -1,0 +1,196 @@
+package lane
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/queue"
+)
+
+// BeginQuery has the transaction's statements look rows up by their keys. A
+// prepared statement keeps the plan that it got when the tables were small, or
+// had no statistics yet: it would scan them whole, and go on doing so while they
+// grow. It also tells change capture, where that is installed, that the worker
+// itself sees to what follows.
+const BeginQuery = `begin isolation level read committed; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; ` +
+	`SET LOCAL enable_mergejoin = off; SET LOCAL trainingmonkey.worker = 'on'`
+
+// turn is one transaction of a lane.
+type turn[T any] struct {
+	lane *Lane[T]
+	ctx  context.Context
+	tx   *countingTx
+
+	jobs      []*Job[T] // that are worked, in ascending order of ids
+	locked    bool      // their locks are taken
+	tries     int       // savepoints so far
+	probed    bool
+	raceIsJob bool // a race counts as the fault of the jobs that meet it
+	reclaimed bool // the jobs were marked before
+
+	completed []*Job[T]
+	kept      int // jobs that stay available with what is left of them
+	failures  []queue.Failure
+	suspects  []queue.Job // marked; to be worked in the next transaction
+}
+
+// Turn claims jobs and works them. It returns how many it found.
+func (l *Lane[T]) Turn(ctx context.Context) (found int, err error) {
+	if l.options.Gate != nil {
+		l.options.Gate.Lock()
+		defer l.options.Gate.Unlock()
+	}
+	var marked []queue.Job
+	found, marked, err = l.transact(ctx, false, (*turn[T]).claim)
+	if err != nil || len(marked) == 0 {
+		return found, err
+	}
+	_, _, err = l.transact(ctx, marked[0].Deaths > 0, func(t *turn[T]) (int, error) { return len(marked), t.reclaim(marked) })
+	return found, err
+}
+
+// transact runs one transaction on its own deadline: a turn that has begun is
+// finished when the process is told to stop.
+func (l *Lane[T]) transact(ctx context.Context, suspect bool, work func(*turn[T]) (int, error)) (found int, marked []queue.Job, err error) {
+	defer l.options.Caution.begin(suspect)()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.options.Timeout)
+	defer cancel()
+	began := time.Now()
+	t := &turn[T]{lane: l, ctx: ctx, tx: &countingTx{roundTrips: 1}, raceIsJob: l.raceIsJob()}
+	defer func() {
+		l.ended(t, found, time.Since(began), err)
+	}()
+	if t.tx.Tx, err = l.db.BeginTx(ctx, pgx.TxOptions{BeginQuery: BeginQuery}); err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = t.tx.Tx.Rollback(ctx) }()
+	if found, err = work(t); err != nil {
+		return 0, nil, err
+	}
+	if found == 0 {
+		return 0, nil, nil
+	}
+	return found, t.suspects, t.tx.Commit(ctx)
+}
+
+// claim claims jobs, and works them or marks them as suspects.
+func (t *turn[T]) claim() (found int, err error) {
+	claimed, err := t.lane.claimJobs(t.ctx, t.tx)
+	if err != nil {
+		return 0, fmt.Errorf("claim jobs: %w", err)
+	}
+	if len(claimed) == 0 {
+		return 0, nil
+	}
+	if doomed := haveDied(claimed, maxDeaths); len(doomed) > 0 {
+		return len(claimed), t.work(doomed)
+	}
+	if suspects := haveDied(claimed, 1); len(suspects) > 0 {
+		return len(claimed), t.mark(suspects[:1])
+	}
+	if t.lane.options.Caution.Careful() {
+		return len(claimed), t.mark(claimed[:min(carefulJobs, len(claimed))])
+	}
+	return len(claimed), t.work(claimed)
+}
+
+// mark counts a death of each job in advance.
+func (t *turn[T]) mark(suspects []queue.Job) error {
+	slices.SortFunc(suspects, func(a, b queue.Job) int { return cmp.Compare(a.ID, b.ID) })
+	b := &pgx.Batch{}
+	t.lane.options.Schema.MarkSuspects(b, suspects)
+	if err := t.tx.SendBatch(t.ctx, b).Close(); err != nil {
+		return fmt.Errorf("mark jobs as suspects: %w", err)
+	}
+	t.suspects = suspects
+	return nil
+}
+
+// reclaim claims marked jobs again and works them.
+func (t *turn[T]) reclaim(marked []queue.Job) error {
+	ids := make([]int64, len(marked))
+	for i, j := range marked {
+		ids[i] = j.ID
+	}
+	b, claimed := &pgx.Batch{}, []queue.Job{}
+	t.lane.options.Schema.Reclaim(b, ids, &claimed)
+	if err := t.tx.SendBatch(t.ctx, b).Close(); err != nil {
+		return fmt.Errorf("claim suspects: %w", err)
+	}
+	t.reclaimed = true
+	return t.work(claimed)
+}
+
+// work works claimed jobs, isolates the ones that are refused, and writes what
+// becomes of those.
+func (t *turn[T]) work(claimed []queue.Job) error {
+	fresh, failedBefore := t.take(claimed)
+	if err := t.isolate(fresh); err != nil {
+		return err
+	}
+	for _, job := range failedBefore {
+		if err := t.isolate([]*Job[T]{job}); err != nil {
+			return err
+		}
+	}
+	if len(t.failures) == 0 {
+		return nil
+	}
+	slices.SortFunc(t.failures, func(a, b queue.Failure) int { return cmp.Compare(a.Job.ID, b.Job.ID) })
+	b := &pgx.Batch{}
+	if err := t.lane.options.Schema.Fail(b, t.lane.attempt(), t.failures); err != nil {
+		return err
+	}
+	if err := t.tx.SendBatch(t.ctx, b).Close(); err != nil {
+		return fmt.Errorf("write what becomes of failed jobs: %w", err)
+	}
+	return nil
+}
+
+// take decodes the claimed jobs and keeps as many as fit into one transaction.
+// The rest stays in the queue as it is. Jobs that failed before are apart.
+func (t *turn[T]) take(claimed []queue.Job) (fresh, failedBefore []*Job[T]) {
+	l, weight := t.lane, 0
+	for _, c := range claimed {
+		job := &Job[T]{Job: c}
+		var fault error
+		switch {
+		case c.Kind != l.kind.Name:
+			t.fail(queue.Failure{Job: c, Err: fmt.Errorf("queue %s takes jobs of kind %s, not %s", l.options.Queue, l.kind.Name, c.Kind)})
+			continue
+		case c.Deaths >= maxDeaths && !t.reclaimed:
+			t.fail(queue.Failure{Job: c, Final: true, Err: fmt.Errorf("%d processes died while they worked it, out of memory or by a fatal error", c.Deaths)})
+			continue
+		case l.isOvertime(c.ID):
+			t.fail(queue.Failure{Job: c, Err: fmt.Errorf("took longer than batching.transaction_timeout (%v), %d times", l.options.Timeout, maxOvertime)})
+			continue
+		}
+		if job.Args, fault = l.kind.Decode(c.Args); fault != nil {
+			t.fail(queue.Failure{Job: c, Err: fault, Cancel: true})
+			continue
+		}
+		job.weight = l.kind.Weigh(&job.Args)
+		if weight > 0 && weight+job.weight > l.options.MaxWeight {
+			break
+		}
+		weight += job.weight
+		t.jobs = append(t.jobs, job)
+		if c.Attempt > 0 {
+			failedBefore = append(failedBefore, job)
+		} else {
+			fresh = append(fresh, job)
+		}
+	}
+	byID := func(a, b *Job[T]) int { return cmp.Compare(a.ID, b.ID) }
+	slices.SortFunc(t.jobs, byID)
+	slices.SortFunc(fresh, byID)
+	slices.SortFunc(failedBefore, byID)
+	return fresh, failedBefore
+}
+
+func (t *turn[T]) fail(f queue.Failure) { t.failures = append(t.failures, f) }

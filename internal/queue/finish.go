@@ -1,0 +1,138 @@
+package queue
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+)
+
+// Attempt says who works, for the rows of the jobs.
+type Attempt struct {
+	Client string // River's name of this process
+	Keep   bool   // completed rows stay for as long as River keeps them; otherwise they are deleted
+}
+
+// attempted is what River's fetch would have set, the number of processes
+// remembered included.
+const attempted = `
+	attempt = job.attempt + 1, attempted_at = now(),
+	attempted_by = array_append(CASE WHEN array_length(job.attempted_by, 1) >= 100
+		THEN job.attempted_by[array_length(job.attempted_by, 1) - 98:] ELSE job.attempted_by END, $2::text)`
+
+// completeQuery needs no fence: the transaction holds the rows since the claim.
+const completeQuery = `
+-- name: complete_jobs
+UPDATE {schema}.river_job AS job
+SET state = 'completed', finalized_at = clock_timestamp(), metadata = job.metadata - '` + deathsKey + `',` + attempted + `
+WHERE id = ANY($1::bigint[])`
+
+const completeAndDeleteQuery = `
+-- name: complete_and_delete_jobs
+DELETE FROM {schema}.river_job WHERE id = ANY($1::bigint[])`
+
+// Complete queues the completion of claimed jobs. Closing the batch fails when
+// not every one of them is there, which its row lock excludes.
+func (s Schema) Complete(b *pgx.Batch, a Attempt, ids []int64) {
+	check := func(tag pgconn.CommandTag) error {
+		if tag.RowsAffected() != int64(len(ids)) {
+			return fmt.Errorf("complete jobs: %d of %d claimed jobs are there", tag.RowsAffected(), len(ids))
+		}
+		return nil
+	}
+	if a.Keep {
+		b.Queue(s.sql(completeQuery), ids, a.Client).Exec(check)
+	} else {
+		b.Queue(s.sql(completeAndDeleteQuery), ids).Exec(check)
+	}
+}
+
+// Failure is an attempt at a claimed job that ended with an error.
+type Failure struct {
+	Job    Job
+	Err    error
+	Trace  string // of a panic
+	Cancel bool   // trying again cannot help
+	Final  bool   // as if it were the last attempt
+}
+
+// State returns what becomes of the job by River's rules: cancelled, discarded
+// after the last attempt, otherwise another try after River's delay, at once
+// available when that is short.
+func (f Failure) State() rivertype.JobState {
+	state, _ := f.outcome()
+	return state
+}
+
+// shortDelay is up to where a job goes straight back to available: River moves
+// jobs that wait longer only every few seconds.
+const shortDelay = 5 * time.Second
+
+func (f Failure) outcome() (state rivertype.JobState, delay time.Duration) {
+	attempt := f.Job.Attempt + 1
+	switch {
+	case f.Cancel:
+		return rivertype.JobStateCancelled, 0
+	case f.Final, attempt >= f.Job.MaxAttempts:
+		return rivertype.JobStateDiscarded, 0
+	}
+	row := &rivertype.JobRow{Attempt: attempt, Errors: make([]rivertype.AttemptError, f.Job.Errors)}
+	delay = time.Until((&river.DefaultClientRetryPolicy{}).NextRetry(row))
+	if delay <= shortDelay {
+		return rivertype.JobStateAvailable, delay
+	}
+	return rivertype.JobStateRetryable, delay
+}
+
+// failQuery writes what becomes of failed attempts. As in River, a job that was
+// to be cancelled is not given another try and keeps its time.
+const failQuery = `
+-- name: fail_jobs
+UPDATE {schema}.river_job AS job
+SET state = CASE WHEN failed.retry AND job.metadata ? 'cancel_attempted_at' THEN 'cancelled' ELSE failed.state::{schema}.river_job_state END,
+	scheduled_at = CASE WHEN failed.retry AND NOT job.metadata ? 'cancel_attempted_at' THEN now() + failed.delay ELSE job.scheduled_at END,
+	finalized_at = CASE WHEN failed.retry AND NOT job.metadata ? 'cancel_attempted_at' THEN NULL ELSE clock_timestamp() END,
+	errors = array_append(job.errors, failed.error),` + attempted + `
+FROM unnest($1::bigint[], $3::text[], $4::bool[], $5::interval[], $6::jsonb[]) AS failed (id, state, retry, delay, error)
+WHERE job.id = failed.id`
+
+// Fail queues the failure of claimed jobs.
+func (s Schema) Fail(b *pgx.Batch, a Attempt, failures []Failure) error {
+	var ids []int64
+	var states []string
+	var retries []bool
+	var delays []time.Duration
+	var texts [][]byte
+	for _, f := range failures {
+		state, delay := f.outcome()
+		text, err := json.Marshal(rivertype.AttemptError{
+			At: time.Now(), Attempt: f.Job.Attempt + 1, Error: WithoutNUL(f.Err.Error()), Trace: WithoutNUL(f.Trace),
+		})
+		if err != nil {
+			return fmt.Errorf("fail job %d: %w", f.Job.ID, err)
+		}
+		ids, states, delays, texts = append(ids, f.Job.ID), append(states, string(state)), append(delays, delay), append(texts, text)
+		retries = append(retries, state == rivertype.JobStateAvailable || state == rivertype.JobStateRetryable)
+	}
+	b.Queue(s.sql(failQuery), ids, a.Client, states, retries, delays, texts)
+	return nil
+}
+
+// WithoutNUL makes a text that jsonb and text take: River's batch completer, too,
+// would try for ever to write one that PostgreSQL refuses.
+func WithoutNUL(s string) string { return strings.ReplaceAll(s, "\x00", "␀") }
+
+// setArgsQuery leaves a job in the queue with what is left to do of it.
+const setArgsQuery = `
+-- name: set_job_args
+UPDATE {schema}.river_job SET args = $2 WHERE id = $1`
+
+// SetArgs queues the replacement of a claimed job's arguments, which are JSON.
+func (s Schema) SetArgs(b *pgx.Batch, id int64, args []byte) {
+	b.Queue(s.sql(setArgsQuery), id, args)
+}

@@ -1,0 +1,204 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Beginner starts transactions; a *dbpool.Pool, say.
+type Beginner interface {
+	Begin(ctx context.Context) (pgx.Tx, error)
+}
+
+// A process keeps a light row: the pages show it, and it tells of unclean
+// deaths, after which processes are careful. Nothing else hangs on it. All times
+// are the database's.
+const (
+	beatInterval = 2 * time.Second
+	// DeadAfter is how long after its last beat a process counts as dead.
+	DeadAfter = 8 * time.Second
+	// queuesInterval is how often River is told that the queues are served; it
+	// removes those of which it heard nothing for a day.
+	queuesInterval = time.Minute
+)
+
+// Process is this process in the eyes of the others.
+type Process struct {
+	db      Beginner
+	schema  Schema
+	client  string
+	queues  []string
+	timeout time.Duration
+	logger  *slog.Logger
+	// died is called when some process died without deregistering.
+	died func()
+
+	reported time.Time // when River was told of the queues
+}
+
+// NewProcess returns the process that River knows as client and that serves
+// queues. timeout bounds each of its transactions. Nothing happens before
+// Register.
+func NewProcess(db Beginner, schema Schema, client string, queues []string, timeout time.Duration, died func(), logger *slog.Logger) *Process {
+	return &Process{db: db, schema: schema, client: client, queues: queues, timeout: timeout, died: died, logger: logger}
+}
+
+// Register makes the process known and looks for others that died.
+func (p *Process) Register(ctx context.Context) error {
+	ours.Store(p.client, true)
+	if err := p.beat(ctx); err != nil {
+		return fmt.Errorf("register the process: %w", err)
+	}
+	return nil
+}
+
+// Run beats until ctx ends.
+func (p *Process) Run(ctx context.Context) {
+	ticker := time.NewTicker(beatInterval)
+	defer ticker.Stop()
+	for failing := false; ; {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		err := p.beat(ctx)
+		if err != nil && ctx.Err() == nil && !failing {
+			p.logger.WarnContext(ctx, "heartbeat not written, will try again", slog.String("error", err.Error()))
+		}
+		failing = err != nil
+	}
+}
+
+// beatQuery tells whether the previous beat was in time; the first one always
+// is.
+const beatQuery = `
+-- name: process_beat
+WITH previous AS (SELECT beat_at FROM worker_processes WHERE client_id = $1)
+INSERT INTO worker_processes (client_id, beat_at) VALUES ($1, clock_timestamp())
+ON CONFLICT (client_id) DO UPDATE SET beat_at = clock_timestamp(), died_at = NULL
+RETURNING coalesce((SELECT beat_at > clock_timestamp() - $2::interval FROM previous), true)`
+
+const othersQuery = `
+-- name: process_others
+SELECT client_id FROM worker_processes WHERE client_id <> $1 AND died_at IS NULL AND beat_at > clock_timestamp() - interval '1 hour'`
+
+// diedQuery notes deaths: of processes that stopped beating, and of those known
+// to be gone. The rows are locked in key order.
+const diedQuery = `
+-- name: process_died
+UPDATE worker_processes SET died_at = clock_timestamp() WHERE client_id IN (
+	SELECT client_id FROM worker_processes
+	WHERE died_at IS NULL AND client_id <> $1 AND beat_at > clock_timestamp() - interval '1 hour'
+	  AND (client_id = ANY($3::text[]) OR (beat_at < clock_timestamp() - $2::interval AND $4))
+	ORDER BY client_id FOR UPDATE SKIP LOCKED)`
+
+const recentDeathsQuery = `
+-- name: process_recent_deaths
+SELECT EXISTS (SELECT FROM worker_processes WHERE died_at > clock_timestamp() - interval '10 seconds')`
+
+const forgetQuery = `
+-- name: process_forget
+DELETE FROM worker_processes WHERE client_id IN (
+	SELECT client_id FROM worker_processes
+	WHERE greatest(beat_at, started_at) < clock_timestamp() - interval '1 day' ORDER BY client_id FOR UPDATE SKIP LOCKED)`
+
+// serveQuery tells River that the queues are served, as its own clients do.
+const serveQuery = `
+-- name: serve_queues
+INSERT INTO {schema}.river_queue (name, updated_at) SELECT name, now() FROM unnest($1::text[]) AS name ORDER BY name
+ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at`
+
+// beat notes deaths of others by their beats only when this process's previous
+// beat was in time: after an outage of the database everybody looks dead.
+func (p *Process) beat(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	return pgx.BeginFunc(ctx, p.db, func(tx pgx.Tx) error {
+		var inTime, deaths bool
+		var others []string
+		b := &pgx.Batch{}
+		b.Queue(beatQuery, p.client, DeadAfter).QueryRow(func(row pgx.Row) error { return row.Scan(&inTime) })
+		b.Queue(othersQuery, p.client).Query(func(rows pgx.Rows) (err error) {
+			others, err = pgx.CollectRows(rows, pgx.RowTo[string])
+			return err
+		})
+		if time.Since(p.reported) > queuesInterval {
+			b.Queue(p.schema.sql(serveQuery), p.queues)
+			b.Queue(forgetQuery)
+			p.reported = time.Now()
+		}
+		if err := tx.SendBatch(ctx, b).Close(); err != nil {
+			p.reported = time.Time{}
+			return err
+		}
+		b = &pgx.Batch{}
+		b.Queue(diedQuery, p.client, DeadAfter, goneFromHere(others), inTime)
+		b.Queue(recentDeathsQuery).QueryRow(func(row pgx.Row) error { return row.Scan(&deaths) })
+		if err := tx.SendBatch(ctx, b).Close(); err != nil {
+			return err
+		}
+		if deaths {
+			p.died()
+		}
+		return nil
+	})
+}
+
+// Deregister says that this process ends as it should.
+func (p *Process) Deregister(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	err := pgx.BeginFunc(ctx, p.db, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE worker_processes SET beat_at = '-infinity' WHERE client_id = $1`, p.client)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("deregister the process: %w", err)
+	}
+	return nil
+}
+
+// ours are the clients of this process: one, but in tests.
+var ours sync.Map
+
+// ClientID names this process: its machine, its number, and something random.
+func ClientID(random string) string {
+	return fmt.Sprintf("%s-%d-%s", hostname(), os.Getpid(), random)
+}
+
+func hostname() string {
+	host, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return host
+}
+
+// goneFromHere returns those of the processes that ran on this machine and run no
+// more. A restarted container has its predecessor's name and number.
+func goneFromHere(clients []string) []string {
+	gone := []string{}
+	for _, client := range clients {
+		rest, isHere := strings.CutPrefix(client, hostname()+"-")
+		number, _, found := strings.Cut(rest, "-")
+		pid, err := strconv.Atoi(number)
+		if !isHere || !found || err != nil || pid <= 0 {
+			continue
+		}
+		_, isOurs := ours.Load(client)
+		if pid == os.Getpid() && !isOurs || pid != os.Getpid() && syscall.Kill(pid, 0) == syscall.ESRCH {
+			gone = append(gone, client)
+		}
+	}
+	return gone
+}

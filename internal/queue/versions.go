@@ -1,0 +1,23 @@
+package queue
+
+// OlderMayWait returns an SQL expression: whether a job older than the number in
+// parameter newest may still be worked in one of the queues in parameter
+// queues, the jobs in parameter batch left out. It looks at a bounded number of
+// jobs, by the index that River fetches with; beyond that it says yes. More than
+// a few are a backlog.
+func (s Schema) OlderMayWait(newest, queues, batch string) string {
+	return s.sql(`(
+	SELECT coalesce(bool_or(id < ` + newest + `), false) OR count(*) = 100
+	FROM (
+		SELECT id FROM {schema}.river_job
+		WHERE state IN ('available', 'running', 'retryable', 'scheduled', 'pending', 'discarded', 'cancelled')
+		  AND priority IN (1, 2, 3, 4) AND queue = ANY(` + queues + `) AND NOT id = ANY(` + batch + `)
+		LIMIT 100
+	) AS unfinished)`)
+}
+
+// OldestUnfinished returns an SQL expression: the number of the oldest job of a
+// kind that may still be worked, a number above all others if there is none.
+func (s Schema) OldestUnfinished(kind string) string {
+	return s.sql(`coalesce((SELECT min(id) FROM {schema}.river_job WHERE kind = '` + kind + `' AND state <> 'completed'), 9223372036854775807)`)
+}

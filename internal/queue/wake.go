@@ -1,0 +1,110 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// promiseQuery tells enqueuers that the queue is looked at every few
+// milliseconds anyway: NOTIFY has all transactions that notify commit one after
+// the other. One process that promises is enough, so nobody waits for another's
+// promise.
+const promiseQuery = `
+-- name: promise_to_look
+UPDATE {schema}.worker_promises SET awake_until = clock_timestamp() + $2::interval
+WHERE queue = (SELECT queue FROM {schema}.worker_promises WHERE queue = $1 FOR UPDATE SKIP LOCKED)`
+
+// PromiseToLook queues the promise that nobody has to wake the workers of a queue
+// for a while.
+func (s Schema) PromiseToLook(b *pgx.Batch, queue string, d time.Duration) {
+	b.Queue(s.sql(promiseQuery), queue, d)
+}
+
+// Topic is the channel on which River's clients and the SQL functions tell of
+// new jobs.
+func (s Schema) Topic() string { return string(s) + ".river_insert" }
+
+// insertion is the payload of a notification.
+type insertion struct {
+	Queue string `json:"queue"`
+}
+
+// Listen connects, calls wake with the name of each queue that gets jobs, and
+// connects again when the connection is lost, until ctx ends. wake is called
+// with "" when notifications may have been missed.
+func (s Schema) Listen(ctx context.Context, config *pgx.ConnConfig, logger *slog.Logger, wake func(queue string)) {
+	for failed := 0; ctx.Err() == nil; failed++ {
+		began := time.Now()
+		err := s.listen(ctx, config, wake)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > time.Minute {
+			failed = 0
+		}
+		if failed == 0 {
+			logger.WarnContext(ctx, "connection that listens was lost, connecting again; queues are polled meanwhile", slog.String("error", err.Error()))
+		}
+		select {
+		case <-time.After(min(5*time.Second, 100*time.Millisecond<<min(failed, 10))):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// listenTimeout bounds connecting and the statement that begins to listen.
+const listenTimeout = 10 * time.Second
+
+// aliveInterval is how often a silent connection is asked whether it is alive.
+const aliveInterval = 10 * time.Second
+
+func (s Schema) listen(ctx context.Context, config *pgx.ConnConfig, wake func(queue string)) error {
+	starting, cancel := context.WithTimeout(ctx, listenTimeout)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(starting, config)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = conn.Close(closing)
+	}()
+	if _, err := conn.Exec(starting, "LISTEN "+pgx.Identifier{s.Topic()}.Sanitize()); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	wake("")
+	for {
+		if err := s.await(ctx, conn, wake); err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
+	}
+}
+
+// await passes notifications on until there is none for a while, and then asks
+// whether the server is still there.
+func (s Schema) await(ctx context.Context, conn *pgx.Conn, wake func(queue string)) error {
+	for {
+		waiting, cancel := context.WithTimeout(ctx, aliveInterval)
+		n, err := conn.WaitForNotification(waiting)
+		cancel()
+		if err != nil && waiting.Err() != nil && ctx.Err() == nil {
+			asking, cancel := context.WithTimeout(ctx, aliveInterval)
+			defer cancel()
+			return conn.Ping(asking)
+		}
+		if err != nil {
+			return err
+		}
+		var in insertion
+		if json.Unmarshal([]byte(n.Payload), &in) != nil {
+			in.Queue = "" // somebody's own notification: look everywhere
+		}
+		wake(in.Queue)
+	}
+}

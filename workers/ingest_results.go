@@ -1,0 +1,158 @@
+package workers
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/trainingmonkey/worker/internal/acwr"
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// planResults are the results that follow from a plan.
+type planResults struct {
+	own       map[int64]acwr.Values // of activities that the plan writes, by id
+	following resultRows            // of other rows, as far as theirs are not right
+	left      map[int32][]int32     // changed dates whose results are left to a job of their own
+}
+
+// results computes what the plan changes around its dates. It is pure but for
+// what it is given.
+func (in *ingester) results(plan *ingestPlan, stored storedState) planResults {
+	r := planResults{own: map[int64]acwr.Values{}, left: map[int32][]int32{}}
+	changed := plan.changedDates()
+	planned := map[int32][]*jobs.Activity{}
+	for _, id := range plan.activityIDs() {
+		if state := plan.current[id]; state.exists && state.next != nil {
+			planned[state.userID] = append(planned[state.userID], state.next)
+		}
+	}
+	gone := map[int64]bool{} // rows of the windows that are removed or replaced
+	for _, id := range plan.removals() {
+		gone[id] = true
+	}
+	byUser := rowsByUser(stored)
+	for _, userID := range sortedKeys(changed) {
+		rows, complete := byUser[userID], stored.complete(userID)
+		if !in.recalculator.writesFor(userID) || !complete {
+			r.left[userID] = changed[userID]
+			continue
+		}
+		settings := stored.settings.of(userID)
+		in.resultsOf(&r, rows, planned[userID], gone, reachOf(settings, changed[userID]), acwr.NewCalculator(settings, in.recalculator.rounding))
+	}
+	return r
+}
+
+// complete tells whether all of a user's windows were read.
+func (s storedState) complete(userID int32) bool {
+	return !s.cutOff || userID < s.windows[len(s.windows)-1].userID
+}
+
+// rowsByUser splits the rows, which are in the order of users.
+func rowsByUser(s storedState) map[int32][]activityResults {
+	byUser := map[int32][]activityResults{}
+	for start := 0; start < len(s.windows); {
+		end := start + 1
+		for end < len(s.windows) && s.windows[end].userID == s.windows[start].userID {
+			end++
+		}
+		byUser[s.windows[start].userID] = s.windows[start:end]
+		start = end
+	}
+	return byUser
+}
+
+// reachOf returns the dates whose results change with those dates, ascending and
+// disjoint.
+func reachOf(settings acwr.Settings, dates []int32) []dayRange {
+	var ranges []dayRange
+	for _, d := range dates {
+		to := min(int64(d)+int64(settings.Reach())-1, acwr.Unbounded)
+		ranges = append(ranges, dayRange{d, int32(to)})
+	}
+	return mergeRanges(ranges, 0)
+}
+
+// dayRow is one activity of a day: one that is stored, or one that is planned.
+type dayRow struct {
+	date        int32
+	id          int64
+	load, trimp float32
+	stored      *activityResults // nil for a planned one
+}
+
+// resultsOf goes through a user's days. Windows apart from each other need no
+// new start: each begins with the days that its first result counts.
+func (in *ingester) resultsOf(r *planResults, rows []activityResults, planned []*jobs.Activity, gone map[int64]bool, wanted []dayRange, calculator *acwr.Calculator) {
+	days := make([]dayRow, 0, len(rows)+len(planned))
+	replaced := make(map[int64]bool, len(planned))
+	for _, a := range planned {
+		replaced[a.ActivityID] = true
+		days = append(days, dayRow{daysSinceEpoch(a.Date), a.ActivityID, single(a.TotalLoadMiles), single(a.Trimp), nil})
+	}
+	for i := range rows {
+		if row := &rows[i]; !gone[row.activityID] && !replaced[row.activityID] {
+			days = append(days, dayRow{daysOf(row.date), row.activityID, row.load, row.trimp, row})
+		}
+	}
+	slices.SortFunc(days, func(a, b dayRow) int { return cmp.Or(cmp.Compare(a.date, b.date), cmp.Compare(a.id, b.id)) })
+	for len(days) > 0 {
+		n := 1
+		for n < len(days) && days[n].date == days[0].date {
+			n++
+		}
+		r.day(days[:n], &wanted, calculator)
+		days = days[n:]
+	}
+}
+
+// day computes one day. wanted is cut off as the days go by.
+func (r *planResults) day(rows []dayRow, wanted *[]dayRange, calculator *acwr.Calculator) {
+	var load, trimp float64
+	for _, row := range rows {
+		load += float64(row.load)
+		trimp += float64(row.trimp)
+	}
+	date := rows[0].date
+	values := calculator.Next(int(date), load, trimp)
+	for len(*wanted) > 0 && (*wanted)[0].to < date {
+		*wanted = (*wanted)[1:]
+	}
+	if len(*wanted) == 0 || date < (*wanted)[0].from {
+		return
+	}
+	for _, row := range rows {
+		switch {
+		case row.stored == nil:
+			r.own[row.id] = values
+		case !row.stored.stored.equal(values):
+			r.following.add(row.stored, values)
+		}
+	}
+}
+
+// columns are the results of activities in the form that unnest takes, NULL where
+// the row keeps what it has.
+func (r *planResults) columns(activities []*jobs.Activity) []any {
+	arrays := make([]any, len(resultColumns))
+	if len(r.own) == 0 {
+		return arrays
+	}
+	columns := make([]pgtype.FlatArray[pgtype.Float4], len(resultColumns))
+	for c := range columns {
+		columns[c] = make(pgtype.FlatArray[pgtype.Float4], len(activities))
+		arrays[c] = columns[c]
+	}
+	for i, a := range activities {
+		values, computed := r.own[a.ActivityID]
+		if !computed {
+			continue
+		}
+		for c, x := range resultsOf(values) {
+			columns[c][i] = pgtype.Float4{Float32: x, Valid: true}
+		}
+	}
+	return arrays
+}

@@ -1,0 +1,122 @@
+package workers
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// River schedules and retries, elects a leader, cleans up, and works what waits
+// for something other than PostgreSQL. What a lane drains it never fetches.
+
+const (
+	// queueMaintenance is served for River's sake, which does nothing at all in a
+	// process that fetches from no queue. It has no jobs.
+	queueMaintenance = "worker_maintenance"
+	// rescueAfter is when River gives up on jobs that some process has running: of
+	// tokens, or of a worker that did not drain its queues by lanes yet.
+	rescueAfter = 90 * time.Second
+)
+
+// riverNeeds are the connections that River itself may hold at once.
+func riverNeeds(c config.Config) []dbpool.Need {
+	needs := []dbpool.Need{
+		{What: "fetches of River", Conns: len(riverQueues(c))},
+		{What: "completer", Conns: 1},
+		{What: "elector", Conns: 1},
+		{What: "maintenance", Conns: 3},
+	}
+	if c.RefreshesTokens() {
+		needs = append(needs, dbpool.Need{What: "token leases", Conns: 1}, dbpool.Need{What: "token saves", Conns: 1}, dbpool.Need{What: "token job commits", Conns: 1})
+	}
+	return needs
+}
+
+func riverQueues(c config.Config) map[string]river.QueueConfig {
+	queues := map[string]river.QueueConfig{queueMaintenance: {MaxWorkers: 1}}
+	if c.RefreshesTokens() {
+		queues[jobs.QueueTokens] = river.QueueConfig{MaxWorkers: 2 * c.Tokens.Workers}
+	}
+	return queues
+}
+
+func newRiverClient(pool *dbpool.Pool, c config.Config, clientID string, tokens *tokenWorker, logger *slog.Logger) (*river.Client[pgx.Tx], error) {
+	registered := river.NewWorkers()
+	river.AddWorker(registered, tokens)
+	// A leader that does not know a kind would discard its jobs when they were
+	// left running by a worker that River fetched for.
+	river.AddWorker(registered, &laneOnly[jobs.ActivityIngest]{})
+	river.AddWorker(registered, &laneOnly[jobs.ACWRRecalc]{})
+	river.AddWorker(registered, &laneOnly[jobs.ACWRBackfill]{})
+	var periodic []*river.PeriodicJob
+	if c.RefreshesTokens() {
+		periodic = append(periodic, periodicRefresh(c))
+	}
+	client, err := river.NewClient(riverpgxv5.New(pool.Pool), &river.Config{
+		ID:                          clientID,
+		Workers:                     registered,
+		Queues:                      riverQueues(c),
+		PeriodicJobs:                periodic,
+		Schema:                      c.River.Schema,
+		PollOnly:                    c.River.PollOnly,
+		FetchPollInterval:           c.River.FetchPollInterval,
+		JobTimeout:                  rescueAfter - 30*time.Second,
+		RescueStuckJobsAfter:        rescueAfter,
+		CompletedJobRetentionPeriod: max(c.River.CompletedRetention, time.Minute),
+		CancelledJobRetentionPeriod: 7 * 24 * time.Hour,
+		SoftStopTimeout:             c.SoftStop(),
+		Middleware:                  []rivertype.Middleware{storableErrors()},
+		ErrorHandler:                &failureLog{logger},
+		Logger:                      slog.New(newQuiet(logger.Handler())),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("river client: %w", err)
+	}
+	return client, nil
+}
+
+// laneOnly stands in River's registry for a kind that lanes drain.
+type laneOnly[T river.JobArgs] struct {
+	river.WorkerDefaults[T]
+}
+
+// Work implements river.Worker. River calls it for a job that somebody put into
+// another queue than its kind's.
+func (*laneOnly[T]) Work(_ context.Context, job *river.Job[T]) error {
+	return fmt.Errorf("queue %s does not take jobs of kind %s", job.Queue, job.Kind)
+}
+
+// storableErrors keeps error texts free of NULs: River's completer writes them in
+// bulk, and one that PostgreSQL refuses would block the completion of every
+// other job of this process for good.
+func storableErrors() rivertype.Middleware {
+	return river.WorkerMiddlewareFunc(func(ctx context.Context, _ *rivertype.JobRow, work func(context.Context) error) (err error) {
+		defer func() {
+			if value := recover(); value != nil {
+				err = fmt.Errorf("panic: %v", value)
+			}
+			if err != nil && queue.WithoutNUL(err.Error()) != err.Error() {
+				err = storableError{err}
+			}
+		}()
+		return work(ctx)
+	})
+}
+
+// storableError is an error whose text PostgreSQL takes. It unwraps, so that
+// cancel and snooze still match.
+type storableError struct{ cause error }
+
+func (e storableError) Error() string { return queue.WithoutNUL(e.cause.Error()) }
+func (e storableError) Unwrap() error { return e.cause }

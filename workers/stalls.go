@@ -1,0 +1,30 @@
+package workers
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// stalledAfter is how long, beyond a transaction and the longest pause of a bulk
+// lane, a queue may go without a claim that the database answered.
+const stalledAfter = 4 * time.Second
+
+// Stalls returns of each lane that does not get on what is wrong with it. paused
+// are queues of which nothing is to be expected.
+func (s *Service) Stalls(paused []string) (stalls []string) {
+	allowed := s.config.Batching.TransactionTimeout + backfillPace.max + s.config.River.FetchPollInterval + stalledAfter
+	for _, l := range s.lanes {
+		status := l.Status()
+		switch since := time.Since(status.LastClaim); {
+		case status.Fault != nil:
+			stalls = append(stalls, fmt.Sprintf("queue %s stands still, which is no job's fault: %s", l.Queue, status.Fault))
+		case slices.Contains(paused, l.Queue):
+		case status.LastClaim.IsZero():
+			stalls = append(stalls, fmt.Sprintf("queue %s: nothing was claimed yet", l.Queue))
+		case since > allowed:
+			stalls = append(stalls, fmt.Sprintf("queue %s: nothing was claimed for %v", l.Queue, since.Round(time.Second)))
+		}
+	}
+	return stalls
+}
