@@ -120,12 +120,14 @@ func (s Schema) MarkSuspects(b *pgx.Batch, jobs []Job) {
 }
 
 // reclaimQuery claims jobs again that this process has just marked. Those that
-// somebody else got hold of meanwhile are skipped.
+// somebody else got hold of meanwhile are skipped. state is compared as text,
+// which no index serves: statistics from a time when nothing waited must not
+// have it look through all available jobs.
 const reclaimQuery = `
 -- name: reclaim_jobs
 SELECT ` + claimColumns + `
 FROM {schema}.river_job
-WHERE id = ANY($1::bigint[]) AND state = 'available'
+WHERE id = ANY($1::bigint[]) AND state::text = 'available'
 ORDER BY id
 FOR UPDATE SKIP LOCKED`
 

@@ -1,0 +1,97 @@
+package lane
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
+)
+
+// dying is a kind whose process dies when it works value 42: what it has in hand
+// then is never committed.
+func dying() Kind[effectArgs] {
+	kind := effectKind()
+	apply := kind.Apply
+	kind.Apply = func(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batch []*Job[effectArgs]) (Writes, error) {
+		for _, job := range batch {
+			if job.Args.Value == 42 {
+				return Writes{}, errDied
+			}
+		}
+		return apply(ctx, tx, first, batch)
+	}
+	return kind
+}
+
+var errDied = &pgxTimeout{}
+
+// pgxTimeout ends a transaction as a lost connection does.
+type pgxTimeout struct{}
+
+func (*pgxTimeout) Error() string   { return "died" }
+func (*pgxTimeout) Timeout() bool   { return true }
+func (*pgxTimeout) Temporary() bool { return true }
+
+// TestJobThatKillsItsProcess is discarded after a bounded number of deaths, and
+// its neighbours are done without an attempt more than theirs.
+func TestJobThatKillsItsProcess(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	insert(t, pool, 100)
+	o := testOptions(t)
+	deaths := 0
+	for ask[int](t, pool, `SELECT count(*) FROM river.river_job WHERE finalized_at IS NULL`) > 0 {
+		l := New(pool, o, dying()) // a new process
+		found, err := l.Turn(t.Context())
+		for err == nil && found > 0 {
+			found, err = l.Turn(t.Context())
+		}
+		if err != nil {
+			deaths++
+			o.Caution.Raise() // as the next process does when it finds the row of the dead one
+		}
+		if deaths > 10 {
+			t.Fatal("ten deaths, and no end")
+		}
+	}
+	t.Logf("%d deaths", deaths)
+	if deaths > 5 {
+		t.Errorf("%d deaths, want at most 5", deaths)
+	}
+	if got, want := ask[string](t, pool, jobStates), "99 completed attempt 1 errors 0, 1 discarded attempt 1 errors 1"; got != want {
+		t.Errorf("jobs: %s, want %s", got, want)
+	}
+	if got := ask[int](t, pool, `SELECT count(*) FROM river.river_job WHERE state = 'completed' AND metadata <> '{}'`); got != 0 {
+		t.Errorf("%d completed jobs keep their mark", got)
+	}
+}
+
+// TestMarkedJobIsWorkedAlone also when nobody is careful any more.
+func TestMarkedJobIsWorkedAlone(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	insert(t, pool, 30)
+	mark(t, pool, 2)
+	o := testOptions(t)
+	seen := o.Observer.(*watcher)
+	turns(t, New(pool, o, effectKind()))
+	var sizes []int
+	for _, tx := range seen.transactions {
+		if tx.Jobs > 0 {
+			sizes = append(sizes, tx.Jobs)
+		}
+	}
+	if len(sizes) != 2 || sizes[0] != 1 || sizes[1] != 29 {
+		t.Errorf("transactions of %v jobs, want the suspect's and then the others'", sizes)
+	}
+	if got, want := ask[string](t, pool, jobStates), "30 completed attempt 1 errors 0"; got != want {
+		t.Errorf("jobs: %s, want %s", got, want)
+	}
+}
+
+func mark(t *testing.T, pool *dbpool.Pool, deaths int) {
+	t.Helper()
+	exec(t, pool, `UPDATE river.river_job SET metadata = jsonb_build_object('worker_deaths', $1::int) WHERE args->>'value' = '7'`, deaths)
+}

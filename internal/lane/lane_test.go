@@ -1,0 +1,253 @@
+package lane
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/trainingmonkey/worker/internal/queue"
+)
+
+// TestOneTransaction: effects and completion of all jobs in one commit and a
+// constant number of round trips, whatever their number.
+func TestOneTransaction(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	for _, n := range []int{1, 100} {
+		exec(t, pool, `TRUNCATE effects, river.river_job`)
+		insert(t, pool, n)
+		o := testOptions(t)
+		seen := o.Observer.(*watcher)
+		turns(t, New(pool, o, effectKind()))
+		if len(seen.transactions) != 1 || seen.transactions[0].Jobs != n || seen.transactions[0].RoundTrips != 5 || seen.transactions[0].Savepoints != 1 {
+			t.Errorf("%d jobs: transactions %+v, want one of five round trips and a savepoint", n, seen.transactions)
+		}
+		if got, want := ask[string](t, pool, jobStates), fmt.Sprintf("%d completed attempt 1 errors 0", n); got != want {
+			t.Errorf("jobs: %s, want %s", got, want)
+		}
+		const together = `SELECT count(DISTINCT xmin::text) = 1 AND count(*) = $1 FROM river.river_job
+			WHERE attempted_by = '{test}' AND attempted_at IS NOT NULL AND finalized_at IS NOT NULL`
+		if !ask[bool](t, pool, together, n) || ask[int](t, pool, `SELECT count(*) FROM effects`) != n {
+			t.Error("not all jobs completed in one transaction with what River would have set, or effects are missing")
+		}
+	}
+}
+
+// TestRefusedJobs isolates jobs that the database refuses for every kind of
+// reason, and jobs that panic.
+func TestRefusedJobs(t *testing.T) {
+	t.Parallel()
+	for name, value := range map[string]int{"constraint": refusedValue, "trigger": triggerValue, "panic": panickedValue} {
+		for _, refused := range []int{1, 10, 100} {
+			t.Run(fmt.Sprintf("%s %d", name, refused), func(t *testing.T) {
+				t.Parallel()
+				pool := effectsDatabase(t)
+				insert(t, pool, 500)
+				exec(t, pool, `UPDATE river.river_job SET args = jsonb_build_object('value', $1::int) WHERE id IN (SELECT id FROM river.river_job ORDER BY hashint8(id) LIMIT $2)`, value, refused)
+				// A second try within this test would count as one.
+				exec(t, pool, `CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.scheduled_at := now() + interval '1 hour'; RETURN NEW; END $$;
+					CREATE TRIGGER later BEFORE UPDATE ON river.river_job FOR EACH ROW WHEN (NEW.errors IS NOT NULL) EXECUTE FUNCTION later()`)
+				o := testOptions(t)
+				seen := o.Observer.(*watcher)
+				turns(t, New(pool, o, effectKind()))
+				want := fmt.Sprintf("%d available attempt 1 errors 1, %d completed attempt 1 errors 0", refused, 500-refused)
+				if got := ask[string](t, pool, jobStates); got != want {
+					t.Errorf("jobs: %s, want %s", got, want)
+				}
+				most, sum := 0, 0
+				for _, tx := range seen.transactions {
+					most, sum = max(most, tx.Savepoints), sum+tx.Savepoints
+				}
+				t.Logf("%d transactions, %d savepoints, at most %d in one", len(seen.transactions), sum, most)
+				if most >= 64 || (refused == 1 && most > 2*9+1) {
+					t.Errorf("%d savepoints in a transaction", most)
+				}
+			})
+		}
+	}
+}
+
+// TestJobThatFailedBefore is tried apart, so that its neighbours need no second
+// try.
+func TestJobThatFailedBefore(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	insert(t, pool, 50)
+	exec(t, pool, `UPDATE river.river_job SET attempt = 5, args = '{"value": 666}' WHERE args->>'value' = '25'`)
+	o := testOptions(t)
+	seen := o.Observer.(*watcher)
+	turns(t, New(pool, o, effectKind()))
+	if got := ask[string](t, pool, jobStates); got != "1 available attempt 6 errors 1, 49 completed attempt 1 errors 0" {
+		t.Errorf("jobs: %s, want the other 49 completed", got)
+	}
+	if tx := seen.transactions[0]; tx.Savepoints != 2 {
+		t.Errorf("%d savepoints, want one for the fresh jobs and one for the other", tx.Savepoints)
+	}
+}
+
+// TestFaultOfTheLane spends nobody's attempt, and is over when it is cured.
+func TestFaultOfTheLane(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string][2]string{
+		"column":    {`ALTER TABLE effects RENAME value TO other`, `ALTER TABLE effects RENAME other TO value`},
+		"table":     {`ALTER TABLE effects RENAME TO other`, `ALTER TABLE other RENAME TO effects`},
+		"river_job": {`ALTER TABLE river.river_job RENAME attempted_by TO other`, `ALTER TABLE river.river_job RENAME other TO attempted_by`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := effectsDatabase(t)
+			insert(t, pool, 30)
+			exec(t, pool, fault[0])
+			l := New(pool, testOptions(t), effectKind())
+			for range 3 {
+				_, err := l.Turn(t.Context())
+				if err == nil {
+					t.Fatal("the turn succeeded")
+				}
+				l.afterError(t.Context(), err, 1)
+			}
+			if l.Status().Fault == nil {
+				t.Error("the lane does not say that it is at fault")
+			}
+			exec(t, pool, fault[1])
+			if got, want := ask[string](t, pool, jobStates), "30 available attempt 0 errors 0"; got != want {
+				t.Errorf("jobs: %s, want %s", got, want)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
+			wg.Go(func() { l.Run(ctx) })
+			until(t, func() bool {
+				return ask[string](t, pool, jobStates) == "30 completed attempt 1 errors 0" && l.Status().Fault == nil
+			})
+			cancel()
+			wg.Wait()
+		})
+	}
+}
+
+func until(t *testing.T, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("not within 20 s")
+		}
+	}
+}
+
+// TestOrderAndStates: priority, time, id; nothing that is paused, cancelled,
+// scheduled for later or of another kind is worked.
+func TestOrderAndStates(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	exec(t, pool, `INSERT INTO river.river_job (kind, queue, args, max_attempts, priority, scheduled_at, state, finalized_at) VALUES
+		('effect', 'effects', '{"value": 5}', 25, 2, now() - interval '1 hour', 'available', NULL),
+		('effect', 'effects', '{"value": 3}', 25, 1, now() - interval '1 minute', 'available', NULL),
+		('effect', 'effects', '{"value": 1}', 25, 1, now() - interval '2 minutes', 'available', NULL),
+		('effect', 'effects', '{"value": 2}', 25, 1, now() - interval '2 minutes', 'available', NULL),
+		('effect', 'effects', '{"value": 9}', 25, 1, now() + interval '1 hour', 'available', NULL),
+		('effect', 'effects', '{"value": 9}', 25, 1, now() + interval '1 hour', 'scheduled', NULL),
+		('effect', 'effects', '{"value": 9}', 25, 1, now(), 'cancelled', now()),
+		('effect', 'others', '{"value": 9}', 25, 1, now(), 'available', NULL),
+		('stranger', 'effects', '{"value": 9}', 1, 3, now(), 'available', NULL),
+		('effect', 'effects', '"no"', 25, 4, now(), 'available', NULL)`)
+	exec(t, pool, `INSERT INTO river.river_queue (name, paused_at, updated_at) VALUES ('effects', now(), now())`)
+	o := testOptions(t)
+	o.MaxJobs, o.Newest = 1, false
+	l := New(pool, o, effectKind())
+	if found, err := l.Turn(t.Context()); found != 0 || err != nil {
+		t.Errorf("Turn of a paused queue = %d, %v", found, err)
+	}
+	exec(t, pool, `UPDATE river.river_queue SET paused_at = NULL`)
+	turns(t, l)
+	got := ask[string](t, pool, `SELECT string_agg(e.value::text, ' ' ORDER BY j.finalized_at) FROM effects AS e JOIN river.river_job AS j ON j.id = e.job_id`)
+	if want := "1 2 3 5"; got != want {
+		t.Errorf("worked in the order %s, want %s", got, want)
+	}
+	if got, want := ask[string](t, pool, `SELECT concat_ws(', ', state, errors[1]->>'error') FROM river.river_job WHERE kind = 'stranger'`), "discarded, queue effects takes jobs of kind effect, not stranger"; got != want {
+		t.Errorf("job of another kind: %s, want %s", got, want)
+	}
+	if got := ask[string](t, pool, `SELECT concat_ws(', ', state, errors[1]->>'error') FROM river.river_job WHERE args = '"no"'`); !strings.HasPrefix(got, "cancelled, json: cannot unmarshal") {
+		t.Errorf("job whose arguments do not decode: %s", got)
+	}
+}
+
+// TestDeletedAtOnce: with nothing kept, finished jobs are gone with their commit,
+// failed ones stay.
+func TestDeletedAtOnce(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	insert(t, pool, 20)
+	exec(t, pool, `UPDATE river.river_job SET attempt = 24, args = '{"value": 666}' WHERE args->>'value' = '7'`)
+	o := testOptions(t)
+	o.Keep = false
+	turns(t, New(pool, o, effectKind()))
+	if got, want := ask[string](t, pool, jobStates), "1 discarded attempt 25 errors 1"; got != want {
+		t.Errorf("jobs: %s, want %s", got, want)
+	}
+	if got := ask[int](t, pool, `SELECT count(*) FROM effects`); got != 19 {
+		t.Errorf("%d effects, want 19", got)
+	}
+}
+
+// TestManyLanesShareAQueue: several lanes of several loops work each job once.
+func TestManyLanesShareAQueue(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	insert(t, pool, 5000)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() { New(pool, testOptions(t), effectKind()).Run(ctx) })
+	}
+	until(t, func() bool { return ask[int](t, pool, `SELECT count(*) FROM effects`) == 5000 })
+	cancel()
+	wg.Wait()
+	if got, want := ask[string](t, pool, jobStates), "5000 completed attempt 1 errors 0"; got != want {
+		t.Errorf("jobs: %s, want %s", got, want)
+	}
+}
+
+// TestNewestShare: under a backlog some of each claim are of the newest jobs.
+func TestNewestShare(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	insert(t, pool, 1000)
+	o := testOptions(t)
+	o.MaxJobs = 100
+	l := New(pool, o, effectKind())
+	for range 2 {
+		if _, err := l.Turn(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := ask[int](t, pool, `SELECT count(*) FROM effects WHERE job_id > (SELECT max(id) - 100 FROM river.river_job)`); got < 5 || got > 50 {
+		t.Errorf("%d of the newest 100 jobs were worked in the second turn, want about a quarter of it", got)
+	}
+}
+
+// TestCursor: claims from the beginning become rare while they are slow.
+func TestCursor(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	insert(t, pool, 1)
+	at := position(t, pool, ask[int64](t, pool, `SELECT id FROM river.river_job`))
+	now := time.Now()
+	var c cursor
+	job := &queue.Job{}
+	c.moved(queue.Position{}, time.Millisecond, now, job)
+	if c.start(now) != (queue.Position{}) {
+		t.Error("after a quick claim the next one does not start from the beginning")
+	}
+	c.moved(queue.Position{}, 50*time.Millisecond, now, job)
+	c.at = at
+	if c.start(now.Add(500*time.Millisecond)) != at || c.start(now.Add(2*time.Second)) != (queue.Position{}) {
+		t.Error("after a slow claim the next ones do not start where it ended, but for one in a while")
+	}
+	c.reset()
+	if c.start(now) != (queue.Position{}) {
+		t.Error("after a rollback the next claim does not start from the beginning")
+	}
+}
