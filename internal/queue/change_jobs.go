@@ -157,7 +157,7 @@ func (a *Admin) changeSome(ctx context.Context, tx pgx.Tx, action Action, f Filt
 		return 0, 0, err
 	}
 	query := strings.Replace(changeJobsQuery, "{set}", action.set, 1)
-	if _, err := tx.Exec(ctx, a.schema.sql(query), idle, a.schema.insertTopic()); err != nil {
+	if _, err := tx.Exec(ctx, a.schema.sql(query), idle, a.schema.Topic()); err != nil {
 		return 0, 0, err
 	}
 	// Only River knows how to reach the process that works a job. There are
