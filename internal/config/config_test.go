@@ -36,26 +36,27 @@ func TestShippedFileHasEveryKeyWithItsDefault(t *testing.T) {
 func TestLoadNamesFileLineAndKey(t *testing.T) {
 	t.Parallel()
 	for content, want := range map[string]string{
-		"database:\n  max_conn: 9\n":                                  ":2: database.max_conn: unknown key; known here: max_conns",
-		"databse:\n  max_conns: 9\n":                                  ":1: databse: unknown key; known here: database",
-		"batching:\n  linger: 5\n":                                    `:2: batching.linger: must be a duration from 0s to 1m0s such as 250ms, 5s or 1h, got "5"`,
-		"batching:\n  max_jobs: -3\n":                                 `:2: batching.max_jobs: must be a whole number from 1 to 5000, got "-3"`,
-		"batching:\n  max_jobs: [1]\n":                                ":2: batching.max_jobs: must be a plain value",
-		"batching: 7\n":                                               ":1: batching: must be a section of keys",
-		"log:\n  level: info\n  level: warn\n":                        ":3: log.level: is set already in line 2",
-		"acwr:\n  rounding: ceil\n":                                   `:2: acwr.rounding: must be one of none, app, got "ceil"`,
-		"river:\n  schema: \"a;b\"\n":                                 ":2: river.schema: must be a schema name",
-		"operations:\n  listen: 8080\n":                               `:2: operations.listen: must be host:port such as 127.0.0.1:8080, or empty, got "8080"`,
-		"operations:\n  listen: 127.0.0.1:99999\n":                    ":2: operations.listen: must be host:port",
-		"operations:\n  password: hunter2\n":                          ":2: operations.password: unknown key",
-		"log:\n\tlevel: info\n":                                       "line 2",
-		"log:\n  level: info\n---\nlog:\n":                            "must hold one YAML document",
-		"shutdown:\n  grace: 9s\n":                                    "shutdown.grace (9s) must exceed batching.flush_timeout (8s)",
-		"recovery:\n  dead_after: 3s\n":                               "recovery.dead_after (3s) must be at least three times",
-		"river:\n  fetch_poll_interval: 10ms\n  fetch_cooldown: 1s\n": "river.fetch_poll_interval (10ms) must not be shorter",
-		"tokens:\n  token_url: http://example.org/token\n":            ":2: tokens.token_url: must be an https URL",
-		"tokens:\n  token_url: https://me:pw@example.org\n":           ":2: tokens.token_url: must be an https URL without user and password",
-		"tokens:\n  client_id: a b\n":                                 ":2: tokens.client_id: must be at most 200 printable",
+		"database:\n  max_conn: 9\n":                        ":2: database.max_conn: unknown key; known here: max_conns",
+		"databse:\n  max_conns: 9\n":                        ":1: databse: unknown key; known here: database",
+		"batching:\n  transaction_timeout: 5\n":             `:2: batching.transaction_timeout: must be a duration from 100ms to 1m0s such as 250ms, 5s or 1h, got "5"`,
+		"batching:\n  linger: 15ms\n":                       ":2: batching.linger: unknown key",
+		"recovery:\n  dead_after: 8s\n":                     ":1: recovery: unknown key",
+		"river:\n  completed_retention: 1s\n":               ":2: river.completed_retention: must be 0s, or a duration from 1m0s",
+		"batching:\n  max_jobs: -3\n":                       `:2: batching.max_jobs: must be a whole number from 1 to 5000, got "-3"`,
+		"batching:\n  max_jobs: [1]\n":                      ":2: batching.max_jobs: must be a plain value",
+		"batching: 7\n":                                     ":1: batching: must be a section of keys",
+		"log:\n  level: info\n  level: warn\n":              ":3: log.level: is set already in line 2",
+		"acwr:\n  rounding: ceil\n":                         `:2: acwr.rounding: must be one of none, app, got "ceil"`,
+		"river:\n  schema: \"a;b\"\n":                       ":2: river.schema: must be a schema name",
+		"operations:\n  listen: 8080\n":                     `:2: operations.listen: must be host:port such as 127.0.0.1:8080, or empty, got "8080"`,
+		"operations:\n  listen: 127.0.0.1:99999\n":          ":2: operations.listen: must be host:port",
+		"operations:\n  password: hunter2\n":                ":2: operations.password: unknown key",
+		"log:\n\tlevel: info\n":                             "line 2",
+		"log:\n  level: info\n---\nlog:\n":                  "must hold one YAML document",
+		"shutdown:\n  grace: 9s\n":                          "shutdown.grace (9s) must exceed batching.transaction_timeout (8s)",
+		"tokens:\n  token_url: http://example.org/token\n":  ":2: tokens.token_url: must be an https URL",
+		"tokens:\n  token_url: https://me:pw@example.org\n": ":2: tokens.token_url: must be an https URL without user and password",
+		"tokens:\n  client_id: a b\n":                       ":2: tokens.client_id: must be at most 200 printable",
 	} {
 		file := filepath.Join(t.TempDir(), "config.yaml")
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
@@ -135,5 +136,17 @@ func TestSecretsOfTokens(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "a2tra2") || strings.Contains(err.Error(), "hidden") {
 			t.Errorf("Load(%s) = %v, want %q", environ, err, want)
 		}
+	}
+}
+
+// TestRetentionTakesZero, which means that finished jobs are deleted at once.
+func TestRetentionTakesZero(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(file, []byte("river:\n  completed_retention: 0s\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := Load(file, nil); err != nil || c.River.CompletedRetention != 0 {
+		t.Errorf("completed_retention = %v, %v, want 0s", c.River.CompletedRetention, err)
 	}
 }

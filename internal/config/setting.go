@@ -54,7 +54,10 @@ func zeroOr(target *time.Duration, set func(string) error) func(string) error {
 			*target = 0
 			return nil
 		}
-		return set(text)
+		if err := set(text); err != nil {
+			return fmt.Errorf("must be 0s, or %s", strings.TrimPrefix(err.Error(), "must be "))
+		}
+		return nil
 	}
 }
 
