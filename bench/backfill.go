@@ -34,7 +34,7 @@ func backfillSuite(ctx context.Context, r *rig) error {
 }
 
 func backfillOf(ctx context.Context, r *rig, t training) error {
-	template, err := r.migrated(ctx)
+	template, err := r.migrated(ctx, r.worker)
 	if err != nil {
 		return err
 	}
@@ -71,11 +71,13 @@ func backfillOf(ctx context.Context, r *rig, t training) error {
 		return err
 	}
 	for i, s := range standings {
-		note := ""
+		var beside []figure
 		if i > 0 {
-			note = fmt.Sprintf("%.2f × the time of the UPDATE, worker's memory at most %d MB", standings[0].times(s), s.memory())
+			beside = append(beside,
+				figure{"time_of_update", "%.2f × the time of the UPDATE", standings[0].times(s)},
+				figure{"peak_rss_mb", "worker's memory at most %.0f MB", s.memory()})
 		}
-		r.results = append(r.results, s.result(note))
+		r.results = append(r.results, s.result(beside...))
 	}
 	return r.dropTemplates(ctx, contestants)
 }

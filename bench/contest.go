@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -127,8 +128,8 @@ func (r *rig) written(ctx context.Context, database string) (commits, wal int64,
 }
 
 // result sums up the rounds.
-func (s *standing) result(note string) result {
-	return newResult(s.name, s.perSecond(), s.fault == "", note)
+func (s *standing) result(beside ...figure) result {
+	return newResult(s.name, s.perSecond(), s.fault == "", beside...)
 }
 
 func (s *standing) perSecond() (values []float64) {
@@ -162,9 +163,19 @@ func processor(o outcome) float64  { return o.processor }
 func statements(o outcome) float64 { return float64(o.statements) }
 
 // memory is the most of all rounds, in megabytes.
-func (s *standing) memory() int64 {
-	most := slices.MaxFunc(s.outcomes, func(a, b outcome) int { return int(a.memory - b.memory) })
-	return most.memory >> 20
+func (s *standing) memory() float64 {
+	most := slices.MaxFunc(s.outcomes, func(a, b outcome) int { return cmp.Compare(a.memory, b.memory) })
+	return float64(most.memory) / (1 << 20)
+}
+
+// cost is what the server did for one of what a run does.
+func (s *standing) cost() []figure {
+	return []figure{{"commits_each", "%.2f commits each", s.each(commits)}, {"wal_bytes_each", "%.0f bytes of WAL each", s.each(walBytes)}}
+}
+
+// ofTimes compares s with another.
+func (s *standing) ofTimes(other *standing) figure {
+	return figure{"x_" + other.name, "%.2f × " + other.name, s.times(other)}
 }
 
 // named returns the standing of a contestant.

@@ -22,13 +22,13 @@ func delaySuite(ctx context.Context, r *rig) error {
 	if r.short {
 		t.users, t.last = 20, 50
 	}
-	arriving, err := r.arriving(ctx, t)
+	arriving, err := r.arriving(ctx, t, r.worker)
 	if err != nil {
 		return err
 	}
 	var contestants []contestant
 	for _, perJob := range []int{1, 100} {
-		c, err := r.groupCommit(ctx, arriving, t, perJob)
+		c, err := r.lane(ctx, arriving, t, perJob)
 		if err != nil {
 			return err
 		}
@@ -52,7 +52,7 @@ func delaySuite(ctx context.Context, r *rig) error {
 	}
 	for i, s := range standings {
 		near := standings[i-i%2]
-		r.results = append(r.results, s.result(fmt.Sprintf("%.2f × the throughput of %s", s.times(near), near.name)))
+		r.results = append(r.results, s.result(s.ofTimes(near)))
 	}
 	if err := r.drop(ctx, arriving); err != nil {
 		return err

@@ -19,7 +19,7 @@ func enqueueSuite(ctx context.Context, r *rig) error {
 	if r.short {
 		t.users, t.last = 20, 20
 	}
-	template, err := r.arriving(ctx, t)
+	template, err := r.arriving(ctx, t, r.worker)
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func enqueueSuite(ctx context.Context, r *rig) error {
 		return err
 	}
 	for _, s := range standings {
-		r.results = append(r.results, s.result(fmt.Sprintf("of one job: %.2f commits, %.0f bytes of WAL", s.each(commits), s.each(walBytes))))
+		r.results = append(r.results, s.result(s.cost()...))
 	}
 	return r.dropTemplates(ctx, contestants)
 }

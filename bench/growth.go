@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+
+	"github.com/trainingmonkey/worker/jobs"
 )
 
 // growthSuite has the worker do the same on tables of very different sizes:
@@ -22,7 +24,7 @@ func growthSuite(ctx context.Context, r *rig) error {
 	}
 	var contestants []contestant
 	for _, history := range histories {
-		template, err := r.migrated(ctx)
+		template, err := r.migrated(ctx, r.worker)
 		if err != nil {
 			return err
 		}
@@ -33,7 +35,7 @@ func growthSuite(ctx context.Context, r *rig) error {
 		if err := arriving.arrive(ctx, r, template); err != nil {
 			return err
 		}
-		if err := arriving.enqueue(ctx, r, template, 1); err != nil {
+		if err := arriving.enqueue(ctx, r, template, 1, jobs.PriorityLive); err != nil {
 			return err
 		}
 		contestants = append(contestants, contestant{
@@ -48,7 +50,7 @@ func growthSuite(ctx context.Context, r *rig) error {
 		return err
 	}
 	for _, s := range standings {
-		r.results = append(r.results, s.result(fmt.Sprintf("%.2f × the throughput of %s", s.times(standings[0]), standings[0].name)))
+		r.results = append(r.results, s.result(s.ofTimes(standings[0])))
 	}
 	return r.dropTemplates(ctx, contestants)
 }

@@ -26,17 +26,19 @@ type suite struct {
 	name string
 	what string
 	run  func(ctx context.Context, r *rig) error
+	// byName is true of those that run only when they are named.
+	byName bool
 }
 
 var suites = []suite{
-	{"ingest", "activities arrive and every ACWR is right: the worker, plain River, a connection per query, the limit", ingestSuite},
-	{"delay", "the worker 2 ms away from its server", delaySuite},
-	{"growth", "the worker on tables of 0.1, 1 and 10 million activities", growthSuite},
-	{"enqueue", "jobs put into the queue, from Go and from SQL", enqueueSuite},
-	{"tokens", "tokens saved with their audit rows, against a connection per query", tokensSuite},
-	{"backfill", "ACWR of everyone, against one set-based UPDATE", backfillSuite},
-	{"latency", "enqueue to right ACWR at steady rates, and beside a backfill", latencySuite},
-	{"operations", "metrics, probes and pages, against none of them", operationsSuite},
+	{name: "ingest", what: "activities arrive and every ACWR is right: the worker, the engine before it, plain River, a connection per query, the limit", run: ingestSuite},
+	{name: "delay", what: "the worker 2 ms away from its server", run: delaySuite},
+	{name: "growth", what: "the worker on tables of 0.1, 1 and 10 million activities", run: growthSuite},
+	{name: "enqueue", what: "jobs put into the queue, from Go and from SQL", run: enqueueSuite},
+	{name: "tokens", what: "tokens saved with their audit rows, against a connection per query", run: tokensSuite},
+	{name: "backfill", what: "ACWR of everyone, against one set-based UPDATE", run: backfillSuite},
+	{name: "latency", what: "enqueue to right ACWR at steady rates, and beside a backfill", run: latencySuite},
+	{name: "operations", what: "metrics, probes and pages, against none of them", run: operationsSuite},
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -47,9 +49,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.BoolVar(&r.short, "short", false, "small sizes, one round: to see that everything is right, not how fast it is")
 	flags.IntVar(&r.rounds, "rounds", 5, "how often each contestant runs")
 	flags.Usage = func() {
-		_, _ = fmt.Fprintln(stderr, "usage: go run ./bench [flags] [suite …]\n\nsuites:")
+		_, _ = fmt.Fprintln(stderr, "usage: go run ./bench [flags] [suite …]\n\nsuites, of which those with a * run only by name:")
 		for _, s := range suites {
-			_, _ = fmt.Fprintf(stderr, "  %-12s %s\n", s.name, s.what)
+			name := s.name
+			if s.byName {
+				name += " *"
+			}
+			_, _ = fmt.Fprintf(stderr, "  %-12s %s\n", name, s.what)
 		}
 		_, _ = fmt.Fprintln(stderr, "\nflags:")
 		flags.PrintDefaults()
@@ -67,10 +73,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if r.rounds < 1 {
 		return cli.Usagef("-rounds must be positive, got %d", r.rounds)
 	}
+	defer r.stop(ctx)
 	if err := r.start(ctx); err != nil {
 		return err
 	}
-	defer r.stop(ctx)
 	for _, s := range chosen {
 		if err := s.run(ctx, r); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
@@ -92,7 +98,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 func choose(names []string) ([]suite, error) {
 	if len(names) == 0 {
-		return suites, nil
+		return slices.DeleteFunc(slices.Clone(suites), func(s suite) bool { return s.byName }), nil
 	}
 	var chosen []suite
 	for _, name := range names {

@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"net/http"
 	"slices"
 	"time"
 )
@@ -16,23 +13,23 @@ func operationsSuite(ctx context.Context, r *rig) error {
 	if r.short {
 		t.users, t.last = 20, 50
 	}
-	arriving, err := r.arriving(ctx, t)
+	arriving, err := r.arriving(ctx, t, r.worker)
 	if err != nil {
 		return err
 	}
-	on, err := r.groupCommit(ctx, arriving, t, 1)
+	on, err := r.lane(ctx, arriving, t, 1)
 	if err != nil {
 		return err
 	}
 	off, scrapes := on, []float64{}
 	off.name = "operations_off"
 	off.run = func(ctx context.Context, database string) (outcome, error) {
-		return r.workWith(ctx, database, r.server.URL(database), nil, "TMWORKER_OPERATIONS_LISTEN=")
+		return r.workWith(ctx, r.worker, database, r.server.URL(database), nil, "TMWORKER_OPERATIONS_LISTEN=")
 	}
 	on.name = "operations_on"
 	on.run = func(ctx context.Context, database string) (outcome, error) {
-		return r.workWith(ctx, database, r.server.URL(database), func(ctx context.Context, address string) {
-			scrapes = append(scrapes, scrape(ctx, "http://"+address+"/metrics")...)
+		return r.workWith(ctx, r.worker, database, r.server.URL(database), func(ctx context.Context, p *process) {
+			scrapes = append(scrapes, scrape(ctx, p)...)
 		})
 	}
 	standings, err := r.compete(ctx, off, on)
@@ -40,9 +37,11 @@ func operationsSuite(ctx context.Context, r *rig) error {
 		return err
 	}
 	without, with := standings[0], standings[1]
-	r.results = append(r.results, without.result(""), with.result(fmt.Sprintf(
-		"%.3f × the throughput of off, %.3f × its processor time, a scrape takes %.1f ms and at most %.1f ms",
-		with.times(without), with.median(processor)/without.median(processor), 1000*median(scrapes), 1000*slices.Max(scrapes))))
+	r.results = append(r.results, without.result(), with.result(
+		figure{"x_operations_off", "%.3f × the throughput of off", with.times(without)},
+		figure{"processor_of_off", "%.3f × its processor time", with.median(processor) / without.median(processor)},
+		figure{"scrape_ms", "a scrape takes %.1f ms", 1000 * median(scrapes)},
+		figure{"longest_scrape_ms", "and at most %.1f ms", 1000 * slices.Max(scrapes)}))
 	if err := r.drop(ctx, arriving); err != nil {
 		return err
 	}
@@ -53,19 +52,11 @@ func operationsSuite(ctx context.Context, r *rig) error {
 const scrapeInterval = 5 * time.Second
 
 // scrape asks for the metrics until ctx ends and returns what each took.
-func scrape(ctx context.Context, address string) (seconds []float64) {
+func scrape(ctx context.Context, p *process) (seconds []float64) {
 	for {
 		started := time.Now()
-		request, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodGet, address, nil)
-		if err != nil {
-			return seconds
-		}
-		if response, err := http.DefaultClient.Do(request); err == nil {
-			_, err = io.Copy(io.Discard, response.Body)
-			_ = response.Body.Close()
-			if err == nil && response.StatusCode == http.StatusOK {
-				seconds = append(seconds, time.Since(started).Seconds())
-			}
+		if _, err := p.get(context.WithoutCancel(ctx), "/metrics"); err == nil {
+			seconds = append(seconds, time.Since(started).Seconds())
 		}
 		select {
 		case <-ctx.Done():

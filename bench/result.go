@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -17,8 +18,36 @@ type result struct {
 	Min       float64 `json:"min"`
 	Max       float64 `json:"max"`
 	Correct   bool    `json:"correct"` // every value was checked exactly
+	Figures   figures `json:"figures,omitempty"`
+}
 
-	note string
+// figures are what there is to say beside the rate.
+type figures []figure
+
+// figure has a name in the JSON and words in the table, which say where the
+// value goes.
+type figure struct {
+	name  string
+	words string
+	value float64
+}
+
+// MarshalJSON implements json.Marshaler: an object of the values.
+func (f figures) MarshalJSON() ([]byte, error) {
+	values := map[string]float64{}
+	for _, each := range f {
+		values[each.name] = each.value
+	}
+	return json.Marshal(values)
+}
+
+// String is what the table says.
+func (f figures) String() string {
+	var texts []string
+	for _, each := range f {
+		texts = append(texts, fmt.Sprintf(each.words, each.value))
+	}
+	return strings.Join(texts, ", ")
 }
 
 // report is what --json prints.
@@ -28,8 +57,8 @@ type report struct {
 }
 
 // newResult sums up the rounds of a contestant.
-func newResult(name string, perSecond []float64, correct bool, note string) result {
-	return result{Name: name, PerSecond: median(perSecond), Min: slices.Min(perSecond), Max: slices.Max(perSecond), Correct: correct, note: note}
+func newResult(name string, perSecond []float64, correct bool, beside ...figure) result {
+	return result{Name: name, PerSecond: median(perSecond), Min: slices.Min(perSecond), Max: slices.Max(perSecond), Correct: correct, Figures: beside}
 }
 
 func median(values []float64) float64 {
@@ -55,8 +84,8 @@ func writeTable(w io.Writer, results []result) error {
 		return err
 	}
 	for _, r := range results {
-		if r.note != "" {
-			_, _ = fmt.Fprintf(w, "%s: %s\n", r.Name, r.note)
+		if len(r.Figures) > 0 {
+			_, _ = fmt.Fprintf(w, "%s: %s\n", r.Name, r.Figures)
 		}
 	}
 	_, err := fmt.Fprintln(w, "machine:", describeMachine())

@@ -12,8 +12,6 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/localpg"
-	"github.com/trainingmonkey/worker/jobs"
-	"github.com/trainingmonkey/worker/migrations"
 )
 
 // rig is the private server and what all suites share.
@@ -23,8 +21,10 @@ type rig struct {
 	log    io.Writer
 
 	server    *localpg.Server
-	dir       string // of the built worker
-	worker    string
+	dir       string // of what is built
+	worker    string // of this checkout
+	enqueuer  string // the command enqueue of this checkout, once it is built
+	launched  []*process
 	databases int
 	results   []result
 }
@@ -33,20 +33,30 @@ func (r *rig) start(ctx context.Context) (err error) {
 	if r.dir, err = os.MkdirTemp("", "bench"); err != nil {
 		return err
 	}
-	if r.worker, err = buildWorker(ctx, r.dir); err != nil {
+	if r.worker, err = build(ctx, r.dir, "worker"); err != nil {
 		return err
 	}
 	r.server, err = localpg.Start(ctx, localpg.Options{
-		Settings: map[string]string{"track_commit_timestamp": "on"}, // for the latencies
-		Logger:   slog.New(slog.DiscardHandler),
+		Settings: map[string]string{
+			"track_commit_timestamp": "on",  // for the latencies
+			"max_connections":        "300", // for eight workers with a full pool each
+		},
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	return err
 }
 
+// stop leaves nothing behind, whatever went wrong.
 func (r *rig) stop(ctx context.Context) {
+	for _, p := range r.launched {
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
-	_ = r.server.Stop(ctx)
+	if r.server != nil {
+		_ = r.server.Stop(ctx)
+	}
 	_ = os.RemoveAll(r.dir)
 }
 
@@ -87,16 +97,11 @@ func (r *rig) open(ctx context.Context, database string) (*dbpool.Pool, error) {
 	})
 }
 
-// migrated returns a new migrated database.
-func (r *rig) migrated(ctx context.Context) (name string, err error) {
+// migrated returns a new database, migrated by a worker as operators do it.
+func (r *rig) migrated(ctx context.Context, binary string) (name string, err error) {
 	if name, err = r.database(ctx, ""); err != nil {
 		return "", err
 	}
-	pool, err := r.open(ctx, name)
-	if err != nil {
-		return "", err
-	}
-	defer pool.Close()
-	_, err = migrations.Up(ctx, pool.Pool, jobs.DefaultSchema)
+	_, err = output(ctx, r.dir, []string{"DATABASE_URL=" + r.server.URL(name)}, binary, "migrate", "up")
 	return name, err
 }

@@ -33,7 +33,7 @@ func tokensSuite(ctx context.Context, r *rig) error {
 	if err != nil {
 		return err
 	}
-	template, err := r.migrated(ctx)
+	template, err := r.migrated(ctx, r.worker)
 	if err != nil {
 		return err
 	}
@@ -77,8 +77,7 @@ func tokensSuite(ctx context.Context, r *rig) error {
 		return err
 	}
 	for _, s := range standings {
-		r.results = append(r.results, s.result(fmt.Sprintf("%.1f × %s; of one save: %.2f commits, %.0f bytes of WAL",
-			s.times(standings[0]), standings[0].name, s.each(commits), s.each(walBytes))))
+		r.results = append(r.results, s.result(append([]figure{s.ofTimes(standings[0])}, s.cost()...)...))
 	}
 	return r.dropTemplates(ctx, contestants)
 }

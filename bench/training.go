@@ -72,8 +72,9 @@ ORDER BY (activity_id / 1000000 - $1) / $2, user_id`
 
 // enqueue puts jobs of so many activities into the queue of a database, as any
 // program does.
-func (t training) enqueue(ctx context.Context, r *rig, database string, perJob int) error {
-	if err := r.exec(ctx, database, `SELECT count(river.enqueue_activity_ingest(activities)) FROM (`+jobsOfArriving+`) AS job`, t.first, perJob); err != nil {
+func (t training) enqueue(ctx context.Context, r *rig, database string, perJob, priority int) error {
+	err := r.exec(ctx, database, `SELECT count(river.enqueue_activity_ingest(activities, $3)) FROM (`+jobsOfArriving+`) AS job`, t.first, perJob, priority)
+	if err != nil {
 		return err
 	}
 	return r.exec(ctx, database, `VACUUM ANALYZE river.river_job`)
@@ -95,23 +96,24 @@ func readArriving(ctx context.Context, pool *dbpool.Pool) ([]jobs.Activity, erro
 }
 
 // notStoredQuery counts the activities that arrived and are not stored as they
-// are, and those that are stored in all.
+// are, and those that are stored though they did not arrive. The ids of arrivals,
+// which come meanwhile, are beyond all others.
 const notStoredQuery = `
 SELECT (SELECT count(*) FROM (SELECT ` + trainingColumns + ` FROM arriving) AS new
         LEFT JOIN (SELECT ` + trainingColumns + ` FROM activities) AS stored USING (activity_id)
         WHERE (to_jsonb(new) = to_jsonb(stored)) IS NOT TRUE),
-       (SELECT count(*) FROM activities)`
+       (SELECT count(*) FROM activities WHERE activity_id < $1) - (SELECT count(*) FROM arriving)`
 
 // check returns a check that what arrived is stored, beside as much as was
 // there before, and that its ACWR is right: all seven values of each row.
 func (t training) check(before int) func(ctx context.Context, pool *dbpool.Pool) (fault string, err error) {
 	return func(ctx context.Context, pool *dbpool.Pool) (fault string, err error) {
-		var missing, stored int
-		if err := pool.QueryRow(ctx, notStoredQuery).Scan(&missing, &stored); err != nil {
+		var missing, more int
+		if err := pool.QueryRow(ctx, notStoredQuery, firstArrival).Scan(&missing, &more); err != nil {
 			return "", err
 		}
-		if missing > 0 || stored != before+t.amount() {
-			return fmt.Sprintf("%d activities are not stored as they arrived, %d rows instead of %d", missing, stored, before+t.amount()), nil
+		if missing > 0 || more != before {
+			return fmt.Sprintf("%d activities are not stored as they arrived, %d others are stored instead of %d", missing, more, before), nil
 		}
 		wrong, total, err := oracle.CheckSince(ctx, pool, t.from())
 		if err != nil || total == 0 {

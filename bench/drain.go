@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/trainingmonkey/worker/dbpool"
+)
+
+// queuesEmpty does not count, so as not to be in the way.
+const queuesEmpty = `
+SELECT NOT EXISTS (SELECT FROM river.river_job WHERE state IN ('available', 'running', 'retryable', 'scheduled', 'pending'))`
+
+// drainTimeQuery measures, by the server's clock, from the first fetch to the
+// last commit of a job; where completed jobs are not kept, from the first to the
+// last commit of an activity.
+const drainTimeQuery = `
+SELECT extract(epoch FROM coalesce(
+	(SELECT max(pg_xact_commit_timestamp(xmin)) - min(attempted_at) FROM river.river_job),
+	(SELECT max(pg_xact_commit_timestamp(xmin)) - min(pg_xact_commit_timestamp(xmin)) FROM activities)))`
+
+// work has the worker of this checkout empty the queues of a database, which it
+// reaches at url.
+func (r *rig) work(ctx context.Context, database, url string) (outcome, error) {
+	return r.workWith(ctx, r.worker, database, url, nil)
+}
+
+// workWith is work of any worker and with some settings, and with something that
+// is done meanwhile, until its context ends.
+func (r *rig) workWith(ctx context.Context, binary, database, url string, meanwhile func(context.Context, *process), settings ...string) (o outcome, err error) {
+	p, err := r.launch(ctx, binary, url, settings...)
+	if err != nil {
+		return o, err
+	}
+	return r.drain(ctx, database, meanwhile, p)
+}
+
+// drain waits until some workers have emptied the queues, and ends them. The
+// memory of the outcome is that of the largest.
+func (r *rig) drain(ctx context.Context, database string, meanwhile func(context.Context, *process), workers ...*process) (o outcome, err error) {
+	pool, err := r.open(ctx, database)
+	if err != nil {
+		return o, err
+	}
+	defer pool.Close()
+	var wg sync.WaitGroup
+	working, stop := context.WithCancel(ctx)
+	if meanwhile != nil {
+		wg.Go(func() { meanwhile(working, workers[0]) })
+	}
+	err = until(ctx, pool, queuesEmpty, workers...)
+	stop()
+	wg.Wait()
+	if err != nil {
+		return o, err
+	}
+	for _, p := range workers {
+		counted, err := p.countStatements(ctx)
+		if err != nil {
+			return o, err
+		}
+		took, err := p.end()
+		if err != nil {
+			return o, err
+		}
+		o.statements += counted
+		o.processor += took.processor
+		o.memory = max(o.memory, took.memory)
+	}
+	return o, pool.QueryRow(ctx, drainTimeQuery).Scan(&o.seconds)
+}
+
+// until asks the database until it says yes. The workers must live that long.
+func until(ctx context.Context, pool *dbpool.Pool, question string, workers ...*process) error {
+	for {
+		var yes bool
+		if err := pool.QueryRow(ctx, question).Scan(&yes); err != nil || yes {
+			return err
+		}
+		for _, p := range workers {
+			select {
+			case <-p.ended:
+				return fmt.Errorf("worker ended: %w", p.err)
+			default:
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// countStatements asks a worker how many statements it sent. One that serves no
+// metrics says 0.
+func (p *process) countStatements(ctx context.Context) (n int64, err error) {
+	select {
+	case <-p.served:
+	default:
+		return 0, nil
+	}
+	text, err := p.get(ctx, "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, "tmworker_statement_duration_seconds_count{"); ok {
+			_, count, _ := strings.Cut(rest, "} ")
+			value, err := strconv.ParseFloat(strings.TrimSpace(count), 64)
+			if err != nil {
+				return 0, err
+			}
+			n += int64(value)
+		}
+	}
+	return n, nil
+}

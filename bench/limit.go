@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// limitInsert stores a chunk of what is in memory.
+const limitInsert = `
+INSERT INTO activities (` + trainingColumns + `)
+SELECT * FROM unnest($1::bigint[], $2::int[], $3::date[], $4::text[], $5::text[], $6::text[], $7::real[], $8::real[], $9::real[], $10::real[],
+	$11::real[], $12::real[], $13::text[])`
+
+// limit is what the server can do at all: one session, one transaction, no
+// queue, thousands of rows in a statement, one statement for everyone's ACWR.
+func (r *rig) limit(ctx context.Context, database string) (o outcome, err error) {
+	pool, err := r.open(ctx, database)
+	if err != nil {
+		return o, err
+	}
+	defer pool.Close()
+	activities, err := readArriving(ctx, pool)
+	if err != nil {
+		return o, err
+	}
+	started := time.Now()
+	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		for chunk := range slices.Chunk(activities, 1000) {
+			if _, err := tx.Exec(ctx, limitInsert, columnsOf(chunk)...); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(ctx, setBasedUpdate)
+		return err
+	})
+	o.seconds = time.Since(started).Seconds()
+	return o, err
+}
+
+// columnsOf turns activities into one array for each of trainingColumns.
+func columnsOf(activities []jobs.Activity) []any {
+	n := len(activities)
+	ids, users, dates := make([]int64, n), make([]int32, n), make([]string, n)
+	var texts [4][]*string
+	for i := range texts {
+		texts[i] = make([]*string, n)
+	}
+	var numbers [6][]*float64
+	for i := range numbers {
+		numbers[i] = make([]*float64, n)
+	}
+	for i, a := range activities {
+		ids[i], users[i], dates[i] = a.ActivityID, a.UserID, a.Date
+		for column, value := range []*string{a.Name, a.Type, a.SportType, a.StartTime} {
+			texts[column][i] = value
+		}
+		for column, value := range []*float64{a.DistanceMiles, a.ElevationGainFeet, a.TotalLoadMiles, a.Trimp, a.AvgHeartRate, a.DurationMinutes} {
+			numbers[column][i] = value
+		}
+	}
+	return []any{
+		ids, users, dates, texts[0], texts[1], texts[2],
+		numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], texts[3],
+	}
+}
