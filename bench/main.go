@@ -39,6 +39,12 @@ var suites = []suite{
 	{name: "backfill", what: "ACWR of everyone, against one set-based UPDATE", run: backfillSuite},
 	{name: "latency", what: "enqueue to right ACWR at steady rates, and beside a backfill", run: latencySuite},
 	{name: "operations", what: "metrics, probes and pages, against none of them", run: operationsSuite},
+	{name: "scaling", what: "1 to 8 workers on one queue, of few users and of many", run: scalingSuite, byName: true},
+	{name: "snapshot", what: "a million jobs while a session holds its snapshot, and a live job a second beside them", run: snapshotSuite, byName: true},
+	{name: "backlog", what: "5 million waiting jobs: the first and the last of them, and what operators ask for", run: backlogSuite, byName: true},
+	{name: "fairness", what: "a live job a second beside another athlete's 100,000", run: fairnessSuite, byName: true},
+	{name: "callers", what: "1 to 32 sessions that call the SQL function", run: callersSuite, byName: true},
+	{name: "retention", what: "completed jobs kept for an hour, or not at all", run: retentionSuite, byName: true},
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// backlogSuite compares the first and the last jobs of a very long queue with as
+// many jobs that wait alone. Nobody waits for the middle of the queue: it is
+// deleted, and vacuumed as it would have been on the way. Between the first and
+// the last, while the worker works, operators look at the queue.
+func backlogSuite(ctx context.Context, r *rig) error {
+	if err := r.buildEnqueuer(ctx); err != nil {
+		return err
+	}
+	alone, long := training{users: 5000, every: 1, first: 1, last: 20}, training{users: 5000, every: 1, first: 1, last: 1000}
+	if r.short {
+		alone.users, alone.last, long.users, long.last = 500, 10, 500, 200
+	}
+	templates := make([]string, 2)
+	for i, t := range []training{alone, long} {
+		r.say("backlog: inserting %d jobs", t.amount())
+		var err error
+		if templates[i], err = r.arriving(ctx, t, r.worker); err != nil {
+			return err
+		}
+		if err := r.exec(ctx, templates[i], insertLiveJobs, t.first, 1); err != nil {
+			return err
+		}
+		if err := r.exec(ctx, templates[i], `VACUUM ANALYZE river.river_job`); err != nil {
+			return err
+		}
+	}
+	part := alone.amount()
+	var paces []pace
+	looks := map[string][]float64{}
+	standings, err := r.compete(ctx,
+		contestant{
+			name: fmt.Sprintf("backlog_%d", part), template: templates[0], amount: part, check: alone.check(0),
+			run: func(ctx context.Context, database string) (outcome, error) {
+				return r.work(ctx, database, r.server.URL(database))
+			},
+		},
+		contestant{
+			name: "backlog", template: templates[1], amount: 2 * part, check: long.check(0),
+			run: func(ctx context.Context, database string) (o outcome, err error) {
+				p, err := r.bothEnds(ctx, database, part, looks)
+				paces = append(paces, p)
+				o.seconds = float64(part)/p.first + float64(part)/p.last
+				return o, err
+			},
+		})
+	if err != nil {
+		return err
+	}
+	var first, last []float64
+	for _, p := range paces {
+		first, last = append(first, p.first), append(last, p.last)
+	}
+	rate, right := median(standings[0].perSecond()), standings[1].fault == ""
+	x := "x_" + standings[0].name
+	var beside []figure
+	for _, look := range looked {
+		beside = append(beside, figure{look.name + "_s", look.name + " at most %.3f s", slices.Max(looks[look.name])})
+	}
+	r.results = append(r.results, standings[0].result(),
+		newResult(fmt.Sprintf("backlog_%d_first", long.amount()), first, right, append([]figure{{x, "%.2f × that alone", median(first) / rate}}, beside...)...),
+		newResult(fmt.Sprintf("backlog_%d_last", long.amount()), last, right, figure{x, "%.2f × that alone", median(last) / rate}))
+	for _, template := range templates {
+		if err := r.drop(ctx, template); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// insertLiveJobs does what enqueuing does, sooner.
+const insertLiveJobs = `
+INSERT INTO river.river_job (kind, queue, args, priority, max_attempts)
+SELECT 'activity_ingest', 'ingest', jsonb_build_object('activities', activities), 1, 25 FROM (` + jobsOfArriving + `) AS job`
+
+// storedQuery looks at the table once the server's own count, which costs
+// nothing, says that it may be so.
+const storedQuery = `
+SELECT CASE WHEN n_tup_ins >= %[1]d THEN (SELECT count(*) >= %[1]d FROM activities) ELSE false END
+FROM pg_stat_user_tables WHERE relname = 'activities'`
+
+// bothEnds works the beginning of the queue, has operators look, deletes the
+// middle and works the end.
+func (r *rig) bothEnds(ctx context.Context, database string, part int, looks map[string][]float64) (p pace, err error) {
+	worker, err := r.startWorker(ctx, database)
+	if err != nil {
+		return p, err
+	}
+	pool, err := r.open(ctx, database)
+	if err != nil {
+		return p, err
+	}
+	defer pool.Close()
+	if err := until(ctx, pool, fmt.Sprintf(storedQuery, part), worker); err != nil {
+		return p, err
+	}
+	if err := r.look(ctx, database, worker, looks); err != nil {
+		return p, err
+	}
+	if _, err := worker.end(); err != nil {
+		return p, err
+	}
+	begun, err := r.paceOf(ctx, database, jobs.QueueIngest, time.Time{}, part)
+	if err != nil {
+		return p, err
+	}
+	since, err := deleteMiddle(ctx, pool, part)
+	if err != nil {
+		return p, err
+	}
+	if _, err := r.work(ctx, database, r.server.URL(database)); err != nil {
+		return p, err
+	}
+	ended, err := r.paceOf(ctx, database, jobs.QueueIngest, since, part)
+	return pace{first: begun.first, last: ended.last}, err
+}
+
+// deleteMiddleQuery keeps so many of the newest jobs that wait, and has what is
+// deleted not arrive.
+const deleteMiddleQuery = `
+WITH middle AS (
+	DELETE FROM river.river_job
+	WHERE queue = 'ingest' AND state = 'available'
+	  AND id < (SELECT id FROM river.river_job WHERE queue = 'ingest' AND state = 'available' ORDER BY id DESC OFFSET $1::int - 1 LIMIT 1)
+	RETURNING (args->'activities'->0->>'activity_id')::bigint AS activity_id
+)
+DELETE FROM arriving USING middle WHERE arriving.activity_id = middle.activity_id`
+
+// deleteMiddle returns when it was done.
+func deleteMiddle(ctx context.Context, pool *dbpool.Pool, keep int) (at time.Time, err error) {
+	deleted, err := pool.Exec(ctx, deleteMiddleQuery, keep)
+	if err != nil {
+		return at, err
+	}
+	if deleted.RowsAffected() == 0 {
+		return at, fmt.Errorf("fewer than %d jobs were left to work last", keep)
+	}
+	if _, err := pool.Exec(ctx, `VACUUM ANALYZE river.river_job`); err != nil {
+		return at, err
+	}
+	return at, pool.QueryRow(ctx, `SELECT now()`).Scan(&at)
+}
