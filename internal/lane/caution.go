@@ -10,16 +10,17 @@ import (
 
 // A job that kills its process, by exhausting the memory say, leaves no trace in
 // a transaction that is rolled back. So after an unclean death of any process
-// all are careful for a while: they claim few jobs, and count a death of each in
-// advance, in a commit of its own, before they work them. What completes takes
-// its mark away; what is marked already is worked while its process does nothing
-// else; what reaches maxDeaths is discarded.
+// all are careful for a while: they claim few jobs, and mark them with their
+// name, in a commit of its own, before they work them. What ends an attempt takes
+// the marks away; what is marked already is worked while its process does nothing
+// else; what maxDeaths of those who marked it died of is discarded. Only deaths
+// count: a process that lives takes what it marked up again.
 
 const (
 	// carefulJobs are worked at once by a careful lane.
 	carefulJobs = 20
-	// maxDeaths in advance: one in company, three alone. The death that began it
-	// all is one more.
+	// maxDeaths of marked jobs: one in company, three alone. The death that began
+	// it all is one more.
 	maxDeaths = 4
 	// carefulFor is how long after an unclean death processes are careful.
 	carefulFor = time.Minute
@@ -49,12 +50,12 @@ func (c *Caution) begin(suspect bool) (end func()) {
 	return c.suspects.RUnlock
 }
 
-// haveDied returns the jobs with so many deaths or more.
-func haveDied(claimed []queue.Job, deaths int) (with []queue.Job) {
+// haveDied returns the jobs that are given up.
+func haveDied(claimed []queue.Job) (doomed []queue.Job) {
 	for _, job := range claimed {
-		if job.Deaths >= deaths {
-			with = append(with, job)
+		if job.Deaths >= maxDeaths {
+			doomed = append(doomed, job)
 		}
 	}
-	return with
+	return doomed
 }

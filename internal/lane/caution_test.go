@@ -2,6 +2,7 @@ package lane
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -43,13 +44,15 @@ func TestJobThatKillsItsProcess(t *testing.T) {
 	o := testOptions(t)
 	deaths := 0
 	for ask[int](t, pool, `SELECT count(*) FROM river.river_job WHERE finalized_at IS NULL`) > 0 {
-		l := New(pool, o, dying()) // a new process
+		o.Client = fmt.Sprintf("process %d", deaths)
+		l := New(pool, o, dying())
 		found, err := l.Turn(t.Context())
 		for err == nil && found > 0 {
 			found, err = l.Turn(t.Context())
 		}
 		if err != nil {
 			deaths++
+			exec(t, pool, `INSERT INTO worker_processes (client_id, died_at) VALUES ($1, now())`, o.Client)
 			o.Caution.Raise() // as the next process does when it finds the row of the dead one
 		}
 		if deaths > 10 {
@@ -73,7 +76,7 @@ func TestMarkedJobIsWorkedAlone(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
 	insert(t, pool, 30)
-	mark(t, pool, 2)
+	mark(t, pool, "a", "b")
 	o := testOptions(t)
 	seen := o.Observer.(*watcher)
 	turns(t, New(pool, o, effectKind()))
@@ -91,7 +94,26 @@ func TestMarkedJobIsWorkedAlone(t *testing.T) {
 	}
 }
 
-func mark(t *testing.T, pool *dbpool.Pool, deaths int) {
+// TestMarksOfTheLivingCountNothing: what others marked and may still work is left
+// to them, and their marks never add up to a discarded job.
+func TestMarksOfTheLivingCountNothing(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	insert(t, pool, 30)
+	mark(t, pool, "a", "b", "c", "d", "e")
+	exec(t, pool, `INSERT INTO worker_processes (client_id) VALUES ('a'), ('b'), ('c'), ('d'), ('e')`)
+	turns(t, New(pool, testOptions(t), effectKind()))
+	if got, want := ask[string](t, pool, jobStates), "1 available attempt 0 errors 0, 29 completed attempt 1 errors 0"; got != want {
+		t.Errorf("jobs while they live: %s, want %s", got, want)
+	}
+	exec(t, pool, `UPDATE worker_processes SET beat_at = '-infinity'`) // they said goodbye
+	turns(t, New(pool, testOptions(t), effectKind()))
+	if got, want := ask[string](t, pool, jobStates), "30 completed attempt 1 errors 0"; got != want {
+		t.Errorf("jobs when they are gone: %s, want %s", got, want)
+	}
+}
+
+func mark(t *testing.T, pool *dbpool.Pool, clients ...string) {
 	t.Helper()
-	exec(t, pool, `UPDATE river.river_job SET metadata = jsonb_build_object('worker_deaths', $1::int) WHERE args->>'value' = '7'`, deaths)
+	exec(t, pool, `UPDATE river.river_job SET metadata = jsonb_build_object('worker_marks', $1::text[]) WHERE args->>'value' = '7'`, clients)
 }

@@ -51,6 +51,11 @@ type Kind[T any] struct {
 	// rows that it brings, say. nil: 1.
 	Weigh func(args *T) int
 
+	// ShareBy is the path in the arguments to what decides which locks a job will
+	// want, most of them at least. Under a backlog each loop takes jobs of its own
+	// share, so that the loops do not wait for each other. nil: no such thing.
+	ShareBy []string
+
 	// Lock queues the taking of every lock that the jobs need, in an order that
 	// is the same for all transactions. nil: they need none.
 	Lock func(b *pgx.Batch, jobs []*Job[T])
@@ -109,10 +114,11 @@ type Lane[T any] struct {
 	kind    Kind[T]
 	counts  counters
 	woken   chan struct{}
+	careful sync.Mutex // held during a turn that marks jobs: one loop of the lane does so at a time
 
 	mu        sync.Mutex
-	size      int // jobs that the next claim asks for
-	cursor    cursor
+	size      int       // jobs that the next claim asks for
+	cursors   []cursor  // of each loop
 	lastClaim time.Time // the newest claim that the database answered
 	lastJob   time.Time // the newest claim that found jobs
 	backlog   bool      // the last claim got all that it asked for
@@ -137,7 +143,7 @@ func New[T any](db Beginner, o Options, kind Kind[T]) *Lane[T] {
 		kind.Weigh = func(*T) int { return 1 }
 	}
 	return &Lane[T]{
-		options: o, db: db, kind: kind, woken: make(chan struct{}, 1),
+		options: o, db: db, kind: kind, woken: make(chan struct{}, 1), cursors: make([]cursor, max(1, o.Loops)),
 		size: min(firstSize, o.MaxJobs), overtime: map[int64]int{},
 	}
 }
@@ -154,20 +160,20 @@ func (l *Lane[T]) Wake() {
 // whose turn has not come stays in the queue.
 func (l *Lane[T]) Run(ctx context.Context) {
 	var loops sync.WaitGroup
-	for range l.options.Loops {
-		loops.Go(func() { l.loop(ctx) })
+	for i := range l.options.Loops {
+		loops.Go(func() { l.loop(ctx, i) })
 	}
 	loops.Wait()
 }
 
-func (l *Lane[T]) loop(ctx context.Context) {
+func (l *Lane[T]) loop(ctx context.Context, loop int) {
 	wait := time.Duration(0) // before the next turn
 	empty, failed := 0, 0    // turns in a row
 	for ctx.Err() == nil {
 		if wait > 0 && !l.pause(ctx, wait, failed > 0) {
 			return
 		}
-		found, err := l.Turn(ctx)
+		found, err := l.turn(ctx, loop)
 		switch {
 		case err != nil:
 			failed++

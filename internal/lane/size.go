@@ -33,10 +33,15 @@ func (l *Lane[T]) attempt() queue.Attempt {
 }
 
 // claimJobs claims as many jobs as the lane has found to fit the time.
-func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx) ([]queue.Job, error) {
+func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.Job, error) {
 	l.mu.Lock()
 	began := time.Now()
-	from, size, backlog := l.cursor.start(began), l.size, l.backlog
+	cursor := &l.cursors[loop]
+	from, size, backlog := cursor.start(began), l.size, l.backlog
+	share := queue.Share{}
+	if backlog && l.options.Loops > 1 && l.kind.ShareBy != nil {
+		share = queue.Share{Part: loop, Of: l.options.Loops, Path: l.kind.ShareBy}
+	}
 	newest := 0
 	if backlog && l.options.Newest && began.After(l.newestDue) {
 		newest = size / newestShare
@@ -52,9 +57,9 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx) ([]queue.Job, error)
 	if promises {
 		l.options.Schema.PromiseToLook(b, l.options.Queue, promise)
 	}
-	l.options.Schema.Claim(b, l.options.Queue, from, size-newest, &oldestFirst)
+	l.options.Schema.Claim(b, l.options.Client, l.options.Queue, share, from, size-newest, &oldestFirst)
 	if newest > 0 {
-		l.options.Schema.ClaimNewest(b, l.options.Queue, newest, &newestFirst)
+		l.options.Schema.ClaimNewest(b, l.options.Client, l.options.Queue, share, newest, &newestFirst)
 	}
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, err
@@ -86,7 +91,7 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx) ([]queue.Job, error)
 	if n := len(oldestFirst); n > 0 {
 		last = &oldestFirst[n-1]
 	}
-	l.cursor.moved(from, took, now, last)
+	cursor.moved(from, took, now, last)
 	if l.backlog && l.options.Loops > 1 {
 		l.Wake() // another loop
 	}
@@ -170,7 +175,7 @@ func (l *Lane[T]) ended(t *turn[T], found int, took time.Duration, err error) {
 func (l *Lane[T]) countTrouble(t *turn[T], err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.cursor.reset()
+	l.cursors[t.loop].reset()
 	switch {
 	case isRace(err):
 		l.raced++

@@ -16,13 +16,16 @@ import (
 // prepared statement keeps the plan that it got when the tables were small, or
 // had no statistics yet: it would scan them whole, and go on doing so while they
 // grow. It also tells change capture, where that is installed, that the worker
-// itself sees to what follows.
-const BeginQuery = `begin isolation level read committed; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; ` +
+// itself sees to what follows. And it bounds the wait for locks: a frozen
+// process's transactions wait for each other's, and what got its locks only when
+// the server gave up the first one would keep its jobs for as long again.
+const BeginQuery = `begin isolation level read committed; SET LOCAL lock_timeout = '1s'; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; ` +
 	`SET LOCAL enable_mergejoin = off; SET LOCAL trainingmonkey.worker = 'on'`
 
 // turn is one transaction of a lane.
 type turn[T any] struct {
 	lane *Lane[T]
+	loop int
 	ctx  context.Context
 	tx   *countingTx
 
@@ -31,7 +34,6 @@ type turn[T any] struct {
 	tries     int       // savepoints so far
 	probed    bool
 	raceIsJob bool // a race counts as the fault of the jobs that meet it
-	reclaimed bool // the jobs were marked before
 
 	completed []*Job[T]
 	kept      int // jobs that stay available with what is left of them
@@ -39,29 +41,36 @@ type turn[T any] struct {
 	suspects  []queue.Job // marked; to be worked in the next transaction
 }
 
-// Turn claims jobs and works them. It returns how many it found.
-func (l *Lane[T]) Turn(ctx context.Context) (found int, err error) {
+// Turn claims jobs and works them. It returns how many it found. Run does nothing
+// else.
+func (l *Lane[T]) Turn(ctx context.Context) (found int, err error) { return l.turn(ctx, 0) }
+
+func (l *Lane[T]) turn(ctx context.Context, loop int) (found int, err error) {
 	if l.options.Gate != nil {
 		l.options.Gate.Lock()
 		defer l.options.Gate.Unlock()
 	}
+	if l.options.Caution.Careful() {
+		l.careful.Lock()
+		defer l.careful.Unlock()
+	}
 	var marked []queue.Job
-	found, marked, err = l.transact(ctx, false, (*turn[T]).claim)
+	found, marked, err = l.transact(ctx, loop, false, (*turn[T]).claim)
 	if err != nil || len(marked) == 0 {
 		return found, err
 	}
-	_, _, err = l.transact(ctx, marked[0].Deaths > 0, func(t *turn[T]) (int, error) { return len(marked), t.reclaim(marked) })
+	_, _, err = l.transact(ctx, loop, marked[0].Marked, func(t *turn[T]) (int, error) { return len(marked), t.reclaim(marked) })
 	return found, err
 }
 
 // transact runs one transaction on its own deadline: a turn that has begun is
 // finished when the process is told to stop.
-func (l *Lane[T]) transact(ctx context.Context, suspect bool, work func(*turn[T]) (int, error)) (found int, marked []queue.Job, err error) {
+func (l *Lane[T]) transact(ctx context.Context, loop int, suspect bool, work func(*turn[T]) (int, error)) (found int, marked []queue.Job, err error) {
 	defer l.options.Caution.begin(suspect)()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.options.Timeout)
 	defer cancel()
 	began := time.Now()
-	t := &turn[T]{lane: l, ctx: ctx, tx: &countingTx{roundTrips: 1}, raceIsJob: l.raceIsJob()}
+	t := &turn[T]{lane: l, loop: loop, ctx: ctx, tx: &countingTx{roundTrips: 1}, raceIsJob: l.raceIsJob()}
 	defer func() {
 		l.ended(t, found, time.Since(began), err)
 	}()
@@ -80,18 +89,18 @@ func (l *Lane[T]) transact(ctx context.Context, suspect bool, work func(*turn[T]
 
 // claim claims jobs, and works them or marks them as suspects.
 func (t *turn[T]) claim() (found int, err error) {
-	claimed, err := t.lane.claimJobs(t.ctx, t.tx)
+	claimed, err := t.lane.claimJobs(t.ctx, t.tx, t.loop)
 	if err != nil {
 		return 0, fmt.Errorf("claim jobs: %w", err)
 	}
 	if len(claimed) == 0 {
 		return 0, nil
 	}
-	if doomed := haveDied(claimed, maxDeaths); len(doomed) > 0 {
+	if doomed := haveDied(claimed); len(doomed) > 0 {
 		return len(claimed), t.work(doomed)
 	}
-	if suspects := haveDied(claimed, 1); len(suspects) > 0 {
-		return len(claimed), t.mark(suspects[:1])
+	if suspect := slices.IndexFunc(claimed, func(j queue.Job) bool { return j.Marked }); suspect >= 0 {
+		return len(claimed), t.mark(claimed[suspect : suspect+1])
 	}
 	if t.lane.options.Caution.Careful() {
 		return len(claimed), t.mark(claimed[:min(carefulJobs, len(claimed))])
@@ -99,11 +108,11 @@ func (t *turn[T]) claim() (found int, err error) {
 	return len(claimed), t.work(claimed)
 }
 
-// mark counts a death of each job in advance.
+// mark leaves word, before the jobs are worked, who is about to.
 func (t *turn[T]) mark(suspects []queue.Job) error {
 	slices.SortFunc(suspects, func(a, b queue.Job) int { return cmp.Compare(a.ID, b.ID) })
 	b := &pgx.Batch{}
-	t.lane.options.Schema.MarkSuspects(b, suspects)
+	t.lane.options.Schema.MarkSuspects(b, t.lane.options.Client, suspects)
 	if err := t.tx.SendBatch(t.ctx, b).Close(); err != nil {
 		return fmt.Errorf("mark jobs as suspects: %w", err)
 	}
@@ -122,7 +131,6 @@ func (t *turn[T]) reclaim(marked []queue.Job) error {
 	if err := t.tx.SendBatch(t.ctx, b).Close(); err != nil {
 		return fmt.Errorf("claim suspects: %w", err)
 	}
-	t.reclaimed = true
 	return t.work(claimed)
 }
 
@@ -163,7 +171,7 @@ func (t *turn[T]) take(claimed []queue.Job) (fresh, failedBefore []*Job[T]) {
 		case c.Kind != l.kind.Name:
 			t.fail(queue.Failure{Job: c, Err: fmt.Errorf("queue %s takes jobs of kind %s, not %s", l.options.Queue, l.kind.Name, c.Kind)})
 			continue
-		case c.Deaths >= maxDeaths && !t.reclaimed:
+		case c.Deaths >= maxDeaths:
 			t.fail(queue.Failure{Job: c, Final: true, Err: fmt.Errorf("%d processes died while they worked it, out of memory or by a fatal error", c.Deaths)})
 			continue
 		case l.isOvertime(c.ID):

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -14,8 +15,9 @@ type Job struct {
 	Args        []byte // JSON
 	Attempt     int    // spent so far, this one not counted
 	MaxAttempts int
-	Errors      int // attempts that ended with an error
-	Deaths      int // see MarkSuspects
+	Errors      int  // attempts that ended with an error
+	Marked      bool // see MarkSuspects
+	Deaths      int  // processes that marked it and died
 	CreatedAt   time.Time
 
 	priority    int16
@@ -33,22 +35,32 @@ type Position struct {
 // Position returns the job's place in the order of claims.
 func (j Job) Position() Position { return Position{j.priority, j.scheduledAt, j.ID} }
 
-// claimColumns are those of Job. The number of deaths is text somebody may have
-// written: what is not a small number counts as none.
-const claimColumns = `id, kind, args, attempt, max_attempts, coalesce(array_length(errors, 1), 0),
-	CASE WHEN metadata->>'` + deathsKey + `' ~ '^[0-9]{1,3}$' THEN (metadata->>'` + deathsKey + `')::int ELSE 0 END,
+// claimColumns are those of Job.
+const claimColumns = `id, kind, args, attempt, max_attempts, coalesce(array_length(errors, 1), 0), metadata ? '` + marksKey + `',
+	CASE WHEN metadata ? '` + marksKey + `' THEN (SELECT count(*) FROM worker_processes AS p WHERE p.died_at IS NOT NULL AND metadata->'` + marksKey + `' ? p.client_id) ELSE 0 END,
 	created_at, priority, scheduled_at`
+
+// notAnothers is true of jobs that no other process has marked that lives: it
+// will work them itself.
+func notAnothers(client string) string {
+	return fmt.Sprintf(`(NOT metadata ? '`+marksKey+`' OR NOT EXISTS (
+	SELECT FROM worker_processes AS p
+	WHERE p.client_id <> %s AND p.died_at IS NULL AND p.beat_at > clock_timestamp() - interval '%d seconds' AND metadata->'`+marksKey+`' ? p.client_id))`,
+		client, DeadAfter/time.Second)
+}
 
 // claimQuery claims in the order of the index that River fetches with, one
 // queue to a statement, from a position on: entries of finished jobs, which
 // vacuum cannot remove while an old snapshot is held, are not walked over again
-// with every claim. A paused queue yields nothing.
-const claimQuery = `
+// with every claim. A paused queue yields nothing. The share is a filter on what
+// the index yields.
+var claimQuery = `
 -- name: claim_jobs
 SELECT ` + claimColumns + `
 FROM {schema}.river_job
 WHERE state = 'available' AND queue = $1 AND (priority, scheduled_at, id) > ($2, $3, $4) AND scheduled_at <= now()
   AND NOT EXISTS (SELECT FROM {schema}.river_queue WHERE name = $1 AND paused_at IS NOT NULL)
+  AND ` + notAnothers("$6") + `
 ORDER BY priority, scheduled_at, id
 LIMIT $5
 FOR UPDATE SKIP LOCKED`
@@ -56,36 +68,37 @@ FOR UPDATE SKIP LOCKED`
 // claimNewestQuery claims from the other end of what athletes wait for: under a
 // backlog the newest jobs need not wait for all older ones. Which version of an
 // activity wins does not depend on the order of work.
-const claimNewestQuery = `
+var claimNewestQuery = `
 -- name: claim_newest_jobs
 SELECT ` + claimColumns + `
 FROM {schema}.river_job
 WHERE state = 'available' AND queue = $1 AND priority = 1 AND scheduled_at <= now()
   AND NOT EXISTS (SELECT FROM {schema}.river_queue WHERE name = $1 AND paused_at IS NOT NULL)
+  AND ` + notAnothers("$3") + `
 ORDER BY priority DESC, scheduled_at DESC, id DESC
 LIMIT $2
 FOR UPDATE SKIP LOCKED`
 
-// Claim queues the claim of up to most jobs after a position. The jobs are
+// Claim queues the claim by a client of up to most jobs after a position. The jobs are
 // appended to claimed in the order of claims when the batch is closed.
-func (s Schema) Claim(b *pgx.Batch, queue string, after Position, most int, claimed *[]Job) {
+func (s Schema) Claim(b *pgx.Batch, client, queue string, after Position, most int, claimed *[]Job) {
 	scheduledAt := after.scheduledAt
 	if scheduledAt.IsZero() {
 		scheduledAt = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
-	b.Queue(s.sql(claimQuery), queue, after.priority, scheduledAt, after.id, most).Query(appendJobs(claimed))
+	b.Queue(s.sql(claimQuery), queue, after.priority, scheduledAt, after.id, most, client).Query(appendJobs(claimed))
 }
 
 // ClaimNewest queues the claim of up to most of the newest jobs.
-func (s Schema) ClaimNewest(b *pgx.Batch, queue string, most int, claimed *[]Job) {
-	b.Queue(s.sql(claimNewestQuery), queue, most).Query(appendJobs(claimed))
+func (s Schema) ClaimNewest(b *pgx.Batch, client, queue string, most int, claimed *[]Job) {
+	b.Queue(s.sql(claimNewestQuery), queue, most, client).Query(appendJobs(claimed))
 }
 
 func appendJobs(claimed *[]Job) func(pgx.Rows) error {
 	return func(rows pgx.Rows) error {
 		var j Job
 		_, err := pgx.ForEachRow(rows, []any{
-			&j.ID, &j.Kind, &j.Args, &j.Attempt, &j.MaxAttempts, &j.Errors, &j.Deaths, &j.CreatedAt, &j.priority, &j.scheduledAt,
+			&j.ID, &j.Kind, &j.Args, &j.Attempt, &j.MaxAttempts, &j.Errors, &j.Marked, &j.Deaths, &j.CreatedAt, &j.priority, &j.scheduledAt,
 		}, func() error {
 			*claimed = append(*claimed, j)
 			j.Args = nil // the next row's must not share its memory
@@ -95,28 +108,32 @@ func appendJobs(claimed *[]Job) func(pgx.Rows) error {
 	}
 }
 
-// deathsKey is where the metadata of a job count the processes that died while
-// they worked it.
-const deathsKey = "worker_deaths"
+// marksKey is where the metadata of a job name the processes that were about to
+// work it and did not finish.
+const marksKey = "worker_marks"
 
-// markSuspectsQuery counts a death in advance. The jobs stay available; what
-// completes them takes the mark away with the row's other facts.
+// unmarked is the metadata of a job without its marks.
+const unmarked = `CASE WHEN job.metadata ? '` + marksKey + `' THEN job.metadata - '` + marksKey + `' ELSE job.metadata END`
+
+// markSuspectsQuery adds a process to the marks. The jobs stay available; what
+// ends an attempt takes the marks away with the row's other facts.
 const markSuspectsQuery = `
 -- name: mark_suspects
 UPDATE {schema}.river_job AS job
-SET metadata = jsonb_set(metadata, '{` + deathsKey + `}', to_jsonb(new.deaths))
-FROM unnest($1::bigint[], $2::int[]) AS new (id, deaths)
-WHERE job.id = new.id AND jsonb_typeof(job.metadata) = 'object'`
+SET metadata = jsonb_set(metadata, '{` + marksKey + `}',
+	CASE WHEN jsonb_typeof(metadata->'` + marksKey + `') = 'array' THEN metadata->'` + marksKey + `' ELSE '[]' END - $2::text || to_jsonb($2::text))
+WHERE id = ANY($1::bigint[]) AND jsonb_typeof(metadata) = 'object'`
 
-// MarkSuspects queues the marking of claimed jobs, in ascending order of ids, as
-// ones that would have killed one more process if this one died now. It is to be
-// committed before they are worked.
-func (s Schema) MarkSuspects(b *pgx.Batch, jobs []Job) {
-	ids, deaths := make([]int64, len(jobs)), make([]int32, len(jobs))
+// MarkSuspects queues the marking of claimed jobs by the process that is about
+// to work them. It is to be committed before. Should the process die, all will
+// know what it had in hand; a mark of one that lives counts nothing, and the
+// others leave the job to it.
+func (s Schema) MarkSuspects(b *pgx.Batch, client string, jobs []Job) {
+	ids := make([]int64, len(jobs))
 	for i, j := range jobs {
-		ids[i], deaths[i] = j.ID, int32(j.Deaths+1)
+		ids[i] = j.ID
 	}
-	b.Queue(s.sql(markSuspectsQuery), ids, deaths)
+	b.Queue(s.sql(markSuspectsQuery), ids, client)
 }
 
 // reclaimQuery claims jobs again that this process has just marked. Those that

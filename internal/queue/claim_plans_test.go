@@ -32,12 +32,12 @@ func TestClaimsFollowTheIndex(t *testing.T) {
 			args []any
 			has  string
 		}{
-			"claim":    {claimQuery, []any{"q", 1, long, 7, 500}, "Index Cond: ((state = 'available'::river.river_job_state) AND (queue = 'q'::text) AND (ROW(priority, scheduled_at, id) > "},
-			"newest":   {claimNewestQuery, []any{"q", 100}, "Index Scan Backward using river_job_prioritized_fetching_index"},
+			"claim":    {claimQuery, []any{"q", 1, long, 7, 500, "c"}, "Index Cond: ((state = 'available'::river.river_job_state) AND (queue = 'q'::text) AND (ROW(priority, scheduled_at, id) > "},
+			"newest":   {claimNewestQuery, []any{"q", 100, "c"}, "Index Scan Backward using river_job_prioritized_fetching_index"},
 			"reclaim":  {reclaimQuery, []any{ids}, "Index Cond: (id = ANY"},
 			"complete": {completeQuery, []any{ids, "c"}, "Index Cond: (id = ANY"},
 			"delete":   {completeAndDeleteQuery, []any{ids}, "Index Cond: (id = ANY"},
-			"mark":     {markSuspectsQuery, []any{ids, []int32{1, 1}}, "Index Cond: (id = new.id)"},
+			"mark":     {markSuspectsQuery, []any{ids, "c"}, "Index Cond: (id = ANY"},
 			"fail":     {failQuery, []any{ids, "c", []string{"available", "available"}, []bool{true, true}, []time.Duration{1, 1}, [][]byte{[]byte("{}"), []byte("{}")}}, "Index Cond: (id = failed.id)"},
 			"due":      {dueQuery, []any{[]string{"q"}}, "river_job_prioritized_fetching_index"},
 		} {

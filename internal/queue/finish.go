@@ -29,7 +29,7 @@ const attempted = `
 const completeQuery = `
 -- name: complete_jobs
 UPDATE {schema}.river_job AS job
-SET state = 'completed', finalized_at = clock_timestamp(), metadata = job.metadata - '` + deathsKey + `',` + attempted + `
+SET state = 'completed', finalized_at = clock_timestamp(), metadata = ` + unmarked + `,` + attempted + `
 WHERE id = ANY($1::bigint[])`
 
 const completeAndDeleteQuery = `
@@ -97,7 +97,7 @@ UPDATE {schema}.river_job AS job
 SET state = CASE WHEN failed.retry AND job.metadata ? 'cancel_attempted_at' THEN 'cancelled' ELSE failed.state::{schema}.river_job_state END,
 	scheduled_at = CASE WHEN failed.retry AND NOT job.metadata ? 'cancel_attempted_at' THEN now() + failed.delay ELSE job.scheduled_at END,
 	finalized_at = CASE WHEN failed.retry AND NOT job.metadata ? 'cancel_attempted_at' THEN NULL ELSE clock_timestamp() END,
-	errors = array_append(job.errors, failed.error),` + attempted + `
+	errors = array_append(job.errors, failed.error), metadata = ` + unmarked + `,` + attempted + `
 FROM unnest($1::bigint[], $3::text[], $4::bool[], $5::interval[], $6::jsonb[]) AS failed (id, state, retry, delay, error)
 WHERE job.id = failed.id`
 
