@@ -29,7 +29,7 @@ func TestRollingDeploy(t *testing.T) {
 	time.Sleep(time.Second)
 	r.fault(func() {
 		for _, old := range append(r.workers[:0:0], r.workers...) {
-			r.startWorker("TMWORKER_BATCHING_MAX_JOBS=100", "TMWORKER_BATCHING_ROLLOUT_PERCENT=50")
+			r.startWorker("TMWORKER_BATCHING_MAX_JOBS=100", "TMWORKER_BATCHING_LOOPS=1")
 			time.Sleep(*long / 3)
 			r.stopCleanly(old)
 		}

@@ -14,17 +14,12 @@ import (
 )
 
 // liveLatencyQuery measures, for users who each sync one activity, the time
-// from the enqueueing of the activity to the commit that made its ACWR right.
+// from the enqueueing of the activity to the commit that contains its ACWR.
 const liveLatencyQuery = `
-WITH recalculated AS (
-	SELECT (r->>'user_id')::int AS user_id, job.finalized_at
-	FROM river.river_job AS job, jsonb_array_elements(job.args->'ranges') AS r
-	WHERE job.kind = 'acwr_recalc' AND job.queue = 'recalc'
-), latency AS (
-	SELECT extract(epoch FROM recalculated.finalized_at - job.created_at) * 1000 AS ms
-	FROM river.river_job AS job
-	JOIN recalculated ON recalculated.user_id = (job.args->'activities'->0->>'user_id')::int
-	WHERE job.queue = 'ingest' AND job.created_at BETWEEN $1 AND $2
+WITH latency AS (
+	SELECT extract(epoch FROM finalized_at - created_at) * 1000 AS ms
+	FROM river.river_job
+	WHERE queue = 'ingest' AND created_at BETWEEN $1 AND $2
 )
 SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY ms), percentile_cont(0.99) WITHIN GROUP (ORDER BY ms) FROM latency`
 

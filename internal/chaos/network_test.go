@@ -67,6 +67,31 @@ func TestNetworkCuts(t *testing.T) {
 	r.recoveredWithin(15 * time.Second)
 }
 
+// TestCutOffWorker cuts the network of one worker while it holds jobs.
+func TestCutOffWorker(t *testing.T) {
+	r := shared(t)
+	proxy := r.proxied()
+	r.startWorker()
+	r.through = r.url
+	r.startWorker()
+	r.begin(0)
+	cutOff := r.workers[0]
+	var held []int64
+	var at time.Time
+	r.fault(func() {
+		var mend func()
+		held, at = r.takenAway(cutOff, func() (undo func()) {
+			mend = r.add(proxy, "timeout", `{"timeout": 0}`)
+			return mend
+		})
+		time.Sleep(idleTimeout + claimedWithin)
+		mend()
+	})
+	r.end()
+	r.claimedElsewhere(cutOff, held, at, idleTimeout+claimedWithin)
+	r.recoveredWithin(15 * time.Second)
+}
+
 // TestNetworkHalfOpen lets data vanish without a FIN, for longer than anything
 // may wait.
 func TestNetworkHalfOpen(t *testing.T) {

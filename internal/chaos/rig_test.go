@@ -4,7 +4,9 @@ package chaos
 
 import (
 	"context"
+	"fmt"
 	"net/url"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -24,9 +26,13 @@ const grace = 10 * time.Second
 
 // settings of every worker: quick to notice, short to stop.
 var settings = []string{
-	"TMWORKER_SHUTDOWN_GRACE=10s", "TMWORKER_BATCHING_FLUSH_TIMEOUT=3s", "TMWORKER_DATABASE_STATEMENT_TIMEOUT=5s",
+	"TMWORKER_SHUTDOWN_GRACE=10s", "TMWORKER_BATCHING_TRANSACTION_TIMEOUT=3s", "TMWORKER_DATABASE_STATEMENT_TIMEOUT=5s",
 	"TMWORKER_DATABASE_ACQUIRE_TIMEOUT=2s", "TMWORKER_DATABASE_CONNECT_TIMEOUT=2s",
+	"TMWORKER_DATABASE_IDLE_IN_TRANSACTION_TIMEOUT=2s",
 }
+
+// idleTimeout is the workers' database.idle_in_transaction_timeout.
+const idleTimeout = 2 * time.Second
 
 // rig is one scenario's database, its workers and its steady load.
 type rig struct {
@@ -36,9 +42,10 @@ type rig struct {
 	through string          // that workers use
 	load    *load
 	workers []*commandtest.Process
+	names   map[*commandtest.Process]string // as pg_stat_activity has them
 
 	faultBegan, faultEnded time.Time
-	planted                bool // the scenario plants jobs that fail
+	planted                []int64 // jobs that are to fail
 }
 
 // shared gives a scenario a database on the server that all share.
@@ -73,7 +80,25 @@ func (r *rig) begin(workers int) {
 
 func (r *rig) startWorker(more ...string) *commandtest.Process {
 	r.Helper()
-	p := commands.Start(r.T, r.through, append(append([]string{}, settings...), more...), "worker", "run")
+	return r.start(commands, "worker", append(append([]string{}, settings...), more...))
+}
+
+// start starts a worker of some version, named after its number.
+func (r *rig) start(c commandtest.Commands, command string, settings []string) *commandtest.Process {
+	r.Helper()
+	u, err := url.Parse(r.through)
+	if err != nil {
+		r.Fatal(err)
+	}
+	name := fmt.Sprintf("worker %d", len(r.names)+1)
+	q := u.Query()
+	q.Set("application_name", name)
+	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20")
+	p := c.Start(r.T, u.String(), settings, command, "run")
+	if r.names == nil {
+		r.names = map[*commandtest.Process]string{}
+	}
+	r.names[p] = name
 	r.workers = append(r.workers, p)
 	return p
 }
@@ -153,8 +178,7 @@ func (r *rig) drained(within time.Duration) {
 
 func (r *rig) unfinished() (n int, err error) {
 	err = r.connect(func(ctx context.Context, conn *pgx.Conn) error {
-		return conn.QueryRow(ctx, `SELECT count(*) FROM river.river_job WHERE state IN ('available', 'running', 'pending', 'scheduled')
-			OR (state = 'retryable' AND args::text NOT LIKE '%planted%')`).Scan(&n)
+		return conn.QueryRow(ctx, `SELECT count(*) FROM river.river_job WHERE finalized_at IS NULL AND id <> ALL(coalesce($1::bigint[], '{}'))`, r.planted).Scan(&n)
 	})
 	return n, err
 }

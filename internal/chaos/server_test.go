@@ -27,14 +27,10 @@ func TestServerRestart(t *testing.T) {
 	r.recoveredWithin(5 * time.Second)
 }
 
-// TestServerDownForLong outlasts every retry: jobs in transactions are given up
-// and must be returned to the queue when the server is back.
+// TestServerDownForLong restarts the server again and again.
 func TestServerDownForLong(t *testing.T) {
 	r := own(t)
-	settings := []string{"TMWORKER_BATCHING_RETRY_FOR=500ms", "TMWORKER_BATCHING_SNOOZE_FOR=200ms"}
-	r.startWorker(settings...)
-	r.startWorker(settings...)
-	r.begin(0)
+	r.begin(2)
 	r.fault(func() {
 		r.exec(`ALTER SYSTEM SET max_connections = 100`)
 		if err := r.server.Restart(t.Context(), true); err != nil {
@@ -65,7 +61,7 @@ func TestTerminatedBackends(t *testing.T) {
 	r.fault(func() {
 		repeatedly(50*time.Millisecond, func() {
 			r.exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-				WHERE application_name = 'worker run' AND datname = current_database() ORDER BY random() LIMIT 1`)
+				WHERE application_name LIKE 'worker %' AND datname = current_database() ORDER BY random() LIMIT 1`)
 		})
 	})
 	r.end()
@@ -101,7 +97,7 @@ func TestExhaustedServer(t *testing.T) {
 			t.Errorf("only %d connections were taken", len(idle))
 		}
 		for end := time.Now().Add(*long); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-			_, _ = idle[0].Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'worker run' ORDER BY random() LIMIT 3`)
+			_, _ = idle[0].Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'worker %' ORDER BY random() LIMIT 3`)
 			if conn, err := pgx.Connect(t.Context(), u); err == nil {
 				idle = append(idle, conn)
 			}

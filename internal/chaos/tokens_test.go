@@ -5,10 +5,7 @@ package chaos
 import (
 	"context"
 	"encoding/base64"
-	"io"
 	"math/rand/v2"
-	"net/http"
-	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -70,7 +67,6 @@ func newTokenRig(t *testing.T) *tokenRig {
 		"TMWORKER_TOKENS_CLIENT_ID=" + providertest.ClientID, "TMWORKER_TOKENS_TOKEN_URL=" + r.provider.URL,
 		"TMWORKER_TOKENS_HTTP_TIMEOUT=500ms", "TMWORKER_TOKENS_LEASE=2s", "TMWORKER_TOKENS_WORKERS=8",
 		"TMWORKER_TOKENS_LIMIT_QUARTER=1000000", "TMWORKER_TOKENS_LIMIT_DAY=1000000", "TMWORKER_TOKENS_REFRESH_EVERY=1s",
-		"TMWORKER_RECOVERY_HEARTBEAT_INTERVAL=300ms", "TMWORKER_RECOVERY_DEAD_AFTER=1s",
 	}
 	for user := int32(1); user <= tokenUsers; user++ {
 		r.authorize(user)
@@ -183,7 +179,7 @@ func TestKilledWhileRefreshing(t *testing.T) {
 	r.provider.SetFaults(nil)
 	ids := r.enqueue(everyone())
 	r.finished(ids, time.Minute)
-	told := map[string]string{"metrics": metricsOf(t, fleet[0])}
+	told := map[string]string{"metrics": r.metrics(fleet[0])}
 	r.stopWorkers()
 
 	loaded, err := r.store.Load(t.Context(), everyone())
@@ -221,31 +217,6 @@ func TestKilledWhileRefreshing(t *testing.T) {
 			}
 		}
 	}
-}
-
-var operationsAddress = regexp.MustCompile(`"operations are served","address":"([^"]+)"`)
-
-// metricsOf returns what a running worker exposes.
-func metricsOf(t *testing.T, worker *commandtest.Process) string {
-	t.Helper()
-	address := operationsAddress.FindStringSubmatch(worker.Log())
-	if address == nil {
-		t.Fatalf("the worker does not say where its operations are served:\n%s", worker.Log())
-	}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address[1]+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	content, err := io.ReadAll(response.Body)
-	if err != nil || response.StatusCode != http.StatusOK {
-		t.Fatalf("metrics: %s, %v", response.Status, err)
-	}
-	return string(content)
 }
 
 // finished waits until the jobs are completed.
