@@ -40,8 +40,14 @@ func (bf *backfiller) kind() lane.Kind[jobs.ACWRBackfill] {
 		Decode:  decodeBackfill,
 		Apply:   bf.apply,
 		Salvage: bf.salvage,
-		Probe:   bf.recalculator.probe,
+		Probe:   bf.probe,
 	}
+}
+
+// probe queues the statements of a chunk without a row to work on.
+func (bf *backfiller) probe(b *pgx.Batch) {
+	backfill.Probe(b)
+	bf.recalculator.probe(b)
 }
 
 // apply works the one chunk of the batch, or plans.

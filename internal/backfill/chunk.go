@@ -54,6 +54,13 @@ func (c *Chunk) Finish(b *pgx.Batch, rowsChanged int, failure string) {
 	b.Queue(finishChunkQuery, c.ID, c.Number, rowsChanged, failure)
 }
 
+// Probe queues the statements of a chunk for one that there is not: what fails
+// then is no chunk's fault.
+func Probe(b *pgx.Batch) {
+	b.Queue(lockChunkQuery, 0, 0)
+	(&Chunk{}).Finish(b, 0, "")
+}
+
 // Dates returns the bounds of the chunk's dates, those of all of history where
 // there are none.
 func (c *Chunk) Dates() (from, to time.Time) {

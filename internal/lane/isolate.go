@@ -147,8 +147,11 @@ func (t *turn[T]) try(apply func(context.Context, *pgx.Batch) (Writes, error), c
 		return err
 	}
 	if t.tx.firstSent {
-		if err := t.simply("ROLLBACK TO SAVEPOINT try; RELEASE SAVEPOINT try"); err != nil {
-			return &Fault{fmt.Errorf("roll back to a savepoint: %w", err)}
+		if rollbackErr := t.simply("ROLLBACK TO SAVEPOINT try; RELEASE SAVEPOINT try"); rollbackErr != nil {
+			if pgfault.Of(rollbackErr) == pgfault.Transient {
+				return rollbackErr
+			}
+			return &Fault{fmt.Errorf("%w; roll back to a savepoint: %w", err, rollbackErr)}
 		}
 	}
 	if fault == pgfault.Program && !isPanic(err) {
