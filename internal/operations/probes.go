@@ -97,12 +97,13 @@ func (r *Readiness) keep(ctx context.Context, reasons []Reason, cause error) {
 	}
 }
 
-// look checks everything. What the database said is for the log alone: anyone
-// may read the reasons.
+// look checks everything. Anyone may read the reasons. Of what the database said
+// they have only why a lane stands still, which names tables, columns and
+// permissions; the rest is for the log.
 func (r *Readiness) look(ctx context.Context) (reasons []Reason, cause error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	var paused []string // no fetches are to be expected of these queues
+	var paused []string // no progress is to be expected of these queues
 	err := migrations.Check(ctx, r.pool.Pool, r.schema)
 	switch {
 	case errors.Is(err, migrations.ErrUnmigrated), errors.Is(err, migrations.ErrNewer):

@@ -60,11 +60,16 @@ func proxied(t *testing.T, databaseURL string) (through string, proxy *toxiproxy
 	return u.String(), proxy
 }
 
-// TestReadyzWhenFetchingStalls has another session lock the table of jobs: the
-// database answers, the migrations are right, and no fetch gets anywhere.
-func TestReadyzWhenFetchingStalls(t *testing.T) {
+// stallsSoon makes a queue count as stalled after little more than 8 s.
+func stallsSoon(c *config.Config) {
+	c.River.FetchPollInterval, c.Batching.TransactionTimeout = 100*time.Millisecond, time.Second
+}
+
+// TestReadyzWhenClaimingStalls has another session lock the table of jobs: the
+// database answers, the migrations are right, and no claim gets anywhere.
+func TestReadyzWhenClaimingStalls(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, dbtest.MigratedURL(t))
+	r := newRig(t, dbtest.MigratedURL(t), stallsSoon)
 	r.run()
 	r.turns("", noticed)
 	tx, err := r.pool.Begin(t.Context())
@@ -75,53 +80,58 @@ func TestReadyzWhenFetchingStalls(t *testing.T) {
 	if _, err := tx.Exec(t.Context(), `LOCK TABLE river.river_job IN ACCESS EXCLUSIVE MODE`); err != nil {
 		t.Fatal(err)
 	}
-	r.turns("fetching", noticed)
+	r.turns("claiming", 2*noticed)
+	if got := r.readyz().Reasons; !strings.HasPrefix(got[0].Reason, "queue ingest: nothing was claimed for ") {
+		t.Errorf("reasons = %v, want first that nothing was claimed from ingest", got)
+	}
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	r.turns("", noticed)
 }
 
-// polledOften makes a queue count as stalled after little more than 4 s.
-func polledOften(c *config.Config) { c.River.FetchPollInterval = 100 * time.Millisecond }
-
-// stallRecalcQuery plants a stall in one queue: who takes its jobs waits until
-// there is a row in released.
-const stallRecalcQuery = `
-CREATE TABLE released (at timestamptz);
-CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-	WHILE NOT EXISTS (SELECT FROM public.released) LOOP PERFORM pg_sleep(0.05); END LOOP;
-	RETURN NEW;
-END $$;
-CREATE TRIGGER stall BEFORE UPDATE ON river.river_job FOR EACH ROW WHEN (NEW.queue = 'recalc' AND NEW.state = 'running') EXECUTE FUNCTION stall();
-INSERT INTO river.river_job (kind, queue, args, max_attempts) VALUES ('acwr_recalc', 'recalc', '{"ranges": []}', 25)`
-
-func TestReadyzNamesTheQueueThatStalls(t *testing.T) {
+// TestReadyzNamesTheQueueThatStandsStill takes a table away that only one kind of
+// job needs, and brings it back: nobody has to start anything again, and no
+// attempt is spent.
+func TestReadyzNamesTheQueueThatStandsStill(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, dbtest.MigratedURL(t), polledOften)
-	r.run()
-	r.turns("", noticed)
-	r.exec(stallRecalcQuery)
-	r.turns("fetching", noticed)
-	if got := r.readyz().Reasons; len(got) != 1 || !strings.HasPrefix(got[0].Reason, "queue recalc: nothing was fetched for ") {
-		t.Errorf("reasons = %v, want queue recalc alone", got)
+	for _, c := range []struct{ queue, kind, table, args string }{
+		{"ingest", "activity_ingest", "ingest_versions", `{"activities": [{"activity_id": 1, "user_id": 1, "date": "2025-01-01"}]}`},
+		{"backfill", "acwr_backfill", "acwr_backfill_chunks", `{"backfill_id": 1, "chunk": 1}`},
+	} {
+		t.Run(c.queue, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, dbtest.MigratedURL(t))
+			r.run()
+			r.turns("", noticed)
+			r.exec(`ALTER TABLE ` + c.table + ` RENAME TO hidden`)
+			r.exec(`INSERT INTO river.river_job (kind, queue, args, max_attempts) VALUES ($1, $2, $3, 1)`, c.kind, c.queue, c.args)
+			r.turns("claiming", noticed)
+			want := "queue " + c.queue + " stands still, which is no job's fault: "
+			if got := r.readyz().Reasons; len(got) != 1 || !strings.HasPrefix(got[0].Reason, want) || !strings.Contains(got[0].Reason, `relation "`+c.table+`" does not exist`) {
+				t.Errorf("reasons = %v, want queue %s alone, and the table that is missing", got, c.queue)
+			}
+			if page := r.get("/").Body.String(); strings.Count(page, "stands still</span>") != 1 {
+				t.Error("the page does not show one lane that stands still")
+			}
+			r.exec(`ALTER TABLE hidden RENAME TO ` + c.table)
+			r.turns("", noticed)
+			r.value(`tmworker_jobs_worked_total{kind="`+c.kind+`"`, noticed, is(1))
+		})
 	}
-	r.exec(`INSERT INTO released VALUES (now())`)
-	r.turns("", noticed)
 }
 
 // TestReadyzWhileAQueueIsPaused expects nothing of a paused queue, and does not
 // blame it when it is resumed.
 func TestReadyzWhileAQueueIsPaused(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, dbtest.MigratedURL(t), polledOften)
+	r := newRig(t, dbtest.MigratedURL(t), stallsSoon)
 	r.run()
 	r.turns("", noticed)
 	if err := r.service.Client().QueuePause(t.Context(), "recalc", nil); err != nil {
 		t.Fatal(err)
 	}
-	for until := time.Now().Add(6 * time.Second); time.Now().Before(until); time.Sleep(100 * time.Millisecond) {
+	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(100 * time.Millisecond) {
 		if got := r.readyz(); !got.Ready {
 			t.Fatalf("/readyz = %+v while a queue is paused", got)
 		}
@@ -167,7 +177,11 @@ func TestReadyzWhileDraining(t *testing.T) {
 	}
 	r.enqueue(activity(1, 1, 1))
 	for until := time.Now().Add(noticed); ; time.Sleep(10 * time.Millisecond) {
-		if v, _ := r.metric(`tmworker_jobs_executing{queue="ingest"}`); v == "1" {
+		var waits bool
+		if err := tx.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'activities'::regclass AND NOT granted)`).Scan(&waits); err != nil {
+			t.Fatal(err)
+		}
+		if waits {
 			break
 		}
 		if time.Now().After(until) {
