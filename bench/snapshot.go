@@ -9,21 +9,22 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// snapshotSuite has the worker empty a long queue of bulk work, with and without
-// a session that holds its snapshot from before the first job to after the last,
-// as a dump does: what the worker leaves behind in the queue cannot be removed.
-// Single live activities arrive meanwhile.
+// snapshotSuite has the worker empty a long queue with and without a session
+// that holds its snapshot from before the first job to after the last, as a dump
+// does: what the worker leaves behind in the queue cannot be removed. Single
+// activities arrive meanwhile. All of them are live jobs: bulk work would give
+// way to those that arrive, and the pace be that of its pauses.
 func snapshotSuite(ctx context.Context, r *rig) error {
 	t := training{users: 1000, every: 1, first: 1, last: 1000}
 	if r.short {
-		t.users = 10
+		t.users, t.last = 100, 100
 	}
 	template, err := r.arriving(ctx, t, r.worker)
 	if err != nil {
 		return err
 	}
 	r.say("snapshot: enqueuing %d jobs", t.amount())
-	if err := t.enqueue(ctx, r, template, 1, jobs.PriorityBulk); err != nil {
+	if err := t.enqueue(ctx, r, template, 1, jobs.PriorityLive); err != nil {
 		return err
 	}
 	latencies, paces := map[bool][]latency{}, map[bool][]pace{}
@@ -42,7 +43,7 @@ func snapshotSuite(ctx context.Context, r *rig) error {
 				if err != nil {
 					return o, err
 				}
-				p, err := r.paceOf(ctx, database, jobs.QueueIngestBulk, time.Time{}, t.amount()/10)
+				p, err := r.paceOf(ctx, database, jobs.QueueIngest, time.Time{}, t.amount()/10)
 				latencies[held], paces[held] = append(latencies[held], l), append(paces[held], p)
 				return o, err
 			},
