@@ -32,6 +32,7 @@ func (in *ingester) kind() lane.Kind[ingestArgs] {
 		Name:    jobs.KindActivityIngest,
 		Decode:  decodeIngest,
 		Weigh:   func(args *ingestArgs) int { return len(args.items) },
+		ShareBy: []string{"activities", "0", "user_id"},
 		Lock:    func(b *pgx.Batch, batch []*ingestJob) { queueUserLocks(b, keysOf(batch).users) },
 		Apply:   in.apply,
 		Salvage: in.salvage,

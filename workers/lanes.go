@@ -64,7 +64,7 @@ type drainingLane struct {
 const (
 	// liveAim is what a transaction should take under a backlog: an athlete's job
 	// that comes in between waits for one, and has one of its own.
-	liveAim = 100 * time.Millisecond
+	liveAim = 200 * time.Millisecond
 	bulkAim = 100 * time.Millisecond
 	// bulkJobs is how many bulk jobs a transaction claims at most. They may be
 	// large: it bounds memory.

@@ -27,12 +27,13 @@ type recalcJob = lane.Job[recalcArgs]
 // kind is what a lane has to know of recalc jobs.
 func (rc *recalculator) kind() lane.Kind[recalcArgs] {
 	return lane.Kind[recalcArgs]{
-		Name:   jobs.KindACWRRecalc,
-		Decode: decodeRecalc,
-		Weigh:  func(args *recalcArgs) int { return len(args.ranges) },
-		Lock:   func(b *pgx.Batch, batch []*recalcJob) { queueUserLocks(b, changesOf(datesOf(batch)).users) },
-		Apply:  rc.apply,
-		Probe:  func(b *pgx.Batch) { rc.probe(b) },
+		Name:    jobs.KindACWRRecalc,
+		Decode:  decodeRecalc,
+		Weigh:   func(args *recalcArgs) int { return len(args.ranges) },
+		ShareBy: []string{"ranges", "0", "user_id"},
+		Lock:    func(b *pgx.Batch, batch []*recalcJob) { queueUserLocks(b, changesOf(datesOf(batch)).users) },
+		Apply:   rc.apply,
+		Probe:   func(b *pgx.Batch) { rc.probe(b) },
 	}
 }
 

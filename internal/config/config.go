@@ -133,7 +133,7 @@ func Default() Config {
 			CompletedRetention: time.Hour,
 		},
 		Batching: Batching{
-			MaxJobs:            500,
+			MaxJobs:            2000,
 			MaxActivities:      5000,
 			BulkActivities:     500,
 			Loops:              2,

@@ -88,19 +88,32 @@ func (t *turn[T]) refuse(job *Job[T], reason error) error {
 
 // salvage keeps all of what the kind's Salvage did, or nothing.
 func (t *turn[T]) salvage(job *Job[T]) (salvaged bool, err error) {
-	if err := t.simply("SAVEPOINT job"); err != nil {
-		return false, err
+	s := &Salvage{tries: &t.tries}
+	s.try = func(apply func(context.Context, pgx.Tx, *pgx.Batch) (Writes, error)) error {
+		if !s.begun {
+			s.begun = true
+			t.tries++
+			if err := t.simply("SAVEPOINT job"); err != nil {
+				return err
+			}
+		}
+		return t.tryPart(apply)
 	}
-	s := &Salvage{try: t.tryPart, tries: &t.tries}
 	err = t.lane.kind.Salvage(t.ctx, s, job)
+	end := "RELEASE SAVEPOINT job"
 	switch {
 	case errors.Is(err, ErrNotSalvaged):
-		return false, t.simply("ROLLBACK TO SAVEPOINT job; RELEASE SAVEPOINT job")
+		end = "ROLLBACK TO SAVEPOINT job; RELEASE SAVEPOINT job"
 	case err != nil:
 		return false, err
 	}
-	if err := t.simply("RELEASE SAVEPOINT job"); err != nil {
-		return false, err
+	if s.begun {
+		if err := t.simply(end); err != nil {
+			return false, err
+		}
+	}
+	if err != nil {
+		return false, nil
 	}
 	return true, t.keepOrComplete(job, s.rest)
 }

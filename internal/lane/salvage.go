@@ -15,11 +15,17 @@ var ErrNotSalvaged = errors.New("not salvaged")
 type Salvage struct {
 	try   func(apply func(context.Context, pgx.Tx, *pgx.Batch) (Writes, error)) error
 	tries *int
+	begun bool // the savepoint of the whole is there
 	rest  []byte
 }
 
 // TriesLeft tells whether the transaction has room for so many tries.
-func (s *Salvage) TriesLeft(n int) bool { return *s.tries+n <= maxTries }
+func (s *Salvage) TriesLeft(n int) bool {
+	if !s.begun {
+		n++
+	}
+	return *s.tries+n <= maxTries
+}
 
 // Try works a part. It returns whether the database refused it and why, and an
 // error when that ends the transaction.

@@ -98,18 +98,20 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	return claimed, nil
 }
 
-// fit follows the time that a transaction took.
-func (l *Lane[T]) fit(jobs int, took time.Duration) {
+// fit has the next claim ask for what fits: by the time that this transaction
+// took, and by its jobs' weight.
+func (l *Lane[T]) fit(jobs int, leftOver bool, took time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if jobs == 0 || (!l.backlog && took < 2*l.options.Aim) {
+	if !l.backlog && took < 2*l.options.Aim {
 		return
 	}
-	wanted := float64(jobs) * l.options.Aim.Seconds() / max(took.Seconds(), 0.001)
-	l.size = min(l.options.MaxJobs, max(1, int(wanted), l.size/2))
-	if wanted > float64(2*jobs) {
-		l.size = min(l.options.MaxJobs, max(2*jobs, 1))
+	wanted := int(float64(jobs) * l.options.Aim.Seconds() / max(took.Seconds(), 0.001))
+	wanted = max(1, jobs/2, min(wanted, 2*jobs)) // one slow transaction is not a rule
+	if leftOver {
+		wanted = min(wanted, jobs+jobs/8)
 	}
+	l.size = min(l.options.MaxJobs, wanted)
 }
 
 const (
@@ -168,7 +170,7 @@ func (l *Lane[T]) ended(t *turn[T], found int, took time.Duration, err error) {
 	}
 	l.countFailures(t)
 	if len(t.jobs) > 0 {
-		l.fit(len(t.jobs), took)
+		l.fit(len(t.jobs), t.leftOver, took)
 	}
 }
 

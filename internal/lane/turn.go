@@ -34,6 +34,7 @@ type turn[T any] struct {
 	tries     int       // savepoints so far
 	probed    bool
 	raceIsJob bool // a race counts as the fault of the jobs that meet it
+	leftOver  bool // more was claimed than fits into one transaction
 
 	completed []*Job[T]
 	kept      int // jobs that stay available with what is left of them
@@ -184,6 +185,7 @@ func (t *turn[T]) take(claimed []queue.Job) (fresh, failedBefore []*Job[T]) {
 		}
 		job.weight = l.kind.Weigh(&job.Args)
 		if weight > 0 && weight+job.weight > l.options.MaxWeight {
+			t.leftOver = true
 			break
 		}
 		weight += job.weight

@@ -60,7 +60,7 @@ SELECT ` + claimColumns + `
 FROM {schema}.river_job
 WHERE state = 'available' AND queue = $1 AND (priority, scheduled_at, id) > ($2, $3, $4) AND scheduled_at <= now()
   AND NOT EXISTS (SELECT FROM {schema}.river_queue WHERE name = $1 AND paused_at IS NOT NULL)
-  AND ` + notAnothers("$6") + `
+  AND ` + notAnothers("$6") + ` AND ` + inShare("$7", "$8", "$9") + `
 ORDER BY priority, scheduled_at, id
 LIMIT $5
 FOR UPDATE SKIP LOCKED`
@@ -74,24 +74,37 @@ SELECT ` + claimColumns + `
 FROM {schema}.river_job
 WHERE state = 'available' AND queue = $1 AND priority = 1 AND scheduled_at <= now()
   AND NOT EXISTS (SELECT FROM {schema}.river_queue WHERE name = $1 AND paused_at IS NOT NULL)
-  AND ` + notAnothers("$3") + `
+  AND ` + notAnothers("$3") + ` AND ` + inShare("$4", "$5", "$6") + `
 ORDER BY priority DESC, scheduled_at DESC, id DESC
 LIMIT $2
 FOR UPDATE SKIP LOCKED`
 
-// Claim queues the claim by a client of up to most jobs after a position. The jobs are
-// appended to claimed in the order of claims when the batch is closed.
-func (s Schema) Claim(b *pgx.Batch, client, queue string, after Position, most int, claimed *[]Job) {
+// Share is the jobs of a queue of which a hash of something in their arguments,
+// a user say, has remainder Part when divided by Of. The zero value is all jobs.
+type Share struct {
+	Part, Of int
+	Path     []string // to the something, as in args #>> path
+}
+
+// inShare is true of the jobs of a share.
+func inShare(part, of, path string) string {
+	return fmt.Sprintf(`(%[2]s = 1 OR (coalesce(hashtext(args #>> %[3]s::text[]), 0) & 2147483647) %% %[2]s = %[1]s)`, part, of, path)
+}
+
+// Claim queues the claim by a client of up to most jobs of a share after a
+// position. The jobs are appended to claimed in the order of claims when the
+// batch is closed.
+func (s Schema) Claim(b *pgx.Batch, client, queue string, share Share, after Position, most int, claimed *[]Job) {
 	scheduledAt := after.scheduledAt
 	if scheduledAt.IsZero() {
 		scheduledAt = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
-	b.Queue(s.sql(claimQuery), queue, after.priority, scheduledAt, after.id, most, client).Query(appendJobs(claimed))
+	b.Queue(s.sql(claimQuery), queue, after.priority, scheduledAt, after.id, most, client, share.Part, max(1, share.Of), share.Path).Query(appendJobs(claimed))
 }
 
 // ClaimNewest queues the claim of up to most of the newest jobs.
-func (s Schema) ClaimNewest(b *pgx.Batch, client, queue string, most int, claimed *[]Job) {
-	b.Queue(s.sql(claimNewestQuery), queue, most, client).Query(appendJobs(claimed))
+func (s Schema) ClaimNewest(b *pgx.Batch, client, queue string, share Share, most int, claimed *[]Job) {
+	b.Queue(s.sql(claimNewestQuery), queue, most, client, share.Part, max(1, share.Of), share.Path).Query(appendJobs(claimed))
 }
 
 func appendJobs(claimed *[]Job) func(pgx.Rows) error {

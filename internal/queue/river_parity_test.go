@@ -109,7 +109,7 @@ func finish(t *testing.T, pool *dbpool.Pool, name string) {
 	err := pool.InTx(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
 		var claimed []queue.Job
 		b := &pgx.Batch{}
-		schema.Claim(b, "c", name, queue.Position{}, 1000, &claimed)
+		schema.Claim(b, "c", name, queue.Share{}, queue.Position{}, 1000, &claimed)
 		if err := tx.SendBatch(ctx, b).Close(); err != nil {
 			return err
 		}
