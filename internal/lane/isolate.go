@@ -72,7 +72,7 @@ func (t *turn[T]) isolate(group []*Job[T]) error {
 
 // refuse salvages what can be of a refused job, or fails it.
 func (t *turn[T]) refuse(job *Job[T], reason error) error {
-	if t.lane.kind.Salvage != nil && pgfault.Of(reason) == pgfault.Data {
+	if t.lane.kind.Salvage != nil && (pgfault.Of(reason) == pgfault.Data || isRace(reason)) {
 		salvaged, err := t.salvage(job)
 		if salvaged || err != nil {
 			return err

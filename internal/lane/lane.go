@@ -129,6 +129,7 @@ type Lane[T any] struct {
 	logged    time.Time // when trouble was logged last
 	raced     int       // turns in a row that met a race
 	overtime  map[int64]int
+	blocked   map[int64]bool // jobs that, alone, met a lock that somebody holds
 }
 
 // New returns a lane that does nothing before Run.
@@ -144,7 +145,7 @@ func New[T any](db Beginner, o Options, kind Kind[T]) *Lane[T] {
 	}
 	return &Lane[T]{
 		options: o, db: db, kind: kind, woken: make(chan struct{}, 1), cursors: make([]cursor, max(1, o.Loops)),
-		size: min(firstSize, o.MaxJobs), overtime: map[int64]int{},
+		size: min(firstSize, o.MaxJobs), overtime: map[int64]int{}, blocked: map[int64]bool{},
 	}
 }
 

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/pgfault"
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
@@ -249,5 +252,90 @@ func TestCursor(t *testing.T) {
 	c.reset()
 	if c.start(now) != (queue.Position{}) {
 		t.Error("after a rollback the next claim does not start from the beginning")
+	}
+}
+
+// TestLockedRow: a job that wants what somebody holds for long waits apart, and
+// the others are worked meanwhile. Nobody pays.
+func TestLockedRow(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	exec(t, pool, `CREATE TABLE held (value int PRIMARY KEY); INSERT INTO held SELECT generate_series(0, 599)`)
+	insert(t, pool, 400)
+	kind := effectKind()
+	kind.Lock = func(b *pgx.Batch, batch []*Job[effectArgs]) {
+		var values []int32
+		for _, job := range batch {
+			values = append(values, int32(job.Args.Value))
+		}
+		b.Queue(`SET LOCAL lock_timeout = '50ms'`)
+		b.Queue(`SELECT count(*) FROM (SELECT FROM held WHERE value = ANY($1::int[]) ORDER BY value FOR UPDATE) AS locked`, values)
+	}
+	holder, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = holder.Rollback(t.Context()) }()
+	if _, err := holder.Exec(t.Context(), `SELECT FROM held WHERE value = 123 FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { New(pool, testOptions(t), kind).Run(ctx) })
+	until(t, func() bool {
+		return ask[string](t, pool, jobStates) == "1 available attempt 0 errors 0, 399 completed attempt 1 errors 0"
+	})
+	if err := holder.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	until(t, func() bool { return ask[string](t, pool, jobStates) == "400 completed attempt 1 errors 0" })
+	cancel()
+	wg.Wait()
+}
+
+// raceApply drops the row of one job as a trigger would, which looks like a race.
+func raceApply(kind Kind[effectArgs]) Kind[effectArgs] {
+	apply := kind.Apply
+	kind.Apply = func(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batch []*Job[effectArgs]) (Writes, error) {
+		w, err := apply(ctx, tx, first, batch)
+		if err != nil {
+			return w, err
+		}
+		w.Batch.Queue(`SELECT count(*) FROM effects WHERE job_id = ANY($1)`, ids(batch)).QueryRow(func(row pgx.Row) error {
+			var n int
+			if err := row.Scan(&n); err != nil || n == len(batch) {
+				return err
+			}
+			return pgfault.ErrRaced
+		})
+		return w, nil
+	}
+	return kind
+}
+
+func ids(batch []*Job[effectArgs]) (ids []int64) {
+	for _, job := range batch {
+		ids = append(ids, job.ID)
+	}
+	return ids
+}
+
+// TestDroppedRow: what looks like a race and never ends becomes the error of the
+// job, within a bounded number of turns.
+func TestDroppedRow(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	exec(t, pool, `CREATE FUNCTION drop_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+		CREATE TRIGGER drop_it BEFORE INSERT ON effects FOR EACH ROW WHEN (NEW.value = 77) EXECUTE FUNCTION drop_it()`)
+	insert(t, pool, 100)
+	exec(t, pool, `UPDATE river.river_job SET max_attempts = 1`)
+	l := New(pool, testOptions(t), raceApply(effectKind()))
+	turns := 0
+	for ask[int](t, pool, `SELECT count(*) FROM river.river_job WHERE finalized_at IS NULL`) > 0 && turns < 20 {
+		_, _ = l.Turn(t.Context())
+		turns++
+	}
+	if got, want := ask[string](t, pool, jobStates), "99 completed attempt 1 errors 0, 1 discarded attempt 1 errors 1"; got != want {
+		t.Errorf("after %d turns: %s, want %s", turns, got, want)
 	}
 }

@@ -118,6 +118,8 @@ const (
 	// maxRaces is after how many turns in a row that met a race it is no accident:
 	// a trigger drops rows, say.
 	maxRaces = 3
+	// postponement is how long a job waits that met a lock somebody else holds.
+	postponement = 2 * time.Second
 	// maxOvertime is how often a job alone may take longer than a transaction has.
 	maxOvertime = 3
 )
@@ -136,6 +138,23 @@ const queryCanceled = "57014"
 func isRace(err error) bool {
 	var pgErr *pgconn.PgError
 	return errors.Is(err, pgfault.ErrRaced) || (errors.As(err, &pgErr) && pgErr.Code == queryCanceled)
+}
+
+const lockNotAvailable = "55P03"
+
+// isLockTimeout tells whether somebody else holds a row or a table for so long
+// that others should not wait with the job that wants it.
+func isLockTimeout(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == lockNotAvailable
+}
+
+// isBlocked tells, once, whether a job met a lock that somebody holds.
+func (l *Lane[T]) isBlocked(id int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer delete(l.blocked, id)
+	return l.blocked[id]
 }
 
 func (l *Lane[T]) isOvertime(id int64) bool {
@@ -181,6 +200,11 @@ func (l *Lane[T]) countTrouble(t *turn[T], err error) {
 	switch {
 	case isRace(err):
 		l.raced++
+	case isLockTimeout(err):
+		l.size = max(1, min(l.size, len(t.jobs))/8)
+		if len(t.jobs) == 1 {
+			l.blocked[t.jobs[0].ID] = true
+		}
 	case errors.Is(err, context.DeadlineExceeded):
 		l.size = max(1, min(l.size, len(t.jobs))/2)
 		if len(t.jobs) == 1 {

@@ -39,6 +39,7 @@ type turn[T any] struct {
 	completed []*Job[T]
 	kept      int // jobs that stay available with what is left of them
 	failures  []queue.Failure
+	postponed []int64     // jobs
 	suspects  []queue.Job // marked; to be worked in the next transaction
 }
 
@@ -147,11 +148,14 @@ func (t *turn[T]) work(claimed []queue.Job) error {
 			return err
 		}
 	}
-	if len(t.failures) == 0 {
+	if len(t.failures)+len(t.postponed) == 0 {
 		return nil
 	}
 	slices.SortFunc(t.failures, func(a, b queue.Failure) int { return cmp.Compare(a.Job.ID, b.Job.ID) })
 	b := &pgx.Batch{}
+	if len(t.postponed) > 0 {
+		t.lane.options.Schema.Postpone(b, t.postponed, postponement)
+	}
 	if err := t.lane.options.Schema.Fail(b, t.lane.attempt(), t.failures); err != nil {
 		return err
 	}
@@ -174,6 +178,9 @@ func (t *turn[T]) take(claimed []queue.Job) (fresh, failedBefore []*Job[T]) {
 			continue
 		case c.Deaths >= maxDeaths:
 			t.fail(queue.Failure{Job: c, Final: true, Err: fmt.Errorf("%d processes died while they worked it, out of memory or by a fatal error", c.Deaths)})
+			continue
+		case l.isBlocked(c.ID):
+			t.postponed = append(t.postponed, c.ID)
 			continue
 		case l.isOvertime(c.ID):
 			t.fail(queue.Failure{Job: c, Err: fmt.Errorf("took longer than batching.transaction_timeout (%v), %d times", l.options.Timeout, maxOvertime)})

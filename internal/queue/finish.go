@@ -127,6 +127,17 @@ func (s Schema) Fail(b *pgx.Batch, a Attempt, failures []Failure) error {
 // would try for ever to write one that PostgreSQL refuses.
 func WithoutNUL(s string) string { return strings.ReplaceAll(s, "\x00", "␀") }
 
+// postponeQuery leaves jobs available, from a while from now: as River does with
+// jobs that are snoozed for some seconds.
+const postponeQuery = `
+-- name: postpone_jobs
+UPDATE {schema}.river_job SET scheduled_at = now() + $2::interval WHERE id = ANY($1::bigint[])`
+
+// Postpone queues the postponement of claimed jobs, at no attempt's cost.
+func (s Schema) Postpone(b *pgx.Batch, ids []int64, d time.Duration) {
+	b.Queue(s.sql(postponeQuery), ids, d)
+}
+
 // setArgsQuery leaves a job in the queue with what is left to do of it.
 const setArgsQuery = `
 -- name: set_job_args
