@@ -70,7 +70,7 @@ func TestRefusedActivitiesAreRejectedAlone(t *testing.T) {
 }
 
 // TestEveryActivityRefused is the most work that a salvage can be. It must not
-// run into the flush timeout, so its statements are counted.
+// run into the transaction's timeout, so its statements are counted.
 func TestEveryActivityRefused(t *testing.T) {
 	t.Parallel()
 	pool := refusing(t)

@@ -26,7 +26,7 @@ func queuesCommand(configFile *string, io streams) *cobra.Command {
 	c.AddCommand(
 		queuesListCommand(configFile, io),
 		queueStateCommand(configFile, io, "pause", "Have workers leave a queue alone; what they work already is finished", "paused", (*queue.Admin).PauseQueue),
-		queueStateCommand(configFile, io, "resume", "Have workers fetch from a paused queue again", "running", (*queue.Admin).ResumeQueue),
+		queueStateCommand(configFile, io, "resume", "Have workers take jobs from a paused queue again", "running", (*queue.Admin).ResumeQueue),
 	)
 	return c
 }

@@ -91,7 +91,7 @@ func work(ctx context.Context, service *workers.Service, drain bool, logger *slo
 	}
 	stats := service.Stats()
 	logger.InfoContext(context.WithoutCancel(ctx), "stopped",
-		slog.Any("activity_ingest", stats.Ingest), slog.Any("acwr_recalc", stats.Recalc), slog.Any("token_users", stats.TokenUsers))
+		slog.Any("activity_ingest", stats.Ingest), slog.Any("acwr_recalc", stats.Recalc), slog.Any("acwr_backfill", stats.Backfill), slog.Any("token_users", stats.TokenUsers))
 	if err == nil || (ctx.Err() != nil && errors.Is(err, context.Canceled)) {
 		return nil // a signal before the first job is a stop like any other
 	}

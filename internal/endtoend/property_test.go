@@ -28,8 +28,8 @@ func TestRandomHistories(t *testing.T) {
 	t.Parallel()
 	url := dbtest.MigratedURL(t)
 	pool := dbtest.Open(t, url)
-	commands.Start(t, url, []string{"TMWORKER_BATCHING_MAX_JOBS=2", "TMWORKER_BATCHING_COMMITTERS=3", "TMWORKER_DATABASE_MAX_CONNS=20"}, "worker", "run")
-	commands.Start(t, url, []string{"TMWORKER_BATCHING_MAX_JOBS=40", "TMWORKER_BATCHING_LINGER=1ms"}, "worker", "run")
+	commands.Start(t, url, []string{"TMWORKER_BATCHING_MAX_JOBS=2", "TMWORKER_BATCHING_LOOPS=3", "TMWORKER_DATABASE_MAX_CONNS=20"}, "worker", "run")
+	commands.Start(t, url, []string{"TMWORKER_BATCHING_MAX_JOBS=40", "TMWORKER_BATCHING_LOOPS=1"}, "worker", "run")
 	var cases atomic.Int32
 	rapid.Check(t, func(r *rapid.T) {
 		h := history{base: int64(cases.Add(1)) * 10, model: map[int64]storedRow{}}

@@ -74,7 +74,7 @@ func (h *History) add(now time.Time) {
 	h.points = h.points[max(0, len(h.points)-points):]
 }
 
-// latencyCount adds up the engines' histograms.
+// latencyCount adds up the lanes' histograms.
 func (b *batches) latencyCount() latencyCount {
 	sum := latencyCount{upTo: make([]uint64, len(latencyBuckets))}
 	series := make(chan prometheus.Metric)

@@ -6,7 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Process is a worker process as its heartbeats show it.
+// Process is a worker process as its row shows it.
 type Process struct {
 	ID        string    `json:"id"` // host, process id and a random part
 	StartedAt time.Time `json:"started_at"`
