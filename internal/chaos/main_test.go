@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 	commands = built
 	code := pgtest.Run(m)
 	remove()
+	removeGarbage()
 	printTable()
 	os.Exit(code)
 }
@@ -61,4 +62,23 @@ func printTable() {
 			o.recovery.Round(10*time.Millisecond), o.slowest.Round(10*time.Millisecond), o.before, o.during, o.after)
 	}
 	_ = w.Flush()
+}
+
+var garbage struct {
+	sync.Mutex
+	dirs []string
+}
+
+func removeAtTheEnd(dir string) {
+	garbage.Lock()
+	defer garbage.Unlock()
+	garbage.dirs = append(garbage.dirs, dir)
+}
+
+func removeGarbage() {
+	garbage.Lock()
+	defer garbage.Unlock()
+	for _, dir := range garbage.dirs {
+		_ = os.RemoveAll(dir)
+	}
 }
