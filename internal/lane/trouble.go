@@ -5,114 +5,12 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/trainingmonkey/worker/internal/pgfault"
-	"github.com/trainingmonkey/worker/internal/queue"
 )
-
-const (
-	// firstSize is how many jobs a lane asks for before it knows how long they take.
-	firstSize = 100
-	// newestShare is the part of a claim, as a divisor, that comes from the newest
-	// jobs while there is a backlog.
-	newestShare = 4
-	// promise is for how long a lane with a backlog promises to look for jobs by
-	// itself, so that enqueuers need not wake it.
-	promise = time.Second
-	// promisedFrom is the number of jobs in a claim from which on it does so.
-	promisedFrom = 16
-)
-
-func (l *Lane[T]) attempt() queue.Attempt {
-	return queue.Attempt{Client: l.options.Client, Keep: l.options.Keep}
-}
-
-// claimJobs claims as many jobs as the lane has found to fit the time.
-func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.Job, error) {
-	l.mu.Lock()
-	began := time.Now()
-	cursor := &l.cursors[loop]
-	from, size, backlog := cursor.start(began), l.size, l.backlog
-	share := queue.Share{}
-	if backlog && l.options.Loops > 1 && l.kind.ShareBy != nil {
-		share = queue.Share{Part: loop, Of: l.options.Loops, Path: l.kind.ShareBy}
-	}
-	newest := 0
-	if backlog && l.options.Newest && began.After(l.newestDue) {
-		newest = size / newestShare
-	}
-	promises := l.promises && l.awakeTill.Before(began.Add(promise/2))
-	l.mu.Unlock()
-	if l.options.Caution.Careful() {
-		size, newest = min(size, carefulJobs), 0
-	}
-
-	var oldestFirst, newestFirst []queue.Job
-	b := &pgx.Batch{}
-	if promises {
-		l.options.Schema.PromiseToLook(b, l.options.Queue, promise)
-	}
-	l.options.Schema.Claim(b, l.options.Client, l.options.Queue, share, from, size-newest, &oldestFirst)
-	if newest > 0 {
-		l.options.Schema.ClaimNewest(b, l.options.Client, l.options.Queue, share, newest, &newestFirst)
-	}
-	if err := tx.SendBatch(ctx, b).Close(); err != nil {
-		return nil, err
-	}
-
-	now := time.Now()
-	took := now.Sub(began)
-	claimed := oldestFirst
-	for _, job := range newestFirst { // the other statement may have claimed it, too
-		if !slices.ContainsFunc(oldestFirst, func(j queue.Job) bool { return j.ID == job.ID }) {
-			claimed = append(claimed, job)
-		}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lastClaim = now
-	if promises {
-		l.awakeTill = began.Add(promise)
-	}
-	if len(claimed) > 0 {
-		l.lastJob = now
-	}
-	l.backlog = len(oldestFirst) == size-newest
-	l.promises = len(claimed) >= promisedFrom
-	if newest > 0 && took > slowClaim && from != (queue.Position{}) {
-		l.newestDue = now.Add(beginningShare * took)
-	}
-	var last *queue.Job
-	if n := len(oldestFirst); n > 0 {
-		last = &oldestFirst[n-1]
-	}
-	cursor.moved(from, took, now, last)
-	if l.backlog && l.options.Loops > 1 {
-		l.Wake() // another loop
-	}
-	return claimed, nil
-}
-
-// fit has the next claim ask for what fits: by the time that this transaction
-// took, and by its jobs' weight.
-func (l *Lane[T]) fit(jobs int, leftOver bool, took time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.backlog && took < 2*l.options.Aim {
-		return
-	}
-	wanted := int(float64(jobs) * l.options.Aim.Seconds() / max(took.Seconds(), 0.001))
-	wanted = max(1, jobs/2, min(wanted, 2*jobs)) // one slow transaction is not a rule
-	if leftOver {
-		wanted = min(wanted, jobs+jobs/8)
-	}
-	l.size = min(l.options.MaxJobs, wanted)
-}
 
 const (
 	// maxRaces is after how many turns in a row that met a race it is no accident:
