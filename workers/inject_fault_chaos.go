@@ -13,13 +13,8 @@ func injectFault(batch []*ingestJob) {
 			case *name == "injected panic":
 				panic("injected")
 			case *name == "injected exhaustion":
-				var hoard [][]byte
-				for {
-					block := make([]byte, 64<<20)
-					for i := 0; i < len(block); i += 4096 {
-						block[i] = 1
-					}
-					hoard = append(hoard, block)
+				for hoard := []byte{1}; len(hoard) > 0; {
+					hoard = append(hoard, hoard...)
 				}
 			}
 		}

@@ -99,12 +99,13 @@ func (t *turn[T]) salvage(job *Job[T]) (salvaged bool, err error) {
 		}
 		return t.tryPart(apply)
 	}
-	err = t.lane.kind.Salvage(t.ctx, s, job)
 	end := "RELEASE SAVEPOINT job"
-	switch {
+	switch err := t.lane.kind.Salvage(t.ctx, s, job); {
+	case err == nil:
+		salvaged = true
 	case errors.Is(err, ErrNotSalvaged):
 		end = "ROLLBACK TO SAVEPOINT job; RELEASE SAVEPOINT job"
-	case err != nil:
+	default:
 		return false, err
 	}
 	if s.begun {
@@ -112,7 +113,7 @@ func (t *turn[T]) salvage(job *Job[T]) (salvaged bool, err error) {
 			return false, err
 		}
 	}
-	if err != nil {
+	if !salvaged {
 		return false, nil
 	}
 	return true, t.keepOrComplete(job, s.rest)
@@ -156,7 +157,7 @@ func (t *turn[T]) try(apply func(context.Context, *pgx.Batch) (Writes, error), c
 		return nil
 	}
 	fault := pgfault.Of(err)
-	if fault == pgfault.Transient && !(t.raceIsJob && isRace(err)) {
+	if fault == pgfault.Transient && (!t.raceIsJob || !isRace(err)) {
 		return err
 	}
 	if t.tx.firstSent {

@@ -145,7 +145,6 @@ const (
 func (l *Lane[T]) afterError(ctx context.Context, err error, failed int) time.Duration {
 	fault := &Fault{}
 	longest := maxTransientWait
-	text := "transaction failed, will try again; no attempt is spent"
 	l.counts.retries.Add(1)
 	if !errors.As(err, &fault) && pgfault.Of(err) != pgfault.Transient {
 		fault = &Fault{err}
@@ -153,15 +152,18 @@ func (l *Lane[T]) afterError(ctx context.Context, err error, failed int) time.Du
 	l.mu.Lock()
 	if fault.Err != nil {
 		l.fault, longest = fault, maxFaultWait
-		text = "queue stands still: what fails would fail for every job; no attempt is spent"
 	}
 	logs := time.Since(l.logged) > loggedEvery && (fault.Err != nil || failed > 3)
 	if logs {
 		l.logged = time.Now()
 	}
 	l.mu.Unlock()
-	if logs {
-		l.options.Logger.WarnContext(ctx, text, slog.String("queue", l.options.Queue), slog.Int("tries", failed), slog.String("error", err.Error()))
+	attributes := []any{slog.String("queue", l.options.Queue), slog.Int("tries", failed), slog.String("error", err.Error())}
+	switch {
+	case logs && fault.Err != nil:
+		l.options.Logger.ErrorContext(ctx, "queue stands still: what fails would fail for every job; no attempt is spent", attributes...)
+	case logs:
+		l.options.Logger.WarnContext(ctx, "transaction failed, will try again; no attempt is spent", attributes...)
 	}
 	wait := min(longest, 10*time.Millisecond<<min(failed, 12))
 	return wait/4 + rand.N(wait*3/4)

@@ -79,7 +79,7 @@ func (l *Lane[T]) transact(ctx context.Context, loop int, suspect bool, work fun
 	if t.tx.Tx, err = l.db.BeginTx(ctx, pgx.TxOptions{BeginQuery: BeginQuery}); err != nil {
 		return 0, nil, err
 	}
-	defer func() { _ = t.tx.Tx.Rollback(ctx) }()
+	defer func() { _ = t.tx.Rollback(ctx) }()
 	if found, err = work(t); err != nil {
 		return 0, nil, err
 	}
