@@ -19,6 +19,8 @@ func TestJSONIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// No job of operated knows this activity, so that it keeps the date that is refused.
+	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date, total_load_miles) VALUES (99, 7, '2025-04-20', 3)`)
 	execute(t, pool, `ALTER TABLE activities ADD CONSTRAINT planted CHECK (user_id <> 7 OR date < '2025-03-01' OR acute_chronic_ratio IS NULL)`)
 	execute(t, pool, `UPDATE river.river_job SET attempted_by = '{worker-1}', metadata = '{"planted": 1}' WHERE id = 8`)
 	execute(t, pool, `INSERT INTO worker_processes (client_id, beat_at) VALUES ('worker-1', now())`)
