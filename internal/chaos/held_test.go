@@ -43,13 +43,13 @@ const settles = 100 * time.Millisecond
 
 // takenAway takes a worker away at a moment when it holds jobs. what does so,
 // and its undo gives the worker back: it is tried until there are jobs. The time
-// is the server's, just before.
+// is that of the last try; the server is on this machine, or its clock agrees.
 func (r *rig) takenAway(w *commandtest.Process, what func() (undo func())) (held []int64, at time.Time) {
 	r.Helper()
 	r.load.rate.Store(10 * steadyRate)
 	defer r.load.rate.Store(steadyRate)
 	for deadline := time.Now().Add(30 * time.Second); ; {
-		at = r.serverTime()
+		at = time.Now()
 		undo := what()
 		time.Sleep(settles)
 		if held = r.heldBy(w); len(held) > 0 {
@@ -76,21 +76,10 @@ func (r *rig) frozen(w *commandtest.Process) (held []int64, at time.Time) {
 func (r *rig) killed(w *commandtest.Process) (held []int64, at time.Time) {
 	r.Helper()
 	held, _ = r.frozen(w)
-	at = r.serverTime()
+	at = time.Now()
 	w.Signal(r.T, syscall.SIGKILL)
 	<-w.Done
 	return held, at
-}
-
-func (r *rig) serverTime() (now time.Time) {
-	r.Helper()
-	err := r.connect(func(ctx context.Context, conn *pgx.Conn) error {
-		return conn.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now)
-	})
-	if err != nil {
-		r.Fatal(err)
-	}
-	return now
 }
 
 // claimedQuery tells when the transactions began that completed the jobs, and of

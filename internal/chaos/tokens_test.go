@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/base64"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -177,6 +178,7 @@ func TestKilledWhileRefreshing(t *testing.T) {
 	load.Wait()
 
 	r.provider.SetFaults(nil)
+	rescued := r.rescue(fleet)
 	ids := r.enqueue(everyone())
 	r.finished(ids, time.Minute)
 	told := map[string]string{"metrics": r.metrics(fleet[0])}
@@ -193,6 +195,7 @@ func TestKilledWhileRefreshing(t *testing.T) {
 		}
 	}
 	counts := r.provider.Counts()
+	t.Logf("%d jobs that killed processes had running were rescued and done", rescued)
 	t.Logf("%d kills in %v, %d requests to the provider: %d answers lost by the provider, %d between answer and commit; at the end %d of %d users marked, the others right",
 		kills, length, counts.Requests, r.lostByProvider, r.lostByCrash, marked, tokenUsers)
 	if counts.Collisions > 0 {
@@ -217,6 +220,38 @@ func TestKilledWhileRefreshing(t *testing.T) {
 			}
 		}
 	}
+}
+
+// leftQuery finds the jobs that processes had running which are gone.
+const leftQuery = `
+SELECT id FROM river.river_job
+WHERE state = 'running' AND kind = 'token_refresh' AND NOT attempted_by[array_upper(attempted_by, 1)] LIKE ANY($1)`
+
+// rescue has River return what the killed processes had running, as it does 90
+// seconds after they began, and waits until it is done.
+func (r *tokenRig) rescue(alive []*commandtest.Process) int {
+	r.Helper()
+	var theirs []string
+	for _, w := range alive {
+		theirs = append(theirs, "%-"+strconv.Itoa(w.Process.Pid)+"-%")
+	}
+	rows, err := r.pool.Query(r.Context(), leftQuery, theirs)
+	if err != nil {
+		r.Fatal(err)
+	}
+	left, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.exec(`UPDATE river.river_job SET attempted_at = attempted_at - interval '2 minutes' WHERE id = ANY($1)`, left)
+	for deadline := time.Now().Add(90 * time.Second); r.count(`SELECT count(*) FROM river.river_job WHERE id = ANY($1) AND state = 'running'`, left) > 0; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			r.Fatal("River did not rescue what killed processes had running")
+		}
+	}
+	r.exec(`UPDATE river.river_job SET scheduled_at = now() WHERE id = ANY($1) AND state = 'retryable'`, left)
+	r.finished(left, 30*time.Second)
+	return len(left)
 }
 
 // finished waits until the jobs are completed.
