@@ -20,21 +20,23 @@ const (
 	// itself, so that enqueuers need not wake it.
 	promise = time.Second
 	// promisedFrom is the number of jobs in a claim from which on it does so.
-	promisedFrom = 16
+	promisedFrom = 4
 )
 
 func (l *Lane[T]) attempt() queue.Attempt {
 	return queue.Attempt{Client: l.options.Client, Keep: l.options.Keep}
 }
 
-// claimJobs claims as many jobs as the lane has found to fit the time.
+// claimJobs claims as many jobs as the lane has found to fit the time. It returns
+// nil when it takes turns and has none.
 func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.Job, error) {
 	l.mu.Lock()
 	began := time.Now()
 	cursor := &l.cursors[loop]
 	from, size, backlog := cursor.start(began), l.size, l.backlog
 	share := queue.Share{}
-	if backlog && l.options.Loops > 1 && l.kind.ShareBy != nil {
+	inTurn := l.kind.Lock != nil && began.Before(l.contended)
+	if (backlog || inTurn) && l.options.Loops > 1 && l.kind.ShareBy != nil {
 		share = queue.Share{Part: loop, Of: l.options.Loops, Path: l.kind.ShareBy}
 	}
 	newest := 0
@@ -47,7 +49,12 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 		size, newest = min(size, carefulJobs), 0
 	}
 
-	var oldestFirst, newestFirst []queue.Job
+	if inTurn {
+		if ours, err := queue.TakeTurn(ctx, tx, l.options.Queue, share); err != nil || !ours {
+			return nil, err
+		}
+	}
+	oldestFirst, newestFirst := []queue.Job{}, []queue.Job{}
 	b := &pgx.Batch{}
 	if promises {
 		l.options.Schema.PromiseToLook(b, l.options.Queue, promise)
@@ -94,7 +101,7 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 }
 
 // fit has the next claim ask for what fits: by the time that this transaction
-// took, and by its jobs' weight.
+// took, waiting for locks left out, and by its jobs' weight.
 func (l *Lane[T]) fit(jobs int, leftOver bool, took time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

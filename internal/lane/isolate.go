@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -140,6 +141,12 @@ func (t *turn[T]) keepOrComplete(job *Job[T], rest []byte) error {
 	return t.tx.SendBatch(t.ctx, b).Close()
 }
 
+// clockQuery, before and after the locks, tells how long the transaction waited
+// for them: that says nothing about how many jobs fit into one.
+const clockQuery = `
+-- name: lock_clock
+SELECT clock_timestamp()`
+
 // try carries out what apply decides under a savepoint, and completes jobs. It
 // returns nil, or a refusal, after which the transaction is as it was before, or
 // an error that ends the transaction.
@@ -147,7 +154,13 @@ func (t *turn[T]) try(apply func(context.Context, *pgx.Batch) (Writes, error), c
 	t.tries++
 	first := &pgx.Batch{}
 	if !t.locked && t.lane.kind.Lock != nil {
+		var before, after time.Time
+		first.Queue(clockQuery).QueryRow(func(row pgx.Row) error { return row.Scan(&before) })
 		t.lane.kind.Lock(first, t.jobs)
+		first.Queue(clockQuery).QueryRow(func(row pgx.Row) error {
+			defer func() { t.waited = after.Sub(before) }()
+			return row.Scan(&after)
+		})
 	}
 	first.Queue("SAVEPOINT try")
 	t.tx.first, t.tx.firstSent = first, false

@@ -125,7 +125,9 @@ type Lane[T any] struct {
 	newestDue time.Time // before then no claim from the newest jobs: there is too much to walk over
 	promises  bool      // enqueuers need not wake this lane while it goes on like this
 	awakeTill time.Time // until when it has promised to look by itself
+	contended time.Time // until when the lane takes turns
 	fault     error     // of the lane's own; nil for none
+	faultAt   time.Time // when it was seen last
 	logged    time.Time // when trouble was logged last
 	raced     int       // turns in a row that met a race
 	overtime  map[int64]int
@@ -168,10 +170,10 @@ func (l *Lane[T]) Run(ctx context.Context) {
 }
 
 func (l *Lane[T]) loop(ctx context.Context, loop int) {
-	wait := time.Duration(0) // before the next turn
-	empty, failed := 0, 0    // turns in a row
+	wait := time.Duration(0)         // before the next turn
+	empty, failed, others := 0, 0, 0 // turns in a row
 	for ctx.Err() == nil {
-		if wait > 0 && !l.pause(ctx, wait, failed > 0) {
+		if wait > 0 && !l.pause(ctx, wait, failed+others > 0) {
 			return
 		}
 		found, err := l.turn(ctx, loop)
@@ -179,12 +181,15 @@ func (l *Lane[T]) loop(ctx context.Context, loop int) {
 		case err != nil:
 			failed++
 			wait = l.afterError(ctx, err, failed)
+		case found == notOurTurn:
+			others++
+			wait = inTurnWait(others)
 		case found > 0:
-			empty, failed, wait = 0, 0, 0
-			l.worked(ctx)
+			empty, failed, others, wait = 0, 0, 0, 0
+			l.worked(ctx, found)
 		default:
-			empty, failed = empty+1, 0
-			l.worked(ctx)
+			empty, failed, others = empty+1, 0, 0
+			l.worked(ctx, found)
 			wait = l.untilNextLook(empty)
 		}
 	}

@@ -71,10 +71,13 @@ func (l *Lane[T]) ended(t *turn[T], found int, took time.Duration, err error) {
 		l.countTrouble(t, err)
 		return
 	}
-	if found == 0 {
+	if found <= 0 {
 		return
 	}
 	l.mu.Lock()
+	if t.waited > contentionAfter {
+		l.contended = time.Now().Add(contentionFor)
+	}
 	l.raced = 0
 	for _, f := range t.failures {
 		delete(l.overtime, f.Job.ID)
@@ -87,7 +90,7 @@ func (l *Lane[T]) ended(t *turn[T], found int, took time.Duration, err error) {
 	}
 	l.countFailures(t)
 	if len(t.jobs) > 0 {
-		l.fit(len(t.jobs), t.leftOver, took)
+		l.fit(len(t.jobs), t.leftOver, took-t.waited)
 	}
 }
 
@@ -151,7 +154,7 @@ func (l *Lane[T]) afterError(ctx context.Context, err error, failed int) time.Du
 	}
 	l.mu.Lock()
 	if fault.Err != nil {
-		l.fault, longest = fault, maxFaultWait
+		l.fault, l.faultAt, longest = fault, time.Now(), maxFaultWait
 	}
 	logs := time.Since(l.logged) > loggedEvery && (fault.Err != nil || failed > 3)
 	if logs {
@@ -169,11 +172,16 @@ func (l *Lane[T]) afterError(ctx context.Context, err error, failed int) time.Du
 	return wait/4 + rand.N(wait*3/4)
 }
 
-// worked ends what the lane was at fault for.
-func (l *Lane[T]) worked(ctx context.Context) {
+// worked ends what the lane was at fault for. A loop that finds nothing proves
+// little: another one may have in hand what fails.
+func (l *Lane[T]) worked(ctx context.Context, found int) {
 	l.mu.Lock()
 	was := l.fault
-	l.fault = nil
+	if found == 0 && time.Since(l.faultAt) < 2*maxFaultWait {
+		was = nil
+	} else {
+		l.fault = nil
+	}
 	l.mu.Unlock()
 	if was != nil {
 		l.options.Logger.InfoContext(ctx, "queue goes on", slog.String("queue", l.options.Queue))

@@ -33,8 +33,9 @@ type turn[T any] struct {
 	locked    bool      // their locks are taken
 	tries     int       // savepoints so far
 	probed    bool
-	raceIsJob bool // a race counts as the fault of the jobs that meet it
-	leftOver  bool // more was claimed than fits into one transaction
+	raceIsJob bool          // a race counts as the fault of the jobs that meet it
+	waited    time.Duration // for locks
+	leftOver  bool          // more was claimed than fits into one transaction
 
 	completed []*Job[T]
 	kept      int // jobs that stay available with what is left of them
@@ -83,8 +84,8 @@ func (l *Lane[T]) transact(ctx context.Context, loop int, suspect bool, work fun
 	if found, err = work(t); err != nil {
 		return 0, nil, err
 	}
-	if found == 0 {
-		return 0, nil, nil
+	if found <= 0 {
+		return found, nil, nil
 	}
 	return found, t.suspects, t.tx.Commit(ctx)
 }
@@ -94,6 +95,9 @@ func (t *turn[T]) claim() (found int, err error) {
 	claimed, err := t.lane.claimJobs(t.ctx, t.tx, t.loop)
 	if err != nil {
 		return 0, fmt.Errorf("claim jobs: %w", err)
+	}
+	if claimed == nil {
+		return notOurTurn, nil
 	}
 	if len(claimed) == 0 {
 		return 0, nil

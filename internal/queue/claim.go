@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -89,6 +90,19 @@ type Share struct {
 // inShare is true of the jobs of a share.
 func inShare(part, of, path string) string {
 	return fmt.Sprintf(`(%[2]s = 1 OR (coalesce(hashtext(args #>> %[3]s::text[]), 0) & 2147483647) %% %[2]s = %[1]s)`, part, of, path)
+}
+
+// takeTurnQuery takes a lock that ends with the transaction. It does not wait:
+// who waits in line holds a connection.
+const takeTurnQuery = `
+-- name: take_turn
+SELECT pg_try_advisory_xact_lock(hashtext('trainingmonkey.queue.' || $1::text), $2)`
+
+// TakeTurn tells whether the transaction is the one that may claim of a share of
+// a queue, among those that ask.
+func TakeTurn(ctx context.Context, tx pgx.Tx, queue string, share Share) (ours bool, err error) {
+	err = tx.QueryRow(ctx, takeTurnQuery, queue, share.Part).Scan(&ours)
+	return ours, err
 }
 
 // Claim queues the claim by a client of up to most jobs of a share after a
