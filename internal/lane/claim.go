@@ -13,9 +13,11 @@ import (
 const (
 	// firstSize is how many jobs a lane asks for before it knows how long they take.
 	firstSize = 100
-	// newestShare is the part of a claim, as a divisor, that comes from the newest
-	// jobs while there is a backlog.
-	newestShare = 4
+	// newestJobs is how many jobs of a claim come from the newest ones while there
+	// is a backlog, and the divisor of their share in a small one. Not many: an
+	// athlete's days that are stored before earlier ones are written again with
+	// them.
+	newestJobs, newestShare = 16, 4
 	// promise is for how long a lane with a backlog promises to look for jobs by
 	// itself, so that enqueuers need not wake it.
 	promise = time.Second
@@ -41,7 +43,7 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	}
 	newest := 0
 	if backlog && l.options.Newest && began.After(l.newestDue) {
-		newest = size / newestShare
+		newest = min(newestJobs, size/newestShare)
 	}
 	promises := l.promises && l.awakeTill.Before(began.Add(promise/2))
 	l.mu.Unlock()
