@@ -31,7 +31,7 @@ type laneRow struct {
 func laneTable(c config.Config) []laneRow {
 	table := []laneRow{
 		{Kind: jobs.KindActivityIngest, Class: Live, Queue: jobs.QueueIngest, Loops: c.Batching.Loops},
-		{Kind: jobs.KindActivityIngest, Class: Bulk, Queue: jobs.QueueIngestBulk, Loops: 1},
+		{Kind: jobs.KindActivityIngest, Class: Bulk, Queue: jobs.QueueIngestBulk, Loops: c.Batching.Loops},
 		{Kind: jobs.KindACWRRecalc, Class: Live, Queue: jobs.QueueRecalc, Loops: c.Batching.Loops, writesResults: true},
 		{Kind: jobs.KindACWRRecalc, Class: Bulk, Queue: jobs.QueueRecalcBulk, Loops: 1, writesResults: true},
 		{Kind: jobs.KindACWRBackfill, Class: Bulk, Queue: jobs.QueueBackfill, Loops: c.Backfill.Workers, writesResults: true},
@@ -81,7 +81,8 @@ func (row laneRow) options(c config.Config, client string, caution *lane.Caution
 		Caution: caution, Logger: logger,
 	}
 	if row.Class == Bulk {
-		o.Aim, o.Newest, o.MaxJobs, o.MaxWeight, o.Gate = bulkAim, false, min(bulkJobs, o.MaxJobs), c.Batching.BulkActivities, gate
+		o.Aim, o.Newest, o.MaxJobs, o.Gate = bulkAim, false, min(bulkJobs, o.MaxJobs), gate
+		o.Restrained, o.RestrainedWeight = gate.liveIsActive, c.Batching.BulkActivities
 	}
 	if row.Kind == jobs.KindACWRBackfill {
 		o.MaxJobs = 1 // a chunk a turn

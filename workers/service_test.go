@@ -148,7 +148,7 @@ func TestBudgetTooSmallIsRefused(t *testing.T) {
 	c := config.Default()
 	c.Database.MaxConns = 8
 	_, err := New(t.Context(), pool, c, slog.New(slog.DiscardHandler))
-	if err == nil || !strings.Contains(err.Error(), "= 17 > 8") {
+	if err == nil || !strings.Contains(err.Error(), "= 18 > 8") {
 		t.Errorf("New = %v, want a refusal that shows the sum", err)
 	}
 }

@@ -133,8 +133,8 @@ func Default() Config {
 			CompletedRetention: time.Hour,
 		},
 		Batching: Batching{
-			MaxJobs:            2000,
-			MaxActivities:      5000,
+			MaxJobs:            1500,
+			MaxActivities:      3000,
 			BulkActivities:     500,
 			Loops:              2,
 			TransactionTimeout: 8 * time.Second,

@@ -102,6 +102,13 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	return claimed, nil
 }
 
+func (l *Lane[T]) maxWeight() int {
+	if l.options.Restrained != nil && l.options.Restrained() {
+		return l.options.RestrainedWeight
+	}
+	return l.options.MaxWeight
+}
+
 // fit has the next claim ask for what fits: by the time that this transaction
 // took, waiting for locks left out, and by its jobs' weight.
 func (l *Lane[T]) fit(jobs int, leftOver bool, took time.Duration) {

@@ -82,8 +82,8 @@ type Writes struct {
 	After func(ctx context.Context, tx pgx.Tx) error
 }
 
-// Options tune a lane. All are required except MinLive, Gate, Observer and
-// Logger.
+// Options tune a lane. All are required except Restrained, Gate,
+// Observer and Logger.
 type Options struct {
 	Schema queue.Schema
 	Queue  string
@@ -93,10 +93,16 @@ type Options struct {
 	MaxJobs   int           // in one transaction
 	MaxWeight int           // of the jobs of one transaction; a heavier job has one of its own
 	Timeout   time.Duration // of one transaction
-	Aim       time.Duration // what a transaction should take under a backlog
-	Poll      time.Duration // how late a job is noticed whose notification got lost
-	Newest    bool          // under a backlog a share of each claim comes from the newest jobs
-	Keep      bool          // completed jobs stay until River removes them; otherwise they are deleted at once
+
+	// Restrained, if not nil, tells whether others need the machine more: then
+	// RestrainedWeight is in place of MaxWeight.
+	Restrained       func() bool
+	RestrainedWeight int
+
+	Aim    time.Duration // what a transaction should take under a backlog
+	Poll   time.Duration // how late a job is noticed whose notification got lost
+	Newest bool          // under a backlog a share of each claim comes from the newest jobs
+	Keep   bool          // completed jobs stay until River removes them; otherwise they are deleted at once
 
 	// Gate, if not nil, is held during a turn.
 	Gate sync.Locker

@@ -172,7 +172,7 @@ func (t *turn[T]) work(claimed []queue.Job) error {
 // take decodes the claimed jobs and keeps as many as fit into one transaction.
 // The rest stays in the queue as it is. Jobs that failed before are apart.
 func (t *turn[T]) take(claimed []queue.Job) (fresh, failedBefore []*Job[T]) {
-	l, weight := t.lane, 0
+	l, weight, maxWeight := t.lane, 0, t.lane.maxWeight()
 	for _, c := range claimed {
 		job := &Job[T]{Job: c}
 		var fault error
@@ -195,7 +195,7 @@ func (t *turn[T]) take(claimed []queue.Job) (fresh, failedBefore []*Job[T]) {
 			continue
 		}
 		job.weight = l.kind.Weigh(&job.Args)
-		if weight > 0 && weight+job.weight > l.options.MaxWeight {
+		if weight > 0 && weight+job.weight > maxWeight {
 			t.leftOver = true
 			break
 		}
