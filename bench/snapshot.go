@@ -60,7 +60,8 @@ func snapshotSuite(ctx context.Context, r *rig) error {
 			first, last = append(first, p.first), append(last, p.last)
 		}
 		beside := append([]figure{
-			{"first_tenth_per_second", "first tenth %.0f a second", median(first)}, {"last_tenth_per_second", "last tenth %.0f a second", median(last)},
+			{"first_tenth_per_second", "first tenth %.0f a second", median(first)},
+			{"last_tenth_per_second", "last tenth %.0f a second", median(last)},
 			{"last_of_first", "last %.2f of the first", median(last) / median(first)},
 		}, percentiles(latencies[held])...)
 		if held {
