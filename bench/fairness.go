@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-
-	"github.com/trainingmonkey/worker/jobs"
 )
 
 // fairnessSuite has one athlete's live jobs fill the queue, and measures how
@@ -17,7 +15,7 @@ func fairnessSuite(ctx context.Context, r *rig) error {
 	if err != nil {
 		return err
 	}
-	if err := t.enqueue(ctx, r, template, 1, jobs.PriorityLive); err != nil {
+	if err := t.enqueue(ctx, r, template, 1); err != nil {
 		return err
 	}
 	var others []latency

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-
-	"github.com/trainingmonkey/worker/jobs"
 )
 
 // growthSuite has the worker do the same on tables of very different sizes:
@@ -35,7 +33,7 @@ func growthSuite(ctx context.Context, r *rig) error {
 		if err := arriving.arrive(ctx, r, template); err != nil {
 			return err
 		}
-		if err := arriving.enqueue(ctx, r, template, 1, jobs.PriorityLive); err != nil {
+		if err := arriving.enqueue(ctx, r, template, 1); err != nil {
 			return err
 		}
 		contestants = append(contestants, contestant{

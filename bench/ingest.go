@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-
-	"github.com/trainingmonkey/worker/jobs"
 )
 
 // ingestSuite has the same activities stored and their ACWR made right in every
@@ -112,5 +110,5 @@ func (r *rig) worked(ctx context.Context, binary, arriving string, t training, p
 		run: func(ctx context.Context, database string) (outcome, error) {
 			return r.workWith(ctx, binary, database, r.server.URL(database), nil)
 		},
-	}, t.enqueue(ctx, r, template, perJob, jobs.PriorityLive)
+	}, t.enqueue(ctx, r, template, perJob)
 }

@@ -61,7 +61,7 @@ func (r *rig) paused(ctx context.Context, t training) (name string, err error) {
 	if _, err := r.operate(ctx, name, "queues", "pause", jobs.QueueIngest); err != nil {
 		return "", err
 	}
-	return name, t.enqueue(ctx, r, name, 1, jobs.PriorityLive)
+	return name, t.enqueue(ctx, r, name, 1)
 }
 
 func (r *rig) workMany(ctx context.Context, database string, count int) (o outcome, err error) {

@@ -24,7 +24,7 @@ func snapshotSuite(ctx context.Context, r *rig) error {
 		return err
 	}
 	r.say("snapshot: enqueuing %d jobs", t.amount())
-	if err := t.enqueue(ctx, r, template, 1, jobs.PriorityLive); err != nil {
+	if err := t.enqueue(ctx, r, template, 1); err != nil {
 		return err
 	}
 	latencies, paces := map[bool][]latency{}, map[bool][]pace{}

@@ -72,8 +72,8 @@ ORDER BY (activity_id / 1000000 - $1) / $2, user_id`
 
 // enqueue puts jobs of so many activities into the queue of a database, as any
 // program does.
-func (t training) enqueue(ctx context.Context, r *rig, database string, perJob, priority int) error {
-	err := r.exec(ctx, database, `SELECT count(river.enqueue_activity_ingest(activities, $3)) FROM (`+jobsOfArriving+`) AS job`, t.first, perJob, priority)
+func (t training) enqueue(ctx context.Context, r *rig, database string, perJob int) error {
+	err := r.exec(ctx, database, `SELECT count(river.enqueue_activity_ingest(activities, $3)) FROM (`+jobsOfArriving+`) AS job`, t.first, perJob, jobs.PriorityLive)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -102,7 +103,7 @@ func TestRollingDeployFromTheOldEngine(t *testing.T) {
 // ones again under load: the old ones finish.
 func TestBackToTheOldEngine(t *testing.T) {
 	r := beforeLanes(t)
-	old := append(r.workers[:0:0], r.workers...)
+	old := slices.Clone(r.workers)
 	r.fault(func() {
 		r.migrate()
 		for range old {
