@@ -51,13 +51,12 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 		size, newest = min(size, carefulJobs), 0
 	}
 
-	if inTurn {
-		if ours, err := queue.TakeTurn(ctx, tx, l.options.Queue, share); err != nil || !ours {
-			return nil, err
-		}
-	}
 	oldestFirst, newestFirst := []queue.Job{}, []queue.Job{}
-	b := &pgx.Batch{}
+	b, ours := &pgx.Batch{}, true
+	if inTurn {
+		share.InTurn = true
+		queue.TakeTurn(b, l.options.Queue, share, &ours)
+	}
 	if promises {
 		l.options.Schema.PromiseToLook(b, l.options.Queue, promise)
 	}
@@ -65,7 +64,7 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	if newest > 0 {
 		l.options.Schema.ClaimNewest(b, l.options.Client, l.options.Queue, share, newest, &newestFirst)
 	}
-	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+	if err := tx.SendBatch(ctx, b).Close(); err != nil || !ours {
 		return nil, err
 	}
 

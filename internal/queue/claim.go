@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -61,7 +60,7 @@ SELECT ` + claimColumns + `
 FROM {schema}.river_job
 WHERE state = 'available' AND queue = $1 AND (priority, scheduled_at, id) > ($2, $3, $4) AND scheduled_at <= now()
   AND NOT EXISTS (SELECT FROM {schema}.river_queue WHERE name = $1 AND paused_at IS NOT NULL)
-  AND ` + notAnothers("$6") + ` AND ` + inShare("$7", "$8", "$9") + `
+  AND ` + notAnothers("$6") + ` AND ` + inShare("$7", "$8", "$9") + ` AND ` + inTurn("$1", "$7", "$10") + `
 ORDER BY priority, scheduled_at, id
 LIMIT $5
 FOR UPDATE SKIP LOCKED`
@@ -75,7 +74,7 @@ SELECT ` + claimColumns + `
 FROM {schema}.river_job
 WHERE state = 'available' AND queue = $1 AND priority = 1 AND scheduled_at <= now()
   AND NOT EXISTS (SELECT FROM {schema}.river_queue WHERE name = $1 AND paused_at IS NOT NULL)
-  AND ` + notAnothers("$3") + ` AND ` + inShare("$4", "$5", "$6") + `
+  AND ` + notAnothers("$3") + ` AND ` + inShare("$4", "$5", "$6") + ` AND ` + inTurn("$1", "$4", "$7") + `
 ORDER BY priority DESC, scheduled_at DESC, id DESC
 LIMIT $2
 FOR UPDATE SKIP LOCKED`
@@ -85,6 +84,10 @@ FOR UPDATE SKIP LOCKED`
 type Share struct {
 	Part, Of int
 	Path     []string // to the something, as in args #>> path
+
+	// InTurn claims nothing unless the transaction is the only one that claims of
+	// this share, among those that say so.
+	InTurn bool
 }
 
 // inShare is true of the jobs of a share.
@@ -92,17 +95,26 @@ func inShare(part, of, path string) string {
 	return fmt.Sprintf(`(%[2]s = 1 OR (coalesce(hashtext(args #>> %[3]s::text[]), 0) & 2147483647) %% %[2]s = %[1]s)`, part, of, path)
 }
 
-// takeTurnQuery takes a lock that ends with the transaction. It does not wait:
-// who waits in line holds a connection.
-const takeTurnQuery = `
--- name: take_turn
-SELECT pg_try_advisory_xact_lock(hashtext('trainingmonkey.queue.' || $1::text), $2)`
+// takeTurn takes a lock that ends with the transaction, or has it already. It does
+// not wait: who waits in line holds a connection.
+func takeTurn(queue, part string) string {
+	return fmt.Sprintf(`pg_try_advisory_xact_lock(hashtext('trainingmonkey.queue.' || %s::text), %s::int)`, queue, part)
+}
 
-// TakeTurn tells whether the transaction is the one that may claim of a share of
-// a queue, among those that ask.
-func TakeTurn(ctx context.Context, tx pgx.Tx, queue string, share Share) (ours bool, err error) {
-	err = tx.QueryRow(ctx, takeTurnQuery, queue, share.Part).Scan(&ours)
-	return ours, err
+// inTurn is true of all jobs of a share or of none: a subquery without a reference
+// to the row is run once, and only when it is asked for.
+func inTurn(queue, part, asked string) string {
+	return `(NOT ` + asked + `::bool OR (SELECT ` + takeTurn(queue, part) + `))`
+}
+
+var takeTurnQuery = `
+-- name: take_turn
+SELECT ` + takeTurn("$1", "$2")
+
+// TakeTurn queues what tells whether the transaction is the one that claims of a
+// share in turn. It takes the turn before claims that follow in the batch.
+func TakeTurn(b *pgx.Batch, queue string, share Share, ours *bool) {
+	b.Queue(takeTurnQuery, queue, share.Part).QueryRow(func(row pgx.Row) error { return row.Scan(ours) })
 }
 
 // Claim queues the claim by a client of up to most jobs of a share after a
@@ -113,12 +125,12 @@ func (s Schema) Claim(b *pgx.Batch, client, queue string, share Share, after Pos
 	if scheduledAt.IsZero() {
 		scheduledAt = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
-	b.Queue(s.sql(claimQuery), queue, after.priority, scheduledAt, after.id, most, client, share.Part, max(1, share.Of), share.Path).Query(appendJobs(claimed))
+	b.Queue(s.sql(claimQuery), queue, after.priority, scheduledAt, after.id, most, client, share.Part, max(1, share.Of), share.Path, share.InTurn).Query(appendJobs(claimed))
 }
 
 // ClaimNewest queues the claim of up to most of the newest jobs.
 func (s Schema) ClaimNewest(b *pgx.Batch, client, queue string, share Share, most int, claimed *[]Job) {
-	b.Queue(s.sql(claimNewestQuery), queue, most, client, share.Part, max(1, share.Of), share.Path).Query(appendJobs(claimed))
+	b.Queue(s.sql(claimNewestQuery), queue, most, client, share.Part, max(1, share.Of), share.Path, share.InTurn).Query(appendJobs(claimed))
 }
 
 func appendJobs(claimed *[]Job) func(pgx.Rows) error {
