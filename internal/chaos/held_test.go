@@ -15,11 +15,14 @@ import (
 )
 
 // heldQuery finds the jobs that a worker's transactions have claimed: they stay
-// available, and xmax of a locked row is the transaction that locked it.
+// available, and xmax of a locked row is the transaction that locked it. A server
+// that has half of a pipeline waits for the rest of it without a limit, unless it
+// has transaction_timeout (PostgreSQL 17): no bound holds for what that has.
 const heldQuery = `
 SELECT job.id
 FROM pg_stat_activity AS backend JOIN river.river_job AS job ON job.xmax = backend.backend_xid
-WHERE backend.application_name = $1 AND backend.datname = current_database() AND job.state = 'available'`
+WHERE backend.application_name = $1 AND backend.datname = current_database() AND job.state = 'available'
+  AND NOT (backend.state = 'active' AND backend.wait_event = 'ClientRead')`
 
 func (r *rig) heldBy(w *commandtest.Process) (ids []int64) {
 	r.Helper()
@@ -37,6 +40,13 @@ func (r *rig) heldBy(w *commandtest.Process) (ids []int64) {
 	return ids
 }
 
+// releasedWithin is how long after the server's timeout the jobs of a frozen or
+// cut-off worker are claimed by another: a second loop may have waited for locks of
+// the first (half a second) before its own time began to run, and whoever claims
+// them may be waiting for those locks, too. Usually it is a few hundred
+// milliseconds.
+const releasedWithin = 2 * time.Second
+
 // settles is how long after a worker stopped talking its last statement, a
 // COMMIT perhaps, has ended for certain.
 const settles = 100 * time.Millisecond
@@ -49,6 +59,9 @@ func (r *rig) takenAway(w *commandtest.Process, what func() (undo func())) (held
 	r.load.rate.Store(10 * steadyRate)
 	defer r.load.rate.Store(steadyRate)
 	for deadline := time.Now().Add(30 * time.Second); ; {
+		for works := time.Now().Add(5 * time.Second); len(r.heldBy(w)) == 0 && time.Now().Before(works); {
+			time.Sleep(time.Millisecond) // the last try may have cost it its connections
+		}
 		at = time.Now()
 		undo := what()
 		time.Sleep(settles)
@@ -59,7 +72,7 @@ func (r *rig) takenAway(w *commandtest.Process, what func() (undo func())) (held
 		if time.Now().After(deadline) {
 			r.Fatal("the worker never held a job")
 		}
-		time.Sleep(20*time.Millisecond + rand.N(50*time.Millisecond))
+		time.Sleep(rand.N(50 * time.Millisecond))
 	}
 }
 

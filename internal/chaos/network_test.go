@@ -84,11 +84,11 @@ func TestCutOffWorker(t *testing.T) {
 			mend = r.add(proxy, "timeout", `{"timeout": 0}`)
 			return mend
 		})
-		time.Sleep(idleTimeout + claimedWithin)
+		time.Sleep(idleTimeout + releasedWithin)
 		mend()
 	})
 	r.end()
-	r.claimedElsewhere(cutOff, held, at, idleTimeout+claimedWithin)
+	r.claimedElsewhere(cutOff, held, at, idleTimeout+releasedWithin)
 	r.recoveredWithin(15 * time.Second)
 }
 

@@ -72,11 +72,11 @@ func TestFrozenWorker(t *testing.T) {
 	var at time.Time
 	r.fault(func() {
 		held, at = r.frozen(frozen)
-		time.Sleep(idleTimeout + claimedWithin)
+		time.Sleep(idleTimeout + releasedWithin)
 		frozen.Signal(t, syscall.SIGCONT)
 	})
 	r.end()
-	r.claimedElsewhere(frozen, held, at, idleTimeout+claimedWithin)
+	r.claimedElsewhere(frozen, held, at, idleTimeout+releasedWithin)
 	r.recoveredWithin(15 * time.Second)
 }
 

@@ -168,6 +168,9 @@ func (l *Lane[T]) afterError(ctx context.Context, err error, failed int) time.Du
 	case logs:
 		l.options.Logger.WarnContext(ctx, "transaction failed, will try again; no attempt is spent", attributes...)
 	}
+	if isLockTimeout(err) {
+		failed = 1 // it has waited already, and now asks for less
+	}
 	wait := min(longest, 10*time.Millisecond<<min(failed, 12))
 	return wait/4 + rand.N(wait*3/4)
 }
