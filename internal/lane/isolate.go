@@ -132,7 +132,6 @@ func (t *turn[T]) simply(sql string) error {
 func (t *turn[T]) keepOrComplete(job *Job[T], rest []byte) error {
 	b := &pgx.Batch{}
 	if rest != nil {
-		t.kept++
 		t.lane.options.Schema.SetArgs(b, job.ID, rest)
 	} else {
 		t.completed = append(t.completed, job)

@@ -38,7 +38,6 @@ type turn[T any] struct {
 	leftOver  bool          // more was claimed than fits into one transaction
 
 	completed []*Job[T]
-	kept      int // jobs that stay available with what is left of them
 	failures  []queue.Failure
 	postponed []int64     // jobs
 	suspects  []queue.Job // marked; to be worked in the next transaction

@@ -1,15 +1,6 @@
 package queue
 
-import (
-	"context"
-
-	"github.com/jackc/pgx/v5"
-)
-
-// Querier reads; a *dbpool.Pool, or a transaction.
-type Querier interface {
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}
+import "context"
 
 // dueQuery stops at the first job that can run now or within a few seconds.
 const dueQuery = `
@@ -18,7 +9,7 @@ SELECT EXISTS (SELECT FROM {schema}.river_job WHERE state IN ('available', 'runn
     OR EXISTS (SELECT FROM {schema}.river_job WHERE state IN ('retryable', 'scheduled') AND queue = ANY($1) AND scheduled_at < now() + interval '10 seconds')`
 
 // Due tells whether jobs of the queues can run now or within a few seconds.
-func (s Schema) Due(ctx context.Context, db Querier, queues []string) (due bool, err error) {
+func (s Schema) Due(ctx context.Context, db Reader, queues []string) (due bool, err error) {
 	err = db.QueryRow(ctx, s.sql(dueQuery), queues).Scan(&due)
 	return due, err
 }
@@ -28,7 +19,7 @@ const countUnfinishedQuery = `
 SELECT count(*) FROM {schema}.river_job WHERE state IN ('available', 'running', 'pending', 'retryable', 'scheduled') AND queue = ANY($1)`
 
 // CountUnfinished counts the jobs of the queues that are not finished.
-func (s Schema) CountUnfinished(ctx context.Context, db Querier, queues []string) (n int, err error) {
+func (s Schema) CountUnfinished(ctx context.Context, db Reader, queues []string) (n int, err error) {
 	err = db.QueryRow(ctx, s.sql(countUnfinishedQuery), queues).Scan(&n)
 	return n, err
 }
