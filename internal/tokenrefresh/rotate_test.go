@@ -4,11 +4,12 @@ import (
 	"encoding/base64"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/trainingmonkey/worker/internal/dbtest"
 	"github.com/trainingmonkey/worker/internal/keyring"
-	"github.com/trainingmonkey/worker/internal/tokenrefresh"
 	"github.com/trainingmonkey/worker/internal/tokens"
 )
 
@@ -52,7 +53,7 @@ func TestRotationUnderRefreshes(t *testing.T) {
 
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	var total [2]tokenrefresh.Result
+	var refreshes [2]atomic.Int64 // stored by each process
 	for process := range r.refreshers {
 		wg.Go(func() {
 			for first := 0; ; first = (first + refreshed/10) % refreshed {
@@ -70,12 +71,18 @@ func TestRotationUnderRefreshes(t *testing.T) {
 					t.Errorf("refresh under rotation: %+v, %v", result, err)
 					return
 				}
-				total[process].Refreshed += result.Refreshed
+				refreshes[process].Add(int64(result.Refreshed))
 			}
 		})
 	}
 	calls := 0
-	rotation, err := both.Rotate(t.Context(), func(tokens.Rotation) { calls++ })
+	rotation, err := both.Rotate(t.Context(), func(tokens.Rotation) {
+		calls++
+		// However busy the machine is, both processes refresh between two batches of the first pass.
+		for calls <= rows/tokens.RotateBatch && min(refreshes[0].Load(), refreshes[1].Load()) < int64(calls) && !t.Failed() {
+			time.Sleep(time.Millisecond)
+		}
+	})
 	close(stop)
 	wg.Wait()
 	if err != nil || rotation.Total < rows-refreshed || rotation.Rotated < rows-refreshed || len(rotation.Unreadable) > 0 || calls < rows/tokens.RotateBatch {
@@ -85,10 +92,7 @@ func TestRotationUnderRefreshes(t *testing.T) {
 	if rotation, err = both.Rotate(t.Context(), func(tokens.Rotation) {}); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("rotated %d rows while %d and %d refreshes were stored; afterwards %d", rows, total[0].Refreshed, total[1].Refreshed, rotation.Rotated)
-	if total[0].Refreshed < 10 || total[1].Refreshed < 10 {
-		t.Error("hardly anything was refreshed meanwhile")
-	}
+	t.Logf("rotated %d rows while %d and %d refreshes were stored; afterwards %d", rows, refreshes[0].Load(), refreshes[1].Load(), rotation.Rotated)
 	alone := tokens.New(r.pool, parse(key("k2", "n")), dbtest.RiverSchema)
 	all := make([]int32, rows)
 	for i := range all {
