@@ -76,9 +76,9 @@ func BenchmarkPlan(b *testing.B) {
 			plan.add(int64(i)+1, &items[i])
 		}
 		results := in.results(plan, storedState{settings: settingsByUser{0: {Formula: acwr.Standard, ChronicDays: 28}}})
-		activities, versions := plan.upserts()
-		if _, err := upsertArgs(activities, versions, results); err != nil || len(plan.removals()) > 0 || len(results.own) != batch {
-			b.Fatal(err, len(activities), len(results.own))
+		added, _ := plan.upserts()
+		if _, err := added.args(results); err != nil || len(plan.removals()) > 0 || len(added.activities) != batch || len(results.own) != batch {
+			b.Fatal(err, len(added.activities), len(results.own))
 		}
 	}
 }

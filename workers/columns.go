@@ -131,67 +131,75 @@ SELECT attname, format_type(atttypid, atttypmod)
 FROM pg_attribute
 WHERE attrelid = 'activities'::regclass AND attnum > 0 AND NOT attisdropped`
 
-// upsertQuery builds the statement that writes the activities which differ from
-// their rows, and returns the ids of those it wrote.
-//
-// Its shape: one text for every batch size, so it is prepared once. Values are
-// cast to the types of this database's columns before they are compared,
-// because 12.3456 is what numeric(5,2) stores as 12.35. The UPDATE's WHERE
-// takes no lock and writes no WAL for rows that are right, which
-// ON CONFLICT DO UPDATE … WHERE would. New rows are inserted in key order, so
-// that two transactions cannot wait for each other; a row that somebody else
-// inserted in between is returned by neither branch. Results that are NULL leave
-// those of the row as they are.
-func upsertQuery(ctx context.Context, pool *dbpool.Pool) (string, error) {
+// activityStatements write activities with their results. Each is one text for
+// every batch size, so it is prepared once. Both take the same parameters.
+type activityStatements struct {
+	// insert adds rows, in the order of the arrays, and returns the ids of those
+	// it added. Not of those whose id is taken.
+	insert string
+
+	// update writes the rows that differ from what is given, and returns their
+	// ids, each with false; with true the ids of rows that are gone, or somebody
+	// else's. Its WHERE takes no lock and writes no WAL for rows that are right,
+	// which ON CONFLICT DO UPDATE … WHERE would. Results that are NULL leave those
+	// of the row as they are.
+	update string
+}
+
+// activityStatementsFor builds the statements for the types of this database's
+// columns: values are cast to them before they are compared, because 12.3456 is
+// what numeric(5,2) stores as 12.35.
+func activityStatementsFor(ctx context.Context, pool *dbpool.Pool) (s activityStatements, err error) {
 	types, err := columnTypes(ctx, pool)
 	if err != nil {
-		return "", fmt.Errorf("read the columns of activities: %w", err)
+		return s, fmt.Errorf("read the columns of activities: %w", err)
 	}
-	var names, params, casts, assignments, stored []string
+	var names, params, casts, assignments, stored, given []string
 	for i, c := range syncedColumns {
 		typ, ok := types[c.name]
 		if !ok {
-			return "", fmt.Errorf("activities has no column %s; run: worker migrate up", c.name)
+			return s, fmt.Errorf("activities has no column %s; run: worker migrate up", c.name)
 		}
 		names = append(names, c.name)
 		params = append(params, fmt.Sprintf("$%d::%s", i+5, c.array))
 		casts = append(casts, fmt.Sprintf("raw.%s::%s AS %s", c.name, typ, c.name))
 		assignments = append(assignments, fmt.Sprintf("%s = new.%s", c.name, c.name))
-		stored = append(stored, "old."+c.name)
+		stored, given = append(stored, "old."+c.name), append(given, "new."+c.name)
 	}
-	var results, keeps, oldResults []string
 	for i, name := range resultColumns {
-		results = append(results, name)
+		kept := fmt.Sprintf("coalesce(new.%s, old.%s)", name, name)
+		names = append(names, name)
 		params = append(params, fmt.Sprintf("$%d::real[]", i+5+len(syncedColumns)))
-		assignments = append(assignments, fmt.Sprintf("%s = coalesce(new.%s, old.%s)", name, name, name))
-		keeps = append(keeps, fmt.Sprintf("coalesce(new.%s, old.%s)", name, name))
-		oldResults = append(oldResults, "old."+name)
+		casts = append(casts, "raw."+name)
+		assignments = append(assignments, name+" = "+kept)
+		stored, given = append(stored, "old."+name), append(given, kept)
 	}
-	list, all := strings.Join(names, ", "), strings.Join(append(names[:len(names):len(names)], results...), ", ")
-	return `
--- name: upsert_activities
-WITH new AS MATERIALIZED (
-	SELECT raw.activity_id, raw.user_id, raw.date, raw.ingest_job_id, ` + strings.Join(casts, ", ") + `, raw.` + strings.Join(results, ", raw.") + `
+	columns := "activity_id, user_id, date, ingest_job_id, " + strings.Join(names, ", ")
+	rows := `
+	SELECT raw.activity_id, raw.user_id, raw.date, raw.ingest_job_id, ` + strings.Join(casts, ", ") + `
 	FROM unnest($1::bigint[], $2::int[], $3::date[], $4::bigint[], ` + strings.Join(params, ", ") + `)
-		AS raw (activity_id, user_id, date, ingest_job_id, ` + all + `)
+		AS raw (` + columns + `)`
+	s.insert = `
+-- name: insert_activities
+INSERT INTO activities (` + columns + `)` + rows + `
+ON CONFLICT (activity_id) DO NOTHING
+RETURNING activity_id`
+	s.update = `
+-- name: update_activities
+WITH new AS MATERIALIZED (` + rows + `
 ), changed AS (
 	UPDATE activities AS old
 	SET date = new.date, ingest_job_id = new.ingest_job_id, ` + strings.Join(assignments, ", ") + `
 	FROM new
 	WHERE old.activity_id = new.activity_id AND old.user_id = new.user_id
-	  AND (old.date, ` + strings.Join(append(stored, oldResults...), ", ") + `)
-		IS DISTINCT FROM (new.date, new.` + strings.ReplaceAll(list, ", ", ", new.") + `, ` + strings.Join(keeps, ", ") + `)
+	  AND (old.date, ` + strings.Join(stored, ", ") + `) IS DISTINCT FROM (new.date, ` + strings.Join(given, ", ") + `)
 	RETURNING old.activity_id
-), added AS (
-	INSERT INTO activities (activity_id, user_id, date, ingest_job_id, ` + all + `)
-	SELECT activity_id, user_id, date, ingest_job_id, ` + all + `
-	FROM new
-	WHERE NOT EXISTS (SELECT FROM activities AS old WHERE old.activity_id = new.activity_id)
-	ORDER BY activity_id
-	ON CONFLICT (activity_id) DO NOTHING
-	RETURNING activity_id
 )
-SELECT activity_id FROM changed UNION ALL SELECT activity_id FROM added`, nil
+SELECT activity_id, false FROM changed
+UNION ALL
+SELECT activity_id, true FROM new
+WHERE NOT EXISTS (SELECT FROM activities AS old WHERE old.activity_id = new.activity_id AND old.user_id = new.user_id)`
+	return s, nil
 }
 
 func columnTypes(ctx context.Context, pool *dbpool.Pool) (map[string]string, error) {

@@ -17,7 +17,7 @@ import (
 
 // ingester stores the activities of activity_ingest jobs with their results.
 type ingester struct {
-	upsert         string // see upsertQuery
+	statements     activityStatements
 	schema         queue.Schema
 	enqueuer       *jobs.Enqueuer
 	recalculator   *recalculator
@@ -33,7 +33,7 @@ func (in *ingester) kind() lane.Kind[ingestArgs] {
 		Decode:  decodeIngest,
 		Weigh:   func(args *ingestArgs) int { return len(args.items) },
 		ShareBy: []string{"activities", "0", "user_id"},
-		Lock:    func(b *pgx.Batch, batch []*ingestJob) { queueUserLocks(b, keysOf(batch).users) },
+		Lock:    func(b *pgx.Batch, batch []*ingestJob) { queueUserLocks(b, usersOf(batch)) },
 		Apply:   in.apply,
 		Salvage: in.salvage,
 		Probe:   in.probe,
@@ -67,20 +67,20 @@ FROM activities
 WHERE activity_id = ANY($1::bigint[])`
 
 // restDaysQuery reads the rest-day placeholders, whose ids are negative, of the
-// days in the batch.
+// ranges of days in the batch.
 const restDaysQuery = `
 -- name: read_rest_days
 SELECT rest.activity_id, rest.user_id, rest.date, coalesce(rest.total_load_miles, 0), coalesce(rest.trimp, 0)
-FROM unnest($1::int[], $2::date[]) AS trained (user_id, date)
-JOIN activities AS rest ON rest.user_id = trained.user_id AND rest.date = trained.date
+FROM unnest($1::int[], $2::date[], $3::date[]) AS trained (user_id, first, last)
+JOIN activities AS rest ON rest.user_id = trained.user_id AND rest.date BETWEEN trained.first AND trained.last
 WHERE rest.activity_id < 0`
 
 // recordedQuery reads the versions that no row tells of.
 const recordedQuery = `
 -- name: read_recorded
 SELECT user_id, activity_id, job_id
-FROM ingest_versions
-WHERE (user_id, activity_id) IN (SELECT * FROM unnest($1::int[], $2::bigint[]))`
+FROM unnest($1::int[], $2::bigint[]) AS given (user_id, activity_id)
+JOIN ingest_versions USING (user_id, activity_id)`
 
 // storedState is what a batch meets.
 type storedState struct {
@@ -110,7 +110,7 @@ func (in *ingester) read(ctx context.Context, tx pgx.Tx, first *pgx.Batch, keys 
 		})
 		return err
 	})
-	first.Queue(restDaysQuery, keys.userIDs, keys.dates).Query(func(rows pgx.Rows) error {
+	first.Queue(restDaysQuery, keys.days.userIDs, keys.days.firsts, keys.days.lasts).Query(func(rows pgx.Rows) error {
 		var rest restDay
 		var userID int32
 		var date time.Time
@@ -131,11 +131,11 @@ func (in *ingester) read(ctx context.Context, tx pgx.Tx, first *pgx.Batch, keys 
 		return err
 	})
 	if in.recalculator.write == writeOn {
-		first.Queue(settingsQuery, keys.users).Query(func(rows pgx.Rows) (err error) {
+		first.Queue(settingsQuery, keys.days.users).Query(func(rows pgx.Rows) (err error) {
 			s.settings, err = readSettings(rows)
 			return err
 		})
-		first.Queue(windowsQuery, keys.userIDs, keys.dates, keys.dates, keys.activityIDs, maxWindowRows+1).Query(func(rows pgx.Rows) error {
+		first.Queue(windowsQuery, keys.days.userIDs, keys.days.firsts, keys.days.lasts, keys.activityIDs, maxWindowRows+1).Query(func(rows pgx.Rows) error {
 			var row activityResults
 			_, err := pgx.ForEachRow(rows, row.targets(), func() error {
 				s.windows = append(s.windows, row)
@@ -154,40 +154,55 @@ func (in *ingester) read(ctx context.Context, tx pgx.Tx, first *pgx.Batch, keys 
 // probe queues the statements of apply without a row to work on.
 func (in *ingester) probe(b *pgx.Batch) {
 	b.Queue(storedQuery, nil)
-	b.Queue(restDaysQuery, nil, nil)
+	b.Queue(restDaysQuery, nil, nil, nil)
 	b.Queue(recordedQuery, nil, nil)
 	b.Queue(removeQuery, nil)
 	b.Queue(rejectQuery, nil, nil, nil, nil, nil)
 	b.Queue(recordVersionsQuery, nil, nil, nil)
-	b.Queue(in.upsert, make([]any, 4+len(syncedColumns)+len(resultColumns))...)
+	nothing := make([]any, 4+len(syncedColumns)+len(resultColumns))
+	b.Queue(in.statements.insert, nothing...)
+	b.Queue(in.statements.update, nothing...)
 	in.recalculator.probe(b)
 }
 
-// batchKeys are the ids of the jobs and the distinct users, both ascending, and
-// of each valid item its user, activity and date.
+// batchKeys are the ids of the jobs, ascending, the user and activity of each
+// valid item, and the days of the users.
 type batchKeys struct {
-	jobIDs         []int64
-	users, userIDs []int32
-	activityIDs    []int64
-	dates          []time.Time
+	jobIDs      []int64
+	userIDs     []int32
+	activityIDs []int64
+	days        changes
 }
 
 func keysOf(batch []*ingestJob) (keys batchKeys) {
-	distinct := map[int32]struct{}{}
+	days := map[int32][]dayRange{}
 	for _, job := range batch {
 		keys.jobIDs = append(keys.jobIDs, job.ID)
 		for i := range job.Args.items {
 			item := &job.Args.items[i]
 			if item.fault == nil {
-				a := &item.activity
-				distinct[a.UserID] = struct{}{}
+				a := item.activity
+				day := daysSinceEpoch(a.Date)
+				days[a.UserID] = append(days[a.UserID], dayRange{day, day})
 				keys.userIDs, keys.activityIDs = append(keys.userIDs, a.UserID), append(keys.activityIDs, a.ActivityID)
-				keys.dates = append(keys.dates, dateOf(daysSinceEpoch(a.Date)))
 			}
 		}
 	}
-	keys.users = slices.Sorted(maps.Keys(distinct))
+	keys.days = changesOf(days)
 	return keys
+}
+
+// usersOf returns the users of the valid items, ascending.
+func usersOf(batch []*ingestJob) []int32 {
+	users := map[int32]struct{}{}
+	for _, job := range batch {
+		for i := range job.Args.items {
+			if item := &job.Args.items[i]; item.fault == nil {
+				users[item.activity.UserID] = struct{}{}
+			}
+		}
+	}
+	return sortedKeys(users)
 }
 
 // removeQuery deletes rows, locking them in key order first.
@@ -223,13 +238,12 @@ SET job_id = excluded.job_id, recorded_at = excluded.recorded_at
 WHERE old.job_id < excluded.job_id`
 }
 
-// write queues everything that the plan changes. An activity that the plan has as
-// new and that was not written met somebody else's insert: the batch runs again
-// and sees it.
+// write queues everything that the plan changes. Where somebody else's insert or
+// delete came in between, the batch runs again and sees it.
 func (in *ingester) write(plan *ingestPlan, results planResults, jobIDs []int64) (lane.Writes, error) {
 	b := &pgx.Batch{}
-	activities, versions := plan.upserts()
-	if len(activities)+len(results.following) > 0 {
+	added, kept := plan.upserts()
+	if len(added.activities)+len(kept.activities)+len(results.following) > 0 {
 		b.Queue(giveWayQuery)
 	}
 	if ids := plan.removals(); len(ids) > 0 {
@@ -240,21 +254,43 @@ func (in *ingester) write(plan *ingestPlan, results planResults, jobIDs []int64)
 	}
 	queueRejects(b, plan.rejects)
 	written := map[int64]bool{}
-	if len(activities) > 0 {
-		args, err := upsertArgs(activities, versions, results)
+	if len(added.activities) > 0 {
+		args, err := added.args(results)
 		if err != nil {
 			return lane.Writes{}, err
 		}
-		b.Queue(in.upsert, args...).Query(func(rows pgx.Rows) error {
+		b.Queue(in.statements.insert, args...).Query(func(rows pgx.Rows) error {
 			var id int64
-			_, err := pgx.ForEachRow(rows, []any{&id}, func() error {
+			if _, err := pgx.ForEachRow(rows, []any{&id}, func() error {
+				written[id] = true
+				return nil
+			}); err != nil {
+				return err
+			}
+			for _, a := range added.activities {
+				if !written[a.ActivityID] {
+					return fmt.Errorf("insert activity %d: the row was not inserted, by a trigger perhaps, or somebody else's was first: %w", a.ActivityID, pgfault.ErrRaced)
+				}
+			}
+			return nil
+		})
+	}
+	if len(kept.activities) > 0 {
+		args, err := kept.args(results)
+		if err != nil {
+			return lane.Writes{}, err
+		}
+		b.Queue(in.statements.update, args...).Query(func(rows pgx.Rows) error {
+			var id int64
+			var gone bool
+			_, err := pgx.ForEachRow(rows, []any{&id, &gone}, func() error {
+				if gone {
+					return fmt.Errorf("update activity %d: somebody else has deleted the row, or given it to another user: %w", id, pgfault.ErrRaced)
+				}
 				written[id] = true
 				return nil
 			})
-			if err != nil {
-				return err
-			}
-			return raced(plan, activities, written)
+			return err
 		})
 	}
 	if len(results.following) > 0 {
@@ -269,30 +305,21 @@ func (in *ingester) write(plan *ingestPlan, results planResults, jobIDs []int64)
 	return lane.Writes{Batch: b, After: after}, nil
 }
 
-// raced tells whether an activity that was new was not written.
-func raced(plan *ingestPlan, activities []*jobs.Activity, written map[int64]bool) error {
-	for _, a := range activities {
-		if row, wasStored := plan.stored[a.ActivityID]; !written[a.ActivityID] && (!wasStored || row.userID != a.UserID) {
-			return fmt.Errorf("insert activity %d: the row was not inserted, by a trigger perhaps, or somebody else's was first: %w", a.ActivityID, pgfault.ErrRaced)
-		}
-	}
-	return nil
-}
-
-func upsertArgs(activities []*jobs.Activity, versions []int64, results planResults) ([]any, error) {
-	ids, userIDs, dates := make([]int64, len(activities)), make([]int32, len(activities)), make([]time.Time, len(activities))
-	for i, a := range activities {
+// args are the parameters of activityStatements.
+func (u upserts) args(results planResults) ([]any, error) {
+	ids, userIDs, dates := make([]int64, len(u.activities)), make([]int32, len(u.activities)), make([]time.Time, len(u.activities))
+	for i, a := range u.activities {
 		ids[i], userIDs[i], dates[i] = a.ActivityID, a.UserID, dateOf(daysSinceEpoch(a.Date))
 	}
-	args := []any{ids, userIDs, dates, versions}
+	args := []any{ids, userIDs, dates, u.versions}
 	for _, column := range syncedColumns {
-		values, err := column.of(activities)
+		values, err := column.of(u.activities)
 		if err != nil {
 			return nil, err
 		}
 		args = append(args, values)
 	}
-	return append(args, results.columns(activities)...), nil
+	return append(args, results.columns(u.activities)...), nil
 }
 
 func queueRejects(statements *pgx.Batch, rejects []reject) {
@@ -303,10 +330,11 @@ func queueRejects(statements *pgx.Batch, rejects []reject) {
 	var userIDs, activityIDs []*int64
 	var payloads, reasons []string
 	for _, r := range rejects {
-		userID, activityID := partialIDs(r.item.payload)
+		payload := r.item.payload()
+		userID, activityID := partialIDs(payload)
 		jobIDs = append(jobIDs, r.jobID)
 		userIDs, activityIDs = append(userIDs, userID), append(activityIDs, activityID)
-		payloads, reasons = append(payloads, string(r.item.payload)), append(reasons, queue.WithoutNUL(r.reason))
+		payloads, reasons = append(payloads, string(payload)), append(reasons, queue.WithoutNUL(r.reason))
 	}
 	statements.Queue(rejectQuery, jobIDs, userIDs, activityIDs, payloads, reasons)
 }

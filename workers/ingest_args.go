@@ -1,6 +1,7 @@
 package workers
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,35 +17,79 @@ type ingestArgs struct {
 
 // ingestItem is one activity of a job. fault says why it is to be rejected.
 type ingestItem struct {
-	activity jobs.Activity
-	payload  json.RawMessage
+	activity *jobs.Activity
 	fault    error
+	payloads *payloads
+	index    int // in payloads
 }
 
-// decodeIngest fails only when the args are not those of an ingest job at all.
-func decodeIngest(data []byte) (args ingestArgs, err error) {
+// payload is the activity as it was enqueued.
+func (item *ingestItem) payload() json.RawMessage { return item.payloads.at(item.index) }
+
+// payloads are the activities of a job as they were enqueued. Only what is
+// rejected or left over needs them.
+type payloads struct {
+	args []byte
+	each []json.RawMessage // nil until the first is asked for
+}
+
+func (p *payloads) at(i int) json.RawMessage {
+	if p.each == nil {
+		p.each, _ = splitIngest(p.args) // they have been decoded before
+	}
+	return p.each[i]
+}
+
+func splitIngest(args []byte) ([]json.RawMessage, error) {
 	var envelope struct {
 		Activities []json.RawMessage `json:"activities"`
 	}
+	if err := json.Unmarshal(args, &envelope); err != nil {
+		return nil, fmt.Errorf("args do not decode: %w", err)
+	}
+	return envelope.Activities, nil
+}
+
+// decodeIngest fails only when the args are not those of an ingest job at all.
+// Where every activity decodes, which is the rule, they are read in one go;
+// where one does not, one by one.
+func decodeIngest(data []byte) (args ingestArgs, err error) {
+	all := payloads{args: data}
+	var envelope struct {
+		Activities []jobs.Activity `json:"activities"`
+	}
+	envelope.Activities = make([]jobs.Activity, 0, bytes.Count(data, activityKey))
 	if err := json.Unmarshal(data, &envelope); err != nil {
-		return args, fmt.Errorf("args do not decode: %w", err)
+		if all.each, err = splitIngest(data); err != nil {
+			return args, err
+		}
+		envelope.Activities = make([]jobs.Activity, len(all.each))
 	}
 	if len(envelope.Activities) == 0 {
 		return args, errors.New("args do not decode: activities: a job needs at least one")
 	}
 	args.items = make([]ingestItem, len(envelope.Activities))
-	for i, payload := range envelope.Activities {
-		activity, err := jobs.DecodeActivity(payload)
-		args.items[i] = ingestItem{activity: activity, payload: payload, fault: err}
+	for i := range envelope.Activities {
+		item := ingestItem{activity: &envelope.Activities[i], payloads: &all, index: i}
+		if all.each == nil {
+			item.fault = item.activity.Validate()
+		} else {
+			*item.activity, item.fault = jobs.DecodeActivity(all.each[i])
+		}
+		args.items[i] = item
 	}
 	return args, nil
 }
 
+// activityKey is in every activity: the number of times that it occurs is about
+// theirs.
+var activityKey = []byte(`"activity_id"`)
+
 // encodeIngest is the opposite, for what is left of a job.
 func encodeIngest(items []ingestItem) ([]byte, error) {
-	payloads := make([]json.RawMessage, len(items))
+	each := make([]json.RawMessage, len(items))
 	for i, item := range items {
-		payloads[i] = item.payload
+		each[i] = item.payload()
 	}
-	return json.Marshal(map[string][]json.RawMessage{"activities": payloads})
+	return json.Marshal(map[string][]json.RawMessage{"activities": each})
 }

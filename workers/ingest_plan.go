@@ -77,7 +77,7 @@ func (p *ingestPlan) add(jobID int64, item *ingestItem) {
 		p.reject(jobID, item, item.fault.Error())
 		return
 	}
-	a := &item.activity
+	a := item.activity
 	state := p.state(a.ActivityID)
 	if state.exists && state.userID != a.UserID {
 		p.reject(jobID, item, "activity_id belongs to another user")
@@ -92,6 +92,9 @@ func (p *ingestPlan) add(jobID int64, item *ingestItem) {
 	}
 	if a.Deleted {
 		state.exists, state.next = false, nil
+		if state.deletes == nil {
+			state.deletes = map[int32]int64{}
+		}
 		state.deletes[a.UserID] = jobID
 		return
 	}
@@ -106,7 +109,7 @@ func (p *ingestPlan) reject(jobID int64, item *ingestItem, reason string) {
 func (p *ingestPlan) state(activityID int64) *plannedActivity {
 	state, ok := p.current[activityID]
 	if !ok {
-		state = &plannedActivity{deletes: map[int32]int64{}}
+		state = &plannedActivity{}
 		if row, exists := p.stored[activityID]; exists {
 			state.exists, state.userID, state.version = true, row.userID, row.version
 		}
@@ -115,15 +118,28 @@ func (p *ingestPlan) state(activityID int64) *plannedActivity {
 	return state
 }
 
-// upserts returns the activities whose rows are to hold their newest version,
-// in key order, and the job of each.
-func (p *ingestPlan) upserts() (activities []*jobs.Activity, versions []int64) {
+// upserts are activities whose rows are to hold their newest version, in key
+// order, and the job of each.
+type upserts struct {
+	activities []*jobs.Activity
+	versions   []int64
+}
+
+// upserts returns the rows to add and those that are there, as of another
+// version or of the same.
+func (p *ingestPlan) upserts() (added, kept upserts) {
 	for _, id := range p.activityIDs() {
-		if state := p.current[id]; state.exists && state.next != nil {
-			activities, versions = append(activities, state.next), append(versions, state.version)
+		state := p.current[id]
+		if !state.exists || state.next == nil {
+			continue
 		}
+		to := &added
+		if row, wasStored := p.stored[id]; wasStored && row.userID == state.userID {
+			to = &kept
+		}
+		to.activities, to.versions = append(to.activities, state.next), append(to.versions, state.version)
 	}
-	return activities, versions
+	return added, kept
 }
 
 // healedDays returns the days with a placeholder on which an athlete trained

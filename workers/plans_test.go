@@ -22,12 +22,12 @@ func TestHotQueriesUseTheIndexes(t *testing.T) {
 	execute(t, pool, `INSERT INTO user_locks SELECT generate_series(1, 5000)`)
 	execute(t, pool, `INSERT INTO ingest_versions SELECT i % 500 + 1, i, i FROM generate_series(1, 50000) i`)
 	execute(t, pool, `ANALYZE`)
-	upsert, err := upsertQuery(t.Context(), pool)
+	statements, err := activityStatementsFor(t.Context(), pool)
 	if err != nil {
 		t.Fatal(err)
 	}
 	one := run(1, 1, "2025-01-01", 1, 1)
-	upsertArguments, err := upsertArgs([]*jobs.Activity{&one}, []int64{1}, planResults{own: map[int64]acwr.Values{1: {}}})
+	written, err := upserts{[]*jobs.Activity{&one}, []int64{1}}.args(planResults{own: map[int64]acwr.Values{1: {}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,11 +39,12 @@ func TestHotQueriesUseTheIndexes(t *testing.T) {
 		"locks":    {lockUsersQuery, []any{[]int32{1, 2}}},
 		"ensure":   {ensureUserLocksQuery, []any{[]int32{1, 2}}},
 		"stored":   {storedQuery, []any{[]int64{1, 2}}},
-		"restdays": {restDaysQuery, []any{[]int32{1}, date}},
+		"restdays": {restDaysQuery, []any{[]int32{1}, date, date}},
 		"recorded": {recordedQuery, []any{[]int32{1}, []int64{1}}},
 		"settings": {settingsQuery, []any{[]int32{1}}},
 		"windows":  {windowsQuery, []any{[]int32{1}, date, date, []int64{1, 2}, 1000}},
-		"upsert":   {upsert, upsertArguments},
+		"insert":   {statements.insert, written},
+		"update":   {statements.update, written},
 		"results": {writeResultsQuery, []any{
 			[]int64{1}, []int32{1}, date, []float32{1}, []float32{1}, []float32{1}, []float32{1}, []float32{1}, []float32{1}, []float32{1},
 		}},

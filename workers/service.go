@@ -74,7 +74,7 @@ func newOver(ctx context.Context, pool *dbpool.Pool, db lane.Beginner, c config.
 	if err != nil {
 		return nil, err
 	}
-	upsert, err := upsertQuery(ctx, pool)
+	statements, err := activityStatementsFor(ctx, pool)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func newOver(ctx context.Context, pool *dbpool.Pool, db lane.Beginner, c config.
 		var r runner
 		switch row.Kind {
 		case jobs.KindActivityIngest:
-			in := &ingester{upsert: upsert, schema: o.Schema, enqueuer: enqueuer, recalculator: rc, recalcPriority: jobs.PriorityLive}
+			in := &ingester{statements: statements, schema: o.Schema, enqueuer: enqueuer, recalculator: rc, recalcPriority: jobs.PriorityLive}
 			if row.Class == Bulk {
 				in.recalcPriority = jobs.PriorityBulk
 			}

@@ -38,7 +38,7 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	from, size, backlog := cursor.start(began), l.size, l.backlog
 	share := queue.Share{}
 	inTurn := l.kind.Lock != nil && began.Before(l.contended)
-	if (backlog || inTurn) && l.options.Loops > 1 && l.kind.ShareBy != nil {
+	if inTurn && l.options.Loops > 1 && l.kind.ShareBy != nil {
 		share = queue.Share{Part: loop, Of: l.options.Loops, Path: l.kind.ShareBy}
 	}
 	newest := 0
