@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	fastjson "github.com/segmentio/encoding/json"
+
 	"github.com/trainingmonkey/worker/jobs"
 )
 
@@ -59,7 +61,7 @@ func decodeIngest(data []byte) (args ingestArgs, err error) {
 		Activities []jobs.Activity `json:"activities"`
 	}
 	envelope.Activities = make([]jobs.Activity, 0, bytes.Count(data, activityKey))
-	if err := json.Unmarshal(data, &envelope); err != nil {
+	if err := fastjson.Unmarshal(data, &envelope); err != nil {
 		if all.each, err = splitIngest(data); err != nil {
 			return args, err
 		}

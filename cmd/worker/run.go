@@ -36,6 +36,7 @@ func runCommand(configFile *string, stderr io.Writer) *cobra.Command {
 			if err := checkBudget(settings); err != nil {
 				return err
 			}
+			boundMemory(settings.Batching)
 			logger := cli.NewLogger(settings.Log, stderr)
 			operator, err := newOperator(settings, logger)
 			if err != nil {
