@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/trainingmonkey/worker/internal/commandtest"
 )
 
 // ingestSuite has the same activities stored and their ACWR made right in every
@@ -17,7 +19,7 @@ import (
 // in memory. Plain River and a connection per query are so slow that they get
 // fewer of the activities: the first days of the same users.
 func ingestSuite(ctx context.Context, r *rig) error {
-	engine, err := buildEngine(ctx, r.dir)
+	engine, err := commandtest.BuildEngineBeforeLanes(ctx, r.dir)
 	if err != nil {
 		return err
 	}

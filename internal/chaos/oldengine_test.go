@@ -3,12 +3,8 @@
 package chaos
 
 import (
-	"archive/tar"
-	"bytes"
-	"errors"
-	"io"
+	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -21,65 +17,22 @@ import (
 	"github.com/trainingmonkey/worker/internal/pgtest"
 )
 
-// oldEngine is the last commit whose worker had River fetch the jobs.
-const oldEngine = "8423893efb34da0d873d10940d447c79390ef359"
-
 // oldSettings are the settings of its workers.
 var oldSettings = []string{
 	"TMWORKER_SHUTDOWN_GRACE=10s", "TMWORKER_BATCHING_FLUSH_TIMEOUT=3s", "TMWORKER_DATABASE_STATEMENT_TIMEOUT=5s",
 	"TMWORKER_DATABASE_ACQUIRE_TIMEOUT=2s", "TMWORKER_DATABASE_CONNECT_TIMEOUT=2s",
 }
 
-// oldCommands builds the old worker from the repository's history, once.
+// oldCommands builds the old worker, once.
 var oldCommands = sync.OnceValues(func() (commandtest.Commands, error) {
-	archive := exec.Command("git", "archive", oldEngine)
-	archive.Dir = "../.."
-	var content, complaint bytes.Buffer
-	archive.Stdout, archive.Stderr = &content, &complaint
-	if err := archive.Run(); err != nil {
-		return "", errors.New("the worker before lanes is built from commit " + oldEngine + ", which git does not have here (a shallow clone?): " + complaint.String())
-	}
 	dir, err := os.MkdirTemp("", "old-engine")
 	if err != nil {
 		return "", err
 	}
 	removeAtTheEnd(dir)
-	if err := unpack(&content, filepath.Join(dir, "source")); err != nil {
-		return "", err
-	}
-	build := exec.Command("go", "build", "-o", dir, "./cmd/worker")
-	build.Dir = filepath.Join(dir, "source")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", errors.New("build the worker before lanes: " + err.Error() + "\n" + string(out))
-	}
-	return commandtest.Commands(dir), nil
+	binary, err := commandtest.BuildEngineBeforeLanes(context.Background(), dir)
+	return commandtest.Commands(filepath.Dir(binary)), err
 })
-
-func unpack(archive io.Reader, dir string) error {
-	for r := tar.NewReader(archive); ; {
-		header, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if header.Typeflag != tar.TypeReg || !filepath.IsLocal(header.Name) {
-			continue
-		}
-		path := filepath.Join(dir, header.Name)
-		content, err := io.ReadAll(r)
-		if err != nil {
-			return err
-		}
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return err
-		}
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			return err
-		}
-	}
-}
 
 // TestRollingDeployFromTheOldEngine replaces workers that have River fetch their
 // jobs by ones with lanes, under load: migrate, then a new one first and an old
