@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -102,8 +103,13 @@ func (o Options) poolConfig() (*pgxpool.Config, error) {
 		"statement_timeout":                   milliseconds(o.StatementTimeout),
 		"lock_timeout":                        milliseconds(o.LockTimeout),
 		"idle_in_transaction_session_timeout": milliseconds(o.IdleInTransactionTimeout),
-		"timezone":                            "UTC",
-		"jit":                                 "off", // compiling a batch's statements takes longer than running them
+		// A peer that vanished in the middle of a message: the server waits for the
+		// rest, and no other timeout runs.
+		"tcp_keepalives_idle":     strconv.Itoa(int(math.Ceil(o.IdleInTransactionTimeout.Seconds()))),
+		"tcp_keepalives_interval": "1",
+		"tcp_keepalives_count":    "3",
+		"timezone":                "UTC",
+		"jit":                     "off", // compiling a batch's statements takes longer than running them
 	} {
 		if _, set := params[name]; !set {
 			params[name] = value

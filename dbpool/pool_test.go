@@ -43,7 +43,7 @@ func TestServerSideTimeouts(t *testing.T) {
 	defer pool.Close()
 	for name, want := range map[string]string{
 		"statement_timeout": "1500ms", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "3s",
-		"application_name": "test", "TimeZone": "UTC",
+		"tcp_keepalives_idle": "3", "tcp_keepalives_interval": "1", "tcp_keepalives_count": "3", "application_name": "test", "TimeZone": "UTC",
 	} {
 		var got string
 		if err := pool.QueryRow(t.Context(), "SHOW "+name).Scan(&got); err != nil || got != want {
