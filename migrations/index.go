@@ -41,6 +41,13 @@ func tokenIndexes(riverSchema string) []builtIndex {
 	}
 }
 
+// idIndexes find the newest versions that are stored without reading the tables:
+// a few bytes for a hundred pages, which inserts hardly ever touch.
+var idIndexes = []builtIndex{
+	{"activities_ingest_job_id_worker_idx", "activities USING brin (ingest_job_id) WITH (autosummarize = on)"},
+	{"ingest_versions_job_id_worker_idx", "ingest_versions USING brin (job_id) WITH (autosummarize = on)"},
+}
+
 // buildConcurrently builds indexes while the application writes. It therefore
 // runs outside a transaction, and may wait for locks as long as it takes: it
 // waits for transactions to end and nobody waits for it. What an interrupted

@@ -45,6 +45,7 @@ const versionTable = "worker_migrations"
 const (
 	indexVersion        = 3
 	tokenIndexesVersion = 12
+	idIndexesVersion    = 14
 )
 
 // Result says what a run of Up applied.
@@ -146,6 +147,8 @@ func nameOf(source *goose.Source) string {
 		return fmt.Sprintf("%05d_user_date_index", indexVersion)
 	case tokenIndexesVersion:
 		return fmt.Sprintf("%05d_token_indexes", tokenIndexesVersion)
+	case idIndexesVersion:
+		return fmt.Sprintf("%05d_id_indexes", idIndexesVersion)
 	}
 	names, _ := fs.Glob(templateFiles, fmt.Sprintf("templates/%05d_*.sql", source.Version))
 	return path.Base(strings.Join(names, " "))
@@ -163,6 +166,9 @@ func withProvider(pool *pgxpool.Pool, riverSchema string, fn func(*goose.Provide
 		goose.NewGoMigration(indexVersion, &goose.GoFunc{RunDB: createUserDateIndex}, nil),
 		goose.NewGoMigration(tokenIndexesVersion, &goose.GoFunc{RunDB: func(ctx context.Context, db *sql.DB) error {
 			return buildConcurrently(ctx, db, tokenIndexes(riverSchema)...)
+		}}, nil),
+		goose.NewGoMigration(idIndexesVersion, &goose.GoFunc{RunDB: func(ctx context.Context, db *sql.DB) error {
+			return buildConcurrently(ctx, db, idIndexes...)
 		}}, nil),
 	}
 	templates, err := templateMigrations(riverSchema)

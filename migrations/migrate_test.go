@@ -87,7 +87,7 @@ SELECT concat_ws(E'\n',
 	(SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid)), ', ' ORDER BY attnum)
 	 FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
 	 WHERE attrelid = 'activities'::regclass AND attnum BETWEEN 1 AND 9 AND NOT attisdropped),
-	(SELECT string_agg(indexdef, ', ' ORDER BY indexdef) FROM pg_indexes WHERE tablename = 'activities'),
+	(SELECT string_agg(indexdef, ', ' ORDER BY indexdef) FROM pg_indexes WHERE tablename = 'activities' AND indexname NOT LIKE '%_worker_idx'),
 	(SELECT string_agg(concat_ws(' ', xmin, ctid, activity_id, user_id, date, strava_gear, notes), ', ' ORDER BY activity_id) FROM activities),
 	(SELECT relfilenode FROM pg_class WHERE oid = 'activities'::regclass))`
 

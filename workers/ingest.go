@@ -145,10 +145,28 @@ func (in *ingester) read(ctx context.Context, tx pgx.Tx, first *pgx.Batch, keys 
 			return err
 		})
 	}
+	var last int64
+	in.schema.LastID(first, &last)
 	if err := tx.SendBatch(ctx, first).Close(); err != nil {
 		return s, fmt.Errorf("lock users and read activities: %w", err)
 	}
-	return s, nil
+	return s, s.checkVersions(last)
+}
+
+// checkVersions tells whether the ids of jobs went back: then a newer version
+// may pass for an older one.
+func (s storedState) checkVersions(lastJob int64) error {
+	newest := int64(0)
+	for _, row := range s.activities {
+		newest = max(newest, row.version)
+	}
+	for _, version := range s.versions {
+		newest = max(newest, version)
+	}
+	if err := (IDs{Last: lastJob, Stored: newest}).Err(); err != nil {
+		return &lane.Fault{Err: err}
+	}
+	return nil
 }
 
 // probe queues the statements of apply without a row to work on.

@@ -12,6 +12,7 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/migrations"
 	"github.com/trainingmonkey/worker/workers"
 )
@@ -70,7 +71,12 @@ func check(ctx context.Context, settings config.Config) []finding {
 	if err := migrations.Check(ctx, pool.Pool, settings.River.Schema); err != nil {
 		return append(findings, finding{"migrations", false, err.Error()})
 	}
-	return append(findings, finding{"migrations", true, "up to date"})
+	findings = append(findings, finding{"migrations", true, "up to date"})
+	ids, err := workers.ReadIDs(ctx, pool, queue.Schema(settings.River.Schema))
+	if err = errors.Join(err, ids.Err()); err != nil {
+		return append(findings, finding{"job ids", false, err.Error()})
+	}
+	return append(findings, finding{"job ids", true, fmt.Sprintf("beyond every version that is stored; the newest is %d", ids.Last)})
 }
 
 // tokensFinding says whether this process would refresh tokens; it is none's

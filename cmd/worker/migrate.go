@@ -13,7 +13,9 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/migrations"
+	"github.com/trainingmonkey/worker/workers"
 )
 
 func migrateCommand(configFile *string, stdout io.Writer) *cobra.Command {
@@ -74,6 +76,13 @@ func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 			}
 			for _, name := range done.Worker {
 				_, _ = fmt.Fprintf(stdout, "applied %s\n", strings.TrimSuffix(name, ".sql"))
+			}
+			ids, renumbered, err := workers.ContinueIDs(c.Context(), pool, queue.Schema(settings.River.Schema))
+			if err != nil {
+				return err
+			}
+			if ids.WentBack() {
+				_, _ = fmt.Fprintf(stdout, "the ids of jobs had gone back to %d; they go on beyond %d, and %d waiting jobs have new ones\n", ids.Last, ids.Stored, renumbered)
 			}
 			_, _ = fmt.Fprintln(stdout, "the database is up to date")
 			if err := switchCapture(c.Context(), pool, settings.River.Schema, capture, noCapture, stdout); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/migrations"
 	"github.com/trainingmonkey/worker/workers"
 )
@@ -78,6 +79,13 @@ func newService(ctx context.Context, pool *dbpool.Pool, settings config.Config, 
 	defer cancel()
 	if err := migrations.Check(checkCtx, pool.Pool, settings.River.Schema); err != nil {
 		return nil, err
+	}
+	switch ids, renumbered, err := workers.ContinueIDs(checkCtx, pool, queue.Schema(settings.River.Schema)); {
+	case err != nil:
+		return nil, err
+	case ids.WentBack():
+		logger.WarnContext(ctx, "the ids of jobs had gone back; they go on beyond the versions that are stored, and waiting jobs have new ones",
+			slog.Int64("newest", ids.Last), slog.Int64("beyond", ids.Stored), slog.Int64("renumbered", renumbered))
 	}
 	return workers.NewObserved(checkCtx, pool, settings, logger, observe)
 }

@@ -168,6 +168,9 @@ func (t *turn[T]) try(apply func(context.Context, *pgx.Batch) (Writes, error), c
 	if err == nil {
 		return nil
 	}
+	if ownFault := (*Fault)(nil); errors.As(err, &ownFault) {
+		return err
+	}
 	fault := pgfault.Of(err)
 	if fault == pgfault.Transient && (!t.raceIsJob || !isRace(err)) {
 		return err

@@ -63,7 +63,8 @@ type Kind[T any] struct {
 	// Apply sends first, followed by what it reads in the same round trip, and
 	// decides. The lane sends what it returns. Apply has no effects outside tx,
 	// and may be called again for the same jobs, in other batches, after what it
-	// did was rolled back. jobs are in ascending order of their ids.
+	// did was rolled back. jobs are in ascending order of their ids. Its error is a
+	// *Fault where no job is to blame.
 	Apply func(ctx context.Context, tx pgx.Tx, first *pgx.Batch, jobs []*Job[T]) (Writes, error)
 
 	// Salvage, if not nil, works a single job that the database refused, as far

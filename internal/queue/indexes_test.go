@@ -17,7 +17,7 @@ const largeTableQuery = `
 INSERT INTO river.river_job (state, kind, queue, args, max_attempts, created_at, finalized_at)
 SELECT CASE WHEN i > 40000 THEN 'available' WHEN i % 1000 > 0 THEN 'completed' WHEN i % 2000 > 0 THEN 'retryable' ELSE 'discarded' END::river.river_job_state,
        CASE WHEN i % 1000 > 1 THEN 'activity_ingest' ELSE 'acwr_backfill' END,
-       CASE WHEN i > 40000 THEN 'ingest_bulk' WHEN i % 1000 > 1 THEN 'ingest' ELSE 'backfill' END,
+       CASE WHEN i > 40000 THEN 'ingest_bulk' WHEN i % 1000 > 3 THEN 'ingest' ELSE 'backfill' END,
        jsonb_build_object('activities', jsonb_build_array(jsonb_build_object('user_id', i % 5000, 'activity_id', i))), 25,
        now() - (60000 - i) * interval '1 second', CASE WHEN i <= 40000 AND i % 2000 <> 1000 THEN now() - (60000 - i) * interval '1 second' END
 FROM generate_series(1, {jobs}) AS i`

@@ -1,0 +1,99 @@
+package workers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/queue"
+)
+
+// versionsBeyondQuery reads the newest version of an activity beyond an id, 0
+// for none.
+const versionsBeyondQuery = `
+-- name: versions_beyond
+SELECT greatest(0, (SELECT max(ingest_job_id) FROM activities WHERE ingest_job_id > $1), (SELECT max(job_id) FROM ingest_versions WHERE job_id > $1))`
+
+// IDs compares the ids of jobs with the versions of activities, which are ids of
+// the jobs that stored them.
+type IDs struct {
+	Last   int64 // the newest id that a job was given
+	Stored int64 // the newest version beyond it, 0 for none
+}
+
+// WentBack tells whether jobs get ids below versions that are stored: after a
+// move to another server by logical replication, which leaves sequences out, a
+// restore of data alone, or when River's schema was made anew. Newer versions of
+// activities would pass for older ones.
+func (ids IDs) WentBack() bool { return ids.Stored > ids.Last }
+
+// Err is nil unless the ids went back.
+func (ids IDs) Err() error {
+	if !ids.WentBack() {
+		return nil
+	}
+	return fmt.Errorf("the ids of jobs went back: job %d stored an activity, and the newest id is %d; newer versions of activities would pass for older ones; run: worker migrate up", ids.Stored, ids.Last)
+}
+
+// ReadIDs compares them, without reading a table whole.
+func ReadIDs(ctx context.Context, pool *dbpool.Pool, schema queue.Schema) (ids IDs, err error) {
+	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		ids, err = readIDs(ctx, tx, schema)
+		return err
+	})
+	return ids, err
+}
+
+func readIDs(ctx context.Context, tx pgx.Tx, schema queue.Schema) (ids IDs, err error) {
+	b := &pgx.Batch{}
+	schema.LastID(b, &ids.Last)
+	b.Queue(`SET LOCAL enable_seqscan = off`)
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return ids, fmt.Errorf("read the newest job: %w", err)
+	}
+	if err := tx.QueryRow(ctx, versionsBeyondQuery, ids.Last).Scan(&ids.Stored); err != nil {
+		return ids, fmt.Errorf("read the versions of activities: %w", err)
+	}
+	return ids, nil
+}
+
+// ContinueIDs has jobs get ids beyond all versions that are stored, and returns
+// what it found, and how many waiting jobs it gave new ids.
+func ContinueIDs(ctx context.Context, pool *dbpool.Pool, schema queue.Schema) (ids IDs, renumbered int64, err error) {
+	if ids, err = ReadIDs(ctx, pool, schema); err != nil || !ids.WentBack() {
+		return ids, 0, err
+	}
+	for tries := 1; ; tries++ {
+		err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+			// Everybody who enqueues waits behind a lock that is waited for.
+			if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '500ms'`); err != nil {
+				return err
+			}
+			renumbered, err = schema.ContinueIDs(ctx, tx, ids.Stored)
+			return err
+		})
+		fault := (*pgconn.PgError)(nil)
+		switch {
+		case err == nil:
+			return ids, renumbered, nil
+		case !errors.As(err, &fault) || fault.Code != lockNotAvailable || tries == maxLockTries:
+			return ids, 0, errors.Join(ids.Err(), err)
+		}
+		select {
+		case <-time.After(lockPause):
+		case <-ctx.Done():
+			return ids, 0, errors.Join(ids.Err(), ctx.Err())
+		}
+	}
+}
+
+const (
+	lockNotAvailable = "55P03"
+	lockPause        = 400 * time.Millisecond
+	maxLockTries     = 30
+)

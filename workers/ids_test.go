@@ -1,0 +1,110 @@
+package workers
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/dbtest"
+	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/jobs"
+	"github.com/trainingmonkey/worker/migrations"
+)
+
+// TestIDsThatWentBack enqueues newer versions of activities after the ids of jobs
+// went back in every way that they do, and has none of them pass for an older one.
+func TestIDsThatWentBack(t *testing.T) {
+	t.Parallel()
+	schema := queue.Schema(dbtest.RiverSchema)
+	for name, goBack := range map[string]func(t *testing.T, pool *dbpool.Pool) *dbpool.Pool{
+		"logical replication leaves sequences out": func(t *testing.T, pool *dbpool.Pool) *dbpool.Pool {
+			execute(t, pool, `DELETE FROM river.river_job`)
+			execute(t, pool, `SELECT setval('river.river_job_id_seq', 1, false)`)
+			return pool
+		},
+		"jobs that have finished came along": func(t *testing.T, pool *dbpool.Pool) *dbpool.Pool {
+			execute(t, pool, `UPDATE river.river_job SET id = id + 100`)
+			execute(t, pool, `UPDATE activities SET ingest_job_id = ingest_job_id + 100`)
+			execute(t, pool, `SELECT setval('river.river_job_id_seq', 1, false)`)
+			return pool
+		},
+		"river's schema is new": func(t *testing.T, pool *dbpool.Pool) *dbpool.Pool {
+			execute(t, pool, `DROP SCHEMA river CASCADE`)
+			execute(t, pool, `DROP TABLE worker_migrations, ingest_rejects, ingest_versions, user_locks, worker_processes, acwr_backfills, acwr_backfill_chunks, acwr_settings, token_provider CASCADE`)
+			execute(t, pool, `DO $$ DECLARE f regprocedure; BEGIN FOR f IN SELECT oid FROM pg_proc WHERE prokind IN ('a', 'f') AND pronamespace = current_schema()::regnamespace LOOP CONTINUE WHEN NOT EXISTS (SELECT FROM pg_proc WHERE oid = f); EXECUTE 'DROP ROUTINE IF EXISTS ' || f || ' CASCADE'; END LOOP; END $$`)
+			return pool
+		},
+		"data alone is restored": func(t *testing.T, pool *dbpool.Pool) *dbpool.Pool {
+			fresh := dbtest.Migrated(t)
+			for _, row := range query[[]string](t, pool, `SELECT array_agg(format('INSERT INTO activities (activity_id, user_id, date, total_load_miles, trimp, ingest_job_id) VALUES (%s, %s, %L, %s, %s, %s)', activity_id, user_id, date, total_load_miles, trimp, ingest_job_id)) FROM activities`) {
+				execute(t, fresh, row)
+			}
+			return fresh
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := dbtest.Migrated(t)
+			for id := range int64(5) {
+				enqueue(t, pool, []jobs.Activity{run(id+1, 1, "2025-01-01", 5, 50)})
+			}
+			drain(t, pool)
+			enqueue(t, pool, []jobs.Activity{deletion(5, 1, "2025-01-01")}) // its version is in a table of its own
+			drain(t, pool)
+
+			pool = goBack(t, pool)
+			if strings.HasPrefix(name, "river's") {
+				if _, err := migrations.Up(t.Context(), pool.Pool, dbtest.RiverSchema); err != nil {
+					t.Fatal(err)
+				}
+			}
+			enqueue(t, pool, []jobs.Activity{run(4, 1, "2025-01-01", 6, 60)})
+			enqueue(t, pool, []jobs.Activity{run(1, 1, "2025-01-01", 7, 70)})
+			enqueue(t, pool, []jobs.Activity{run(1, 1, "2025-01-01", 8, 80), run(5, 1, "2025-01-01", 9, 90)})
+			if ids, err := ReadIDs(t.Context(), pool, schema); err != nil || !ids.WentBack() || !strings.Contains(ids.Err().Error(), "worker migrate up") {
+				t.Fatalf("ids %+v, %v, %v", ids, err, ids.Err())
+			}
+			ids, renumbered, err := ContinueIDs(t.Context(), pool, schema)
+			if err != nil || renumbered != 3 || !ids.WentBack() {
+				t.Fatalf("ids %+v, %d jobs renumbered, %v; want 3", ids, renumbered, err)
+			}
+			if ids, err := ReadIDs(t.Context(), pool, schema); err != nil || ids.WentBack() {
+				t.Errorf("afterwards: %+v, %v", ids, err)
+			}
+			drain(t, pool)
+			enqueue(t, pool, []jobs.Activity{run(2, 1, "2025-01-01", 10, 100)})
+			drain(t, pool)
+			if got, want := rows(t, pool), "1 1 2025-01-01 8; 2 1 2025-01-01 10; 3 1 2025-01-01 5; 4 1 2025-01-01 6; 5 1 2025-01-01 9"; got != want {
+				t.Errorf("rows = %q, want %q", got, want)
+			}
+			checkOracle(t, pool)
+		})
+	}
+}
+
+// TestIDsThatGoBackUnderTheWorker sets the sequence back while a lane works: it
+// stands still, with its jobs unspent, until the ids go on.
+func TestIDsThatGoBackUnderTheWorker(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	execute(t, pool, `SELECT setval('river.river_job_id_seq', 900)`)
+	enqueue(t, pool, []jobs.Activity{run(1, 1, "2025-01-01", 5, 50)})
+	drain(t, pool)
+	execute(t, pool, `SELECT setval('river.river_job_id_seq', 1, false)`)
+	enqueue(t, pool, []jobs.Activity{run(1, 1, "2025-01-01", 6, 60)})
+	_, err := newService(t, pool, config.Default()).lanes[0].Turn(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "the ids of jobs went back") {
+		t.Fatalf("a turn = %v, want that ids went back", err)
+	}
+	if got := query[string](t, pool, `SELECT state || ' ' || attempt FROM river.river_job WHERE state <> 'completed'`); got != "available 0" {
+		t.Errorf("the job is %s, want available 0", got)
+	}
+	if _, _, err := ContinueIDs(t.Context(), pool, queue.Schema(dbtest.RiverSchema)); err != nil {
+		t.Fatal(err)
+	}
+	drain(t, pool)
+	if got, want := rows(t, pool), "1 1 2025-01-01 6"; got != want {
+		t.Errorf("rows = %q, want %q", got, want)
+	}
+}
