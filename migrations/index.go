@@ -3,6 +3,10 @@ package migrations
 import (
 	"context"
 	"database/sql"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // foundIndexQuery finds a valid index whose leading columns are user_id and
@@ -68,4 +72,53 @@ func buildConcurrently(ctx context.Context, db *sql.DB, indexes ...builtIndex) e
 		}
 	}
 	return nil
+}
+
+// brokenIndexesQuery finds the indexes of the queue and of activities that are
+// not valid and that nobody is building: every write maintains them and no read
+// uses them. Quoted, to put into a statement. The second column tells whether
+// REINDEX CONCURRENTLY left it behind when it was interrupted.
+const brokenIndexesQuery = `
+-- name: broken_indexes
+SELECT i.indexrelid::regclass::text, c.relname ~ '_cc(new|old)[0-9]*$'
+FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_class AS t ON t.oid = i.indrelid
+WHERE NOT i.indisvalid AND (t.relnamespace = to_regnamespace($1) OR t.oid = to_regclass('activities'))
+  AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index WHERE index_relid = i.indexrelid)
+ORDER BY 1`
+
+// BrokenIndex is an index that costs writes and helps no read.
+type BrokenIndex struct {
+	Name     string
+	Leftover bool // of REINDEX CONCURRENTLY: the index itself is there
+}
+
+// BrokenIndexes lists those of the queue and of activities.
+func BrokenIndexes(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]BrokenIndex, error) {
+	rows, err := pool.Query(ctx, brokenIndexesQuery, pgx.Identifier{riverSchema}.Sanitize())
+	if err != nil {
+		return nil, fmt.Errorf("look for invalid indexes: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[BrokenIndex])
+}
+
+// dropLeftovers drops what interrupted reindexing left behind.
+func dropLeftovers(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (dropped []string, err error) {
+	broken, err := BrokenIndexes(ctx, pool, riverSchema)
+	if err != nil {
+		return nil, err
+	}
+	for _, index := range broken {
+		if !index.Leftover {
+			continue
+		}
+		err := untilLocked(ctx, func() error {
+			_, err := pool.Exec(ctx, `DROP INDEX CONCURRENTLY IF EXISTS `+index.Name)
+			return err
+		})
+		if err != nil {
+			return dropped, fmt.Errorf("drop invalid index %s: %w", index.Name, err)
+		}
+		dropped = append(dropped, index.Name)
+	}
+	return dropped, nil
 }

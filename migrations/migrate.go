@@ -52,6 +52,8 @@ const (
 type Result struct {
 	Worker []string // file names of sql/ and what the Go migration is called
 	River  []int    // versions of River's main line
+	// DroppedIndexes are invalid ones that interrupted reindexing had left behind.
+	DroppedIndexes []string
 }
 
 // Up applies everything that is missing. The pool's role needs CREATE on the
@@ -73,7 +75,11 @@ func Up(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Result, er
 		if err := upRiver(ctx, patient, riverSchema, &result); err != nil {
 			return err
 		}
-		return upWorker(ctx, patient, riverSchema, &result)
+		if err := upWorker(ctx, patient, riverSchema, &result); err != nil {
+			return err
+		}
+		result.DroppedIndexes, err = dropLeftovers(ctx, patient, riverSchema)
+		return err
 	})
 	if err != nil {
 		return result, fmt.Errorf("migrate: %w", err)

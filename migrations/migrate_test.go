@@ -1,12 +1,15 @@
 package migrations_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/trainingmonkey/worker/dbpool"
+
 	"github.com/trainingmonkey/worker/internal/dbtest"
 	"github.com/trainingmonkey/worker/internal/pgtest"
 	"github.com/trainingmonkey/worker/migrations"
@@ -157,5 +160,44 @@ func TestNewerDatabaseIsRefused(t *testing.T) {
 				t.Errorf("Up = %v, want ErrNewer", err)
 			}
 		})
+	}
+}
+
+// TestLeftoversOfReindexing interrupts REINDEX CONCURRENTLY as a lock timeout
+// does, and has migrating drop what that leaves behind.
+func TestLeftoversOfReindexing(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	holder, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := holder.Exec(t.Context(), `LOCK TABLE river.river_job IN ROW SHARE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	interrupt, err := pgx.Connect(t.Context(), pool.Config().ConnString())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = interrupt.Close(context.WithoutCancel(t.Context())) }()
+	for _, statement := range []string{`SET lock_timeout = '200ms'`, `REINDEX INDEX CONCURRENTLY river.river_job_prioritized_fetching_index`} {
+		_, err = interrupt.Exec(t.Context(), statement)
+	}
+	if err == nil {
+		t.Fatal("reindexing did not wait for an older transaction")
+	}
+	if err := holder.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	broken, err := migrations.BrokenIndexes(t.Context(), pool.Pool, dbtest.RiverSchema)
+	if err != nil || len(broken) != 1 || !broken[0].Leftover || !strings.HasPrefix(broken[0].Name, "river.river_job_prioritized_fetching_index_cc") {
+		t.Fatalf("broken indexes %+v, %v", broken, err)
+	}
+	result, err := migrations.Up(t.Context(), pool.Pool, dbtest.RiverSchema)
+	if err != nil || len(result.DroppedIndexes) != 1 {
+		t.Fatalf("migrating dropped %v, %v", result.DroppedIndexes, err)
+	}
+	if broken, err := migrations.BrokenIndexes(t.Context(), pool.Pool, dbtest.RiverSchema); err != nil || len(broken) > 0 {
+		t.Errorf("afterwards %+v, %v", broken, err)
 	}
 }

@@ -76,6 +76,9 @@ func newRiverClient(pool *dbpool.Pool, c config.Config, clientID string, tokens 
 		CompletedJobRetentionPeriod: max(c.River.CompletedRetention, time.Minute),
 		CancelledJobRetentionPeriod: 7 * 24 * time.Hour,
 		SoftStopTimeout:             c.SoftStop(),
+		// It would wait for every older transaction under this pool's timeouts, and
+		// leave an invalid index behind each time.
+		ReindexerIndexNames: []string{},
 		Middleware:                  []rivertype.Middleware{storableErrors()},
 		ErrorHandler:                &failureLog{logger},
 		Logger:                      slog.New(newQuiet(logger.Handler())),

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -76,7 +77,8 @@ func check(ctx context.Context, settings config.Config) []finding {
 	if err = errors.Join(err, ids.Err()); err != nil {
 		return append(findings, finding{"job ids", false, err.Error()})
 	}
-	return append(findings, finding{"job ids", true, fmt.Sprintf("beyond every version that is stored; the newest is %d", ids.Last)})
+	findings = append(findings, finding{"job ids", true, fmt.Sprintf("beyond every version that is stored; the newest is %d", ids.Last)})
+	return append(findings, checkIndexes(ctx, pool, settings))
 }
 
 // tokensFinding says whether this process would refresh tokens; it is none's
@@ -130,6 +132,26 @@ func checkServer(ctx context.Context, pool *dbpool.Pool, settings config.Config)
 		return finding{"server", false, fmt.Sprintf("gives %d connections and one worker takes %d; lower database.max_conns or raise the server's max_connections", slots, one)}
 	}
 	return finding{"server", true, fmt.Sprintf("PostgreSQL %d with %d connections, room for %d of these workers", major, slots, slots/one)}
+}
+
+// checkIndexes names invalid indexes; they stop no work.
+func checkIndexes(ctx context.Context, pool *dbpool.Pool, settings config.Config) finding {
+	broken, err := migrations.BrokenIndexes(ctx, pool.Pool, settings.River.Schema)
+	if err != nil {
+		return finding{"indexes", false, err.Error()}
+	}
+	if len(broken) == 0 {
+		return finding{"indexes", true, "valid"}
+	}
+	var cures []string
+	for _, index := range broken {
+		cure := "REINDEX INDEX CONCURRENTLY " + index.Name
+		if index.Leftover {
+			cure = "DROP INDEX CONCURRENTLY " + index.Name + ", as worker migrate up does"
+		}
+		cures = append(cures, cure)
+	}
+	return finding{"indexes", true, "not valid, so every write maintains them for nothing: " + strings.Join(cures, "; ")}
 }
 
 func writeFindings(w io.Writer, findings []finding) error {

@@ -77,6 +77,9 @@ func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 			for _, name := range done.Worker {
 				_, _ = fmt.Fprintf(stdout, "applied %s\n", strings.TrimSuffix(name, ".sql"))
 			}
+			for _, index := range done.DroppedIndexes {
+				_, _ = fmt.Fprintf(stdout, "dropped %s, which was not valid\n", index)
+			}
 			ids, renumbered, err := workers.ContinueIDs(c.Context(), pool, queue.Schema(settings.River.Schema))
 			if err != nil {
 				return err
