@@ -11,12 +11,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -98,24 +101,48 @@ func (o Options) poolConfig() (*pgxpool.Config, error) {
 	config.ConnConfig.DialFunc = dialWatchful(o.StatementTimeout)
 	config.ConnConfig.Tracer = o.Tracer
 	params := config.ConnConfig.RuntimeParams
-	for name, value := range map[string]string{
-		"application_name":                    o.ApplicationName,
+	if params["application_name"] == "" {
+		params["application_name"] = o.ApplicationName
+	}
+	settings := o.settings()
+	for name := range params {
+		maps.DeleteFunc(settings, func(ours, _ string) bool { return strings.EqualFold(ours, name) })
+	}
+	config.ConnConfig.AfterConnect = Set(settings)
+	return config, nil
+}
+
+// settings are those that the work relies on, whatever server, database or role
+// have.
+func (o Options) settings() map[string]string {
+	return map[string]string{
 		"statement_timeout":                   milliseconds(o.StatementTimeout),
 		"lock_timeout":                        milliseconds(o.LockTimeout),
 		"idle_in_transaction_session_timeout": milliseconds(o.IdleInTransactionTimeout),
 		// A peer that vanished in the middle of a message: the server waits for the
 		// rest, and no other timeout runs.
-		"tcp_keepalives_idle":     strconv.Itoa(int(math.Ceil(o.IdleInTransactionTimeout.Seconds()))),
-		"tcp_keepalives_interval": "1",
-		"tcp_keepalives_count":    "3",
-		"timezone":                "UTC",
-		"jit":                     "off", // compiling a batch's statements takes longer than running them
-	} {
-		if _, set := params[name]; !set {
-			params[name] = value
-		}
+		"tcp_keepalives_idle":           strconv.Itoa(int(math.Ceil(o.IdleInTransactionTimeout.Seconds()))),
+		"tcp_keepalives_interval":       "1",
+		"tcp_keepalives_count":          "3",
+		"default_transaction_isolation": "read committed", // a statement after a lock sees what was committed before
+		"client_encoding":               "UTF8",
+		"DateStyle":                     "ISO",
+		"timezone":                      "UTC",
+		"jit":                           "off", // compiling a batch's statements takes longer than running them
 	}
-	return config, nil
+}
+
+// Set returns what sets parameters of a new connection. They are not sent with
+// the request to connect, because poolers refuse most of them there.
+func Set(settings map[string]string) pgconn.AfterConnectFunc {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		fmt.Fprintf(&b, "SET %s = '%s';", name, settings[name])
+	}
+	return func(ctx context.Context, conn *pgconn.PgConn) error {
+		_, err := conn.Exec(ctx, b.String()).ReadAll()
+		return err
+	}
 }
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

@@ -32,9 +32,23 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-func TestServerSideTimeouts(t *testing.T) {
+// TestSettingsAreOurs opens a database whose own settings are all others.
+func TestSettingsAreOurs(t *testing.T) {
 	t.Parallel()
 	o := dbtest.Options(pgtest.New(t))
+	others, err := pgx.Connect(t.Context(), o.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = others.Close(context.WithoutCancel(t.Context())) }()
+	for _, setting := range []string{
+		"statement_timeout = 1", "lock_timeout = 1", "idle_in_transaction_session_timeout = 0", "jit = on", "TimeZone = 'Asia/Tokyo'", "DateStyle = 'German'",
+		"default_transaction_isolation = 'serializable'", "client_encoding = 'LATIN1'",
+	} {
+		if _, err := others.Exec(t.Context(), "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET "+strings.ReplaceAll(setting, "'", "''")+"', current_database()); END $$"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	o.StatementTimeout, o.LockTimeout, o.IdleInTransactionTimeout = 1500*time.Millisecond, 2*time.Second, 3*time.Second
 	pool, err := dbpool.Open(t.Context(), o)
 	if err != nil {
@@ -44,6 +58,7 @@ func TestServerSideTimeouts(t *testing.T) {
 	for name, want := range map[string]string{
 		"statement_timeout": "1500ms", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "3s",
 		"tcp_keepalives_idle": "3", "tcp_keepalives_interval": "1", "tcp_keepalives_count": "3", "application_name": "test", "TimeZone": "UTC",
+		"jit": "off", "DateStyle": "ISO, DMY", "transaction_isolation": "read committed", "client_encoding": "UTF8",
 	} {
 		var got string
 		if err := pool.QueryRow(t.Context(), "SHOW "+name).Scan(&got); err != nil || got != want {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -93,9 +94,15 @@ func Up(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Result, er
 func patientPool(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Pool, error) {
 	config := pool.Config()
 	config.MaxConns, config.MinIdleConns = 2, 0
-	config.ConnConfig.RuntimeParams["statement_timeout"] = "0"
-	config.ConnConfig.RuntimeParams["idle_session_timeout"] = "0"
-	config.ConnConfig.RuntimeParams["lock_timeout"] = lockTimeout
+	before, patience := config.ConnConfig.AfterConnect, dbpool.Set(map[string]string{"statement_timeout": "0", "idle_session_timeout": "0", "lock_timeout": lockTimeout})
+	config.ConnConfig.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		if before != nil {
+			if err := before(ctx, conn); err != nil {
+				return err
+			}
+		}
+		return patience(ctx, conn)
+	}
 	config.ConnConfig.DialFunc = dbpool.PlainDialer().DialContext
 	return pgxpool.NewWithConfig(ctx, config)
 }

@@ -67,8 +67,8 @@ func check(ctx context.Context, settings config.Config) []finding {
 		return append(findings, finding{"connection", false, err.Error()})
 	}
 	defer pool.Close()
-	findings = append(findings, finding{"connection", true, dbpool.Target(pool.Config().ConnConfig)},
-		checkServer(ctx, pool, settings))
+	findings = append(findings, finding{"connection", true, dbpool.Target(pool.Config().ConnConfig)})
+	findings = append(append(findings, checkServer(ctx, pool, settings)...), checkVacuum(ctx, pool, heldBackFor))
 	if err := migrations.Check(ctx, pool.Pool, settings.River.Schema); err != nil {
 		return append(findings, finding{"migrations", false, err.Error()})
 	}
@@ -110,28 +110,6 @@ func operationsFinding(settings config.Config) finding {
 		return finding{"operations", true, access.Listen + ", for this machine alone"}
 	}
 	return finding{"operations", true, access.Listen + ", with credentials"}
-}
-
-// serverQuery reads what the server allows to ordinary roles.
-const serverQuery = `
-SELECT current_setting('server_version_num')::int / 10000,
-       current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int`
-
-const oldestServer = 14
-
-func checkServer(ctx context.Context, pool *dbpool.Pool, settings config.Config) finding {
-	var major, slots int
-	if err := pool.QueryRow(ctx, serverQuery).Scan(&major, &slots); err != nil {
-		return finding{"server", false, err.Error()}
-	}
-	one := settings.Database.MaxConns + 1 // and the one that listens
-	switch {
-	case major < oldestServer:
-		return finding{"server", false, fmt.Sprintf("PostgreSQL %d is older than %d; upgrade the server", major, oldestServer)}
-	case slots < one:
-		return finding{"server", false, fmt.Sprintf("gives %d connections and one worker takes %d; lower database.max_conns or raise the server's max_connections", slots, one)}
-	}
-	return finding{"server", true, fmt.Sprintf("PostgreSQL %d with %d connections, room for %d of these workers", major, slots, slots/one)}
 }
 
 // checkIndexes names invalid indexes; they stop no work.
