@@ -79,9 +79,9 @@ func newRiverClient(pool *dbpool.Pool, c config.Config, clientID string, tokens 
 		// It would wait for every older transaction under this pool's timeouts, and
 		// leave an invalid index behind each time.
 		ReindexerIndexNames: []string{},
-		Middleware:                  []rivertype.Middleware{storableErrors()},
-		ErrorHandler:                &failureLog{logger},
-		Logger:                      slog.New(newQuiet(logger.Handler())),
+		Middleware:          []rivertype.Middleware{storableErrors()},
+		ErrorHandler:        &failureLog{logger},
+		Logger:              slog.New(newQuiet(logger.Handler())),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("river client: %w", err)

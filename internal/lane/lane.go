@@ -17,6 +17,7 @@ package lane
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -83,7 +84,7 @@ type Writes struct {
 	After func(ctx context.Context, tx pgx.Tx) error
 }
 
-// Options tune a lane. All are required except Restrained, Gate,
+// Options tune a lane. All are required except IdleTimeout, Restrained, Gate,
 // Observer and Logger.
 type Options struct {
 	Schema queue.Schema
@@ -94,6 +95,10 @@ type Options struct {
 	MaxJobs   int           // in one transaction
 	MaxWeight int           // of the jobs of one transaction; a heavier job has one of its own
 	Timeout   time.Duration // of one transaction
+	// IdleTimeout is how long the server waits, within a transaction, for a process
+	// that is frozen or cut off. Each transaction sets it: behind a pooler the next
+	// may have another session. 0 leaves the session's.
+	IdleTimeout time.Duration
 
 	// Restrained, if not nil, tells whether others need the machine more: then
 	// RestrainedWeight is in place of MaxWeight.
@@ -119,6 +124,7 @@ type Lane[T any] struct {
 	options Options
 	db      Beginner
 	kind    Kind[T]
+	begin   string
 	counts  counters
 	woken   chan struct{}
 	careful sync.Mutex // held during a turn that marks jobs: one loop of the lane does so at a time
@@ -152,8 +158,12 @@ func New[T any](db Beginner, o Options, kind Kind[T]) *Lane[T] {
 	if kind.Weigh == nil {
 		kind.Weigh = func(*T) int { return 1 }
 	}
+	begin := BeginQuery
+	if o.IdleTimeout > 0 {
+		begin += fmt.Sprintf("; SET LOCAL idle_in_transaction_session_timeout = %d", o.IdleTimeout.Milliseconds())
+	}
 	return &Lane[T]{
-		options: o, db: db, kind: kind, woken: make(chan struct{}, 1), cursors: make([]cursor, max(1, o.Loops)),
+		options: o, db: db, kind: kind, begin: begin, woken: make(chan struct{}, 1), cursors: make([]cursor, max(1, o.Loops)),
 		size: min(firstSize, o.MaxJobs), overtime: map[int64]int{}, blocked: map[int64]bool{},
 	}
 }

@@ -76,7 +76,7 @@ func (l *Lane[T]) transact(ctx context.Context, loop int, suspect bool, work fun
 	defer func() {
 		l.ended(t, found, time.Since(began), err)
 	}()
-	if t.tx.Tx, err = l.db.BeginTx(ctx, pgx.TxOptions{BeginQuery: BeginQuery}); err != nil {
+	if t.tx.Tx, err = l.db.BeginTx(ctx, pgx.TxOptions{BeginQuery: l.begin}); err != nil {
 		return 0, nil, err
 	}
 	defer func() { _ = t.tx.Rollback(ctx) }()
