@@ -20,7 +20,7 @@ import (
 // process's transactions wait for each other's, and what got its locks only when
 // the server gave up the first one would keep its jobs for as long again.
 const BeginQuery = `begin isolation level read committed; SET LOCAL lock_timeout = '500ms'; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; ` +
-	`SET LOCAL enable_mergejoin = off; SET LOCAL trainingmonkey.worker = 'on'`
+	`SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; SET LOCAL trainingmonkey.worker = 'on'`
 
 // turn is one transaction of a lane.
 type turn[T any] struct {
