@@ -98,11 +98,13 @@ func (rc *recalculator) recalculate(ctx context.Context, tx pgx.Tx, first *pgx.B
 
 // windowsQuery reads the activities of each window in the order in which they
 // are summed, up to a number of rows. To the changed dates it adds those of
-// stored activities, by id, as far as they are of the same users. A window is dates whose results are wanted, which is how far the
-// user's formula lets a change reach, and the days before them that count into
-// them; under EWMA that is everything. Overlapping ones are merged, so that no
-// row is read twice. The column wanted tells whether a row's results are or it
-// only counts into those of others.
+// stored activities, by id, as far as they are of the same users. A window is
+// dates whose results are wanted, which is how far the user's formula lets a
+// change reach, and the days before them that count into them; under EWMA that
+// is everything. Overlapping ones are merged, so that no row is read twice. The
+// column wanted tells whether a row's results are or it only counts into those of
+// others. The order is that of the windows' numbers, in columns by which they are
+// sorted already.
 const windowsQuery = `
 -- name: read_windows
 WITH windows AS (
@@ -121,7 +123,7 @@ WITH windows AS (
 	) AS changed
 	GROUP BY user_id, chronic_days
 ), numbered AS (
-	SELECT row_number() OVER (ORDER BY user_id, dates) AS number, user_id, lower(dates) + lead AS wanted_from, lower(dates) AS first, upper(dates) AS after
+	SELECT row_number() OVER (ORDER BY user_id, dates) AS number, user_id, dates, lower(dates) + lead AS wanted_from, lower(dates) AS first, upper(dates) AS after
 	FROM windows
 )
 SELECT w.number, a.user_id, a.date, a.activity_id, a.date >= w.wanted_from AS wanted,
@@ -130,7 +132,7 @@ SELECT w.number, a.user_id, a.date, a.activity_id, a.date >= w.wanted_from AS wa
        a.acute_chronic_ratio, a.trimp_acute_chronic_ratio, a.normalized_divergence
 FROM numbered AS w
 JOIN activities AS a ON a.user_id = w.user_id AND a.date >= w.first AND a.date < w.after
-ORDER BY w.number, a.date, a.activity_id
+ORDER BY w.user_id, w.dates, a.date, a.activity_id
 LIMIT $5`
 
 // changes are the dates of a batch whose activities changed, in the form that
