@@ -18,6 +18,9 @@ const (
 	// athlete's days that are stored before earlier ones are written again with
 	// them.
 	newestJobs, newestShare = 16, 4
+	// claimPerJob is what a job adds to the time of a claim that has nothing to walk
+	// over.
+	claimPerJob = 20 * time.Microsecond
 	// promise is for how long a lane with a backlog promises to look for jobs by
 	// itself, so that enqueuers need not wake it.
 	promise = time.Second
@@ -35,14 +38,14 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	l.mu.Lock()
 	began := time.Now()
 	cursor := &l.cursors[loop]
-	from, size, backlog := cursor.start(began), l.size, l.backlog
+	from, size := cursor.start(began), l.size
 	share := queue.Share{}
 	inTurn := l.kind.Lock != nil && began.Before(l.contended)
 	if inTurn && l.options.Loops > 1 && l.kind.ShareBy != nil {
 		share = queue.Share{Part: loop, Of: l.options.Loops, Path: l.kind.ShareBy}
 	}
 	newest := 0
-	if backlog && l.options.Newest && began.After(l.newestDue) {
+	if cursor.backlog && l.options.Newest && began.After(cursor.newestDue) {
 		newest = min(newestJobs, size/newestShare)
 	}
 	promises := l.promises && l.awakeTill.Before(began.Add(promise/2))
@@ -85,17 +88,17 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	if len(claimed) > 0 {
 		l.lastJob = now
 	}
-	l.backlog = len(oldestFirst) == size-newest
+	cursor.backlog = len(oldestFirst) == size-newest
 	l.promises = len(claimed) >= promisedFrom
-	if newest > 0 && took > slowClaim && from != (queue.Position{}) {
-		l.newestDue = now.Add(beginningShare * took)
+	if newest > 0 && took > slowClaim+time.Duration(len(claimed))*claimPerJob && from != (queue.Position{}) {
+		cursor.newestDue = now.Add(beginningShare * took)
 	}
 	var last *queue.Job
 	if n := len(oldestFirst); n > 0 {
 		last = &oldestFirst[n-1]
 	}
 	cursor.moved(from, took, now, last)
-	if l.backlog && l.options.Loops > 1 {
+	if cursor.backlog && l.options.Loops > 1 {
 		l.Wake() // another loop
 	}
 	return claimed, nil
@@ -110,10 +113,10 @@ func (l *Lane[T]) maxWeight() int {
 
 // fit has the next claim ask for what fits: by the time that this transaction
 // took, waiting for locks left out, and by its jobs' weight.
-func (l *Lane[T]) fit(jobs int, leftOver bool, took time.Duration) {
+func (l *Lane[T]) fit(loop, jobs int, leftOver bool, took time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.backlog && took < 2*l.options.Aim {
+	if !l.cursors[loop].backlog && took < 2*l.options.Aim {
 		return
 	}
 	wanted := int(float64(jobs) * l.options.Aim.Seconds() / max(took.Seconds(), 0.001))

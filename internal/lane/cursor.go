@@ -10,11 +10,13 @@ import (
 // beginning of the queue, which costs nothing: PostgreSQL skips the index
 // entries of finished jobs. While somebody holds an old snapshot it cannot, and
 // walks over all of them with every claim; then most claims start where the last
-// one ended.
+// one ended. So they do when most jobs are of another loop's share.
 type cursor struct {
 	at        queue.Position
+	backlog   bool      // the last claim got all that it asked for
 	slow      bool      // the last claim from the beginning took its time
 	beginning time.Time // when the next claim from the beginning is due
+	newestDue time.Time // before then no claim from the newest jobs: there is too much to walk over
 }
 
 const (
@@ -28,6 +30,10 @@ const (
 	// become visible when their transactions commit, not in the order of their
 	// times.
 	overlap = time.Second
+	// clockOverlap is the same where no job tells the server's time: this
+	// machine's clock may be ahead. Should it be by more, new jobs are found by
+	// claims from the beginning.
+	clockOverlap = 5 * time.Second
 )
 
 // start returns where the next claim starts.
@@ -38,14 +44,17 @@ func (c *cursor) start(now time.Time) queue.Position {
 	return c.at
 }
 
-// moved notes a claim that started at a place, took so long, and found jobs.
+// moved notes a claim that started at a place, took so long, and found jobs. If
+// those are all that there are, c.backlog being false, it has seen the others'.
 func (c *cursor) moved(from queue.Position, took time.Duration, now time.Time, last *queue.Job) {
 	if from == (queue.Position{}) {
 		c.slow = took > slowClaim
 		c.beginning = now.Add(beginningShare * took)
 	}
-	if last != nil {
+	if c.backlog {
 		c.at = last.Position().Before(overlap)
+	} else {
+		c.at = queue.PositionAt(now).Before(clockOverlap)
 	}
 }
 

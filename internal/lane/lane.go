@@ -134,8 +134,6 @@ type Lane[T any] struct {
 	cursors   []cursor  // of each loop
 	lastClaim time.Time // the newest claim that the database answered
 	lastJob   time.Time // the newest claim that found jobs
-	backlog   bool      // the last claim got all that it asked for
-	newestDue time.Time // before then no claim from the newest jobs: there is too much to walk over
 	promises  bool      // enqueuers need not wake this lane while it goes on like this
 	awakeTill time.Time // until when it has promised to look by itself
 	contended time.Time // until when the lane takes turns

@@ -339,3 +339,17 @@ func TestDroppedRow(t *testing.T) {
 		t.Errorf("after %d turns: %s, want %s", turns, got, want)
 	}
 }
+
+// TestCursorOfAnEmptyShare has a loop walk over a backlog that is another loop's
+// share: the next claims must not do so again.
+func TestCursorOfAnEmptyShare(t *testing.T) {
+	t.Parallel()
+	now, c := time.Now(), cursor{}
+	c.moved(c.start(now), 400*time.Millisecond, now, nil)
+	if got, want := c.start(now.Add(time.Second)), queue.PositionAt(now).Before(clockOverlap); got != want {
+		t.Errorf("the next claim starts at %v, want %v", got, want)
+	}
+	if got := c.start(now.Add(beginningShare * 400 * time.Millisecond)); got != (queue.Position{}) {
+		t.Errorf("in the end a claim starts at %v, want the beginning", got)
+	}
+}

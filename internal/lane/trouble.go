@@ -90,7 +90,7 @@ func (l *Lane[T]) ended(t *turn[T], found int, took time.Duration, err error) {
 	}
 	l.countFailures(t)
 	if len(t.jobs) > 0 {
-		l.fit(len(t.jobs), t.leftOver, took-t.waited)
+		l.fit(t.loop, len(t.jobs), t.leftOver, took-t.waited)
 	}
 }
 

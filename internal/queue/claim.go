@@ -192,6 +192,9 @@ func (s Schema) Reclaim(b *pgx.Batch, ids []int64, claimed *[]Job) {
 	b.Queue(s.sql(reclaimQuery), ids).Query(appendJobs(claimed))
 }
 
+// PositionAt returns that of jobs of the first priority that are due at a time.
+func PositionAt(t time.Time) Position { return Position{priority: 1, scheduledAt: t} }
+
 // Before returns a position of the same priority so much earlier.
 func (p Position) Before(d time.Duration) Position {
 	return Position{p.priority, p.scheduledAt.Add(-d), 0}
