@@ -53,8 +53,8 @@ type Kind[T any] struct {
 	Weigh func(args *T) int
 
 	// ShareBy is the path in the arguments to what decides which locks a job will
-	// want, most of them at least. Under a backlog each loop takes jobs of its own
-	// share, so that the loops do not wait for each other. nil: no such thing.
+	// want, most of them at least. While loops have to wait for each other, each
+	// takes jobs of its own share. nil: no such thing.
 	ShareBy []string
 
 	// Lock queues the taking of every lock that the jobs need, in an order that
