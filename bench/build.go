@@ -12,27 +12,25 @@ import (
 )
 
 // build builds a command of this checkout, as it ships, into dir.
-func build(ctx context.Context, dir, command string) (binary string, err error) {
-	binary = filepath.Join(dir, command)
-	_, err = output(ctx, "", nil, "go", "build", "-o", binary, "github.com/trainingmonkey/worker/cmd/"+command)
+func build(ctx context.Context, dir, name string) (binary string, err error) {
+	binary = filepath.Join(dir, name)
+	err = command(ctx, "", nil, "go", "build", "-o", binary, "github.com/trainingmonkey/worker/cmd/"+name)
 	return binary, err
 }
 
-// output runs a command and returns what it prints. Its error has what the
-// command complained of.
-func output(ctx context.Context, dir string, environment []string, name string, args ...string) (string, error) {
+// command runs a command. Its error has what the command complained of.
+func command(ctx context.Context, dir string, environment []string, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), environment...)
-	out, err := cmd.Output()
-	if err != nil {
+	if _, err := cmd.Output(); err != nil {
 		complaint := ""
 		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 			complaint = ": " + strings.TrimSpace(string(exit.Stderr))
 		}
-		return "", fmt.Errorf("%s %s: %w%s", filepath.Base(name), strings.Join(args, " "), err, complaint)
+		return fmt.Errorf("%s %s: %w%s", filepath.Base(name), strings.Join(args, " "), err, complaint)
 	}
-	return string(out), nil
+	return nil
 }
 
 // buildEnqueuer builds the command that operate runs. It takes a while: before
@@ -48,6 +46,6 @@ func (r *rig) buildEnqueuer(ctx context.Context) (err error) {
 // returns what that took.
 func (r *rig) operate(ctx context.Context, database string, args ...string) (seconds float64, err error) {
 	started := time.Now()
-	_, err = output(ctx, r.dir, []string{"DATABASE_URL=" + r.server.URL(database)}, r.enqueuer, args...)
+	err = command(ctx, r.dir, []string{"DATABASE_URL=" + r.server.URL(database)}, r.enqueuer, args...)
 	return time.Since(started).Seconds(), err
 }

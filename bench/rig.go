@@ -102,6 +102,6 @@ func (r *rig) migrated(ctx context.Context, binary string) (name string, err err
 	if name, err = r.database(ctx, ""); err != nil {
 		return "", err
 	}
-	_, err = output(ctx, r.dir, []string{"DATABASE_URL=" + r.server.URL(name)}, binary, "migrate", "up")
+	err = command(ctx, r.dir, []string{"DATABASE_URL=" + r.server.URL(name)}, binary, "migrate", "up")
 	return name, err
 }

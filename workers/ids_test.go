@@ -19,23 +19,27 @@ func TestIDsThatWentBack(t *testing.T) {
 	schema := queue.Schema(dbtest.RiverSchema)
 	for name, goBack := range map[string]func(t *testing.T, pool *dbpool.Pool) *dbpool.Pool{
 		"logical replication leaves sequences out": func(t *testing.T, pool *dbpool.Pool) *dbpool.Pool {
+			t.Helper()
 			execute(t, pool, `DELETE FROM river.river_job`)
 			execute(t, pool, `SELECT setval('river.river_job_id_seq', 1, false)`)
 			return pool
 		},
 		"jobs that have finished came along": func(t *testing.T, pool *dbpool.Pool) *dbpool.Pool {
+			t.Helper()
 			execute(t, pool, `UPDATE river.river_job SET id = id + 100`)
 			execute(t, pool, `UPDATE activities SET ingest_job_id = ingest_job_id + 100`)
 			execute(t, pool, `SELECT setval('river.river_job_id_seq', 1, false)`)
 			return pool
 		},
 		"river's schema is new": func(t *testing.T, pool *dbpool.Pool) *dbpool.Pool {
+			t.Helper()
 			execute(t, pool, `DROP SCHEMA river CASCADE`)
 			execute(t, pool, `DROP TABLE worker_migrations, ingest_rejects, ingest_versions, user_locks, worker_processes, acwr_backfills, acwr_backfill_chunks, acwr_settings, token_provider CASCADE`)
 			execute(t, pool, `DO $$ DECLARE f regprocedure; BEGIN FOR f IN SELECT oid FROM pg_proc WHERE prokind IN ('a', 'f') AND pronamespace = current_schema()::regnamespace LOOP CONTINUE WHEN NOT EXISTS (SELECT FROM pg_proc WHERE oid = f); EXECUTE 'DROP ROUTINE IF EXISTS ' || f || ' CASCADE'; END LOOP; END $$`)
 			return pool
 		},
 		"data alone is restored": func(t *testing.T, pool *dbpool.Pool) *dbpool.Pool {
+			t.Helper()
 			fresh := dbtest.Migrated(t)
 			for _, row := range query[[]string](t, pool, `SELECT array_agg(format('INSERT INTO activities (activity_id, user_id, date, total_load_miles, trimp, ingest_job_id) VALUES (%s, %s, %L, %s, %s, %s)', activity_id, user_id, date, total_load_miles, trimp, ingest_job_id)) FROM activities`) {
 				execute(t, fresh, row)
