@@ -11,6 +11,7 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/jobs"
 )
 
 // versionsBeyondQuery reads the newest version of an activity beyond an id, 0
@@ -74,7 +75,7 @@ func ContinueIDs(ctx context.Context, pool *dbpool.Pool, schema queue.Schema) (i
 			if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '500ms'`); err != nil {
 				return err
 			}
-			renumbered, err = schema.ContinueIDs(ctx, tx, ids.Stored)
+			renumbered, err = schema.ContinueIDs(ctx, tx, jobs.KindActivityIngest, ids.Stored)
 			return err
 		})
 		fault := (*pgconn.PgError)(nil)

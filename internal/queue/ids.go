@@ -16,50 +16,55 @@ func (s Schema) LastID(b *pgx.Batch, last *int64) {
 }
 
 const (
-	// lockQueueQuery waits for those who insert: afterwards no job is on its way
-	// with an id of before.
+	// lockQueueQuery waits for those who insert, so that no job is on its way with
+	// an id of before, and for those who have jobs in hand.
 	lockQueueQuery = `
 -- name: lock_queue
-LOCK TABLE {schema}.river_job IN SHARE ROW EXCLUSIVE MODE`
+LOCK TABLE {schema}.river_job IN EXCLUSIVE MODE`
 
-	continueIDsQuery = `
--- name: continue_job_ids
-SELECT setval(pg_get_serial_sequence('{schema}.river_job', 'id'), greatest($1, ` + lastID + `, (SELECT max(id) FROM {schema}.river_job)))`
+	// idRangeQuery reads the newest id that a job was given, and the one that none
+	// that is known is beyond.
+	idRangeQuery = `
+-- name: newest_ids
+SELECT ` + lastID + `, greatest($1, ` + lastID + `, (SELECT max(id) FROM {schema}.river_job))`
 
-	// renumberQuery gives unfinished jobs new ids in the order in which they were
-	// enqueued: those with ids up to $1 that came after the last one with an id
-	// beyond, which is from before the ids went back.
+	// renumberQuery gives unfinished jobs of a kind new ids beyond $1 in the order in
+	// which they were enqueued: those with ids up to $2 that came after the last one
+	// with an id beyond, which is from before the ids went back.
 	renumberQuery = `
 -- name: renumber_jobs
 WITH fresh AS (
-	SELECT id AS old, nextval(pg_get_serial_sequence('{schema}.river_job', 'id')) AS new
-	FROM (
-		SELECT id FROM {schema}.river_job
-		WHERE id <= $1 AND state <> 'completed'
-		  AND created_at >= coalesce((SELECT max(created_at) FROM {schema}.river_job WHERE id > $1), '-infinity')
-		ORDER BY created_at, id
-	) AS waiting
+	SELECT id AS old, $1 + row_number() OVER (ORDER BY created_at, id) AS new
+	FROM {schema}.river_job
+	WHERE id <= $2 AND kind = $3 AND state <> 'completed'
+	  AND created_at >= coalesce((SELECT max(created_at) FROM {schema}.river_job WHERE id > $2), '-infinity')
 )
 UPDATE {schema}.river_job AS job SET id = fresh.new FROM fresh WHERE job.id = fresh.old`
+
+	// continueIDsQuery comes last: no rollback undoes it.
+	continueIDsQuery = `
+-- name: continue_job_ids
+SELECT setval(pg_get_serial_sequence('{schema}.river_job', 'id'), $1)`
 )
 
 // ContinueIDs has jobs get ids beyond one that the rows of another table tell
-// of, after the sequence went back. Jobs that wait with ids of since then are
-// given new ones, so that they do not pass for older than they are.
-func (s Schema) ContinueIDs(ctx context.Context, tx pgx.Tx, beyond int64) (renumbered int64, err error) {
+// of, after the sequence went back. Jobs of a kind that wait with ids of since
+// then are given new ones, so that they do not pass for older than they are.
+func (s Schema) ContinueIDs(ctx context.Context, tx pgx.Tx, kind string, beyond int64) (renumbered int64, err error) {
 	if _, err := tx.Exec(ctx, s.sql(lockQueueQuery)); err != nil {
 		return 0, fmt.Errorf("lock the queue: %w", err)
 	}
-	var last int64
-	if err := tx.QueryRow(ctx, s.sql("SELECT "+lastID)).Scan(&last); err != nil {
-		return 0, fmt.Errorf("read the newest id: %w", err)
+	var last, newest int64
+	if err := tx.QueryRow(ctx, s.sql(idRangeQuery), beyond).Scan(&last, &newest); err != nil {
+		return 0, fmt.Errorf("read the newest ids: %w", err)
 	}
-	if _, err := tx.Exec(ctx, s.sql(continueIDsQuery), beyond); err != nil {
-		return 0, fmt.Errorf("raise the sequence: %w", err)
-	}
-	tag, err := tx.Exec(ctx, s.sql(renumberQuery), last)
+	tag, err := tx.Exec(ctx, s.sql(renumberQuery), newest, last, kind)
 	if err != nil {
 		return 0, fmt.Errorf("give the waiting jobs new ids: %w", err)
 	}
-	return tag.RowsAffected(), nil
+	renumbered = tag.RowsAffected()
+	if _, err := tx.Exec(ctx, s.sql(continueIDsQuery), newest+renumbered); err != nil {
+		return 0, fmt.Errorf("raise the sequence: %w", err)
+	}
+	return renumbered, nil
 }
