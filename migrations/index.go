@@ -45,12 +45,9 @@ func tokenIndexes(riverSchema string) []builtIndex {
 	}
 }
 
-// idIndexes find the newest versions that are stored without reading the tables:
+// versionIndex finds the newest version that is stored without reading the table:
 // a few bytes for a hundred pages, which inserts hardly ever touch.
-var idIndexes = []builtIndex{
-	{"activities_ingest_job_id_worker_idx", "activities USING brin (ingest_job_id) WITH (autosummarize = on)"},
-	{"ingest_versions_job_id_worker_idx", "ingest_versions USING brin (job_id) WITH (autosummarize = on)"},
-}
+var versionIndex = builtIndex{"activities_ingest_job_id_worker_idx", "activities USING brin (ingest_job_id) WITH (autosummarize = on)"}
 
 // buildConcurrently builds indexes while the application writes. It therefore
 // runs outside a transaction, and may wait for locks as long as it takes: it

@@ -46,7 +46,7 @@ const versionTable = "worker_migrations"
 const (
 	indexVersion        = 3
 	tokenIndexesVersion = 12
-	idIndexesVersion    = 14
+	versionIndexVersion = 14
 )
 
 // Result says what a run of Up applied.
@@ -160,8 +160,8 @@ func nameOf(source *goose.Source) string {
 		return fmt.Sprintf("%05d_user_date_index", indexVersion)
 	case tokenIndexesVersion:
 		return fmt.Sprintf("%05d_token_indexes", tokenIndexesVersion)
-	case idIndexesVersion:
-		return fmt.Sprintf("%05d_id_indexes", idIndexesVersion)
+	case versionIndexVersion:
+		return fmt.Sprintf("%05d_version_index", versionIndexVersion)
 	}
 	names, _ := fs.Glob(templateFiles, fmt.Sprintf("templates/%05d_*.sql", source.Version))
 	return path.Base(strings.Join(names, " "))
@@ -180,8 +180,8 @@ func withProvider(pool *pgxpool.Pool, riverSchema string, fn func(*goose.Provide
 		goose.NewGoMigration(tokenIndexesVersion, &goose.GoFunc{RunDB: func(ctx context.Context, db *sql.DB) error {
 			return buildConcurrently(ctx, db, tokenIndexes(riverSchema)...)
 		}}, nil),
-		goose.NewGoMigration(idIndexesVersion, &goose.GoFunc{RunDB: func(ctx context.Context, db *sql.DB) error {
-			return buildConcurrently(ctx, db, idIndexes...)
+		goose.NewGoMigration(versionIndexVersion, &goose.GoFunc{RunDB: func(ctx context.Context, db *sql.DB) error {
+			return buildConcurrently(ctx, db, versionIndex)
 		}}, nil),
 	}
 	templates, err := templateMigrations(riverSchema)

@@ -93,8 +93,8 @@ func describe(ctx context.Context, db *sql.DB, source *goose.Source) (string, er
 		return describeIndex(ctx, db)
 	case tokenIndexesVersion:
 		return "build an index on user_tokens and one on token_audit_log, CONCURRENTLY", nil
-	case idIndexesVersion:
-		return "build a small index (BRIN) on activities (ingest_job_id) and one on ingest_versions (job_id), CONCURRENTLY", nil
+	case versionIndexVersion:
+		return "build a small index (BRIN) on activities (ingest_job_id), CONCURRENTLY", nil
 	}
 	text, err := fs.ReadFile(sqlFiles, "sql/"+nameOf(source))
 	if errors.Is(err, fs.ErrNotExist) {
