@@ -60,6 +60,15 @@ func readIDs(ctx context.Context, tx pgx.Tx, schema queue.Schema) (ids IDs, err 
 	if err := tx.QueryRow(ctx, versionsBeyondQuery, ids.Last).Scan(&ids.Stored); err != nil {
 		return ids, fmt.Errorf("read the versions of activities: %w", err)
 	}
+	if !ids.WentBack() {
+		return ids, nil
+	}
+	// Workers go on meanwhile: only what is beyond the newest id of now went back.
+	again := &pgx.Batch{}
+	schema.LastID(again, &ids.Last)
+	if err := tx.SendBatch(ctx, again).Close(); err != nil {
+		return ids, fmt.Errorf("read the newest job: %w", err)
+	}
 	return ids, nil
 }
 

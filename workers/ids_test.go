@@ -1,6 +1,7 @@
 package workers
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -110,5 +111,34 @@ func TestIDsThatGoBackUnderTheWorker(t *testing.T) {
 	drain(t, pool)
 	if got, want := rows(t, pool), "1 1 2025-01-01 6"; got != want {
 		t.Errorf("rows = %q, want %q", got, want)
+	}
+}
+
+// TestIDsUnderLoad compares ids while jobs store activities all the time: what is
+// stored between the two readings has not gone back.
+func TestIDsUnderLoad(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	ctx, stop := context.WithCancel(t.Context())
+	stored := make(chan error, 1)
+	go func() {
+		for ctx.Err() == nil {
+			_, err := pool.Exec(ctx, `WITH job AS (SELECT nextval('river.river_job_id_seq') AS id) INSERT INTO activities (activity_id, user_id, date, ingest_job_id) SELECT id, 1, '2025-01-01', id FROM job`)
+			if err != nil && ctx.Err() == nil {
+				stored <- err
+				return
+			}
+		}
+		stored <- nil
+	}()
+	for range 500 {
+		ids, err := ReadIDs(t.Context(), pool, queue.Schema(dbtest.RiverSchema))
+		if err != nil || ids.WentBack() {
+			t.Fatalf("ids %+v, %v", ids, err)
+		}
+	}
+	stop()
+	if err := <-stored; err != nil {
+		t.Fatal(err)
 	}
 }
