@@ -202,6 +202,23 @@ WHERE NOT EXISTS (SELECT FROM activities AS old WHERE old.activity_id = new.acti
 	return s, nil
 }
 
+// args are the parameters of activityStatements.
+func (u upserts) args(results planResults) ([]any, error) {
+	ids, userIDs, dates := make([]int64, len(u.activities)), make([]int32, len(u.activities)), make([]time.Time, len(u.activities))
+	for i, a := range u.activities {
+		ids[i], userIDs[i], dates[i] = a.ActivityID, a.UserID, dateOf(daysSinceEpoch(a.Date))
+	}
+	args := []any{ids, userIDs, dates, u.versions}
+	for _, column := range syncedColumns {
+		values, err := column.of(u.activities)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, values)
+	}
+	return append(args, results.columns(u.activities)...), nil
+}
+
 func columnTypes(ctx context.Context, pool *dbpool.Pool) (map[string]string, error) {
 	rows, err := pool.Query(ctx, columnTypesQuery)
 	if err != nil {

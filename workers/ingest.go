@@ -323,23 +323,6 @@ func (in *ingester) write(plan *ingestPlan, results planResults, jobIDs []int64)
 	return lane.Writes{Batch: b, After: after}, nil
 }
 
-// args are the parameters of activityStatements.
-func (u upserts) args(results planResults) ([]any, error) {
-	ids, userIDs, dates := make([]int64, len(u.activities)), make([]int32, len(u.activities)), make([]time.Time, len(u.activities))
-	for i, a := range u.activities {
-		ids[i], userIDs[i], dates[i] = a.ActivityID, a.UserID, dateOf(daysSinceEpoch(a.Date))
-	}
-	args := []any{ids, userIDs, dates, u.versions}
-	for _, column := range syncedColumns {
-		values, err := column.of(u.activities)
-		if err != nil {
-			return nil, err
-		}
-		args = append(args, values)
-	}
-	return append(args, results.columns(u.activities)...), nil
-}
-
 func queueRejects(statements *pgx.Batch, rejects []reject) {
 	if len(rejects) == 0 {
 		return
