@@ -44,30 +44,21 @@ func (ids IDs) Err() error {
 // ReadIDs compares them, without reading a table whole.
 func ReadIDs(ctx context.Context, pool *dbpool.Pool, schema queue.Schema) (ids IDs, err error) {
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-		ids, err = readIDs(ctx, tx, schema)
-		return err
+		b := &pgx.Batch{}
+		schema.LastID(b, &ids.Last)
+		b.Queue(`SET LOCAL enable_seqscan = off`)
+		if err := tx.SendBatch(ctx, b).Close(); err != nil {
+			return err
+		}
+		// Workers go on meanwhile: only what is beyond the newest id of after the
+		// reading went back.
+		b = &pgx.Batch{}
+		b.Queue(versionsBeyondQuery, ids.Last).QueryRow(func(row pgx.Row) error { return row.Scan(&ids.Stored) })
+		schema.LastID(b, &ids.Last)
+		return tx.SendBatch(ctx, b).Close()
 	})
-	return ids, err
-}
-
-func readIDs(ctx context.Context, tx pgx.Tx, schema queue.Schema) (ids IDs, err error) {
-	b := &pgx.Batch{}
-	schema.LastID(b, &ids.Last)
-	b.Queue(`SET LOCAL enable_seqscan = off`)
-	if err := tx.SendBatch(ctx, b).Close(); err != nil {
-		return ids, fmt.Errorf("read the newest job: %w", err)
-	}
-	if err := tx.QueryRow(ctx, versionsBeyondQuery, ids.Last).Scan(&ids.Stored); err != nil {
-		return ids, fmt.Errorf("read the versions of activities: %w", err)
-	}
-	if !ids.WentBack() {
-		return ids, nil
-	}
-	// Workers go on meanwhile: only what is beyond the newest id of now went back.
-	again := &pgx.Batch{}
-	schema.LastID(again, &ids.Last)
-	if err := tx.SendBatch(ctx, again).Close(); err != nil {
-		return ids, fmt.Errorf("read the newest job: %w", err)
+	if err != nil {
+		return ids, fmt.Errorf("compare the ids of jobs with the versions of activities: %w", err)
 	}
 	return ids, nil
 }
