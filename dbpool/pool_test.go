@@ -42,7 +42,7 @@ func TestSettingsAreOurs(t *testing.T) {
 	}
 	defer func() { _ = others.Close(context.WithoutCancel(t.Context())) }()
 	for _, setting := range []string{
-		"statement_timeout = 1", "lock_timeout = 1", "idle_in_transaction_session_timeout = 0", "jit = on", "TimeZone = 'Asia/Tokyo'", "DateStyle = 'German'",
+		"statement_timeout = '1min'", "lock_timeout = '1min'", "idle_in_transaction_session_timeout = 0", "jit = on", "TimeZone = 'Asia/Tokyo'", "DateStyle = 'German'",
 		"default_transaction_isolation = 'serializable'", "client_encoding = 'LATIN1'",
 	} {
 		if _, err := others.Exec(t.Context(), "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET "+strings.ReplaceAll(setting, "'", "''")+"', current_database()); END $$"); err != nil {
