@@ -58,7 +58,11 @@ func demo(ctx context.Context, settings config.Config, keep bool, stdout, stderr
 		return err
 	}
 	defer pool.CloseWithin(closeTime)
-	_, _ = fmt.Fprintf(stdout, "a database of the demo's own is up and migrated: %s\n", dbpool.Target(pool.Config().ConnConfig))
+	server, err := serverName(ctx, pool)
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(stdout, "a database of the demo's own is up and migrated: %s\n", server)
 
 	service, err := newService(ctx, pool, settings, logger, nil)
 	if err != nil {

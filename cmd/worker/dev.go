@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
 )
 
@@ -70,7 +69,11 @@ func dev(ctx context.Context, configFile, dir string, stdout, stderr io.Writer) 
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(stdout, "migrated %s; working until Ctrl-C\n", dbpool.Target(pool.Config().ConnConfig))
+	server, err := serverName(ctx, pool)
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(stdout, "migrated %s; working until Ctrl-C\n", server)
 	return operator.during(ctx, pool, service, func() error {
 		return work(ctx, service, false, logger)
 	})

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -73,6 +74,16 @@ func openMigrated(ctx context.Context, settings config.Config, url, application 
 		return nil, err
 	}
 	return pool, nil
+}
+
+// serverName says which PostgreSQL the pool is connected to, and to what of it.
+func serverName(ctx context.Context, pool *dbpool.Pool) (string, error) {
+	var version string
+	if err := pool.QueryRow(ctx, `SHOW server_version`).Scan(&version); err != nil {
+		return "", fmt.Errorf("ask for the server's version: %w", err)
+	}
+	version, _, _ = strings.Cut(version, " ") // the rest is the packager's
+	return fmt.Sprintf("PostgreSQL %s, %s", version, dbpool.Target(pool.Config().ConnConfig)), nil
 }
 
 // devDirectory is where the database of `worker dev` stays.

