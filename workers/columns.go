@@ -132,7 +132,9 @@ FROM pg_attribute
 WHERE attrelid = 'activities'::regclass AND attnum > 0 AND NOT attisdropped`
 
 // activityStatements write activities with their results. Each is one text for
-// every batch size, so it is prepared once. Both take the same parameters.
+// every batch size, so it is prepared once. Both take the same parameters. They
+// unnest arrays in a select list: in FROM, PostgreSQL would first copy each array
+// into a store of its own, which takes longer than inserting a few rows.
 type activityStatements struct {
 	// insert adds rows, in the order of the arrays, and returns the ids of those
 	// it added. Not of those whose id is taken.
@@ -154,14 +156,14 @@ func activityStatementsFor(ctx context.Context, pool *dbpool.Pool) (s activitySt
 	if err != nil {
 		return s, fmt.Errorf("read the columns of activities: %w", err)
 	}
-	var names, params, casts, assignments, stored, given []string
+	var names, arrays, casts, assignments, stored, given []string
 	for i, c := range syncedColumns {
 		typ, ok := types[c.name]
 		if !ok {
 			return s, fmt.Errorf("activities has no column %s; run: worker migrate up", c.name)
 		}
 		names = append(names, c.name)
-		params = append(params, fmt.Sprintf("$%d::%s", i+5, c.array))
+		arrays = append(arrays, fmt.Sprintf("unnest($%d::%s) AS %s", i+5, c.array, c.name))
 		casts = append(casts, fmt.Sprintf("raw.%s::%s AS %s", c.name, typ, c.name))
 		assignments = append(assignments, fmt.Sprintf("%s = new.%s", c.name, c.name))
 		stored, given = append(stored, "old."+c.name), append(given, "new."+c.name)
@@ -169,7 +171,7 @@ func activityStatementsFor(ctx context.Context, pool *dbpool.Pool) (s activitySt
 	for i, name := range resultColumns {
 		kept := fmt.Sprintf("coalesce(new.%s, old.%s)", name, name)
 		names = append(names, name)
-		params = append(params, fmt.Sprintf("$%d::real[]", i+5+len(syncedColumns)))
+		arrays = append(arrays, fmt.Sprintf("unnest($%d::real[]) AS %s", i+5+len(syncedColumns), name))
 		casts = append(casts, "raw."+name)
 		assignments = append(assignments, name+" = "+kept)
 		stored, given = append(stored, "old."+name), append(given, kept)
@@ -177,8 +179,8 @@ func activityStatementsFor(ctx context.Context, pool *dbpool.Pool) (s activitySt
 	columns := "activity_id, user_id, date, ingest_job_id, " + strings.Join(names, ", ")
 	rows := `
 	SELECT raw.activity_id, raw.user_id, raw.date, raw.ingest_job_id, ` + strings.Join(casts, ", ") + `
-	FROM unnest($1::bigint[], $2::int[], $3::date[], $4::bigint[], ` + strings.Join(params, ", ") + `)
-		AS raw (` + columns + `)`
+	FROM (SELECT unnest($1::bigint[]) AS activity_id, unnest($2::int[]) AS user_id, unnest($3::date[]) AS date, unnest($4::bigint[]) AS ingest_job_id,
+		` + strings.Join(arrays, ", ") + `) AS raw`
 	s.insert = `
 -- name: insert_activities
 INSERT INTO activities (` + columns + `)` + rows + `

@@ -261,9 +261,6 @@ WHERE old.job_id < excluded.job_id`
 func (in *ingester) write(plan *ingestPlan, results planResults, jobIDs []int64) (lane.Writes, error) {
 	b := &pgx.Batch{}
 	added, kept := plan.upserts()
-	if len(added.activities)+len(kept.activities)+len(results.following) > 0 {
-		b.Queue(giveWayQuery)
-	}
 	if ids := plan.removals(); len(ids) > 0 {
 		b.Queue(removeQuery, ids)
 	}

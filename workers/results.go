@@ -57,7 +57,7 @@ func (r *resultRows) add(row *activityResults, values acwr.Values) {
 
 // writeResultsQuery sets the seven columns and nothing else. Owner and date are
 // compared again: a row that the application moved meanwhile must not get the
-// values of where it was.
+// values of where it was. The arrays are unnested as in activityStatements.
 const writeResultsQuery = `
 -- name: write_results
 UPDATE activities AS a
@@ -65,16 +65,10 @@ SET seven_day_avg_load = new.acute_load, twentyeight_day_avg_load = new.chronic_
     seven_day_avg_trimp = new.acute_trimp, twentyeight_day_avg_trimp = new.chronic_trimp,
     acute_chronic_ratio = new.external, trimp_acute_chronic_ratio = new.internal,
     normalized_divergence = new.divergence
-FROM unnest($1::bigint[], $2::int[], $3::date[], $4::real[], $5::real[], $6::real[], $7::real[], $8::real[], $9::real[], $10::real[])
-	AS new (activity_id, user_id, date, acute_load, chronic_load, acute_trimp, chronic_trimp, external, internal, divergence)
+FROM (SELECT unnest($1::bigint[]) AS activity_id, unnest($2::int[]) AS user_id, unnest($3::date[]) AS date,
+             unnest($4::real[]) AS acute_load, unnest($5::real[]) AS chronic_load, unnest($6::real[]) AS acute_trimp, unnest($7::real[]) AS chronic_trimp,
+             unnest($8::real[]) AS external, unnest($9::real[]) AS internal, unnest($10::real[]) AS divergence) AS new
 WHERE a.activity_id = new.activity_id AND a.user_id = new.user_id AND a.date = new.date`
-
-// giveWayQuery has the worker give up waiting for a row before the server looks
-// for deadlocks (deadlock_timeout, 1s by default): a statement of the application
-// locks rows in an order of its own, and of the two the worker can try again.
-const giveWayQuery = `
--- name: give_way
-SELECT set_config('lock_timeout', '500ms', true)`
 
 // batch returns what writes the rows, or nil for none.
 func (r resultRows) batch() *pgx.Batch {
@@ -82,7 +76,6 @@ func (r resultRows) batch() *pgx.Batch {
 		return nil
 	}
 	b := &pgx.Batch{}
-	b.Queue(giveWayQuery)
 	r.queue(b)
 	return b
 }

@@ -18,7 +18,10 @@ import (
 // grow. It also tells change capture, where that is installed, that the worker
 // itself sees to what follows. And it bounds the wait for locks: a frozen
 // process's transactions wait for each other's, and what got its locks only when
-// the server gave up the first one would keep its jobs for as long again.
+// the server gave up the first one would keep its jobs for as long again. The
+// bound is below deadlock_timeout (1s by default), because a statement of the
+// application locks rows in an order of its own, and of the two the lane is the
+// one that can try again.
 const BeginQuery = `begin isolation level read committed; SET LOCAL lock_timeout = '500ms'; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; ` +
 	`SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; SET LOCAL trainingmonkey.worker = 'on'`
 
