@@ -40,7 +40,7 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	cursor := &l.cursors[loop]
 	from, size := cursor.start(began), l.size
 	share := queue.Share{}
-	inTurn := l.kind.Lock != nil && began.Before(l.contended)
+	inTurn := began.Before(l.contended)
 	if inTurn && l.options.Loops > 1 && l.kind.ShareBy != nil {
 		share = queue.Share{Part: loop, Of: l.options.Loops, Path: l.kind.ShareBy}
 	}
@@ -98,8 +98,8 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 		last = &oldestFirst[n-1]
 	}
 	cursor.moved(from, took, now, last)
-	if cursor.backlog && l.options.Loops > 1 {
-		l.Wake() // another loop
+	if cursor.backlog {
+		l.leads[loop].passOn()
 	}
 	return claimed, nil
 }

@@ -24,6 +24,13 @@ const (
 // notOurTurn is returned in place of the number of jobs that a turn found.
 const notOurTurn = -1
 
+// isContended tells whether the lane takes turns.
+func (l *Lane[T]) isContended() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Now().Before(l.contended)
+}
+
 // inTurnWait is before the next try after so many in a row.
 func inTurnWait(tries int) time.Duration {
 	wait := min(maxInTurnWait, 5*time.Millisecond<<min(tries, 10))

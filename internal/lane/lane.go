@@ -128,6 +128,7 @@ type Lane[T any] struct {
 	counts  counters
 	woken   chan struct{}
 	careful sync.Mutex // held during a turn that marks jobs: one loop of the lane does so at a time
+	leads   []lead     // of each loop
 
 	mu        sync.Mutex
 	size      int       // jobs that the next claim asks for
@@ -161,7 +162,7 @@ func New[T any](db Beginner, o Options, kind Kind[T]) *Lane[T] {
 		begin += fmt.Sprintf("; SET LOCAL idle_in_transaction_session_timeout = %d", o.IdleTimeout.Milliseconds())
 	}
 	return &Lane[T]{
-		options: o, db: db, kind: kind, begin: begin, woken: make(chan struct{}, 1), cursors: make([]cursor, max(1, o.Loops)),
+		leads: newLeads(max(1, o.Loops)), options: o, db: db, kind: kind, begin: begin, woken: make(chan struct{}, 1), cursors: make([]cursor, max(1, o.Loops)),
 		size: min(firstSize, o.MaxJobs), overtime: map[int64]int{}, blocked: map[int64]bool{},
 	}
 }
@@ -185,13 +186,25 @@ func (l *Lane[T]) Run(ctx context.Context) {
 }
 
 func (l *Lane[T]) loop(ctx context.Context, loop int) {
+	lead := &l.leads[loop]
+	defer lead.passOn()
 	wait := time.Duration(0)         // before the next turn
 	empty, failed, others := 0, 0, 0 // turns in a row
 	for ctx.Err() == nil {
-		if wait > 0 && !l.pause(ctx, wait, failed+others > 0) {
+		inTrouble := failed+others > 0
+		if inTrouble || l.isContended() { // others need not wait with this one
+			lead.passOn()
+		}
+		if inTrouble && !l.pause(ctx, wait, true) {
 			return
 		}
+		taken := !l.isContended() && lead.take(ctx)
+		if wait > 0 && !inTrouble && !taken && !l.pause(ctx, wait, false) || ctx.Err() != nil {
+			return
+		}
+		impatient := time.AfterFunc(patience, lead.passOn)
 		found, err := l.turn(ctx, loop)
+		impatient.Stop()
 		switch {
 		case err != nil:
 			failed++

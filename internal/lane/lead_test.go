@@ -1,0 +1,71 @@
+package lane
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// underWay counts the transactions of a lane that are being worked, each until
+// it may end.
+type underWay struct{ now, most atomic.Int32 }
+
+func (u *underWay) kind(mayEnd func() bool) Kind[effectArgs] {
+	kind := effectKind()
+	apply := kind.Apply
+	kind.Apply = func(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batch []*Job[effectArgs]) (Writes, error) {
+		now := u.now.Add(1)
+		defer u.now.Add(-1)
+		for most := u.most.Load(); now > most && !u.most.CompareAndSwap(most, now); most = u.most.Load() {
+		}
+		for !mayEnd() && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		return apply(ctx, tx, first, batch)
+	}
+	return kind
+}
+
+// running runs a lane until the test ends.
+func running[T any](t *testing.T, l *Lane[T]) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		l.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+}
+
+// TestLongTransaction keeps nothing waiting that comes after it.
+func TestLongTransaction(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	var work underWay
+	l := New(pool, testOptions(t), work.kind(func() bool { return work.most.Load() == 2 }))
+	running(t, l)
+	insert(t, pool, 1)
+	until(t, func() bool { return work.now.Load() == 1 })
+	insert(t, pool, 1)
+	l.Wake()
+	until(t, func() bool { return ask[string](t, pool, jobStates) == "2 completed attempt 1 errors 0" })
+}
+
+// TestBacklogTakesAllLoops: as soon as a claim leaves jobs behind.
+func TestBacklogTakesAllLoops(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	insert(t, pool, 10)
+	o := testOptions(t)
+	o.Loops, o.MaxJobs = 3, 1
+	var work underWay
+	running(t, New(pool, o, work.kind(func() bool { return work.most.Load() == 3 })))
+	until(t, func() bool { return ask[string](t, pool, jobStates) == "10 completed attempt 1 errors 0" })
+}
