@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -20,9 +21,10 @@ const DefaultSchema = "river"
 // Enqueuer puts jobs into the queues. It validates everything first: either all
 // jobs of a call are inserted or none.
 type Enqueuer struct {
-	pool   *pgxpool.Pool
-	client *river.Client[pgx.Tx]
-	topic  string
+	pool     *pgxpool.Pool
+	client   *river.Client[pgx.Tx]
+	topic    string
+	dueQuery string
 }
 
 // NewEnqueuer returns an Enqueuer over pool. schema is where River's tables
@@ -35,8 +37,17 @@ func NewEnqueuer(pool *pgxpool.Pool, schema string) (*Enqueuer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("enqueuer: %w", err)
 	}
-	return &Enqueuer{pool: pool, client: client, topic: schema + ".river_insert"}, nil
+	return &Enqueuer{
+		pool: pool, client: client, topic: schema + ".river_insert",
+		dueQuery: strings.ReplaceAll(dueQuery, "{schema}", pgx.Identifier{schema}.Sanitize()),
+	}, nil
 }
+
+// dueQuery makes jobs due now, by the server's clock. River dates them by this
+// machine's: ahead of the server's they would have to wait.
+const dueQuery = `
+-- name: make_due
+UPDATE {schema}.river_job SET scheduled_at = clock_timestamp() WHERE id = ANY($1::bigint[]) AND scheduled_at > clock_timestamp()`
 
 // notifyQuery wakes the workers of queues once the transaction commits. River
 // sends the same, but of the inserts of one client only the first within a
@@ -61,8 +72,11 @@ func (e *Enqueuer) insert(ctx context.Context, tx pgx.Tx, params []river.InsertM
 			queues[r.Job.Queue] = struct{}{}
 		}
 	}
-	if _, err := tx.Exec(ctx, notifyQuery, e.topic, slices.Sorted(maps.Keys(queues))); err != nil {
-		return nil, fmt.Errorf("notify the workers: %w", err)
+	b := &pgx.Batch{}
+	b.Queue(e.dueQuery, ids)
+	b.Queue(notifyQuery, e.topic, slices.Sorted(maps.Keys(queues)))
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return nil, fmt.Errorf("make the jobs due and notify the workers: %w", err)
 	}
 	return ids, nil
 }

@@ -269,3 +269,25 @@ func TestStatements(t *testing.T) {
 		}
 	}
 }
+
+// TestDueByTheServersClock: a machine whose clock is ahead dates the jobs that it
+// inserts. The trigger stands for it.
+func TestDueByTheServersClock(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	for _, sql := range []string{
+		`CREATE FUNCTION be_ahead() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.scheduled_at := NEW.scheduled_at + interval '5 minutes'; RETURN NEW; END $$`,
+		`CREATE TRIGGER be_ahead BEFORE INSERT ON river.river_job FOR EACH ROW EXECUTE FUNCTION be_ahead()`,
+	} {
+		if _, err := pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := newEnqueuer(t, pool).Recalc(t.Context(), PriorityLive, ACWRRecalc{Ranges: []DateRange{{UserID: 1, From: "2025-01-01", To: "2025-01-02"}}}); err != nil {
+		t.Fatal(err)
+	}
+	var due bool
+	if err := pool.QueryRow(t.Context(), `SELECT bool_and(scheduled_at <= clock_timestamp()) FROM river.river_job`).Scan(&due); err != nil || !due {
+		t.Errorf("due = %t, %v, want the job to be due at once", due, err)
+	}
+}

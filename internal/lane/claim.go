@@ -33,16 +33,16 @@ func (l *Lane[T]) attempt() queue.Attempt {
 }
 
 // claimJobs claims as many jobs as the lane has found to fit the time. It returns
-// nil when it takes turns and has none.
+// nil when it takes turns and it is another's.
 func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.Job, error) {
 	l.mu.Lock()
 	began := time.Now()
 	cursor := &l.cursors[loop]
 	from, size := cursor.start(began), l.size
-	share := queue.Share{}
-	inTurn := began.Before(l.contended)
-	if inTurn && l.options.Loops > 1 && l.kind.ShareBy != nil {
-		share = queue.Share{Part: loop, Of: l.options.Loops, Path: l.kind.ShareBy}
+	contended := began.Before(l.contended)
+	share := queue.Share{Part: loop, InTurn: cursor.backlog || contended}
+	if contended && l.options.Loops > 1 && l.kind.ShareBy != nil {
+		share.Of, share.Path = l.options.Loops, l.kind.ShareBy
 	}
 	newest := 0
 	if cursor.backlog && l.options.Newest && began.After(cursor.newestDue) {
@@ -56,8 +56,7 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 
 	oldestFirst, newestFirst := []queue.Job{}, []queue.Job{}
 	b, ours := &pgx.Batch{}, true
-	if inTurn {
-		share.InTurn = true
+	if share.InTurn {
 		queue.TakeTurn(b, l.options.Queue, share, &ours)
 	}
 	if promises {
@@ -67,11 +66,17 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	if newest > 0 {
 		l.options.Schema.ClaimNewest(b, l.options.Client, l.options.Queue, share, newest, &newestFirst)
 	}
-	if err := tx.SendBatch(ctx, b).Close(); err != nil || !ours {
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, err
 	}
 
 	now := time.Now()
+	if !ours {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.lastClaim = now
+		return nil, nil
+	}
 	took := now.Sub(began)
 	claimed := oldestFirst
 	for _, job := range newestFirst { // the other statement may have claimed it, too

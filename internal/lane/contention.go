@@ -5,26 +5,29 @@ import (
 	"time"
 )
 
-// Loops of this and other processes that want the locks of the same few users
-// would stand in line for them with their claims in hand: each would have a few
-// jobs of every user, and rewrite for them what the others have just written. So
-// a lane that has waited for locks takes turns, for a while, with all others that
-// have: one transaction for each share of the queue, wherever it runs, claims as
-// much as one can take.
+// Under a backlog the loops of all processes take turns: at most one transaction
+// of each number of a loop is under way, wherever it runs. So more processes put
+// no more load on the server than one, and keep no more of its memory busy.
+//
+// Loops that want the locks of the same few users would stand in line for them
+// with their claims in hand: each would have a few jobs of every user, and rewrite
+// for them what the others have just written. So the loops of a lane that has
+// waited for locks take turns, too, and jobs of a share of their own, for a while.
 
 const (
 	// contentionAfter is the wait for locks that begins it.
 	contentionAfter = 20 * time.Millisecond
 	// contentionFor is for how long.
 	contentionFor = 5 * time.Second
-	// maxInTurnWait is between two tries to have a turn.
-	maxInTurnWait = 100 * time.Millisecond
+	// maxInTurnWait is between two tries to have a turn. Whoever has it keeps it
+	// while there is a backlog: the others only wait for that process to end.
+	maxInTurnWait = 250 * time.Millisecond
 )
 
 // notOurTurn is returned in place of the number of jobs that a turn found.
 const notOurTurn = -1
 
-// isContended tells whether the lane takes turns.
+// isContended tells whether loops take jobs of a share of their own.
 func (l *Lane[T]) isContended() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

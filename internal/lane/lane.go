@@ -137,7 +137,7 @@ type Lane[T any] struct {
 	lastJob   time.Time // the newest claim that found jobs
 	promises  bool      // enqueuers need not wake this lane while it goes on like this
 	awakeTill time.Time // until when it has promised to look by itself
-	contended time.Time // until when the lane takes turns
+	contended time.Time // until when loops take jobs of a share of their own
 	fault     error     // of the lane's own; nil for none
 	faultAt   time.Time // when it was seen last
 	logged    time.Time // when trouble was logged last
@@ -161,8 +161,12 @@ func New[T any](db Beginner, o Options, kind Kind[T]) *Lane[T] {
 	if o.IdleTimeout > 0 {
 		begin += fmt.Sprintf("; SET LOCAL idle_in_transaction_session_timeout = %d", o.IdleTimeout.Milliseconds())
 	}
+	cursors := make([]cursor, max(1, o.Loops))
+	for i := range cursors {
+		cursors[i].backlog = true // unless the first claim finds less
+	}
 	return &Lane[T]{
-		leads: newLeads(max(1, o.Loops)), options: o, db: db, kind: kind, begin: begin, woken: make(chan struct{}, 1), cursors: make([]cursor, max(1, o.Loops)),
+		leads: newLeads(max(1, o.Loops)), options: o, db: db, kind: kind, begin: begin, woken: make(chan struct{}, 1), cursors: cursors,
 		size: min(firstSize, o.MaxJobs), overtime: map[int64]int{}, blocked: map[int64]bool{},
 	}
 }

@@ -69,3 +69,25 @@ func TestBacklogTakesAllLoops(t *testing.T) {
 	running(t, New(pool, o, work.kind(func() bool { return work.most.Load() == 3 })))
 	until(t, func() bool { return ask[string](t, pool, jobStates) == "10 completed attempt 1 errors 0" })
 }
+
+// TestProcessesTakeTurns: under a backlog two processes have no more transactions
+// under way than one.
+func TestProcessesTakeTurns(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	insert(t, pool, 40)
+	o := testOptions(t)
+	o.MaxJobs = 1
+	var work underWay
+	aWhile := func() bool {
+		time.Sleep(5 * time.Millisecond)
+		return true
+	}
+	for range 2 {
+		running(t, New(pool, o, work.kind(aWhile)))
+	}
+	until(t, func() bool { return ask[string](t, pool, jobStates) == "40 completed attempt 1 errors 0" })
+	if most := work.most.Load(); int(most) > o.Loops {
+		t.Errorf("%d transactions at once, want at most %d", most, o.Loops)
+	}
+}

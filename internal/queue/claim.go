@@ -80,13 +80,13 @@ LIMIT $2
 FOR UPDATE SKIP LOCKED`
 
 // Share is the jobs of a queue of which a hash of something in their arguments,
-// a user say, has remainder Part when divided by Of. The zero value is all jobs.
+// a user say, has remainder Part when divided by Of. With Of 0 or 1 it is all jobs.
 type Share struct {
 	Part, Of int
 	Path     []string // to the something, as in args #>> path
 
-	// InTurn claims nothing unless the transaction is the only one that claims of
-	// this share, among those that say so.
+	// InTurn claims nothing unless the transaction is the only one that claims with
+	// this Part, among those that say so.
 	InTurn bool
 }
 

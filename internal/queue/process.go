@@ -72,8 +72,11 @@ func (p *Process) Run(ctx context.Context) {
 			return
 		}
 		err := p.beat(ctx)
+		if err == nil {
+			err = p.promote(ctx)
+		}
 		if err != nil && ctx.Err() == nil && !failing {
-			p.logger.WarnContext(ctx, "heartbeat not written, will try again", slog.String("error", err.Error()))
+			p.logger.WarnContext(ctx, "heartbeat failed, will try again", slog.String("error", err.Error()))
 		}
 		failing = err != nil
 	}
@@ -149,6 +152,28 @@ func (p *Process) beat(ctx context.Context) error {
 		}
 		if deaths {
 			p.died()
+		}
+		return nil
+	})
+}
+
+// promoteQuery makes jobs available whose time has come by the server's clock.
+// River's leader does so by its own machine's, which may be behind. Jobs with a
+// unique key are left to it: another such job may be in their way. It waits for no
+// row.
+const promoteQuery = `
+-- name: promote_due_jobs
+UPDATE {schema}.river_job SET state = 'available' WHERE id IN (
+	SELECT id FROM {schema}.river_job
+	WHERE state IN ('retryable', 'scheduled') AND queue = ANY($1::text[]) AND scheduled_at <= now() AND unique_key IS NULL
+	LIMIT 1000 FOR UPDATE SKIP LOCKED)`
+
+func (p *Process) promote(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	return pgx.BeginFunc(ctx, p.db, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, p.schema.sql(promoteQuery), p.queues); err != nil {
+			return fmt.Errorf("promote jobs that are due: %w", err)
 		}
 		return nil
 	})
