@@ -49,6 +49,7 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 		newest = min(newestJobs, size/newestShare)
 	}
 	promises := l.promises && l.awakeTill.Before(began.Add(promise/2))
+	lost := share.InTurn && cursor.lost
 	l.mu.Unlock()
 	if l.options.Caution.Careful() {
 		size, newest = min(size, carefulJobs), 0
@@ -56,8 +57,21 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 
 	oldestFirst, newestFirst := []queue.Job{}, []queue.Job{}
 	b, ours := &pgx.Batch{}, true
+	send := func() error {
+		if err := tx.SendBatch(ctx, b).Close(); err != nil {
+			return err
+		}
+		l.answered(loop, ours)
+		return nil
+	}
 	if share.InTurn {
 		queue.TakeTurn(b, l.options.Queue, share, &ours)
+	}
+	if lost { // whoever has the turn usually keeps it: the rest would be for nothing
+		if err := send(); err != nil || !ours {
+			return nil, err
+		}
+		b = &pgx.Batch{}
 	}
 	if promises {
 		l.options.Schema.PromiseToLook(b, l.options.Queue, promise)
@@ -66,17 +80,11 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	if newest > 0 {
 		l.options.Schema.ClaimNewest(b, l.options.Client, l.options.Queue, share, newest, &newestFirst)
 	}
-	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+	if err := send(); err != nil || !ours {
 		return nil, err
 	}
 
 	now := time.Now()
-	if !ours {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.lastClaim = now
-		return nil, nil
-	}
 	took := now.Sub(began)
 	claimed := oldestFirst
 	for _, job := range newestFirst { // the other statement may have claimed it, too
@@ -86,7 +94,6 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lastClaim = now
 	if promises {
 		l.awakeTill = began.Add(promise)
 	}
@@ -107,6 +114,14 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 		l.leads[loop].passOn()
 	}
 	return claimed, nil
+}
+
+// answered notes that the database has answered a loop, and whether it had the
+// turn.
+func (l *Lane[T]) answered(loop int, ours bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lastClaim, l.cursors[loop].lost = time.Now(), !ours
 }
 
 func (l *Lane[T]) maxWeight() int {

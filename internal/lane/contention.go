@@ -21,7 +21,7 @@ const (
 	contentionFor = 5 * time.Second
 	// maxInTurnWait is between two tries to have a turn. Whoever has it keeps it
 	// while there is a backlog: the others only wait for that process to end.
-	maxInTurnWait = 250 * time.Millisecond
+	maxInTurnWait = 500 * time.Millisecond
 )
 
 // notOurTurn is returned in place of the number of jobs that a turn found.

@@ -14,6 +14,7 @@ import (
 type cursor struct {
 	at        queue.Position
 	backlog   bool      // the last claim got all that it asked for
+	lost      bool      // the last turn was another's
 	slow      bool      // the last claim from the beginning took its time
 	beginning time.Time // when the next claim from the beginning is due
 	newestDue time.Time // before then no claim from the newest jobs: there is too much to walk over
