@@ -54,7 +54,7 @@ func locateBinaries(ctx context.Context, owner account, major int, logger *slog.
 	if major != 0 {
 		version = strconv.Itoa(major)
 	}
-	logger.InfoContext(ctx, "PostgreSQL "+version+" is not on this machine, fetching it")
+	logger.InfoContext(ctx, "no such PostgreSQL on this machine, fetching it", slog.String("version", version))
 	bin, err := fetchBinaries(ctx, owner, releasesOf(major))
 	if err != nil {
 		return "", fmt.Errorf("find PostgreSQL %[1]s: no usable initdb and postgres on this machine, and none could be fetched: "+
