@@ -5,14 +5,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // callersSuite has some sessions call the SQL function that enqueues an
-// activity, each call a transaction of its own, while the worker works.
+// activity, each call a transaction of its own, while the worker works. Inserting
+// a row of one number in the same way, while nobody works, tells what the machine
+// makes of more sessions.
 func callersSuite(ctx context.Context, r *rig) error {
 	t := training{users: 1000, every: 1, first: 1, last: 20}
 	if r.short {
@@ -29,14 +34,40 @@ func callersSuite(ctx context.Context, r *rig) error {
 			run: func(ctx context.Context, database string) (outcome, error) { return r.called(ctx, database, sessions) },
 		})
 	}
+	for _, sessions := range []int{1, 32} {
+		contestants = append(contestants, contestant{
+			name: fmt.Sprintf("bare_insert_%d", sessions), template: template, amount: t.amount(), check: checkBare(t.amount()),
+			run: func(ctx context.Context, database string) (o outcome, err error) {
+				if err := r.exec(ctx, database, `CREATE TABLE bare (n int)`); err != nil {
+					return o, err
+				}
+				o.seconds, err = r.callAll(ctx, database, `INSERT INTO bare SELECT length($1)`, sessions)
+				return o, err
+			},
+		})
+	}
 	standings, err := r.compete(ctx, contestants...)
 	if err != nil {
 		return err
 	}
 	for _, s := range standings {
-		r.results = append(r.results, s.result(s.ofTimes(standings[0])))
+		alone := "callers_1"
+		if strings.HasPrefix(s.name, "bare") {
+			alone = "bare_insert_1"
+		}
+		r.results = append(r.results, s.result(s.ofTimes(named(standings, alone))))
 	}
 	return r.drop(ctx, template)
+}
+
+func checkBare(rows int) func(context.Context, *dbpool.Pool) (string, error) {
+	return func(ctx context.Context, pool *dbpool.Pool) (fault string, err error) {
+		var got int
+		if err := pool.QueryRow(ctx, `SELECT count(*) FROM bare`).Scan(&got); err != nil || got == rows {
+			return "", err
+		}
+		return fmt.Sprintf("%d rows, want %d", got, rows), nil
+	}
 }
 
 // called returns what the calls took; the worker may take longer.
@@ -45,14 +76,14 @@ func (r *rig) called(ctx context.Context, database string, sessions int) (o outc
 	if err != nil {
 		return o, err
 	}
-	seconds, callErr := r.callAll(ctx, database, sessions)
+	seconds, callErr := r.callAll(ctx, database, `SELECT river.enqueue_activity_ingest($1::jsonb)`, sessions)
 	o, err = r.drain(ctx, database, nil, worker)
 	o.seconds = seconds
 	return o, errors.Join(callErr, err)
 }
 
 // callAll makes a call for each activity that arrives. The sessions share them.
-func (r *rig) callAll(ctx context.Context, database string, sessions int) (seconds float64, err error) {
+func (r *rig) callAll(ctx context.Context, database, call string, sessions int) (seconds float64, err error) {
 	pool, err := r.open(ctx, database)
 	if err != nil {
 		return 0, err
@@ -82,7 +113,7 @@ func (r *rig) callAll(ctx context.Context, database string, sessions int) (secon
 	for session, conn := range conns {
 		wg.Go(func() {
 			for i := session; i < len(args) && errs[session] == nil; i += sessions {
-				_, errs[session] = conn.Exec(ctx, `SELECT river.enqueue_activity_ingest($1::jsonb)`, args[i])
+				_, errs[session] = conn.Exec(ctx, call, args[i])
 			}
 		})
 	}

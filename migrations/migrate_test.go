@@ -119,19 +119,31 @@ func TestUpRefusesWhatItWouldHaveToConvert(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ table, want string }{
 		"text date": {
-			`activity_id bigint PRIMARY KEY, user_id integer, date text`,
+			`activities (activity_id bigint PRIMARY KEY, user_id integer, date text)`,
 			`ALTER TABLE activities ALTER COLUMN date TYPE date USING date::date`,
 		},
 		"double results": {
-			`activity_id bigint PRIMARY KEY, user_id integer, date date, acute_chronic_ratio double precision`,
+			`activities (activity_id bigint PRIMARY KEY, user_id integer, date date, acute_chronic_ratio double precision)`,
 			`ALTER COLUMN acute_chronic_ratio TYPE real`,
 		},
-		"no key": {`activity_id bigint, user_id integer, date date`, `ADD PRIMARY KEY (activity_id)`},
+		"no key": {`activities (activity_id bigint, user_id integer, date date)`, `ADD PRIMARY KEY (activity_id)`},
+		"partitions": {
+			`activities (activity_id bigint, user_id integer, date date) PARTITION BY HASH (user_id)`,
+			`activities is partitioned`,
+		},
+		"generated load": {
+			`activities (activity_id bigint PRIMARY KEY, user_id integer, date date, miles real, total_load_miles real GENERATED ALWAYS AS (miles * 2) STORED)`,
+			`ALTER COLUMN total_load_miles DROP EXPRESSION`,
+		},
+		"outside the search_path": {
+			`app.activities (activity_id bigint PRIMARY KEY, user_id integer, date date)`,
+			`SET search_path = "app", public`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			pool := dbtest.Open(t, pgtest.New(t))
-			execute(t, pool, `CREATE TABLE activities (`+c.table+`)`)
+			execute(t, pool, `CREATE SCHEMA app; CREATE TABLE `+c.table)
 			_, err := migrations.Up(t.Context(), pool.Pool, dbtest.RiverSchema)
 			if !errors.Is(err, migrations.ErrIncompatible) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("Up = %v, want ErrIncompatible with %q", err, c.want)

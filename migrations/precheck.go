@@ -1,9 +1,11 @@
 package migrations
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -36,6 +38,20 @@ SELECT to_regclass('activities') IS NULL OR EXISTS (
 	WHERE i.indrelid = to_regclass('activities') AND i.indisunique AND i.indpred IS NULL
 	  AND i.indnkeyatts = 1 AND a.attname = 'activity_id')`
 
+// activitiesKindQuery tells whether an existing table is one that indexes can be
+// made on concurrently, and where another one is when the search_path has none.
+const activitiesKindQuery = `
+SELECT coalesce((SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass('activities')), true),
+       (SELECT min(n.nspname)
+        FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE to_regclass('activities') IS NULL AND c.relname = 'activities' AND c.relkind IN ('r', 'p')
+          AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'activity_id')
+          AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'user_id'))`
+
+// generatedColumnsQuery lists columns of which PostgreSQL computes the values.
+const generatedColumnsQuery = `
+SELECT attname FROM pg_attribute WHERE attrelid = to_regclass('activities') AND attgenerated <> '' AND NOT attisdropped ORDER BY attnum`
+
 // checkExisting refuses a database that migrating would have to convert. It only
 // reads, and it runs before anything is applied.
 func checkExisting(ctx context.Context, conn *pgx.Conn) error {
@@ -63,11 +79,48 @@ func checkActivities(ctx context.Context, conn *pgx.Conn) error {
 	if err := conn.QueryRow(ctx, activitiesKeyQuery).Scan(&hasKey); err != nil {
 		return err
 	}
-	if !hasKey {
+	var plain bool
+	var elsewhere *string
+	if err := conn.QueryRow(ctx, activitiesKindQuery).Scan(&plain, &elsewhere); err != nil {
+		return err
+	}
+	switch {
+	case elsewhere != nil:
+		faults = append(faults, fmt.Errorf("the table activities is in schema %q, which is not in the search_path, and a second one would be made; "+
+			"have it found first: ALTER ROLE … SET search_path = %s, public", *elsewhere, pgx.Identifier{*elsewhere}.Sanitize()))
+	case !plain:
+		faults = append(faults, errors.New("activities is partitioned, a foreign table or a view; the worker needs a table of its own kind: "+
+			"copy it first: CREATE TABLE plain (LIKE activities INCLUDING ALL); INSERT INTO plain SELECT * FROM activities"))
+	case !hasKey:
 		faults = append(faults, errors.New("activity_id alone is not unique; add it first: ALTER TABLE activities ADD PRIMARY KEY (activity_id)"))
+	}
+	generated, err := generatedColumns(ctx, conn)
+	if err != nil {
+		return err
+	}
+	for _, column := range generated {
+		faults = append(faults, fmt.Errorf("column %q of activities is generated, and the worker writes it; make it a plain one first: "+
+			"ALTER TABLE activities ALTER COLUMN %[1]s DROP EXPRESSION", column))
 	}
 	if len(faults) > 0 {
 		return fmt.Errorf("%w: %w", ErrIncompatible, errors.Join(faults...))
 	}
 	return nil
+}
+
+// generatedColumns returns those that the worker writes.
+func generatedColumns(ctx context.Context, conn *pgx.Conn) ([]string, error) {
+	rows, err := conn.Query(ctx, generatedColumnsQuery)
+	if err != nil {
+		return nil, err
+	}
+	generated, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(generated) == 0 {
+		return nil, err
+	}
+	ours, err := sqlFiles.ReadFile("sql/00001_activities.sql")
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(generated, func(column string) bool { return !bytes.Contains(ours, []byte("'"+column+"'")) }), nil
 }

@@ -2,9 +2,11 @@ package migrations
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/pressly/goose/v3"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
@@ -41,10 +43,10 @@ func GetStatus(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Sta
 	s.River.Newest = int64(known[len(known)-1].Version)
 	schema := pgx.Identifier{riverSchema}.Sanitize()
 	if s.River.Current, err = newestIn(ctx, pool, schema+".river_migration", "version", "line = 'main'"); err != nil {
-		return s, fmt.Errorf("read river's migrations: %w", err)
+		return s, fmt.Errorf("read river's migrations: %w", withCure(err))
 	}
 	if s.Worker.Current, err = newestIn(ctx, pool, versionTable, "version_id", "is_applied"); err != nil {
-		return s, fmt.Errorf("read the worker's migrations: %w", err)
+		return s, fmt.Errorf("read the worker's migrations: %w", withCure(err))
 	}
 	err = withProvider(pool, riverSchema, func(provider *goose.Provider) error {
 		sources := provider.ListSources()
@@ -52,6 +54,14 @@ func GetStatus(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Sta
 		return nil
 	})
 	return s, err
+}
+
+// withCure tells what helps against a lack of privileges.
+func withCure(err error) error {
+	if fault := (*pgconn.PgError)(nil); errors.As(err, &fault) && fault.Code == "42501" { // insufficient_privilege
+		return fmt.Errorf("%w; as the owner of the tables: worker migrate up --worker-role", err)
+	}
+	return err
 }
 
 // newestIn returns the highest version in a table of migrations, 0 when the

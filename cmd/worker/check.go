@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/trainingmonkey/worker/dbpool"
@@ -73,12 +74,42 @@ func check(ctx context.Context, settings config.Config) []finding {
 		return append(findings, finding{"migrations", false, err.Error()})
 	}
 	findings = append(findings, finding{"migrations", true, "up to date"})
+	if err := checkPrivileges(ctx, pool, settings); err != nil {
+		return append(findings, finding{"privileges", false, err.Error()})
+	}
+	findings = append(findings, finding{"privileges", true, "all that work needs, on all rows"})
 	ids, err := workers.ReadIDs(ctx, pool, queue.Schema(settings.River.Schema))
 	if err = errors.Join(err, ids.Err()); err != nil {
 		return append(findings, finding{"job ids", false, err.Error()})
 	}
 	findings = append(findings, finding{"job ids", true, fmt.Sprintf("beyond every version that is stored; the newest is %d", ids.Last)})
 	return append(findings, checkIndexes(ctx, pool, settings))
+}
+
+// checkPrivileges names what the role may not do, or not see.
+func checkPrivileges(ctx context.Context, pool *dbpool.Pool, settings config.Config) error {
+	needed, err := migrations.NeededPrivileges(ctx, pool, settings.River.Schema)
+	if err != nil {
+		return err
+	}
+	var missing, hidden []string
+	for _, p := range needed {
+		switch {
+		case !p.Has:
+			missing = append(missing, p.Needs+" ON "+p.On)
+		case p.Hidden:
+			hidden = append(hidden, strings.ToLower(p.On))
+		}
+	}
+	role := pgx.Identifier{pool.Config().ConnConfig.User}.Sanitize()
+	if len(missing) > 0 {
+		return fmt.Errorf("role %s lacks %s; as the owner of the tables: worker migrate up --worker-role %[1]s", role, strings.Join(missing, "; "))
+	}
+	if len(hidden) > 0 {
+		return fmt.Errorf("row-level security hides rows of %s from role %s, so their results would never be right; ALTER ROLE %[2]s BYPASSRLS, or a policy FOR SELECT TO %[2]s USING (true)",
+			strings.Join(hidden, ", "), role)
+	}
+	return nil
 }
 
 // tokensFinding says whether this process would refresh tokens; it is none's

@@ -30,7 +30,7 @@ func migrateCommand(configFile *string, stdout io.Writer) *cobra.Command {
 }
 
 func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
-	var enqueueRole string
+	var enqueueRole, workerRole string
 	var planOnly, capture, noCapture bool
 	c := &cobra.Command{
 		Use:   "up",
@@ -40,18 +40,20 @@ func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 			"Programs in any language enqueue jobs in their own transactions with the SQL functions\n" +
 			"enqueue_activity_ingest and enqueue_acwr_recalc in River's schema. The role that migrates may call them;\n" +
 			"--enqueue-role lets another, existing role do that and nothing else. It can be given again at any time.\n\n" +
+			"--worker-role lets another, existing role run workers and the command enqueue, and change no table's definition.\n" +
+			"Give it again after each upgrade.\n\n" +
 			"--with-change-capture puts triggers on activities: whatever statement of whatever program changes a load, a\n" +
 			"TRIMP, a date or an owner, or removes rows, has the recalculation enqueued in its own transaction.\n" +
 			"--without-change-capture removes them.",
 		Example: "  DATABASE_URL=postgres://user@localhost/trainingmonkey worker migrate up\n" +
 			"  worker migrate up --plan\n" +
-			"  worker migrate up --enqueue-role webapp\n" +
+			"  worker migrate up --enqueue-role webapp --worker-role worker\n" +
 			"  worker migrate up --with-change-capture",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch {
-			case planOnly && (enqueueRole != "" || noCapture):
-				return cli.Usagef("--plan changes nothing; leave out --enqueue-role and --without-change-capture")
+			case planOnly && (enqueueRole != "" || workerRole != "" || noCapture):
+				return cli.Usagef("--plan changes nothing; leave out --enqueue-role, --worker-role and --without-change-capture")
 			case capture && noCapture:
 				return cli.Usagef("--with-change-capture and --without-change-capture exclude each other")
 			}
@@ -91,8 +93,8 @@ func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 			if err := switchCapture(c.Context(), pool, settings.River.Schema, capture, noCapture, stdout); err != nil {
 				return err
 			}
-			if enqueueRole == "" {
-				return nil
+			if err := grantWork(c.Context(), pool, settings.River.Schema, workerRole, stdout); err != nil {
+				return err
 			}
 			return grantEnqueue(c.Context(), pool, settings.River.Schema, enqueueRole, stdout)
 		},
@@ -101,6 +103,7 @@ func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 	c.Flags().BoolVar(&capture, "with-change-capture", false, "enqueue what any program's changes of activities make wrong")
 	c.Flags().BoolVar(&noCapture, "without-change-capture", false, "stop doing that")
 	c.Flags().StringVar(&enqueueRole, "enqueue-role", "", "existing `role` that may enqueue jobs with the SQL functions")
+	c.Flags().StringVar(&workerRole, "worker-role", "", "existing `role` that may run workers and the command enqueue")
 	return c
 }
 
@@ -139,7 +142,25 @@ func printPlan(ctx context.Context, pool *dbpool.Pool, riverSchema string, captu
 	return err
 }
 
+func grantWork(ctx context.Context, pool *dbpool.Pool, riverSchema, role string, stdout io.Writer) error {
+	if role == "" {
+		return nil
+	}
+	err := migrations.GrantWork(ctx, pool.Pool, riverSchema, role)
+	if errors.Is(err, migrations.ErrNoRole) {
+		return &cli.UsageError{Err: fmt.Errorf("--worker-role: %w", err)}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "role %q may work\n", role)
+	return err
+}
+
 func grantEnqueue(ctx context.Context, pool *dbpool.Pool, riverSchema, role string, stdout io.Writer) error {
+	if role == "" {
+		return nil
+	}
 	warning, err := migrations.GrantEnqueue(ctx, pool.Pool, riverSchema, role)
 	if errors.Is(err, migrations.ErrNoRole) {
 		return &cli.UsageError{Err: fmt.Errorf("--enqueue-role: %w", err)}

@@ -73,11 +73,15 @@ func checkBudget(settings config.Config) error {
 // in use.
 const closeTime = time.Second / 2
 
-// newService refuses a database that is not at this worker's migrations.
+// newService refuses a database that is not at this worker's migrations, and a
+// role that may not do or see what work needs.
 func newService(ctx context.Context, pool *dbpool.Pool, settings config.Config, logger *slog.Logger, observe workers.Observe) (*workers.Service, error) {
 	checkCtx, cancel := context.WithTimeout(ctx, settings.Database.StatementTimeout)
 	defer cancel()
 	if err := migrations.Check(checkCtx, pool.Pool, settings.River.Schema); err != nil {
+		return nil, err
+	}
+	if err := checkPrivileges(checkCtx, pool, settings); err != nil {
 		return nil, err
 	}
 	switch ids, renumbered, err := workers.ContinueIDs(checkCtx, pool, queue.Schema(settings.River.Schema)); {

@@ -1,0 +1,113 @@
+package migrations
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// neededQuery lists what a worker's role needs on what exists, as the words of
+// GRANT: every table of River's schema and of ours, the application's tables that
+// are read, sequences, functions, and the two schemas. Rows: privileges, object,
+// whether the current role has them, and whether policies hide rows of the object
+// from it.
+//
+// Permissive policies give rows and restrictive ones take them away: nothing is
+// hidden where one of the former is true of all rows, and none of the latter is
+// there for reading.
+const neededQuery = `
+WITH tables AS (
+	SELECT c.oid, 'SELECT, INSERT, UPDATE, DELETE' AS needs
+	FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+	WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
+	UNION ALL
+	SELECT to_regclass(name), needs
+	FROM (VALUES ('activities', 'SELECT, INSERT, UPDATE, DELETE'), ('ingest_rejects', 'SELECT, INSERT, UPDATE, DELETE'),
+	             ('ingest_versions', 'SELECT, INSERT, UPDATE, DELETE'), ('user_locks', 'SELECT, INSERT, UPDATE, DELETE'),
+	             ('worker_processes', 'SELECT, INSERT, UPDATE, DELETE'), ('acwr_backfills', 'SELECT, INSERT, UPDATE, DELETE'),
+	             ('acwr_backfill_chunks', 'SELECT, INSERT, UPDATE, DELETE'), ('acwr_settings', 'SELECT'),
+	             ('user_tokens', 'SELECT, INSERT, UPDATE, DELETE'), ('token_audit_log', 'SELECT, INSERT, UPDATE, DELETE'),
+	             ('token_provider', 'SELECT, INSERT, UPDATE, DELETE'), ('user_settings', 'SELECT'), ($2, 'SELECT')) AS ours (name, needs)
+	WHERE to_regclass(name) IS NOT NULL
+), sequences AS (
+	SELECT DISTINCT c.oid
+	FROM pg_class AS c LEFT JOIN pg_depend AS d ON d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+	WHERE c.relkind = 'S' AND (c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) OR d.refobjid IN (SELECT oid FROM tables))
+), policies AS (
+	SELECT polrelid, polpermissive, polqual
+	FROM pg_policy
+	WHERE polcmd IN ('r', '*') AND EXISTS (SELECT FROM unnest(polroles) AS role WHERE CASE role WHEN 0 THEN true ELSE pg_has_role(role, 'USAGE') END)
+)
+SELECT needs, 'TABLE ' || oid::regclass,
+       (SELECT bool_and(has_table_privilege(oid, p)) FROM unnest(string_to_array(needs, ', ')) AS p),
+       row_security_active(oid) AND NOT EXISTS (
+           SELECT FROM policies WHERE polrelid = tables.oid HAVING bool_or(polpermissive AND pg_get_expr(polqual, polrelid) = 'true') AND bool_and(polpermissive))
+FROM tables
+UNION ALL
+SELECT 'USAGE, SELECT, UPDATE', 'SEQUENCE ' || oid::regclass,
+       has_sequence_privilege(oid, 'USAGE') AND has_sequence_privilege(oid, 'SELECT') AND has_sequence_privilege(oid, 'UPDATE'), false
+FROM sequences
+UNION ALL
+SELECT 'EXECUTE', format('FUNCTION %s', p.oid::regprocedure), has_function_privilege(p.oid, 'EXECUTE'), false
+FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+WHERE n.nspname = $1 AND p.prokind = 'f'
+UNION ALL
+SELECT 'USAGE', format('SCHEMA %I', nspname), has_schema_privilege(oid, 'USAGE'), false
+FROM pg_namespace WHERE nspname IN ($1, (SELECT nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = to_regclass('activities')))
+ORDER BY 2`
+
+// Privilege is what a worker's role needs on one object.
+type Privilege struct {
+	Needs  string // as in GRANT: SELECT, INSERT
+	On     string // as in GRANT: TABLE river.river_job
+	Has    bool   // the current role has it
+	Hidden bool   // policies of row-level security hide rows from the current role
+}
+
+// NeededPrivileges tells what a worker's role needs, and whether the current one
+// has it.
+func NeededPrivileges(ctx context.Context, db interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}, riverSchema string,
+) ([]Privilege, error) {
+	rows, err := db.Query(ctx, neededQuery, riverSchema, versionTable)
+	if err != nil {
+		return nil, fmt.Errorf("read privileges: %w", err)
+	}
+	needed, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Privilege])
+	if err != nil {
+		return nil, fmt.Errorf("read privileges: %w", err)
+	}
+	return needed, nil
+}
+
+// GrantWork lets an existing role run workers and the command line, and change no
+// table's definition. A second time adds what is new since.
+func GrantWork(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string) error {
+	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		var exists bool
+		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)`, role).Scan(&exists); err != nil {
+			return err
+		}
+		to := pgx.Identifier{role}.Sanitize()
+		if !exists {
+			return fmt.Errorf("%w; create it first: CREATE ROLE %s LOGIN", ErrNoRole, to)
+		}
+		needed, err := NeededPrivileges(ctx, tx, riverSchema)
+		if err != nil {
+			return err
+		}
+		for _, p := range needed {
+			if _, err := tx.Exec(ctx, "GRANT "+p.Needs+" ON "+p.On+" TO "+to); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("grant working to role %q: %w", role, err)
+	}
+	return nil
+}
