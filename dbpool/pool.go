@@ -109,7 +109,30 @@ func (o Options) poolConfig() (*pgxpool.Config, error) {
 		maps.DeleteFunc(settings, func(ours, _ string) bool { return strings.EqualFold(ours, name) })
 	}
 	config.ConnConfig.AfterConnect = Set(settings)
+	config.ConnConfig.OnPgError = closeUseless(config.ConnConfig.OnPgError)
+	if config.ConnConfig.ValidateConnect == nil && severalServers(config.ConnConfig) {
+		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
 	return config, nil
+}
+
+// closeUseless closes connections on which nothing will succeed: to a server that
+// has become a standby, where only a new connection finds the primary, and those
+// whose prepared statements do not fit a changed table any more.
+func closeUseless(otherwise pgconn.PgErrorHandler) pgconn.PgErrorHandler {
+	return func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
+		const readOnly, stalePlan = "25006", "RevalidateCachedQuery"
+		if err.Code == readOnly || err.Routine == stalePlan {
+			return false
+		}
+		return otherwise(conn, err)
+	}
+}
+
+// severalServers tells whether the address names several, one of which can be
+// written to. A fallback to the same server is one with other encryption.
+func severalServers(c *pgx.ConnConfig) bool {
+	return slices.ContainsFunc(c.Fallbacks, func(f *pgconn.FallbackConfig) bool { return f.Host != c.Host || f.Port != c.Port })
 }
 
 // settings are those that the work relies on, whatever server, database or role

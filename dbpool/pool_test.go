@@ -193,3 +193,56 @@ func TestOpenTakesEveryKindOfAddress(t *testing.T) {
 		pool.Close()
 	}
 }
+
+// TestUselessConnectionIsClosed: the next transaction has another one.
+func TestUselessConnectionIsClosed(t *testing.T) {
+	t.Parallel()
+	o := dbtest.Options(pgtest.New(t))
+	o.MaxConns = 1
+	pool, err := dbpool.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	if _, err := pool.Exec(t.Context(), `CREATE TABLE t (n int)`); err != nil {
+		t.Fatal(err)
+	}
+	const prepared = `SELECT * FROM t WHERE n = $1`
+	for name, fail := range map[string]func() error{
+		"read-only": func() error {
+			tx, err := pool.BeginTx(t.Context(), pgx.TxOptions{AccessMode: pgx.ReadOnly})
+			if err != nil {
+				return err
+			}
+			defer func() { _ = tx.Rollback(t.Context()) }()
+			_, err = tx.Exec(t.Context(), `INSERT INTO t VALUES (1)`)
+			return err
+		},
+		"stale plan": func() error {
+			tx, err := pool.Begin(t.Context())
+			if err != nil {
+				return err
+			}
+			defer func() { _ = tx.Rollback(t.Context()) }()
+			if _, err := tx.Exec(t.Context(), prepared, 1); err != nil {
+				return err
+			}
+			if _, err := tx.Exec(t.Context(), `ALTER TABLE t ADD COLUMN m int`); err != nil {
+				return err
+			}
+			_, err = tx.Exec(t.Context(), prepared, 1)
+			return err
+		},
+	} {
+		var before, after int
+		if err := pool.QueryRow(t.Context(), `SELECT pg_backend_pid()`).Scan(&before); err != nil {
+			t.Fatal(err)
+		}
+		if err := fail(); err == nil {
+			t.Fatalf("%s: no error", name)
+		}
+		if err := pool.QueryRow(t.Context(), `SELECT pg_backend_pid()`).Scan(&after); err != nil || after == before {
+			t.Errorf("%s: then session %d, %v, want another than %d", name, after, err, before)
+		}
+	}
+}
