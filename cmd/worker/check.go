@@ -14,6 +14,7 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/overview"
 	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/migrations"
 	"github.com/trainingmonkey/worker/workers"
@@ -69,7 +70,7 @@ func check(ctx context.Context, settings config.Config) []finding {
 	}
 	defer pool.Close()
 	findings = append(findings, finding{"connection", true, dbpool.Target(pool.Config().ConnConfig)})
-	findings = append(append(findings, checkServer(ctx, pool, settings)...), checkVacuum(ctx, pool, heldBackFor))
+	findings = append(append(findings, checkServer(ctx, pool, settings)...), checkVacuum(ctx, pool, overview.HeldBackFor))
 	if err := migrations.Check(ctx, pool.Pool, settings.River.Schema); err != nil {
 		return append(findings, finding{"migrations", false, err.Error()})
 	}

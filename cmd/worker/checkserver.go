@@ -10,6 +10,7 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/overview"
 )
 
 // serverQuery reads what the server allows to ordinary roles, and its clock.
@@ -87,31 +88,12 @@ func encodingFinding(encoding string) finding {
 	return finding{"encoding", true, "UTF8"}
 }
 
-// vacuumQuery finds what holds back vacuum: rows of finished jobs cannot be
-// removed while something may still see them, and claims become slow. It is
-// given how old is noticed.
-const vacuumQuery = `
-SELECT format('session %s (%s) for %s', pid, coalesce(nullif(application_name, ''), usename, 'unnamed'), date_trunc('second', now() - xact_start)), format('SELECT pg_terminate_backend(%s)', pid)
-FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND xact_start < now() - $1::interval AND pid <> pg_backend_pid()
-UNION ALL
-SELECT format('prepared transaction %L for %s', gid, date_trunc('second', now() - prepared)), format('ROLLBACK PREPARED %L', gid)
-FROM pg_prepared_xacts WHERE prepared < now() - $1::interval
-UNION ALL
-SELECT format('replication slot %s', slot_name), format('SELECT pg_drop_replication_slot(%L)', slot_name)
-FROM pg_replication_slots WHERE NOT active AND (xmin IS NOT NULL OR catalog_xmin IS NOT NULL)`
-
-// heldBackFor is how long something may hold back vacuum without being named.
-const heldBackFor = 10 * time.Minute
-
 // checkVacuum names what holds back vacuum; it stops no work.
 func checkVacuum(ctx context.Context, pool *dbpool.Pool, longer time.Duration) finding {
-	rows, err := pool.Query(ctx, vacuumQuery, longer)
-	if err != nil {
-		return finding{"vacuum", false, err.Error()}
-	}
-	type holder struct{ What, Cure string }
-	holders, err := pgx.CollectRows(rows, pgx.RowToStructByPos[holder])
-	if err != nil {
+	var holders []overview.VacuumHolder
+	b := &pgx.Batch{}
+	overview.QueueVacuumHolders(b, longer, &holders)
+	if err := pool.SendBatch(ctx, b).Close(); err != nil {
 		return finding{"vacuum", false, err.Error()}
 	}
 	if len(holders) == 0 {
@@ -119,7 +101,7 @@ func checkVacuum(ctx context.Context, pool *dbpool.Pool, longer time.Duration) f
 	}
 	var named []string
 	for _, h := range holders {
-		named = append(named, h.What+": "+h.Cure)
+		named = append(named, fmt.Sprintf("%s for %s: %s", h.What, overview.Spoken(time.Duration(h.Age*float64(time.Second))), h.Cure))
 	}
 	return finding{"vacuum", true, "held back, so that claims become slow; " + strings.Join(named, "; ")}
 }

@@ -227,7 +227,7 @@ func TestRunWithoutServer(t *testing.T) {
 
 func TestDevOnDatabaseURL(t *testing.T) {
 	t.Setenv("DATABASE_URL", pgtest.New(t))
-	workerUntil(t, `"msg":"working"`, "dev").want(t, 0, "migrated database ", "working until Ctrl-C\n")
+	workerUntil(t, `"msg":"working"`, "dev").want(t, 0, "migrated PostgreSQL ", ", database ", "working until Ctrl-C\n")
 	worker(t, "migrate", "status").want(t, 0, "up to date")
 }
 

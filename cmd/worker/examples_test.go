@@ -55,8 +55,11 @@ func TestExamplesRun(t *testing.T) {
 			}
 			t.Setenv("DATABASE_URL", url)
 			command := strings.ReplaceAll(example, "/etc/trainingmonkey/config.yaml", config)
-			if strings.Contains(command, "webapp") {
-				command = strings.ReplaceAll(command, "webapp", newRole(t, url))
+			for _, role := range []string{"--enqueue-role webapp", "--worker-role worker"} {
+				if strings.Contains(command, role) {
+					flag, _, _ := strings.Cut(role, " ")
+					command = strings.ReplaceAll(command, role, flag+" "+newRole(t, url))
+				}
 			}
 			words := ""
 			for begins, says := range interruptedAt {

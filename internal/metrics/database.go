@@ -15,7 +15,7 @@ type databaseCollector struct {
 	watch *overview.Watch
 
 	age, depth, oldest, paused, freshness, waiting, enqueued, processes, rejects *prometheus.Desc
-	backfillRows, backfillFailed, tokens                                         *prometheus.Desc
+	backfillRows, backfillFailed, tokens, heldBack                               *prometheus.Desc
 }
 
 func newDatabaseCollector(watch *overview.Watch) *databaseCollector {
@@ -32,6 +32,7 @@ func newDatabaseCollector(watch *overview.Watch) *databaseCollector {
 		rejects:        description("rejects_last_day", "The whole database: invalid activities of the last day, up to 10,001."),
 		backfillRows:   description("backfill_rows", "The whole database: rows of an unfinished backfill, done and total.", "backfill", "part"),
 		backfillFailed: description("backfill_failed_chunks", "The whole database: chunks of a backfill, one of the newest, that failed.", "backfill"),
+		heldBack:       description("vacuum_held_back_seconds", "The server: age of the oldest transaction that holds back vacuum for ten minutes or longer; 0 for none."),
 		tokens:         description("tokens", "The whole database: athletes' tokens: valid, expiring, expired, needs_reauthorization. Above 10,000 it is PostgreSQL's estimate.", "state"),
 	}
 }
@@ -39,7 +40,7 @@ func newDatabaseCollector(watch *overview.Watch) *databaseCollector {
 // Describe implements prometheus.Collector.
 func (c *databaseCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.age, c.depth, c.oldest, c.paused, c.freshness, c.waiting, c.enqueued, c.processes, c.rejects, c.backfillRows, c.backfillFailed, c.tokens,
+		c.age, c.depth, c.oldest, c.paused, c.freshness, c.waiting, c.enqueued, c.processes, c.rejects, c.backfillRows, c.backfillFailed, c.tokens, c.heldBack,
 	} {
 		ch <- d
 	}
@@ -97,4 +98,9 @@ func (c *databaseCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(ch, c.tokens, float64(s.Tokens.Expiring), "expiring")
 	gauge(ch, c.tokens, float64(s.Tokens.Expired), "expired")
 	gauge(ch, c.tokens, float64(s.Tokens.NeedsReauthorization), "needs_reauthorization")
+	oldest := 0.0
+	for _, h := range s.HeldBack {
+		oldest = max(oldest, h.Age)
+	}
+	gauge(ch, c.heldBack, oldest)
 }

@@ -71,6 +71,13 @@ func (s Snapshot) Findings() (all []Finding) {
 			add(Warning, fmt.Sprintf("See why: enqueue backfill status %d.", b.ID), "Backfill %d: %s of %d failed.", b.ID, counted(int(b.FailedChunks), "chunk", "chunks"), b.Chunks.Total)
 		}
 	}
+	for _, h := range s.HeldBack {
+		since := ""
+		if h.Age > 0 {
+			since = " for " + Spoken(time.Duration(h.Age*float64(time.Second)))
+		}
+		add(Warning, "If it is not needed: "+h.Cure+".", "Vacuum is held back%s by %s: claims become slow.", since, h.What)
+	}
 	if n := s.Rejects.LastDay; n > 0 {
 		add(Notice, "See why: enqueue rejects list. After a fix: enqueue rejects retry.", "%s rejected within a day as invalid.", counted(int(n), "activity was", "activities were"))
 	}

@@ -27,6 +27,7 @@ type Snapshot struct {
 	Rejects   Rejects              `json:"rejects"`
 	Discarded []queue.DiscardedJob `json:"discarded"` // the most recent
 	Tokens    Tokens               `json:"tokens"`
+	HeldBack  []VacuumHolder       `json:"-"` // told by the findings
 	LastJobID int64                `json:"last_job_id"`
 }
 
@@ -75,6 +76,7 @@ func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
 	queueProcesses(batch, o, &s)
 	queueRejects(batch, &s)
 	queueTokens(batch, o, &s)
+	QueueVacuumHolders(batch, HeldBackFor, &s.HeldBack)
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return s, fmt.Errorf("overview: %w", err)
 	}
