@@ -10,7 +10,7 @@ import (
 
 // neededQuery lists what a worker's role needs on what exists, as the words of
 // GRANT: every table of River's schema and of ours, the application's tables that
-// are read, sequences, functions, and the two schemas. Rows: privileges, object,
+// are read, their sequences, the functions that are called, and the two schemas. Rows: privileges, object,
 // whether the current role has them, and whether policies hide rows of the object
 // from it.
 //
@@ -52,7 +52,7 @@ FROM sequences
 UNION ALL
 SELECT 'EXECUTE', format('FUNCTION %s', p.oid::regprocedure), has_function_privilege(p.oid, 'EXECUTE'), false
 FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
-WHERE n.nspname = $1 AND p.prokind = 'f'
+WHERE n.nspname = $1 AND p.proname IN ('token_expiry_stored', 'token_expiry_seconds')
 UNION ALL
 SELECT 'USAGE', format('SCHEMA %I', nspname), has_schema_privilege(oid, 'USAGE'), false
 FROM pg_namespace WHERE nspname IN ($1, (SELECT nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = to_regclass('activities')))
