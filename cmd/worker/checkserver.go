@@ -101,7 +101,7 @@ func checkVacuum(ctx context.Context, pool *dbpool.Pool, longer time.Duration) f
 	}
 	var named []string
 	for _, h := range holders {
-		named = append(named, fmt.Sprintf("%s for %s: %s", h.What, overview.Spoken(time.Duration(h.Age*float64(time.Second))), h.Cure))
+		named = append(named, fmt.Sprintf("%s: %s", h, h.Cure))
 	}
 	return finding{"vacuum", true, "held back, so that claims become slow; " + strings.Join(named, "; ")}
 }

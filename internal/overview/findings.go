@@ -72,11 +72,7 @@ func (s Snapshot) Findings() (all []Finding) {
 		}
 	}
 	for _, h := range s.HeldBack {
-		since := ""
-		if h.Age > 0 {
-			since = " for " + Spoken(time.Duration(h.Age*float64(time.Second)))
-		}
-		add(Warning, "If it is not needed: "+h.Cure+".", "Vacuum is held back%s by %s: claims become slow.", since, h.What)
+		add(Warning, "If it is not needed: "+h.Cure+".", "Vacuum is held back by %s: claims become slow.", h)
 	}
 	if n := s.Rejects.LastDay; n > 0 {
 		add(Notice, "See why: enqueue rejects list. After a fix: enqueue rejects retry.", "%s rejected within a day as invalid.", counted(int(n), "activity was", "activities were"))

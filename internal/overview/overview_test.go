@@ -226,8 +226,11 @@ func TestFindings(t *testing.T) {
 		"warning: 1 job was discarded within a day, after the last attempt.": func(s *Snapshot) {
 			s.Discarded = []queue.DiscardedJob{{FinalizedAt: now.Add(-time.Hour)}, {FinalizedAt: now.Add(-25 * time.Hour)}}
 		},
-		"warning: Vacuum is held back for 12 min 0 s by session 7 (report): claims become slow.": func(s *Snapshot) {
+		"warning: Vacuum is held back by session 7 (report) for 12 min 0 s: claims become slow.": func(s *Snapshot) {
 			s.HeldBack = []VacuumHolder{{What: "session 7 (report)", Age: 720, Cure: "SELECT pg_terminate_backend(7)"}}
+		},
+		"warning: Vacuum is held back by replication slot old: claims become slow.": func(s *Snapshot) {
+			s.HeldBack = []VacuumHolder{{What: "replication slot old", Cure: "SELECT pg_drop_replication_slot('old')"}}
 		},
 		"notice: 2 activities were rejected within a day as invalid.": func(s *Snapshot) { s.Rejects.LastDay = 2 },
 		"notice: 1 athlete has to connect again.":                     func(s *Snapshot) { s.Tokens = Tokens{NeedsReauthorization: 1} },

@@ -15,6 +15,14 @@ type VacuumHolder struct {
 	Cure string  // the statement that ends it
 }
 
+// String says what it is and, where that is known, for how long it has been there.
+func (h VacuumHolder) String() string {
+	if h.Age == 0 {
+		return h.What
+	}
+	return h.What + " for " + Spoken(time.Duration(h.Age*float64(time.Second)))
+}
+
 // HeldBackFor is how long something may hold back vacuum without being named.
 const HeldBackFor = 10 * time.Minute
 
@@ -29,7 +37,7 @@ UNION ALL
 SELECT format('prepared transaction %L', gid), extract(epoch FROM now() - prepared)::float8, format('ROLLBACK PREPARED %L', gid)
 FROM pg_prepared_xacts WHERE prepared < now() - $1::interval
 UNION ALL
-SELECT format('replication slot %s, which nobody reads,', slot_name), 0, format('SELECT pg_drop_replication_slot(%L)', slot_name)
+SELECT format('replication slot %s, which nobody reads', slot_name), 0, format('SELECT pg_drop_replication_slot(%L)', slot_name)
 FROM pg_replication_slots WHERE NOT active AND (xmin IS NOT NULL OR catalog_xmin IS NOT NULL)
 ORDER BY age DESC
 LIMIT 10`
