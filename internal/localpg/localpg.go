@@ -60,7 +60,8 @@ type Server struct {
 // Start starts a server and returns once it accepts connections. When it
 // cannot, the error carries the end of the server's log and nothing is left
 // running. LOCALPG_VERSION in the environment chooses the major version of
-// PostgreSQL; otherwise the newest on the machine makes a new cluster. Cancelling ctx afterwards does not stop the server; Stop does.
+// PostgreSQL; otherwise the newest on the machine makes a new cluster. Cancelling
+// ctx afterwards does not stop the server; Stop does.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	s, err := start(ctx, o)
 	if err != nil {
