@@ -13,11 +13,12 @@ import (
 // one ended. So they do when most jobs are of another loop's share.
 type cursor struct {
 	at        queue.Position
-	backlog   bool      // the last claim got all that it asked for
-	lost      bool      // the last turn was another's
-	slow      bool      // the last claim from the beginning took its time
-	beginning time.Time // when the next claim from the beginning is due
-	newestDue time.Time // before then no claim from the newest jobs: there is too much to walk over
+	end       queue.Position // of the last claim, if it got all that it asked for
+	backlog   bool           // the last claim got all that it asked for
+	lost      bool           // the last turn was another's
+	slow      bool           // the last claim from the beginning took its time
+	beginning time.Time      // when the next claim from the beginning is due
+	newestDue time.Time      // before then no claim from the newest jobs: there is too much to walk over
 }
 
 const (
@@ -27,9 +28,10 @@ const (
 	// beginningShare is the part of the time, as a divisor, that may go into slow
 	// claims from the beginning.
 	beginningShare = 20
-	// overlap is how far before the last claim's end the next one starts: jobs
-	// become visible when their transactions commit, not in the order of their
-	// times.
+	// overlap is how far before the last claim's end the next one starts, but not
+	// before the end of the claim before that one: jobs become visible when their
+	// transactions commit, not in the order of their times, and a second may have
+	// any number of finished jobs.
 	overlap = time.Second
 	// clockOverlap is the same where no job tells the server's time: this
 	// machine's clock may be ahead. Should it be by more, new jobs are found by
@@ -52,10 +54,18 @@ func (c *cursor) moved(from queue.Position, took time.Duration, now time.Time, l
 		c.slow = took > slowClaim
 		c.beginning = now.Add(beginningShare * took)
 	}
-	if c.backlog {
-		c.at = last.Position().Before(overlap)
-	} else {
-		c.at = queue.PositionAt(now).Before(clockOverlap)
+	if !c.backlog {
+		c.at, c.end = queue.PositionAt(now).Before(clockOverlap), queue.Position{}
+		return
+	}
+	before := c.end
+	c.end = last.Position()
+	c.at = c.end.Before(overlap)
+	if before.After(c.at) {
+		c.at = before
+	}
+	if c.at.After(c.end) { // a claim from the beginning found what had become visible late
+		c.at = c.end.Before(overlap)
 	}
 }
 

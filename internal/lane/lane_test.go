@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/trainingmonkey/worker/internal/dbtest"
 	"github.com/trainingmonkey/worker/internal/pgfault"
 	"github.com/trainingmonkey/worker/internal/queue"
 )
@@ -252,6 +253,33 @@ func TestCursor(t *testing.T) {
 	c.reset()
 	if c.start(now) != (queue.Position{}) {
 		t.Error("after a rollback the next claim does not start from the beginning")
+	}
+}
+
+// TestCursorOfOneMoment: jobs that were enqueued at once have the same time, and
+// claims do not walk over all that are finished.
+func TestCursorOfOneMoment(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	insert(t, pool, 1000)
+	exec(t, pool, `UPDATE river.river_job SET scheduled_at = '2025-01-01 12:00:00+00'`)
+	var claimed []queue.Job
+	b := &pgx.Batch{}
+	queue.Schema(dbtest.RiverSchema).Claim(b, "test", testOptions(t).Queue, queue.Share{}, queue.Position{}, 1000, &claimed)
+	if err := pool.SendBatch(t.Context(), b).Close(); err != nil || len(claimed) != 1000 {
+		t.Fatalf("%d jobs, %v, want 1,000", len(claimed), err)
+	}
+	now := time.Now()
+	c := cursor{at: claimed[0].Position(), backlog: true, slow: true, beginning: now.Add(time.Hour)}
+	for _, last := range []int{99, 199, 299} {
+		c.moved(c.at, time.Millisecond, now, &claimed[last])
+	}
+	if got, want := c.start(now), claimed[199].Position(); got != want {
+		t.Errorf("after claims up to job 299 the next starts at %v, want %v, where the last but one ended", got, want)
+	}
+	c.moved(queue.Position{}, 50*time.Millisecond, now, &claimed[10])
+	if got, want := c.start(now), claimed[10].Position().Before(overlap); got != want {
+		t.Errorf("after a claim from the beginning that found late jobs the next starts at %v, want %v", got, want)
 	}
 }
 

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -194,6 +195,11 @@ func (s Schema) Reclaim(b *pgx.Batch, ids []int64, claimed *[]Job) {
 
 // PositionAt returns that of jobs of the first priority that are due at a time.
 func PositionAt(t time.Time) Position { return Position{priority: 1, scheduledAt: t} }
+
+// After tells whether jobs at p are claimed after those at o.
+func (p Position) After(o Position) bool {
+	return cmp.Or(cmp.Compare(p.priority, o.priority), p.scheduledAt.Compare(o.scheduledAt), cmp.Compare(p.id, o.id)) > 0
+}
 
 // Before returns a position of the same priority so much earlier.
 func (p Position) Before(d time.Duration) Position {
