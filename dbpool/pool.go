@@ -50,12 +50,13 @@ var ErrAddress = errors.New("the database's address is not valid")
 type Pool struct {
 	*pgxpool.Pool
 	acquireTimeout time.Duration
+	settings       map[string]string // of its sessions
 }
 
 // Open opens the pool and checks that the server answers. Errors name the
 // server but never the password.
 func Open(ctx context.Context, o Options) (*Pool, error) {
-	config, err := o.poolConfig()
+	config, settings, err := o.poolConfig()
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +70,7 @@ func Open(ctx context.Context, o Options) (*Pool, error) {
 		pool.Close()
 		return nil, fmt.Errorf("connect to %s: %w", Target(config.ConnConfig), withoutSecrets(err, config.ConnConfig))
 	}
-	return &Pool{Pool: pool, acquireTimeout: o.AcquireTimeout}, nil
+	return &Pool{Pool: pool, acquireTimeout: o.AcquireTimeout, settings: settings}, nil
 }
 
 // CloseWithin closes the pool and returns when all connections are back and
@@ -88,11 +89,12 @@ func (p *Pool) CloseWithin(d time.Duration) {
 }
 
 // poolConfig parses the URL and lays the limits over it. Limits that the URL
-// itself sets (as ?statement_timeout=…) win: who wrote them meant them.
-func (o Options) poolConfig() (*pgxpool.Config, error) {
-	config, err := pgxpool.ParseConfig(o.URL)
+// itself sets (as ?statement_timeout=…) win: who wrote them meant them. It also
+// returns the settings that each connection makes.
+func (o Options) poolConfig() (config *pgxpool.Config, settings map[string]string, err error) {
+	config, err = pgxpool.ParseConfig(o.URL)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w; expected postgres://user:password@host:port/database", ErrAddress, redactParseError(err))
+		return nil, nil, fmt.Errorf("%w: %w; expected postgres://user:password@host:port/database", ErrAddress, redactParseError(err))
 	}
 	config.MaxConns = o.MaxConns
 	config.MinIdleConns = min(2, o.MaxConns)
@@ -104,7 +106,7 @@ func (o Options) poolConfig() (*pgxpool.Config, error) {
 	if params["application_name"] == "" {
 		params["application_name"] = o.ApplicationName
 	}
-	settings := o.settings()
+	settings = o.settings()
 	for name := range params {
 		maps.DeleteFunc(settings, func(ours, _ string) bool { return strings.EqualFold(ours, name) })
 	}
@@ -113,7 +115,7 @@ func (o Options) poolConfig() (*pgxpool.Config, error) {
 	if config.ConnConfig.ValidateConnect == nil && severalServers(config.ConnConfig) {
 		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
-	return config, nil
+	return config, settings, nil
 }
 
 // closeUseless closes connections on which nothing will succeed: to a server that

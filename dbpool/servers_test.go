@@ -11,7 +11,7 @@ func TestSeveralServers(t *testing.T) {
 		"postgres://u@one,two/d?sslmode=disable":             true,
 		"postgres://u@one/d?target_session_attrs=read-write": true,
 	} {
-		config, err := Options{URL: url, MaxConns: 1}.poolConfig()
+		config, _, err := Options{URL: url, MaxConns: 1}.poolConfig()
 		if err != nil {
 			t.Fatal(err)
 		}

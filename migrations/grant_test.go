@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/dbtest"
+	"github.com/trainingmonkey/worker/internal/pgtest"
 	"github.com/trainingmonkey/worker/migrations"
 )
 
@@ -176,6 +178,36 @@ func TestGrantRefusals(t *testing.T) {
 		warning, err := migrations.GrantEnqueue(t.Context(), pool.Pool, dbtest.RiverSchema, role)
 		if err != nil || !strings.HasSuffix(warning, c.want) || (warning == "") != (c.want == "") {
 			t.Errorf("after %s: GrantEnqueue() = %q, %v, want %q", c.privilege, warning, err, c.want)
+		}
+	}
+}
+
+// TestUpWithoutCreateOnTheDatabase: somebody else makes the schema, and the owner of
+// the tables migrates without being able to.
+func TestUpWithoutCreateOnTheDatabase(t *testing.T) {
+	t.Parallel()
+	address := pgtest.New(t)
+	pool := dbtest.Open(t, address)
+	role := "owner_" + strings.ToLower(rand.Text()[:10]) // roles belong to the server, which other tests use too
+	execute(t, pool, `CREATE ROLE `+role+` LOGIN PASSWORD 'own'; GRANT USAGE, CREATE ON SCHEMA public TO `+role)
+	t.Cleanup(func() {
+		if _, err := pool.Exec(context.WithoutCancel(t.Context()), `DROP OWNED BY `+role+` CASCADE; DROP ROLE `+role); err != nil {
+			t.Error(err)
+		}
+	})
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(role, "own")
+	owner := dbtest.Open(t, u.String())
+	if _, err := migrations.Up(t.Context(), owner.Pool, dbtest.RiverSchema); err == nil || !strings.Contains(err.Error(), `CREATE SCHEMA "river" AUTHORIZATION "`+role+`"`) {
+		t.Errorf("without the schema: %v, want what makes it", err)
+	}
+	execute(t, pool, `CREATE SCHEMA river AUTHORIZATION `+role)
+	for range 2 {
+		if _, err := migrations.Up(t.Context(), owner.Pool, dbtest.RiverSchema); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

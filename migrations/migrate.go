@@ -107,9 +107,24 @@ func patientPool(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Pool, error)
 	return pgxpool.NewWithConfig(ctx, config)
 }
 
+// createSchema creates a schema that is not there. CREATE SCHEMA IF NOT EXISTS
+// asks for CREATE on the database even where it has nothing to do.
+func createSchema(ctx context.Context, pool *pgxpool.Pool, schema string) error {
+	name := pgx.Identifier{schema}.Sanitize()
+	var exists bool
+	if err := pool.QueryRow(ctx, `SELECT to_regnamespace($1) IS NOT NULL`, name).Scan(&exists); err != nil || exists {
+		return err
+	}
+	if _, err := pool.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+name); err != nil {
+		role := pgx.Identifier{pool.Config().ConnConfig.User}.Sanitize()
+		return fmt.Errorf("create schema %s (somebody who may can do it before: CREATE SCHEMA %s AUTHORIZATION %s): %w", schema, name, role, err)
+	}
+	return nil
+}
+
 func upRiver(ctx context.Context, pool *pgxpool.Pool, schema string, result *Result) error {
-	if _, err := pool.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{schema}.Sanitize()); err != nil {
-		return fmt.Errorf("create schema %s: %w", schema, err)
+	if err := createSchema(ctx, pool, schema); err != nil {
+		return err
 	}
 	migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: schema})
 	if err != nil {

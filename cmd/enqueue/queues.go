@@ -121,7 +121,10 @@ func writeQueues(w io.Writer, queues []queue.Counts) error {
 }
 
 func jobCount(s queue.StateCount) string {
-	if s.Estimated {
+	switch {
+	case s.AtLeast():
+		return fmt.Sprintf("≥%d", s.Jobs)
+	case s.Estimated:
 		return fmt.Sprintf("~%d", s.Jobs)
 	}
 	return fmt.Sprint(s.Jobs)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -116,7 +117,7 @@ func writeStatus(w io.Writer, s overview.Snapshot, findings []overview.Finding, 
 			_, _ = fmt.Fprintf(w, "%s: every ACWR is right\n", f.Lane)
 			continue
 		}
-		_, _ = fmt.Fprintf(w, "%s: %s wait, the oldest for %s\n", f.Lane, counted(int(f.Waiting), "job", "jobs"), waited(f.Age))
+		_, _ = fmt.Fprintf(w, "%s: %s wait, the oldest for %s\n", f.Lane, strings.TrimSpace(f.About+" "+counted(int(f.Waiting), "job", "jobs")), waited(f.Age))
 	}
 	_, _ = fmt.Fprintln(w)
 	if err := writeQueues(w, s.Queues); err != nil {

@@ -9,11 +9,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/internal/dbtest"
+	"github.com/trainingmonkey/worker/internal/doctor"
 	"github.com/trainingmonkey/worker/internal/pgtest"
 	"github.com/trainingmonkey/worker/migrations"
 )
@@ -99,20 +98,20 @@ func TestMigrateEnqueueRole(t *testing.T) {
 }
 
 // findings runs check --json; its list must say the same as the exit code.
-func findings(t *testing.T) map[string]finding {
+func findings(t *testing.T) map[string]doctor.Finding {
 	t.Helper()
 	got := worker(t, "check", "--json")
-	var list []finding
+	var list []doctor.Finding
 	if err := json.Unmarshal([]byte(got.stdout), &list); err != nil {
 		t.Fatalf("check --json = %+v: %v", got, err)
 	}
-	failed := slices.ContainsFunc(list, func(f finding) bool { return !f.OK })
+	failed := slices.ContainsFunc(list, func(f doctor.Finding) bool { return !f.OK })
 	if code := map[bool]int{false: 0, true: 1}[failed]; got.code != code {
 		t.Errorf("check --json: exit code = %d, want %d for %s", got.code, code, got.stdout)
 	}
-	named := map[string]finding{}
+	named := map[string]doctor.Finding{}
 	for _, f := range list {
-		named[f.What] = f
+		named[f.Check] = f
 	}
 	return named
 }
@@ -142,7 +141,7 @@ func TestCheck(t *testing.T) {
 			t.Setenv(c.variable, c.value)
 			worker(t, "check").want(t, 1, "FAIL  "+c.check+": ", c.fault, "error: check failed")
 			for what, f := range findings(t) {
-				if f.OK == (what == c.check) || (what == c.check && !strings.Contains(f.About, c.fault)) {
+				if f.OK == (what == c.check) || (what == c.check && !strings.Contains(f.About+f.Cure, c.fault)) {
 					t.Errorf("%+v, want only %q to fail, with %q", f, c.check, c.fault)
 				}
 			}
@@ -156,53 +155,15 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	execute(`INSERT INTO activities (activity_id, user_id, date, ingest_job_id) VALUES (1, 1, '2025-01-01', 900)`)
-	worker(t, "check").want(t, 1, "FAIL  job ids: the ids of jobs went back: job 900 ", "run: worker migrate up")
+	worker(t, "check").want(t, 1, "FAIL  job ids: the ids of jobs went back: job 900 ", "      cure: worker migrate up")
 	worker(t, "migrate", "up").want(t, 0, "the ids of jobs had gone back to 0; they go on beyond 900, and 0 waiting jobs have new ones\n")
 	worker(t, "check").want(t, 0, "ok    job ids: ")
 	execute(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$`)
-	worker(t, "check").want(t, 1, "FAIL  writes: transactions are read-only; ALTER ROLE ")
+	worker(t, "check").want(t, 1, "FAIL  read-write: transactions are read-only\n      why: ", "cure: ALTER ROLE ")
 	execute(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET default_transaction_read_only', current_database()); END $$`)
 	execute(`INSERT INTO river.river_migration (line, version) VALUES ('main', 99999)`)
 	worker(t, "check").want(t, 1, "FAIL  migrations: ", "deploy that version or a newer one")
 	worker(t, "run").want(t, 1, "deploy that version or a newer one")
-}
-
-// TestCheckVacuum holds a snapshot, as a long report or a forgotten session does.
-func TestCheckVacuum(t *testing.T) {
-	t.Parallel()
-	pool := dbtest.Open(t, pgtest.New(t))
-	tx, err := pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
-	var pid int
-	if err := tx.QueryRow(t.Context(), `SELECT pg_backend_pid()`).Scan(&pid); err != nil {
-		t.Fatal(err)
-	}
-	cure := fmt.Sprintf("SELECT pg_terminate_backend(%d)", pid)
-	if got := checkVacuum(t.Context(), pool, 0); !strings.Contains(got.About, cure) {
-		t.Errorf("check = %+v, want %s", got, cure)
-	}
-	if got := checkVacuum(t.Context(), pool, time.Hour); !strings.Contains(got.About, "held back by nothing") {
-		t.Errorf("check = %+v, want nothing that is older than an hour", got)
-	}
-}
-
-func TestClockFinding(t *testing.T) {
-	t.Parallel()
-	asked := time.Date(2025, 1, 1, 12, 0, 0, 0, time.UTC)
-	answered := asked.Add(time.Second)
-	for clock, want := range map[time.Time]string{
-		asked.Add(500 * time.Millisecond): "within 2s",
-		answered.Add(2 * time.Second):     "within 2s",
-		answered.Add(5 * time.Minute):     "differ by 5m0s",
-		asked.Add(-10 * time.Second):      "differ by 10s",
-	} {
-		if got := clockFinding(clock, asked, answered); !strings.Contains(got.About, want) {
-			t.Errorf("at %v: %+v, want %s", clock, got, want)
-		}
-	}
 }
 
 func TestRun(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/doctor"
 	"github.com/trainingmonkey/worker/internal/queue"
-	"github.com/trainingmonkey/worker/migrations"
 	"github.com/trainingmonkey/worker/workers"
 )
 
@@ -73,16 +73,18 @@ func checkBudget(settings config.Config) error {
 // in use.
 const closeTime = time.Second / 2
 
-// newService refuses a database that is not at this worker's migrations, and a
-// role that may not do or see what work needs.
+// newService refuses a database with which it could not work, and logs what may
+// become a fault.
 func newService(ctx context.Context, pool *dbpool.Pool, settings config.Config, logger *slog.Logger, observe workers.Observe) (*workers.Service, error) {
 	checkCtx, cancel := context.WithTimeout(ctx, settings.Database.StatementTimeout)
 	defer cancel()
-	if err := migrations.Check(checkCtx, pool.Pool, settings.River.Schema); err != nil {
-		return nil, err
-	}
-	if err := checkPrivileges(checkCtx, pool, settings); err != nil {
-		return nil, err
+	for _, f := range doctor.Examine(checkCtx, pool, settings) {
+		switch {
+		case f.Warns():
+			logger.WarnContext(ctx, f.About, slog.String("check", f.Check), slog.String("why", f.Why), slog.String("cure", f.Cure))
+		case f.Check != doctor.JobIDs && f.Err() != nil:
+			return nil, f.Err()
+		}
 	}
 	switch ids, renumbered, err := workers.ContinueIDs(checkCtx, pool, queue.Schema(settings.River.Schema)); {
 	case err != nil:

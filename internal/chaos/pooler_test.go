@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -32,7 +33,8 @@ max_client_conn = 200
 // PgBouncer.
 func TestPgBouncerInSessionMode(t *testing.T) {
 	r := shared(t)
-	r.through = r.pooled("session", "")
+	r.through = r.pooled("session")
+	r.checked(0, "by way of a pooler in session mode")
 	r.killsBehindPooler()
 }
 
@@ -40,20 +42,44 @@ func TestPgBouncerInSessionMode(t *testing.T) {
 // session, by a version of PgBouncer that knows no prepared statements.
 func TestPgBouncerInTransactionMode(t *testing.T) {
 	r := shared(t)
-	r.through = r.pooled("transaction", "&default_query_exec_mode=cache_describe")
-	r.killsBehindPooler("TMWORKER_RIVER_POLL_ONLY=true")
+	r.through = r.pooled("transaction")
+	r.checked(1, "loses prepared statements", "default_query_exec_mode=cache_describe")
+	r.checked(1, "loses prepared statements") // what the first has left behind changes nothing
+	r.through += "&default_query_exec_mode=cache_describe"
+	r.checked(1, "passes no notifications on", "river.poll_only: true")
+	t.Setenv("TMWORKER_RIVER_POLL_ONLY", "true")
+	r.checked(0, "by way of a pooler in transaction mode")
+	r.killsBehindPooler()
 }
 
-func (r *rig) killsBehindPooler(settings ...string) {
+// TestPgBouncerInStatementMode is refused.
+func TestPgBouncerInStatementMode(t *testing.T) {
+	r := shared(t)
+	r.through = r.pooled("statement")
+	r.checked(1, "a pooler in statement mode", "pool_mode = session")
+}
+
+// checked has `worker check` look at the way to the server.
+func (r *rig) checked(code int, says ...string) {
+	r.Helper()
+	stdout, stderr, exit := commands.Run(r.T, r.through, "worker", "check")
+	for _, s := range says {
+		if exit != code || !strings.Contains(stdout, s) {
+			r.Errorf("worker check: exit code %d, want %d and %q:\n%s%s", exit, code, s, stdout, stderr)
+		}
+	}
+}
+
+func (r *rig) killsBehindPooler() {
 	r.Helper()
 	for range 2 {
-		r.startWorker(settings...)
+		r.startWorker()
 	}
 	r.begin(0)
 	r.fault(func() {
 		r.workers[0].Signal(r.T, syscall.SIGKILL)
 		time.Sleep(time.Second)
-		r.startWorker(settings...)
+		r.startWorker()
 		frozen := r.workers[1]
 		frozen.Signal(r.T, syscall.SIGSTOP)
 		time.Sleep(idleTimeout + releasedWithin)
@@ -65,7 +91,7 @@ func (r *rig) killsBehindPooler(settings ...string) {
 
 // pooled starts PgBouncer before the server and returns the URL of the same
 // database through it.
-func (r *rig) pooled(mode, parameters string) string {
+func (r *rig) pooled(mode string) string {
 	r.Helper()
 	u, err := url.Parse(r.url)
 	if err != nil {
@@ -115,5 +141,5 @@ func (r *rig) pooled(mode, parameters string) string {
 			r.Fatalf("PgBouncer does not answer: %v", err)
 		}
 	}
-	return fmt.Sprintf("postgres://%s@%s%s?sslmode=disable%s", u.User, address, u.Path, parameters)
+	return fmt.Sprintf("postgres://%s@%s%s?sslmode=disable", u.User, address, u.Path)
 }

@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/trainingmonkey/worker/internal/metrics"
@@ -41,7 +42,7 @@ func verdictOf(s overview.Snapshot, age time.Duration, known bool, findings []ov
 	says := "Every activity that was accepted counts in its athlete's ACWR."
 	if live.Waiting > 0 {
 		says = fmt.Sprintf("The oldest activity whose ACWR is not right yet is %s old; %s in hand or waiting.",
-			overview.Spoken(time.Duration(live.Age*float64(time.Second))), counted(live.Waiting, "job is", "jobs are"))
+			overview.Spoken(time.Duration(live.Age*float64(time.Second))), strings.TrimSpace(live.About+" "+counted(live.Waiting, "job is", "jobs are")))
 	}
 	switch {
 	case live.Age > overview.LateLive.Seconds():

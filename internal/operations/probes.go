@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/migrations"
@@ -25,7 +27,7 @@ func healthz(w http.ResponseWriter, _ *http.Request) {
 
 // Reason is why a process is not ready.
 type Reason struct {
-	Check  string `json:"check"` // draining, database, migrations, claiming or checks
+	Check  string `json:"check"` // draining, database, writes, migrations, claiming or checks
 	Reason string `json:"reason"`
 }
 
@@ -109,10 +111,14 @@ func (r *Readiness) look(ctx context.Context) (reasons []Reason, cause error) {
 	case errors.Is(err, migrations.ErrUnmigrated), errors.Is(err, migrations.ErrNewer):
 		reasons = append(reasons, Reason{"migrations", err.Error()})
 	case err == nil:
-		paused, err = queue.Schema(r.schema).PausedQueues(ctx, r.pool)
+		if paused, err = queue.Schema(r.schema).PausedQueues(ctx, r.pool); err == nil {
+			_, err = r.pool.Exec(ctx, tryWritingQuery)
+		}
 	}
 	switch {
 	case len(reasons) > 0:
+	case isReadOnly(err):
+		return []Reason{{"writes", "the server is a standby, or its transactions are read-only"}}, err
 	case errors.Is(err, context.DeadlineExceeded):
 		return []Reason{{"database", fmt.Sprintf("gave no answer within %v", checkTimeout)}}, err
 	case err != nil:
@@ -122,6 +128,17 @@ func (r *Readiness) look(ctx context.Context) (reasons []Reason, cause error) {
 		reasons = append(reasons, Reason{"claiming", stall})
 	}
 	return reasons, nil
+}
+
+// tryWritingQuery writes nothing, but is refused where nothing can be written.
+const tryWritingQuery = `
+-- name: readiness_write
+DELETE FROM worker_processes WHERE false`
+
+func isReadOnly(err error) bool {
+	const readOnlyTransaction = "25006"
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && refused.Code == readOnlyTransaction
 }
 
 // Reasons returns why the process is not ready; none when it is.

@@ -43,6 +43,25 @@ func TestReadyzWhenTheDatabaseStops(t *testing.T) {
 	r.turns("", 2*noticed) // River waits before it tries again
 }
 
+// TestReadyzWhenNothingCanBeWritten: a failover has left the worker with a server
+// that is no primary any more, or somebody made transactions read-only.
+func TestReadyzWhenNothingCanBeWritten(t *testing.T) {
+	t.Parallel()
+	database := dbtest.MigratedURL(t)
+	r := newRig(t, database)
+	r.run()
+	r.turns("", noticed)
+	admin := dbtest.Open(t, database)
+	for _, c := range []struct{ alter, check string }{{"SET default_transaction_read_only = on", "writes"}, {"RESET default_transaction_read_only", ""}} {
+		alter := `SET TRANSACTION READ WRITE; DO $$ BEGIN EXECUTE format('ALTER DATABASE %I ` + c.alter + `', current_database()); END $$;
+			SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`
+		if _, err := admin.Exec(t.Context(), alter); err != nil {
+			t.Fatal(err)
+		}
+		r.turns(c.check, noticed)
+	}
+}
+
 // proxied returns the URL of the database through a proxy that can be stopped.
 func proxied(t *testing.T, databaseURL string) (through string, proxy *toxiproxy.Proxy) {
 	t.Helper()

@@ -28,7 +28,10 @@ func when(now, t time.Time) string {
 
 // count shows how many jobs are in a state.
 func count(s queue.StateCount) string {
-	if s.Estimated {
+	switch {
+	case s.AtLeast():
+		return "≥" + short(float64(s.Jobs))
+	case s.Estimated:
 		return "~" + short(float64(s.Jobs))
 	}
 	return grouped(s.Jobs)

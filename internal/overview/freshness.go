@@ -10,6 +10,7 @@ type Freshness struct {
 	Lane    string  `json:"lane"`               // live: what athletes wait for; bulk: imports
 	Age     float64 `json:"oldest_age_seconds"` // of the oldest job whose activities' ACWR is not right yet; 0 for none
 	Waiting int64   `json:"waiting"`            // jobs
+	About   string  `json:"about"`              // "about" or "at least" where Waiting was not counted; otherwise empty
 }
 
 // freshnessOf follows an activity through ingestion and recalculation.
@@ -24,6 +25,12 @@ func freshnessOf(queues []queue.Counts) []Freshness {
 		for _, state := range []string{"available", "running", "retryable", "scheduled"} {
 			s := q.In(state)
 			all[lane].Waiting += s.Jobs
+			switch {
+			case s.AtLeast():
+				all[lane].About = "at least"
+			case s.Estimated && all[lane].About == "":
+				all[lane].About = "about"
+			}
 			if s.OldestAge != nil {
 				all[lane].Age = max(all[lane].Age, *s.OldestAge)
 			}

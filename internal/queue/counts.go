@@ -23,6 +23,10 @@ type StateCount struct {
 	OldestAge *float64 `json:"oldest_age_seconds"` // since it was enqueued; null for none
 }
 
+// AtLeast tells whether counting stopped and PostgreSQL's estimate, from before
+// there were that many, says less.
+func (s StateCount) AtLeast() bool { return s.Estimated && s.Jobs == maxCounted+1 }
+
 // In returns the jobs in a state.
 func (q Counts) In(state string) StateCount {
 	for _, s := range q.States {

@@ -115,10 +115,26 @@ DELETE FROM worker_processes WHERE client_id IN (
 	SELECT client_id FROM worker_processes
 	WHERE greatest(beat_at, started_at) < clock_timestamp() - interval '1 day' ORDER BY client_id FOR UPDATE SKIP LOCKED)`
 
-// serveQuery tells River that the queues are served, as its own clients do.
+const aliveQuery = `
+-- name: process_alive
+SELECT count(*) FROM worker_processes WHERE died_at IS NULL AND beat_at > clock_timestamp() - $1::interval`
+
+// AliveProcesses counts the workers whose heart beats.
+func AliveProcesses(ctx context.Context, db Reader) (n int, err error) {
+	if err := db.QueryRow(ctx, aliveQuery, DeadAfter).Scan(&n); err != nil {
+		return 0, fmt.Errorf("count workers: %w", err)
+	}
+	return n, nil
+}
+
+// serveQuery tells River that the queues are served, as its own clients do. It
+// deletes rows of which it has heard nothing for a day; with that of a queue which
+// nobody serves at the moment its pause would be gone.
 const serveQuery = `
 -- name: serve_queues
-INSERT INTO {schema}.river_queue (name, updated_at) SELECT name, now() FROM unnest($1::text[]) AS name ORDER BY name
+INSERT INTO {schema}.river_queue (name, updated_at) SELECT name, now()
+FROM (SELECT unnest($1::text[]) AS name UNION SELECT name FROM {schema}.river_queue WHERE paused_at IS NOT NULL) AS served
+ORDER BY name
 ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at`
 
 // beat notes deaths of others by their beats only when this process's previous

@@ -21,3 +21,6 @@ type Schema string
 func (s Schema) sql(query string) string {
 	return strings.ReplaceAll(query, "{schema}", pgx.Identifier{string(s)}.Sanitize())
 }
+
+// JobTable is the quoted name of the table of jobs.
+func (s Schema) JobTable() string { return s.sql("{schema}.river_job") }

@@ -5,8 +5,35 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/dbtest"
 )
+
+func newProcess(pool *dbpool.Pool) *Process {
+	return NewProcess(pool, dbtest.RiverSchema, "test", []string{"ours"}, time.Minute, func() {}, slog.New(slog.DiscardHandler))
+}
+
+// TestPausesAreKept: River deletes rows of queues of which it has heard nothing for
+// a day, also of one that nobody serves because it is paused.
+func TestPausesAreKept(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	_, err := pool.Exec(t.Context(), `INSERT INTO river.river_queue (name, updated_at, paused_at) VALUES
+		('paused', now() - interval '2 days', now()), ('forgotten', now() - interval '2 days', NULL)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := newProcess(pool).beat(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var kept string
+	if err := pool.QueryRow(t.Context(), `SELECT string_agg(name, ', ' ORDER BY name) FROM river.river_queue WHERE updated_at > now() - interval '1 day'`).Scan(&kept); err != nil {
+		t.Fatal(err)
+	}
+	if kept != "ours, paused" {
+		t.Errorf("River hears of %s, want ours and the paused one", kept)
+	}
+}
 
 // TestPromoteByTheServersClock: River's leader may be on a machine whose clock is
 // behind.
@@ -22,7 +49,7 @@ func TestPromoteByTheServersClock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := NewProcess(pool, dbtest.RiverSchema, "test", []string{"ours"}, time.Minute, func() {}, slog.New(slog.DiscardHandler))
+	p := newProcess(pool)
 	if err := p.promote(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,48 @@
+package dbpool
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// DifferingSetting is one of a session that is not as the pool set it.
+type DifferingSetting struct{ Name, Want, Is string }
+
+// readBackQuery reads settings in the units in which they are set, but for
+// sockets, which have no keepalives. DateStyle has the order of day and month
+// beside it.
+const readBackQuery = `
+-- name: read_back_settings
+SELECT name, setting FROM pg_settings
+WHERE lower(name) = ANY($1::text[]) AND name NOT LIKE 'tcp_keepalives%'
+ORDER BY name`
+
+// DifferingSettings reads back the settings of a session of the pool, and returns
+// those that differ: something between here and the server may have dropped them.
+func (p *Pool) DifferingSettings(ctx context.Context) (differing []DifferingSetting, err error) {
+	want := map[string]string{}
+	for name, value := range p.settings {
+		want[strings.ToLower(name)] = value
+	}
+	rows, err := p.Query(ctx, readBackQuery, slices.Collect(maps.Keys(want)))
+	if err != nil {
+		return nil, fmt.Errorf("read settings back: %w", err)
+	}
+	var s DifferingSetting
+	_, err = pgx.ForEachRow(rows, []any{&s.Name, &s.Is}, func() error {
+		s.Want = want[strings.ToLower(s.Name)]
+		if is, _, _ := strings.Cut(s.Is, ","); !strings.EqualFold(is, s.Want) {
+			differing = append(differing, s)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read settings back: %w", err)
+	}
+	return differing, nil
+}

@@ -1,0 +1,161 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/dbtest"
+	"github.com/trainingmonkey/worker/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+func execute(t *testing.T, pool *dbpool.Pool, sql string) {
+	t.Helper()
+	if _, err := pool.Exec(t.Context(), sql); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestGoodDatabase: nothing is found, nothing is changed.
+func TestGoodDatabase(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	for _, f := range Examine(t.Context(), pool, config.Default()) {
+		if !f.OK || (f.Warns() && f.Check != "vacuum" && f.Check != "workers") { // what else runs on the server
+			t.Errorf("%+v", f)
+		}
+	}
+	var processes int
+	if err := pool.QueryRow(t.Context(), `SELECT count(*) FROM worker_processes`).Scan(&processes); err != nil || processes != 0 {
+		t.Errorf("%d processes, %v, want none: what was tried is rolled back", processes, err)
+	}
+}
+
+// TestFindings makes a database bad in one way after the other.
+func TestFindings(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	for _, c := range []struct {
+		check, spoil, heal string
+		ok                 bool
+		about, cure        string
+	}{
+		{
+			"autovacuum", `ALTER TABLE river.river_job SET (autovacuum_enabled = off)`, `ALTER TABLE river.river_job RESET (autovacuum_enabled)`,
+			true, "off for river.river_job", "ALTER TABLE river.river_job RESET (autovacuum_enabled)",
+		},
+		{
+			"job ids", `INSERT INTO activities (activity_id, user_id, date, ingest_job_id) VALUES (1, 1, '2025-01-01', 900)`, `DELETE FROM activities`,
+			false, "job 900 stored an activity, and the newest id is 0", "worker migrate up",
+		},
+		{
+			"writes", `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'the disk is full'; END $$;
+				CREATE TRIGGER refuse BEFORE INSERT ON worker_processes EXECUTE FUNCTION refuse()`, `DROP TRIGGER refuse ON worker_processes`,
+			false, "the disk is full", "",
+		},
+	} {
+		execute(t, pool, c.spoil)
+		var found Finding
+		for _, f := range Examine(t.Context(), pool, config.Default()) {
+			if f.Check == c.check {
+				found = f
+			}
+		}
+		if found.OK != c.ok || !strings.Contains(found.About, c.about) || !strings.Contains(found.Cure, c.cure) || (c.cure != "" && found.Why == "") {
+			t.Errorf("%s = %+v, want %q and %q", c.check, found, c.about, c.cure)
+		}
+		execute(t, pool, c.heal)
+	}
+}
+
+// TestSettingsThatWereDropped: something between has made the session another.
+func TestSettingsThatWereDropped(t *testing.T) {
+	t.Parallel()
+	o := dbtest.Options(pgtest.New(t))
+	o.MaxConns = 1
+	pool, err := dbpool.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	execute(t, pool, `SET lock_timeout = 0`)
+	execute(t, pool, `SET DateStyle = 'German'`)
+	f := examineSession(t.Context(), pool, direct)
+	if f.OK || !strings.Contains(f.About, `lock_timeout is "0"`) || !strings.Contains(f.About, `DateStyle is "German, DMY", not "ISO"`) || !strings.Contains(f.Cure, "SET lock_timeout = '") {
+		t.Errorf("settings = %+v, want what differs", f)
+	}
+	if f := examineSession(t.Context(), pool, transactionPooler); !f.OK || !f.Warns() {
+		t.Errorf("behind a pooler in transaction mode = %+v, want a warning", f)
+	}
+}
+
+// TestVacuumHeldBack holds a snapshot, as a long report or a forgotten session
+// does.
+func TestVacuumHeldBack(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Open(t, pgtest.New(t))
+	tx, err := pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	var pid int
+	if err := tx.QueryRow(t.Context(), `SELECT pg_backend_pid()`).Scan(&pid); err != nil {
+		t.Fatal(err)
+	}
+	cure := fmt.Sprintf("SELECT pg_terminate_backend(%d)", pid)
+	if got := vacuumHeldBack(t.Context(), pool, 0); !got.OK || !strings.Contains(got.Cure, cure) || got.Why == "" {
+		t.Errorf("vacuum = %+v, want %s", got, cure)
+	}
+	if got := vacuumHeldBack(t.Context(), pool, time.Hour); !strings.Contains(got.About, "held back by nothing") {
+		t.Errorf("vacuum = %+v, want nothing that is older than an hour", got)
+	}
+}
+
+func TestAboutClock(t *testing.T) {
+	t.Parallel()
+	asked := time.Date(2025, 1, 1, 12, 0, 0, 0, time.UTC)
+	answered := asked.Add(time.Second)
+	for clock, want := range map[time.Time]string{
+		asked.Add(500 * time.Millisecond): "within 2s",
+		answered.Add(2 * time.Second):     "within 2s",
+		answered.Add(5 * time.Minute):     "differ by 5m0s",
+		asked.Add(-10 * time.Second):      "differ by 10s",
+	} {
+		if got := aboutClock(clock, asked, answered); !got.OK || !strings.Contains(got.About, want) {
+			t.Errorf("at %v: %+v, want %s", clock, got, want)
+		}
+	}
+}
+
+// TestWhatStopsWork: what would not work fails, the rest warns, and both say why
+// and what cures.
+func TestWhatStopsWork(t *testing.T) {
+	t.Parallel()
+	for want, findings := range map[string][]Finding{
+		"fine":  {aboutVersion(14, 26, 26), aboutReading(false, false), aboutEncoding("UTF8"), aboutWorkers(2, 97, 26)},
+		"warns": {aboutEncoding("LATIN1"), aboutWorkers(3, 97, 26)},
+		"fails": {aboutVersion(13, 97, 26), aboutVersion(17, 25, 26), aboutReading(true, true), aboutReading(false, true)},
+	} {
+		for _, f := range findings {
+			got := "fine"
+			switch {
+			case f.Err() != nil:
+				got = "fails"
+			case f.Warns():
+				got = "warns"
+			}
+			if got != want || (want != "fine") != (f.Why != "" && f.Cure != "") {
+				t.Errorf("%+v %s, want that it %s", f, got, want)
+			}
+		}
+	}
+}

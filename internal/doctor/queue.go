@@ -1,0 +1,180 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/overview"
+	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/migrations"
+	"github.com/trainingmonkey/worker/workers"
+)
+
+func examineMigrations(ctx context.Context, pool *dbpool.Pool, settings config.Config) Finding {
+	if err := migrations.Check(ctx, pool.Pool, settings.River.Schema); err != nil {
+		return unknown("migrations", err)
+	}
+	return fine("migrations", "up to date")
+}
+
+// examinePrivileges names what the role may not do, or not see.
+func examinePrivileges(ctx context.Context, pool *dbpool.Pool, settings config.Config) Finding {
+	const check = "privileges"
+	needed, err := migrations.NeededPrivileges(ctx, pool, settings.River.Schema)
+	if err != nil {
+		return unknown(check, err)
+	}
+	var missing, hidden []string
+	for _, p := range needed {
+		switch {
+		case !p.Has:
+			missing = append(missing, p.Needs+" ON "+p.On)
+		case p.Hidden:
+			hidden = append(hidden, strings.ToLower(p.On))
+		}
+	}
+	role := pgx.Identifier{pool.Config().ConnConfig.User}.Sanitize()
+	switch {
+	case len(missing) > 0:
+		return Finding{
+			check, false, fmt.Sprintf("role %s lacks %s", role, sentence(missing)), "what needs them fails for every job",
+			"as the owner of the tables: worker migrate up --worker-role " + role,
+		}
+	case len(hidden) > 0:
+		return Finding{
+			check, false, fmt.Sprintf("row-level security hides rows of %s from role %s", strings.Join(hidden, ", "), role), "their results would never be right",
+			fmt.Sprintf("ALTER ROLE %[1]s BYPASSRLS, or a policy FOR SELECT TO %[1]s USING (true)", role),
+		}
+	}
+	return fine(check, "all that work needs, on all rows")
+}
+
+// tryQuery writes what every worker writes first, in a transaction that is
+// rolled back.
+const tryQuery = `
+-- name: doctor_try
+INSERT INTO worker_processes (client_id, beat_at) VALUES ('worker check ' || gen_random_uuid(), '-infinity')`
+
+func examineWrites(ctx context.Context, pool *dbpool.Pool) Finding {
+	tx, err := pool.Begin(ctx)
+	if err != nil {
+		return unknown("writes", err)
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	if _, err := tx.Exec(ctx, tryQuery); err != nil {
+		return unknown("writes", err)
+	}
+	return fine("writes", "possible: one was tried and rolled back")
+}
+
+// examineWorkers compares the connections that the server gives with the workers
+// that are alive and one more, which a rolling deploy starts.
+func examineWorkers(ctx context.Context, pool *dbpool.Pool, slots, one int) Finding {
+	alive, err := queue.AliveProcesses(ctx, pool)
+	if err != nil {
+		return unknown("workers", err)
+	}
+	return aboutWorkers(alive, slots, one)
+}
+
+func aboutWorkers(alive, slots, one int) Finding {
+	room := slots / one
+	if alive+1 > room {
+		return Finding{
+			"workers", true, fmt.Sprintf("%d alive, and with settings like these the server has room for %d", alive, room),
+			"one more, as in a rolling deploy, may get no connections", "lower database.max_conns, or raise max_connections of the server",
+		}
+	}
+	return fine("workers", "%d alive, and with settings like these the server has room for %d", alive, room)
+}
+
+func examineJobIDs(ctx context.Context, pool *dbpool.Pool, settings config.Config) Finding {
+	ids, err := workers.ReadIDs(ctx, pool, queue.Schema(settings.River.Schema))
+	switch {
+	case err != nil:
+		return unknown(JobIDs, err)
+	case ids.WentBack():
+		return Finding{
+			JobIDs, false, fmt.Sprintf("the ids of jobs went back: job %d stored an activity, and the newest id is %d", ids.Stored, ids.Last),
+			"newer versions of activities would pass for older ones", "worker migrate up, or start a worker: the ids go on beyond",
+		}
+	}
+	return fine(JobIDs, "beyond every version that is stored; the newest is %d", ids.Last)
+}
+
+// examineVacuum names what holds back vacuum.
+func examineVacuum(ctx context.Context, pool *dbpool.Pool) Finding {
+	return vacuumHeldBack(ctx, pool, overview.HeldBackFor)
+}
+
+func vacuumHeldBack(ctx context.Context, pool *dbpool.Pool, longer time.Duration) Finding {
+	var holders []overview.VacuumHolder
+	b := &pgx.Batch{}
+	overview.QueueVacuumHolders(b, longer, &holders)
+	if err := pool.SendBatch(ctx, b).Close(); err != nil {
+		return unknown("vacuum", err)
+	}
+	if len(holders) == 0 {
+		return fine("vacuum", "held back by nothing older than %v", longer)
+	}
+	var named, cures []string
+	for _, h := range holders {
+		named, cures = append(named, h.String()), append(cures, h.Cure)
+	}
+	return Finding{"vacuum", true, "held back by " + sentence(named), "finished jobs stay in the indexes, and claims become slow", sentence(cures)}
+}
+
+// autovacuumQuery reads whether the server vacuums the tables that change most.
+const autovacuumQuery = `
+-- name: doctor_autovacuum
+SELECT current_setting('autovacuum')::bool AND current_setting('track_counts')::bool,
+       coalesce((SELECT array_agg(c.oid::regclass::text ORDER BY c.oid::regclass::text)
+                 FROM pg_class AS c, unnest(c.reloptions) AS o
+                 WHERE c.oid IN ($1::text::regclass, 'activities'::regclass) AND o ~* '^autovacuum_enabled=(off|false|no|0)$'), '{}')`
+
+func examineAutovacuum(ctx context.Context, pool *dbpool.Pool, settings config.Config) Finding {
+	const check, why = "autovacuum", "finished jobs stay in table and indexes, which grow, and claims become slow"
+	var on bool
+	var off []string
+	if err := pool.QueryRow(ctx, autovacuumQuery, queue.Schema(settings.River.Schema).JobTable()).Scan(&on, &off); err != nil {
+		return unknown(check, err)
+	}
+	switch {
+	case !on:
+		return Finding{check, true, "off", why, "ALTER SYSTEM SET autovacuum = on; ALTER SYSTEM SET track_counts = on; SELECT pg_reload_conf()"}
+	case len(off) > 0:
+		var cures []string
+		for _, table := range off {
+			cures = append(cures, fmt.Sprintf("ALTER TABLE %s RESET (autovacuum_enabled)", table))
+		}
+		return Finding{check, true, "off for " + strings.Join(off, ", "), why, sentence(cures)}
+	}
+	return fine(check, "on")
+}
+
+// examineIndexes names invalid indexes.
+func examineIndexes(ctx context.Context, pool *dbpool.Pool, settings config.Config) Finding {
+	broken, err := migrations.BrokenIndexes(ctx, pool.Pool, settings.River.Schema)
+	if err != nil {
+		return unknown("indexes", err)
+	}
+	if len(broken) == 0 {
+		return fine("indexes", "valid")
+	}
+	var names, cures []string
+	for _, index := range broken {
+		names = append(names, index.Name)
+		cure := "REINDEX INDEX CONCURRENTLY " + index.Name
+		if index.Leftover {
+			cure = "DROP INDEX CONCURRENTLY " + index.Name + ", as worker migrate up does"
+		}
+		cures = append(cures, cure)
+	}
+	return Finding{"indexes", true, "not valid: " + strings.Join(names, ", "), "every write maintains them for nothing", sentence(cures)}
+}

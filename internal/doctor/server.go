@@ -1,0 +1,105 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/config"
+)
+
+// serverQuery reads what the server allows to this role at this database, and
+// its clock. A limit of -1 is none.
+const serverQuery = `
+SELECT current_setting('server_version_num')::int / 10000,
+       least(current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+               - coalesce(nullif(current_setting('reserved_connections', true), '')::int, 0),
+             (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user),
+             (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database())),
+       pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', clock_timestamp(), current_setting('server_encoding')`
+
+const (
+	oldestServer = 14
+	// maxClockDifference between this machine and the server is what goes
+	// unnoticed.
+	maxClockDifference = 2 * time.Second
+)
+
+// examineServer asks whether the server can be worked with, and how many
+// connections it gives.
+func examineServer(ctx context.Context, pool *dbpool.Pool, settings config.Config) (findings []Finding, slots int) {
+	var major int
+	var standby, readOnly bool
+	var clock time.Time
+	var encoding string
+	asked := time.Now()
+	if err := pool.QueryRow(ctx, serverQuery).Scan(&major, &slots, &standby, &readOnly, &clock, &encoding); err != nil {
+		return []Finding{unknown("server", err)}, 0
+	}
+	answered := time.Now()
+	return []Finding{
+		aboutVersion(major, slots, settings.Database.MaxConns+1), // and the one that listens
+		aboutReading(standby, readOnly),
+		aboutClock(clock, asked, answered),
+		aboutEncoding(encoding),
+	}, slots
+}
+
+func aboutVersion(major, slots, one int) Finding {
+	switch {
+	case major < oldestServer:
+		return Finding{
+			"server", false, fmt.Sprintf("PostgreSQL %d", major),
+			"statements of the worker need newer features", fmt.Sprintf("upgrade to PostgreSQL %d or newer", oldestServer),
+		}
+	case slots < one:
+		return Finding{
+			"server", false, fmt.Sprintf("PostgreSQL %d gives this role %d connections, and one worker takes %d", major, slots, one),
+			"a lane that gets no connection stands still", "lower database.max_conns, or raise max_connections of the server, or CONNECTION LIMIT of role or database",
+		}
+	}
+	return fine("server", "PostgreSQL %d with %d connections for this role", major, slots)
+}
+
+// aboutReading tells whether the server takes writes at all.
+func aboutReading(standby, readOnly bool) Finding {
+	const check, why = "read-write", "every transaction of a worker writes"
+	switch {
+	case standby:
+		return Finding{check, false, "the server is a standby", why, "name the primary in DATABASE_URL, or all servers: postgres://user@one,two/database"}
+	case readOnly:
+		return Finding{check, false, "transactions are read-only", why, "ALTER ROLE … SET default_transaction_read_only = off, or the same of the database"}
+	}
+	return fine(check, "the server is a primary")
+}
+
+// aboutClock compares the server's clock with this machine's at the moment
+// nearest to it.
+func aboutClock(clock, asked, answered time.Time) Finding {
+	var difference time.Duration
+	switch {
+	case clock.Before(asked):
+		difference = asked.Sub(clock)
+	case clock.After(answered):
+		difference = clock.Sub(answered)
+	}
+	if difference > maxClockDifference {
+		return Finding{
+			"clock", true, fmt.Sprintf("this machine's and the server's differ by %v", difference.Round(time.Second)),
+			"retries of token jobs wait as much longer or shorter, and latencies in metrics are as wrong; all that decides about activities goes by the server's clock",
+			"synchronize both, with chrony for instance",
+		}
+	}
+	return fine("clock", "within %v of the server's", maxClockDifference)
+}
+
+func aboutEncoding(encoding string) Finding {
+	if encoding != "UTF8" {
+		return Finding{
+			"encoding", true, "the database's is " + encoding, "activities whose names have other characters are rejected",
+			"move to a database that was created WITH ENCODING 'UTF8'",
+		}
+	}
+	return fine("encoding", "UTF8")
+}

@@ -1,0 +1,181 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/trainingmonkey/worker/dbpool"
+)
+
+// way is what lies between this machine and the server.
+type way int
+
+const (
+	direct            way = iota
+	sessionPooler         // keeps one server session for each connection
+	transactionPooler     // gives each transaction any session
+	unpreparedPooler      // the same, and prepared statements get lost
+	statementPooler       // gives each statement any session, so that there are no transactions
+)
+
+const (
+	// lookTimeout bounds the looking for a pooler: one that has no session left
+	// lets everybody wait.
+	lookTimeout = 10 * time.Second
+	hangUpTime  = time.Second
+)
+
+// examineSession reads back, in a session of the pool, the settings that the
+// pool made.
+func examineSession(ctx context.Context, pool *dbpool.Pool, between way) Finding {
+	const check = "session settings"
+	differing, err := pool.DifferingSettings(ctx)
+	if err != nil {
+		return unknown(check, err)
+	}
+	if len(differing) == 0 {
+		return fine(check, "as the worker set them, whatever role and database have")
+	}
+	var found, cures []string
+	for _, s := range differing {
+		found = append(found, fmt.Sprintf("%s is %q, not %q", s.Name, s.Is, s.Want))
+		cures = append(cures, fmt.Sprintf("ALTER ROLE %s SET %s = '%s'", pgx.Identifier{pool.Config().ConnConfig.User}.Sanitize(), s.Name, s.Want))
+	}
+	return Finding{
+		Check: check, OK: between == transactionPooler, About: sentence(found),
+		Why:  "the timeouts that free what a frozen worker holds, and the isolation that reads after a lock rely on, are these",
+		Cure: sentence(cures),
+	}
+}
+
+// examineWay finds out what lies between, with two connections of its own.
+func examineWay(ctx context.Context, pool *dbpool.Pool, pollOnly bool) (Finding, way) {
+	const check = "connection"
+	looking, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	between, err := findWay(looking, pool.Config().ConnConfig)
+	if err != nil {
+		return unknown(check, err), direct
+	}
+	target := dbpool.Target(pool.Config().ConnConfig)
+	switch {
+	case between == direct:
+		return fine(check, "%s, directly", target), between
+	case between == sessionPooler:
+		return fine(check, "%s, by way of a pooler in session mode", target), between
+	case between == statementPooler:
+		return Finding{
+			check, false, target + ", by way of a pooler in statement mode", "it has no transactions, and each claim is one",
+			"pool_mode = session, or transaction with river.poll_only: true; or connect to PostgreSQL directly",
+		}, between
+	case between == unpreparedPooler:
+		return Finding{
+			check, false, target + ", by way of a pooler in transaction mode that loses prepared statements", "every second statement would fail",
+			"add default_query_exec_mode=cache_describe to the query of DATABASE_URL; or max_prepared_statements = 200, from PgBouncer 1.21 on; or pool_mode = session",
+		}, between
+	case !pollOnly:
+		return Finding{
+			check, false, target + ", by way of a pooler in transaction mode", "it passes no notifications on, so that nothing wakes the lanes",
+			"river.poll_only: true, or pool_mode = session",
+		}, between
+	}
+	return fine(check, "%s, by way of a pooler in transaction mode", target), between
+}
+
+// findWay compares the sessions behind two connections. A pooler shows in a
+// session that is another than the one of which the server told at the
+// beginning; its mode in that the session of one connection serves another as
+// soon as the first has no transaction.
+func findWay(ctx context.Context, config *pgx.ConnConfig) (way, error) {
+	one, err := pgx.ConnectConfig(ctx, config.Copy())
+	if err != nil {
+		return direct, err
+	}
+	defer hangUp(ctx, one)
+	session, err := sessionOf(ctx, one)
+	if err != nil || session == one.PgConn().PID() {
+		return direct, err
+	}
+	prepared, err := prepare(ctx, one)
+	if err != nil {
+		return direct, err
+	}
+	two, err := pgx.ConnectConfig(ctx, config.Copy())
+	if err != nil {
+		return direct, err
+	}
+	defer hangUp(ctx, two)
+	inTransaction, begun, err := begin(ctx, two)
+	switch {
+	case err != nil:
+		return direct, err
+	case !begun:
+		return statementPooler, nil
+	}
+	again, err := sessionOf(ctx, one)
+	switch {
+	case err != nil:
+		return direct, err
+	case inTransaction != session && again == session:
+		return sessionPooler, nil
+	case config.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement:
+		return transactionPooler, nil
+	}
+	if prepared {
+		prepared, err = unlessRefused(one.PgConn().ExecPrepared(ctx, probeStatement, nil, nil, nil).Read().Err)
+		_, _ = two.PgConn().Exec(ctx, "DEALLOCATE "+probeStatement).ReadAll() // where the pooler has left it
+	}
+	if err != nil || prepared {
+		return transactionPooler, err
+	}
+	return unpreparedPooler, nil
+}
+
+// probeStatement is prepared to see whether it is there in the next session.
+const probeStatement = "worker_doctor"
+
+func prepare(ctx context.Context, conn *pgx.Conn) (bool, error) {
+	_, err := conn.PgConn().Prepare(ctx, probeStatement, "SELECT 1", nil)
+	return unlessRefused(err)
+}
+
+// begin returns the session in which a transaction has begun, if it has.
+func begin(ctx context.Context, conn *pgx.Conn) (session uint32, begun bool, err error) {
+	_, err = conn.PgConn().Exec(ctx, "BEGIN").ReadAll()
+	if begun, err = unlessRefused(err); err != nil || !begun {
+		return 0, false, err
+	}
+	session, err = sessionOf(ctx, conn)
+	return session, true, err
+}
+
+// unlessRefused tells apart a refusal, which is an answer, and a fault.
+func unlessRefused(err error) (bool, error) {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// sessionOf asks by the simple protocol, which every pooler passes on.
+func sessionOf(ctx context.Context, conn *pgx.Conn) (pid uint32, err error) {
+	results, err := conn.PgConn().Exec(ctx, "SELECT pg_backend_pid()").ReadAll()
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseUint(string(results[0].Rows[0][0]), 10, 32)
+	return uint32(n), err
+}
+
+func hangUp(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hangUpTime)
+	defer cancel()
+	_ = conn.Close(ctx)
+}
