@@ -7,6 +7,7 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/overview"
 )
 
 // serverQuery reads what the server allows to this role at this database, and
@@ -19,12 +20,7 @@ SELECT current_setting('server_version_num')::int / 10000,
              (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database())),
        pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', clock_timestamp(), current_setting('server_encoding')`
 
-const (
-	oldestServer = 14
-	// maxClockDifference between this machine and the server is what goes
-	// unnoticed.
-	maxClockDifference = 2 * time.Second
-)
+const oldestServer = 14
 
 // examineServer asks whether the server can be worked with, and how many
 // connections it gives.
@@ -74,24 +70,17 @@ func aboutReading(standby, readOnly bool) Finding {
 	return fine(check, "the server is a primary")
 }
 
-// aboutClock compares the server's clock with this machine's at the moment
-// nearest to it.
+// aboutClock compares the server's clock with this machine's.
 func aboutClock(clock, asked, answered time.Time) Finding {
-	var difference time.Duration
-	switch {
-	case clock.Before(asked):
-		difference = asked.Sub(clock)
-	case clock.After(answered):
-		difference = clock.Sub(answered)
-	}
-	if difference > maxClockDifference {
+	difference := overview.ClockDifference(clock, asked, answered)
+	if difference > overview.MaxClockDifference {
 		return Finding{
 			"clock", true, fmt.Sprintf("this machine's and the server's differ by %v", difference.Round(time.Second)),
 			"retries of token jobs wait as much longer or shorter, and latencies in metrics are as wrong; all that decides about activities goes by the server's clock",
 			"synchronize both, with chrony for instance",
 		}
 	}
-	return fine("clock", "within %v of the server's", maxClockDifference)
+	return fine("clock", "within %v of the server's", overview.MaxClockDifference)
 }
 
 func aboutEncoding(encoding string) Finding {

@@ -74,6 +74,9 @@ func (s Snapshot) Findings() (all []Finding) {
 	for _, h := range s.HeldBack {
 		add(Warning, "If it is not needed: "+h.Cure+".", "Vacuum is held back by %s: claims become slow.", h)
 	}
+	if off := time.Duration(s.ClockOff * float64(time.Second)); off > MaxClockDifference {
+		add(Warning, "Synchronize both, with chrony for instance.", "The clocks of this machine and of the database differ by %s: retries of token jobs and latencies are as wrong.", Spoken(off))
+	}
 	if n := s.Rejects.LastDay; n > 0 {
 		add(Notice, "See why: enqueue rejects list. After a fix: enqueue rejects retry.", "%s rejected within a day as invalid.", counted(int(n), "activity was", "activities were"))
 	}

@@ -29,6 +29,7 @@ type Snapshot struct {
 	Tokens    Tokens               `json:"tokens"`
 	HeldBack  []VacuumHolder       `json:"-"` // told by the findings
 	LastJobID int64                `json:"last_job_id"`
+	ClockOff  float64              `json:"clock_difference_seconds"` // between the database and the machine that took the snapshot, 0 when it may be none
 }
 
 // Beginner starts transactions; a *dbpool.Pool, say.
@@ -65,9 +66,11 @@ func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
 		return s, fmt.Errorf("overview: %w", err)
 	}
 	defer func() { _ = tx.Rollback(ctx) }()
+	asked := time.Now()
 	if err := tx.QueryRow(ctx, limitsQuery, fmt.Sprint(o.Timeout.Milliseconds())).Scan(&s.TakenAt, nil, nil); err != nil {
 		return s, fmt.Errorf("overview: %w", err)
 	}
+	s.ClockOff = ClockDifference(s.TakenAt, asked, time.Now()).Seconds()
 	batch := &pgx.Batch{}
 	river := queue.Schema(o.RiverSchema)
 	river.Counts(batch, o.Queues, &s.Queues)

@@ -230,6 +230,7 @@ func TestFindings(t *testing.T) {
 		"warning: 1 job was discarded within a day, after the last attempt.": func(s *Snapshot) {
 			s.Discarded = []queue.DiscardedJob{{FinalizedAt: now.Add(-time.Hour)}, {FinalizedAt: now.Add(-25 * time.Hour)}}
 		},
+		"warning: The clocks of this machine and of the database differ by 5 min 0 s: retries of token jobs and latencies are as wrong.": func(s *Snapshot) { s.ClockOff = 300 },
 		"warning: Vacuum is held back by session 7 (report) for 12 min 0 s: claims become slow.": func(s *Snapshot) {
 			s.HeldBack = []VacuumHolder{{What: "session 7 (report)", Age: 720, Cure: "SELECT pg_terminate_backend(7)"}}
 		},
