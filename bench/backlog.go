@@ -146,8 +146,11 @@ func deleteMiddle(ctx context.Context, pool *dbpool.Pool, keep int) (at time.Tim
 	if deleted.RowsAffected() == 0 {
 		return at, fmt.Errorf("fewer than %d jobs were left to work last", keep)
 	}
-	if _, err := pool.Exec(ctx, `VACUUM ANALYZE river.river_job`); err != nil {
-		return at, err
+	// What would have been done on the way is not to be done beside the end.
+	for _, sql := range []string{`VACUUM ANALYZE river.river_job`, `VACUUM ANALYZE arriving`, `CHECKPOINT`} {
+		if _, err := pool.Exec(ctx, sql); err != nil {
+			return at, err
+		}
 	}
 	return at, pool.QueryRow(ctx, `SELECT now()`).Scan(&at)
 }
