@@ -63,7 +63,7 @@ func upsertOneArgs(a *jobs.Activity) []any {
 // historyQuery reads the days on which an activity counts, and those that count
 // on them.
 const historyQuery = `
-SELECT date - $2::date, sum(total_load_miles::float8), sum(trimp::float8)
+SELECT date - $2::date, array_agg(coalesce(total_load_miles, 0) ORDER BY activity_id), array_agg(coalesce(trimp, 0) ORDER BY activity_id)
 FROM activities
 WHERE user_id = $1 AND date BETWEEN $2::date - 27 AND $2::date + 27
 GROUP BY date ORDER BY date`
@@ -94,9 +94,13 @@ func storeWithoutPool(ctx context.Context, url string, a *jobs.Activity) error {
 		}
 		calculator := acwr.NewCalculator(acwr.DefaultSettings(), acwr.RoundNone)
 		var day int32
-		var load, trimp float64
-		_, err = pgx.ForEachRow(rows, []any{&day, &load, &trimp}, func() error {
-			v := calculator.Next(int(day), load, trimp)
+		var loads, trimps []float32
+		_, err = pgx.ForEachRow(rows, []any{&day, &loads, &trimps}, func() error {
+			activities := make([]acwr.Activity, len(loads))
+			for i := range activities {
+				activities[i] = acwr.Activity{Load: loads[i], Trimp: trimps[i]}
+			}
+			v := calculator.Next(int(day), activities...)
 			if day < 0 {
 				return nil
 			}

@@ -77,10 +77,10 @@ func reachOf(settings acwr.Settings, dates []int32) []dayRange {
 
 // dayRow is one activity of a day: one that is stored, or one that is planned.
 type dayRow struct {
-	date        int32
-	id          int64
-	load, trimp float32
-	stored      *activityResults // nil for a planned one
+	date   int32
+	id     int64
+	counts acwr.Activity
+	stored *activityResults // nil for a planned one
 }
 
 // resultsOf goes through a user's days. Windows apart from each other need no
@@ -90,11 +90,11 @@ func (in *ingester) resultsOf(r *planResults, rows []activityResults, planned []
 	replaced := make(map[int64]bool, len(planned))
 	for _, a := range planned {
 		replaced[a.ActivityID] = true
-		days = append(days, dayRow{daysSinceEpoch(a.Date), a.ActivityID, single(a.TotalLoadMiles), single(a.Trimp), nil})
+		days = append(days, dayRow{daysSinceEpoch(a.Date), a.ActivityID, acwr.Activity{Load: single(a.TotalLoadMiles), Trimp: single(a.Trimp)}, nil})
 	}
 	for i := range rows {
 		if row := &rows[i]; !gone[row.activityID] && !replaced[row.activityID] {
-			days = append(days, dayRow{daysOf(row.date), row.activityID, row.load, row.trimp, row})
+			days = append(days, dayRow{daysOf(row.date), row.activityID, row.counts, row})
 		}
 	}
 	slices.SortFunc(days, func(a, b dayRow) int { return cmp.Or(cmp.Compare(a.date, b.date), cmp.Compare(a.id, b.id)) })
@@ -110,13 +110,12 @@ func (in *ingester) resultsOf(r *planResults, rows []activityResults, planned []
 
 // day computes one day. wanted is cut off as the days go by.
 func (r *planResults) day(rows []dayRow, wanted *[]dayRange, calculator *acwr.Calculator) {
-	var load, trimp float64
-	for _, row := range rows {
-		load += float64(row.load)
-		trimp += float64(row.trimp)
+	activities := make([]acwr.Activity, len(rows))
+	for i, row := range rows {
+		activities[i] = row.counts
 	}
 	date := rows[0].date
-	values := calculator.Next(int(date), load, trimp)
+	values := calculator.Next(int(date), activities...)
 	for len(*wanted) > 0 && (*wanted)[0].to < date {
 		*wanted = (*wanted)[1:]
 	}

@@ -159,18 +159,18 @@ func changesOf(changedDates map[int32][]dayRange) changes {
 
 // activityResults is one row of windowsQuery.
 type activityResults struct {
-	window      int64
-	userID      int32
-	date        time.Time
-	activityID  int64
-	wanted      bool
-	load, trimp float32
-	stored      storedResults
+	window     int64
+	userID     int32
+	date       time.Time
+	activityID int64
+	wanted     bool
+	counts     acwr.Activity
+	stored     storedResults
 }
 
 func (row *activityResults) targets() []any {
 	return append([]any{
-		&row.window, &row.userID, &row.date, &row.activityID, &row.wanted, &row.load, &row.trimp,
+		&row.window, &row.userID, &row.date, &row.activityID, &row.wanted, &row.counts.Load, &row.counts.Trimp,
 	}, row.stored.targets()...)
 }
 
@@ -182,6 +182,7 @@ func (rc *recalculator) compute(rows pgx.Rows, settings settingsByUser) (resultR
 	calculators := map[acwr.Settings]*acwr.Calculator{}
 	var calculator *acwr.Calculator
 	var day []activityResults // the rows of one day of one window
+	var activities []acwr.Activity
 
 	finishDay := func() {
 		if len(day) == 0 {
@@ -196,12 +197,11 @@ func (rc *recalculator) compute(rows pgx.Rows, settings settingsByUser) (resultR
 			calculator.Reset()
 			window = day[0].window
 		}
-		var load, trimp float64
+		activities = activities[:0]
 		for i := range day {
-			load += float64(day[i].load)
-			trimp += float64(day[i].trimp)
+			activities = append(activities, day[i].counts)
 		}
-		values := calculator.Next(int(daysOf(day[0].date)), load, trimp)
+		values := calculator.Next(int(daysOf(day[0].date)), activities...)
 		for i := range day {
 			if day[i].wanted && !day[i].stored.equal(values) {
 				wrong.add(&day[i], values)

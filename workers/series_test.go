@@ -19,7 +19,7 @@ func TestSeriesEqualsTheCalculator(t *testing.T) {
 		INSERT INTO activities (activity_id, user_id, date, total_load_miles, trimp)
 		SELECT row_number() OVER (), u, date '2023-01-01' + d + CASE WHEN d > 250 THEN 500 ELSE 0 END,
 		       CASE WHEN random() < 0.9 THEN (random() * 20)::numeric(6, 2) END, CASE WHEN d > 60 THEN (random() * 300)::numeric(6, 2) END
-		FROM generate_series(1, 8) AS u, generate_series(1, 300) AS d, generate_series(1, 2) AS twice
+		FROM generate_series(1, 8) AS u, generate_series(1, 300) AS d, generate_series(1, 3) AS again
 		WHERE random() < 0.3`)
 	execute(t, pool, `INSERT INTO acwr_settings VALUES (2, 'uncoupled', 28, 0.05), (3, 'ewma', 28, 0.05), (4, 'decay', 28, 0.05),
 		(5, 'decay', 61, 0.123), (6, 'ewma', 90, 0.2), (7, 'standard', 43, 0.01), (8, 'uncoupled', 90, 0.01)`)
@@ -32,22 +32,25 @@ func TestSeriesEqualsTheCalculator(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := acwr.NewCalculator(s, rounding)
-			rows, err := pool.Query(t.Context(), `SELECT date - date '2000-01-01', total_load_miles, trimp, seven_day_avg_load, twentyeight_day_avg_load,
-				seven_day_avg_trimp, twentyeight_day_avg_trimp, acute_chronic_ratio, trimp_acute_chronic_ratio, normalized_divergence
-				FROM acwr_series($1, '2022-12-01', '2029-06-30', $2)`, user+1, rounding.String())
+			rows, err := pool.Query(t.Context(), `SELECT s.date - date '2000-01-01', a.loads, a.trimps, s.seven_day_avg_load, s.twentyeight_day_avg_load,
+				s.seven_day_avg_trimp, s.twentyeight_day_avg_trimp, s.acute_chronic_ratio, s.trimp_acute_chronic_ratio, s.normalized_divergence
+				FROM acwr_series($1, '2022-12-01', '2029-06-30', $2) AS s
+				LEFT JOIN (SELECT date, array_agg(coalesce(total_load_miles, 0) ORDER BY activity_id) AS loads, array_agg(coalesce(trimp, 0) ORDER BY activity_id) AS trimps
+				           FROM activities WHERE user_id = $1 GROUP BY date) AS a USING (date)
+				ORDER BY s.date`, user+1, rounding.String())
 			if err != nil {
 				t.Fatal(err)
 			}
 			var day int
-			var load, trimp float64
+			var loads, trimps []float32
 			var got acwr.Values
 			days, wrong := 0, 0
 			_, err = pgx.ForEachRow(rows, []any{
-				&day, &load, &trimp, &got.SevenDayAvgLoad, &got.TwentyEightDayAvgLoad, &got.SevenDayAvgTrimp,
+				&day, &loads, &trimps, &got.SevenDayAvgLoad, &got.TwentyEightDayAvgLoad, &got.SevenDayAvgTrimp,
 				&got.TwentyEightDayAvgTrimp, &got.AcuteChronicRatio, &got.TrimpAcuteChronicRatio, &got.NormalizedDivergence,
 			}, func() error {
 				days++
-				if want := c.Next(day, load, trimp); got != want {
+				if want := c.Next(day, activitiesOf(loads, trimps)...); got != want {
 					if wrong++; wrong == 1 {
 						t.Errorf("user %d, %+v, rounding %s, day %d: %+v, want %+v", user+1, s, rounding, day, got, want)
 					}

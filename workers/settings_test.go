@@ -18,7 +18,7 @@ import (
 func checkFormulas(t *testing.T, pool *dbpool.Pool) {
 	t.Helper()
 	r, err := pool.Query(t.Context(), `
-		SELECT a.user_id, a.date - date '2000-01-01', sum(coalesce(total_load_miles, 0)::float8), sum(coalesce(trimp, 0)::float8),
+		SELECT a.user_id, a.date - date '2000-01-01', array_agg(coalesce(total_load_miles, 0) ORDER BY activity_id), array_agg(coalesce(trimp, 0) ORDER BY activity_id),
 		       min(twentyeight_day_avg_load), max(twentyeight_day_avg_load), count(*) - count(twentyeight_day_avg_load),
 		       min(acute_chronic_ratio), min(trimp_acute_chronic_ratio), s.formula, s.chronic_days, s.decay_rate
 		FROM activities AS a
@@ -30,16 +30,16 @@ func checkFormulas(t *testing.T, pool *dbpool.Pool) {
 	}
 	var user, last int32
 	var day, missing int
-	var load, trimp float64
+	var loads, trimps []float32
 	var least, most, external, internal *float32
 	var s acwr.Settings
 	var c *acwr.Calculator
 	wrong := 0
-	_, err = pgx.ForEachRow(r, []any{&user, &day, &load, &trimp, &least, &most, &missing, &external, &internal, &s.Formula, &s.ChronicDays, &s.DecayRate}, func() error {
+	_, err = pgx.ForEachRow(r, []any{&user, &day, &loads, &trimps, &least, &most, &missing, &external, &internal, &s.Formula, &s.ChronicDays, &s.DecayRate}, func() error {
 		if user != last {
 			c, last = acwr.NewCalculator(s, acwr.RoundNone), user
 		}
-		want := c.Next(day, load, trimp)
+		want := c.Next(day, activitiesOf(loads, trimps)...)
 		if missing > 0 || *least != *most || *least != want.TwentyEightDayAvgLoad || *external != want.AcuteChronicRatio || *internal != want.TrimpAcuteChronicRatio {
 			wrong++
 		}
@@ -51,6 +51,14 @@ func checkFormulas(t *testing.T, pool *dbpool.Pool) {
 	if wrong > 0 {
 		t.Errorf("%d days are wrong", wrong)
 	}
+}
+
+func activitiesOf(loads, trimps []float32) []acwr.Activity {
+	activities := make([]acwr.Activity, len(loads))
+	for i := range activities {
+		activities[i] = acwr.Activity{Load: loads[i], Trimp: trimps[i]}
+	}
+	return activities
 }
 
 // TestSettingsChangeWhatFollows: each change recalculates its user, an edit

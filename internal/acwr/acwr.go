@@ -2,8 +2,9 @@
 // standard library only.
 //
 // Rule: the values of a day depend on the loads of its window and on nothing
-// else, bit for bit. Every window is summed anew, oldest day first: there is no
-// running sum that could drift or remember where a computation began.
+// else, bit for bit. Every window is summed anew, one activity after the other in
+// the order of date and id: there is no running sum that could drift or remember
+// where a computation began.
 package acwr
 
 import "math"
@@ -43,41 +44,43 @@ func (v Values) array() [7]float32 {
 	}
 }
 
+// Activity is what one activity counts: its load and TRIMP in the precision of
+// their columns, 0 where one is NULL.
+type Activity struct{ Load, Trimp float32 }
+
 // Calculator computes the values of one athlete's days, one after the other.
 type Calculator struct {
-	settings Settings
 	rounding Rounding
 
-	load, trimp measure
-	last        int // the newest day
-	started     bool
+	load, trimp   measure
+	loads, trimps []float64 // of the newest day
 }
 
 // NewCalculator returns a calculator with an empty window. The settings must be
 // valid.
 func NewCalculator(s Settings, r Rounding) *Calculator {
-	return &Calculator{settings: s, rounding: r, load: newMeasure(s), trimp: newMeasure(s)}
+	return &Calculator{rounding: r, load: newMeasure(s), trimp: newMeasure(s)}
 }
 
-// Next moves on to day, sets that day's total load and TRIMP, and returns its
-// values. Days are numbers of calendar days (any epoch) and must ascend; days
-// that are left out had no activity. The first call starts from an empty window.
-func (c *Calculator) Next(day int, load, trimp float64) Values {
-	skipped := 0
-	if c.started {
-		skipped = day - c.last - 1
+// Next moves on to day, whose activities come in the order of their ids, and
+// returns its values. Days are numbers of calendar days (any epoch) and must
+// ascend; days that are left out had no activity. The first call starts from an
+// empty window.
+func (c *Calculator) Next(day int, activities ...Activity) Values {
+	c.loads, c.trimps = c.loads[:0], c.trimps[:0]
+	for _, a := range activities {
+		c.loads = append(c.loads, c.rounding.read(a.Load))
+		c.trimps = append(c.trimps, c.rounding.read(a.Trimp))
 	}
-	c.last, c.started = day, true
-	c.load.next(skipped, load)
-	c.trimp.next(skipped, trimp)
-	acuteLoad, chronicLoad := c.load.means(c.settings)
-	acuteTrimp, chronicTrimp := c.trimp.means(c.settings)
+	c.load.next(day, c.loads)
+	c.trimp.next(day, c.trimps)
+	acuteLoad, chronicLoad := c.load.means()
+	acuteTrimp, chronicTrimp := c.trimp.means()
 	return c.rounding.values(acuteLoad, chronicLoad, acuteTrimp, chronicTrimp)
 }
 
 // Reset forgets everything, for the next athlete.
 func (c *Calculator) Reset() {
-	c.started = false
 	c.load.reset()
 	c.trimp.reset()
 }

@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// day is one day's load and TRIMP in the worked cases.
-type day struct{ load, trimp float64 }
+// day is one day's only activity in the worked cases.
+type day = Activity
 
 func repeated(n int, d day) []day {
 	days := make([]day, n)
@@ -23,7 +23,7 @@ func valuesOn(last int, days []day, r Rounding) Values {
 	s := NewCalculator(DefaultSettings(), r)
 	var v Values
 	for i := 0; i <= last; i++ {
-		v = s.Next(i, days[i].load, days[i].trimp)
+		v = s.Next(i, days[i])
 	}
 	return v
 }
@@ -68,6 +68,30 @@ func TestStandardWorkedCases(t *testing.T) {
 	}
 }
 
+// TestRoundingReadsDecimals has cases in which the last digit depends on what a
+// real is taken for, and on the order in which loads are added. The values are
+// Python's.
+func TestRoundingReadsDecimals(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		days          [][]Activity
+		chronic, none float32
+	}{
+		"a real":           {[][]Activity{{{7.7, 0}}}, 0.28, 0.275},
+		"one after other":  {[][]Activity{{{0.2, 0}}, {{1.4, 0}, {6.1, 0}}}, 0.27, 0.275},
+		"in another order": {[][]Activity{{{1.4, 0}, {6.1, 0}}, {{0.2, 0}}}, 0.28, 0.275},
+	} {
+		exactly, rounding := NewCalculator(DefaultSettings(), RoundNone), NewCalculator(DefaultSettings(), RoundApp)
+		var app, none Values
+		for day, activities := range c.days {
+			app, none = rounding.Next(day, activities...), exactly.Next(day, activities...)
+		}
+		if app.TwentyEightDayAvgLoad != c.chronic || none.TwentyEightDayAvgLoad != c.none {
+			t.Errorf("%s: 28-day averages %v, without rounding %v, want %v and %v", name, app.TwentyEightDayAvgLoad, none.TwentyEightDayAvgLoad, c.chronic, c.none)
+		}
+	}
+}
+
 func TestRoundHalfEvenMatchesPython(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -95,7 +119,7 @@ func TestStandardProperties(t *testing.T) {
 		}
 		s := NewCalculator(DefaultSettings(), RoundNone)
 		for i, d := range days {
-			got := s.Next(d, loads[d], trimps[d])
+			got := s.Next(d, Activity{float32(loads[d]), float32(trimps[d])})
 			acute, chronic := bruteForce(DefaultSettings(), loads, d)
 			if got.SevenDayAvgLoad != float32(acute) || got.TwentyEightDayAvgLoad != float32(chronic) {
 				t.Fatalf("day %d: averages %v, %v, want %v, %v", d, got.SevenDayAvgLoad, got.TwentyEightDayAvgLoad, acute, chronic)
@@ -108,7 +132,7 @@ func TestStandardProperties(t *testing.T) {
 			var fromLater Values
 			for _, e := range days[:i+1] {
 				if e > d-28 {
-					fromLater = late.Next(e, loads[e], trimps[e])
+					fromLater = late.Next(e, Activity{float32(loads[e]), float32(trimps[e])})
 				}
 			}
 			if fromLater != got {
@@ -138,7 +162,7 @@ func BenchmarkNext(b *testing.B) {
 				c := NewCalculator(settings, rounding)
 				b.ReportAllocs()
 				for day := 0; b.Loop(); day++ {
-					c.Next(day, float64(day%80)/8, float64(day%200))
+					c.Next(day, Activity{float32(day%80) / 8, float32(day % 200)})
 				}
 			})
 		}

@@ -21,7 +21,7 @@ func TestMenaspa(t *testing.T) {
 	var vectors struct {
 		Athletes []struct {
 			ID   int       `json:"id"`
-			Load []float64 `json:"load"`
+			Load []float32 `json:"load"`
 		} `json:"athletes"`
 	}
 	if err := json.Unmarshal(raw, &vectors); err != nil {
@@ -41,7 +41,7 @@ func TestMenaspa(t *testing.T) {
 			c := NewCalculator(settings, RoundNone)
 			var last Values
 			for day, load := range athlete.Load {
-				last = c.Next(day, load, 0)
+				last = c.Next(day, Activity{load, 0})
 			}
 			if got := fmt.Sprintf("%.4f", last.AcuteChronicRatio); len(athlete.Load) != 28 || got != want[i] {
 				t.Errorf("athlete %d, %s: ratio on day %d = %s, want %s on day 28", athlete.ID, formula, len(athlete.Load), got, want[i])
@@ -106,6 +106,9 @@ func nearlyEqual(got float32, want float64) bool {
 	return math.Abs(float64(got)-want) <= 1e-6*math.Max(math.Abs(want), 1e-3)
 }
 
+// both is an activity whose load and TRIMP are the same.
+func both(x float64) Activity { return Activity{float32(x), float32(x)} }
+
 func TestEveryFormulaMatchesItsDefinition(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -114,13 +117,13 @@ func TestEveryFormulaMatchesItsDefinition(t *testing.T) {
 			t.Fatal(err)
 		}
 		c, withRestDays := NewCalculator(settings, RoundNone), NewCalculator(settings, RoundNone)
-		c.Next(-5000, 3, 4) // of another athlete
+		c.Next(-5000, Activity{3, 4}) // of another athlete
 		c.Reset()
 		loads := map[int]float64{}
 		day := rapid.IntRange(-800, 800).Draw(t, "first")
 		for range rapid.IntRange(1, 50).Draw(t, "days") {
 			loads[day] = float64(rapid.IntRange(0, 80).Draw(t, "load")) / 4
-			got := c.Next(day, loads[day], loads[day])
+			got := c.Next(day, both(loads[day]))
 			acute, chronic := bruteForce(settings, loads, day)
 			if !nearlyEqual(got.SevenDayAvgLoad, acute) || !nearlyEqual(got.TwentyEightDayAvgLoad, chronic) {
 				t.Fatalf("%+v, day %d: averages %v, %v, want %v, %v", settings, day, got.SevenDayAvgLoad, got.TwentyEightDayAvgLoad, acute, chronic)
@@ -128,12 +131,12 @@ func TestEveryFormulaMatchesItsDefinition(t *testing.T) {
 			if got.TrimpAcuteChronicRatio != got.AcuteChronicRatio || got.NormalizedDivergence != 0 {
 				t.Fatalf("equal loads and TRIMP give %+v", got)
 			}
-			if other := withRestDays.Next(day, loads[day], loads[day]); other != got {
+			if other := withRestDays.Next(day, both(loads[day])); other != got {
 				t.Fatalf("%+v, day %d: with rows for rest days %+v, without %+v", settings, day, other, got)
 			}
 			gap := rapid.IntRange(1, 60).Draw(t, "gap")
 			for rest := day + 1; rest < day+gap; rest++ {
-				withRestDays.Next(rest, 0, 0)
+				withRestDays.Next(rest, Activity{})
 			}
 			day += gap
 		}
@@ -147,7 +150,7 @@ func TestCoupledAndUncoupledAreTied(t *testing.T) {
 		uncoupled := NewCalculator(Settings{Uncoupled, 28, 0.05}, RoundNone)
 		for day := range 60 {
 			load := float64(rapid.IntRange(1, 80).Draw(t, "load")) / 4
-			c, u := coupled.Next(day, load, 0), uncoupled.Next(day, load, 0)
+			c, u := coupled.Next(day, Activity{float32(load), 0}), uncoupled.Next(day, Activity{float32(load), 0})
 			if day < 28 {
 				continue
 			}
@@ -165,7 +168,7 @@ func TestConstantLoadGivesOne(t *testing.T) {
 		load := float64(rapid.IntRange(1, 400).Draw(t, "load")) / 4
 		c := NewCalculator(settings, RoundNone)
 		for day := range 200 {
-			got := c.Next(day, load, load).AcuteChronicRatio
+			got := c.Next(day, both(load)).AcuteChronicRatio
 			if full := settings.Formula == EWMA || day >= settings.ChronicDays-1; full && !nearlyEqual(got, 1) {
 				t.Fatalf("%+v, day %d: ratio %v, want 1", settings, day, got)
 			}
@@ -178,8 +181,8 @@ func TestConstantLoadGivesOne(t *testing.T) {
 func TestLongRestEnds(t *testing.T) {
 	t.Parallel()
 	c := NewCalculator(Settings{EWMA, 90, 0.05}, RoundNone)
-	c.Next(0, 10, 10)
-	if got := c.Next(math.MaxInt32, 0, 0); got.SevenDayAvgLoad != 0 || got.TwentyEightDayAvgTrimp != 0 {
+	c.Next(0, both(10))
+	if got := c.Next(math.MaxInt32); got.SevenDayAvgLoad != 0 || got.TwentyEightDayAvgTrimp != 0 {
 		t.Errorf("values after a very long rest = %+v, want averages of 0", got)
 	}
 }

@@ -2,11 +2,11 @@ package acwr
 
 // measure is what the values of a day need to know of one kind of load.
 type measure struct {
-	window []float64 // the chronic days, oldest first, beginning after newest and going around
-	newest int       // the day's place in window
+	settings Settings
+	window   []dated // what is not 0 in the chronic days, oldest first
+	day      int     // the newest
 
-	weighting      bool // the formula is EWMA
-	seeded         bool // there was a load
+	seeded         bool // EWMA: there was a load
 	acute, chronic float64
 	lambdaAcute    float64
 	lambdaChronic  float64
@@ -14,10 +14,15 @@ type measure struct {
 	weights, factor float64 // Decay: Σ factor^age, factor
 }
 
+// dated is the load of one activity.
+type dated struct {
+	day  int
+	load float64
+}
+
 func newMeasure(s Settings) measure {
 	m := measure{
-		weighting:     s.Formula == EWMA,
-		window:        make([]float64, s.ChronicDays),
+		settings:      s,
 		lambdaAcute:   2 / float64(AcuteDays+1),
 		lambdaChronic: 2 / float64(s.ChronicDays+1),
 		factor:        decayFactor(s.DecayRate),
@@ -29,32 +34,44 @@ func newMeasure(s Settings) measure {
 }
 
 func (m *measure) reset() {
-	clear(m.window)
+	m.window = m.window[:0]
 	m.seeded, m.acute, m.chronic = false, 0, 0
 }
 
-// next moves on over the skipped days, which had no load, to a day with this one.
-func (m *measure) next(skipped int, load float64) {
-	m.rest(skipped)
-	m.newest = (m.newest + 1) % len(m.window)
-	m.window[m.newest] = load
-	switch {
-	case !m.weighting:
-	case m.seeded:
-		m.acute = weighted(m.lambdaAcute, load, m.acute)
-		m.chronic = weighted(m.lambdaChronic, load, m.chronic)
-	case load != 0:
-		m.seeded, m.acute, m.chronic = true, load, load
+// next moves on to a day with these loads. The days in between had none.
+func (m *measure) next(day int, loads []float64) {
+	m.rest(day - m.day - 1)
+	m.day = day
+	m.forget()
+	total := 0.0
+	for _, load := range loads {
+		total += load
+		if load != 0 {
+			m.window = append(m.window, dated{day, load})
+		}
 	}
+	switch {
+	case m.settings.Formula != EWMA:
+	case m.seeded:
+		m.acute = weighted(m.lambdaAcute, total, m.acute)
+		m.chronic = weighted(m.lambdaChronic, total, m.chronic)
+	case total != 0:
+		m.seeded, m.acute, m.chronic = true, total, total
+	}
+}
+
+// forget drops the loads of days before the window.
+func (m *measure) forget() {
+	expired := 0
+	for expired < len(m.window) && m.window[expired].day <= m.day-m.settings.ChronicDays {
+		expired++
+	}
+	m.window = append(m.window[:0], m.window[expired:]...)
 }
 
 // rest lets days without a load pass. However many they are, it ends when they
 // change nothing any more.
 func (m *measure) rest(days int) {
-	for i := range min(days, len(m.window)) {
-		m.window[(m.newest+1+i)%len(m.window)] = 0
-	}
-	m.newest = (m.newest + days) % len(m.window)
 	for i := 0; m.seeded && i < days; i++ {
 		acute, chronic := weighted(m.lambdaAcute, 0, m.acute), weighted(m.lambdaChronic, 0, m.chronic)
 		if acute == m.acute && chronic == m.chronic {
@@ -71,37 +88,41 @@ func weighted(lambda, load, average float64) float64 {
 	return float64(lambda*load) + float64((1-lambda)*average)
 }
 
-// means returns the acute and the chronic mean of the newest day. Every window
-// is summed anew, oldest day first.
-func (m *measure) means(s Settings) (acute, chronic float64) {
-	if s.Formula == EWMA {
+// means returns the acute and the chronic mean of the newest day.
+func (m *measure) means() (acute, chronic float64) {
+	if m.settings.Formula == EWMA {
 		return m.acute, m.chronic
 	}
-	n := len(m.window)
-	var all, before, within, decaying float64 // sums: of all days, before the acute ones, of those
-	at := m.newest
-	for i := range n {
-		if at++; at == n {
-			at = 0
-		}
-		x := m.window[at]
-		all += x
-		if i < n-AcuteDays {
-			before += x
+	var all, before, within float64 // sums: of all days, before the acute ones, of those
+	for _, d := range m.window {
+		all += d.load
+		if d.day <= m.day-AcuteDays {
+			before += d.load
 		} else {
-			within += x
-		}
-		if s.Formula == Decay {
-			decaying = float64(decaying*m.factor) + x
+			within += d.load
 		}
 	}
 	acute = within / AcuteDays
-	switch s.Formula {
+	switch m.settings.Formula {
 	case Uncoupled:
-		return acute, before / float64(n-AcuteDays)
+		return acute, before / float64(m.settings.ChronicDays-AcuteDays)
 	case Decay:
-		return acute, decaying / m.weights
+		return acute, m.decaying() / m.weights
 	default:
-		return acute, all / float64(n)
+		return acute, all / float64(m.settings.ChronicDays)
 	}
+}
+
+// decaying is the sum of the days' totals, each weighed by its age.
+func (m *measure) decaying() (sum float64) {
+	left := m.window
+	for day := m.day - m.settings.ChronicDays + 1; day <= m.day; day++ {
+		total := 0.0
+		for len(left) > 0 && left[0].day == day {
+			total += left[0].load
+			left = left[1:]
+		}
+		sum = float64(sum*m.factor) + total
+	}
+	return sum
 }

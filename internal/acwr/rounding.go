@@ -11,9 +11,10 @@ type Rounding int
 const (
 	// RoundNone stores the float64 results as they are, in single precision.
 	RoundNone Rounding = iota
-	// RoundApp reproduces the application bit for bit: averages to 2 decimals,
-	// ratios computed from the rounded averages and rounded to 2, divergence
-	// computed from the rounded ratios and rounded to 3.
+	// RoundApp reproduces the application bit for bit: a load is the shortest
+	// decimal that names its real, as a client reads it that gets text; averages
+	// to 2 decimals, ratios computed from the rounded averages and rounded to 2,
+	// divergence computed from the rounded ratios and rounded to 3.
 	RoundApp
 )
 
@@ -34,6 +35,19 @@ func (r Rounding) String() string {
 		return "app"
 	}
 	return "none"
+}
+
+// read widens a load. The real next to 3.3 is 3.2999999523162842 when nothing
+// is rounded, and 3.3 to the application.
+func (r Rounding) read(x float32) float64 {
+	if r == RoundNone {
+		return float64(x)
+	}
+	decimal, err := strconv.ParseFloat(strconv.FormatFloat(float64(x), 'g', -1, 32), 64)
+	if err != nil {
+		return float64(x)
+	}
+	return decimal
 }
 
 // values derives the seven results from the four means.

@@ -22,9 +22,9 @@ import (
 	"github.com/trainingmonkey/worker/workers"
 )
 
-// loadsQuery prints every digit of a load: as the application reads a real.
+// loadsQuery prints loads as the application gets them: as text.
 const loadsQuery = `
-SELECT string_agg(concat_ws(' ', user_id, date, coalesce(total_load_miles, 0)::float8, coalesce(trimp, 0)::float8), E'\n' ORDER BY activity_id) FROM activities`
+SELECT string_agg(concat_ws(' ', user_id, date, activity_id, coalesce(total_load_miles, 0), coalesce(trimp, 0)), E'\n' ORDER BY activity_id) FROM activities`
 
 // wrongRowsQuery counts the rows that do not have the values of their day.
 const wrongRowsQuery = `
@@ -100,13 +100,7 @@ func TestBackfillBesideTheApplication(t *testing.T) {
 	if err := errors.Join(errs...); err != nil {
 		t.Error(err)
 	}
-	drain, err := workers.New(t.Context(), pool, besideApplication(), quiet)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := drain.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	drainBesideApplication(t, pool)
 	total := text(t, pool, `SELECT count(*)::text FROM activities`)
 	if got, want := wrongRows(t, pool), "0 of "+total; got != want {
 		t.Errorf("%s rows are not what the application's rules give, want %s", got, want)
@@ -116,9 +110,19 @@ func TestBackfillBesideTheApplication(t *testing.T) {
 	}
 }
 
-func runBackfill(t *testing.T, pool *dbpool.Pool, enqueuer *jobs.Enqueuer) {
+func drainBesideApplication(t *testing.T, pool *dbpool.Pool) {
 	t.Helper()
-	var id int64
+	drain, err := workers.New(t.Context(), pool, besideApplication(), quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := drain.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func createBackfill(t *testing.T, pool *dbpool.Pool, enqueuer *jobs.Enqueuer) (id int64) {
+	t.Helper()
 	err := pool.InTx(t.Context(), func(ctx context.Context, tx pgx.Tx) (err error) {
 		id, err = backfill.Create(ctx, tx, enqueuer, backfill.Scope{}, true)
 		return err
@@ -126,6 +130,12 @@ func runBackfill(t *testing.T, pool *dbpool.Pool, enqueuer *jobs.Enqueuer) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return id
+}
+
+func runBackfill(t *testing.T, pool *dbpool.Pool, enqueuer *jobs.Enqueuer) {
+	t.Helper()
+	id := createBackfill(t, pool, enqueuer)
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		b, err := backfill.Get(t.Context(), pool, dbtest.RiverSchema, id)
 		if err == nil && b.FailedChunks > 0 {

@@ -69,12 +69,12 @@ WHERE $1 = 0 OR a.user_id = $1
 ORDER BY a.user_id, a.date, a.activity_id`
 
 type row struct {
-	userID      int32
-	date        time.Time
-	activityID  int64
-	load, trimp float32
-	stored      [7]pgtype.Float4
-	settings    acwr.Settings
+	userID     int32
+	date       time.Time
+	activityID int64
+	counts     acwr.Activity
+	stored     [7]pgtype.Float4
+	settings   acwr.Settings
 }
 
 // Compare reads the activities in one snapshot, in memory that does not grow
@@ -90,6 +90,7 @@ func Compare(ctx context.Context, tx pgx.Tx, o Options) (*Report, error) {
 		return nil, fmt.Errorf("compare: %w", err)
 	}
 	var day []row // the rows of one day of one user
+	var activities []acwr.Activity
 	var calculator *acwr.Calculator
 	var athlete int32
 	finishDay := func() {
@@ -103,19 +104,18 @@ func Compare(ctx context.Context, tx pgx.Tx, o Options) (*Report, error) {
 			}
 			calculator, athlete = acwr.NewCalculator(settings, o.Rounding), day[0].userID
 		}
-		var load, trimp float64
+		activities = activities[:0]
 		for i := range day {
-			load += float64(day[i].load)
-			trimp += float64(day[i].trimp)
+			activities = append(activities, day[i].counts)
 		}
-		values := calculator.Next(int(day[0].date.Unix()/secondsPerDay), load, trimp)
+		values := calculator.Next(int(day[0].date.Unix()/secondsPerDay), activities...)
 		for i := range day {
 			report.add(&day[i], values)
 		}
 		day = day[:0]
 	}
 	var r row
-	targets := []any{&r.userID, &r.date, &r.activityID, &r.load, &r.trimp}
+	targets := []any{&r.userID, &r.date, &r.activityID, &r.counts.Load, &r.counts.Trimp}
 	for i := range r.stored {
 		targets = append(targets, &r.stored[i])
 	}

@@ -1,12 +1,19 @@
-"""The application's standard formula with its rounding: reads "user date load trimp" of each activity, one a line, and
-prints "user date" and the seven values of each day that has one."""
+"""The application's standard formula with its rounding, straight from the rule: a load is what float() makes of the text that
+PostgreSQL shows of a real, the activities of a window are added one by one in the order of date and id, and a mean is rounded by
+round(). Reads "user date activity_id load trimp" of each activity, one a line, and prints "user date" and the seven values of
+each day that has one."""
 import sys
 from collections import defaultdict
 from datetime import date, timedelta
 
 
-def mean(loads, day, days):
-    return round(sum(loads[day - timedelta(n)] for n in range(days)) / days, 2)
+def mean(activities, day, days, column):
+    first = day - timedelta(days - 1)
+    total = 0.0
+    for activity in activities:  # not sum(), which compensates from Python 3.12 on
+        if first <= activity[0] <= day:
+            total += activity[column]
+    return round(total / days, 2)
 
 
 def ratio(acute, chronic):
@@ -17,16 +24,17 @@ def divergence(external, internal):
     return round((external - internal) / ((external + internal) / 2), 3) if external or internal else 0.0
 
 
-athletes = defaultdict(lambda: (defaultdict(float), defaultdict(float)))
-days = set()
+LOAD, TRIMP = 2, 3
+athletes = defaultdict(list)
 for line in sys.stdin:
-    user, day, load, trimp = line.split()
-    day = date.fromisoformat(day)
-    athletes[int(user)][0][day] += float(load)
-    athletes[int(user)][1][day] += float(trimp)
-    days.add((int(user), day))
-for user, day in sorted(days):
-    loads, trimps = athletes[user]
-    load7, load28, trimp7, trimp28 = mean(loads, day, 7), mean(loads, day, 28), mean(trimps, day, 7), mean(trimps, day, 28)
-    external, internal = ratio(load7, load28), ratio(trimp7, trimp28)
-    print(user, day, load7, load28, trimp7, trimp28, external, internal, divergence(external, internal))
+    user, day, activity_id, load, trimp = line.split()
+    athletes[int(user)].append((date.fromisoformat(day), int(activity_id), float(load), float(trimp)))
+for user, activities in sorted(athletes.items()):
+    activities.sort()
+    for day in sorted({activity[0] for activity in activities}):
+        first = day - timedelta(27)
+        window = [activity for activity in activities if first <= activity[0] <= day]
+        load7, load28 = mean(window, day, 7, LOAD), mean(window, day, 28, LOAD)
+        trimp7, trimp28 = mean(window, day, 7, TRIMP), mean(window, day, 28, TRIMP)
+        external, internal = ratio(load7, load28), ratio(trimp7, trimp28)
+        print(user, day, load7, load28, trimp7, trimp28, external, internal, divergence(external, internal))

@@ -1,0 +1,102 @@
+-- acwr_series(user, from, to, rounding) as before, except that with the rounding
+-- app it is digit for digit what the application computes: a load is the shortest
+-- decimal that names its real, and a window's loads are added one by one in the
+-- order of date and id. Without rounding the sums are exact, and their order does
+-- not matter.
+DROP FUNCTION acwr_series(integer, date, date, text);
+DROP FUNCTION acwr_mean_expression(acwr_settings, text, boolean);
+
+-- extra_float_digits has text show every digit of a real and of a double. The
+-- loads of all activities are in one array for each measure, and until_… are how
+-- many of them lie before the day after, before its week, and before its month.
+CREATE FUNCTION acwr_series(user_id integer, from_date date, to_date date, rounding text DEFAULT 'none')
+RETURNS TABLE (date date, total_load_miles double precision, trimp double precision,
+               seven_day_avg_load real, twentyeight_day_avg_load real, seven_day_avg_trimp real, twentyeight_day_avg_trimp real,
+               acute_chronic_ratio real, trimp_acute_chronic_ratio real, normalized_divergence real)
+LANGUAGE plpgsql STABLE SET extra_float_digits = 1 AS $$
+#variable_conflict use_column
+DECLARE
+    athlete CONSTANT integer := $1;
+    chosen {here}.acwr_settings;
+    first_day date;
+    decimal text := '%s::float8';
+    average text := '%s';
+    ratio text := '{here}.acwr_ratio(%s, %s)';
+    divergence text := '{here}.acwr_divergence(external, internal)';
+BEGIN
+    IF to_date < from_date OR to_date - from_date > 150000 THEN
+        RAISE EXCEPTION 'to_date must lie at most 150000 days after from_date (%), got %', from_date, to_date USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF rounding NOT IN ('none', 'app') THEN
+        RAISE EXCEPTION 'rounding must be none or app, got %', rounding USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF rounding = 'app' THEN
+        decimal := '%s::text::float8';
+        average := '{here}.acwr_round(%s, 2)';
+        ratio := '{here}.acwr_round({here}.acwr_ratio(%s, %s), 2)';
+        divergence := '{here}.acwr_round({here}.acwr_divergence(external, internal), 3)';
+    END IF;
+    SELECT s.* INTO chosen FROM {here}.acwr_settings AS s WHERE s.user_id IN (0, athlete) ORDER BY s.user_id DESC LIMIT 1;
+    first_day := from_date - (chosen.chronic_days - 1);
+    IF chosen.formula = 'ewma' THEN
+        SELECT least(first_day, min(a.date)) INTO first_day FROM {here}.activities AS a WHERE a.user_id = athlete;
+    END IF;
+    RETURN QUERY EXECUTE format($query$
+        WITH counted AS MATERIALIZED (
+            SELECT a.date, a.activity_id, coalesce(%1$s, 0) AS load, coalesce(%2$s, 0) AS trimp
+            FROM {here}.activities AS a WHERE a.user_id = $1 AND a.date BETWEEN $2 AND $4
+        ), lists AS (
+            SELECT array_agg(load ORDER BY date, activity_id) AS load, array_agg(trimp ORDER BY date, activity_id) AS trimp FROM counted
+        ), days AS (
+            SELECT d::date AS day, coalesce(sums.load, 0) AS load, coalesce(sums.trimp, 0) AS trimp,
+                   (sum(sums.activities) OVER (ORDER BY d))::integer AS until_day,
+                   (sum(sums.activities) OVER (ORDER BY d ROWS BETWEEN UNBOUNDED PRECEDING AND 7 PRECEDING))::integer AS until_week,
+                   (sum(sums.activities) OVER (ORDER BY d ROWS BETWEEN UNBOUNDED PRECEDING AND %3$s PRECEDING))::integer AS until_month
+            FROM generate_series($2::timestamp, $4::timestamp, interval '1 day') AS d
+            LEFT JOIN (
+                SELECT date, sum(load ORDER BY activity_id) AS load, sum(trimp ORDER BY activity_id) AS trimp, count(*) AS activities
+                FROM counted GROUP BY date
+            ) AS sums ON sums.date = d::date
+        ), means AS (
+            SELECT day, load, trimp, %4$s AS acute_load, %5$s AS chronic_load, %6$s AS acute_trimp, %7$s AS chronic_trimp
+            FROM days
+            WINDOW week AS (ORDER BY day ROWS 6 PRECEDING), history AS (ORDER BY day ROWS UNBOUNDED PRECEDING),
+                   month AS (ORDER BY day ROWS %3$s - 1 PRECEDING), before AS (ORDER BY day ROWS BETWEEN %3$s - 1 PRECEDING AND 7 PRECEDING)
+        ), stored AS (
+            SELECT day, load, trimp, %8$s AS acute_load, %9$s AS chronic_load, %10$s AS acute_trimp, %11$s AS chronic_trimp
+            FROM means WHERE day >= $3
+        ), ratios AS (
+            SELECT *, %12$s AS external, %13$s AS internal FROM stored
+        ), diverging AS (
+            SELECT *, %14$s AS divergence FROM ratios
+        )
+        SELECT day, load, trimp, {here}.acwr_real(acute_load), {here}.acwr_real(chronic_load), {here}.acwr_real(acute_trimp), {here}.acwr_real(chronic_trimp),
+               {here}.acwr_real(external), {here}.acwr_real(internal), {here}.acwr_real(divergence)
+        FROM diverging ORDER BY day $query$,
+        format(decimal, 'a.total_load_miles'), format(decimal, 'a.trimp'), chosen.chronic_days,
+        {here}.acwr_mean_expression(chosen, rounding, 'load', true), {here}.acwr_mean_expression(chosen, rounding, 'load', false),
+        {here}.acwr_mean_expression(chosen, rounding, 'trimp', true), {here}.acwr_mean_expression(chosen, rounding, 'trimp', false),
+        format(average, 'acute_load'), format(average, 'chronic_load'), format(average, 'acute_trimp'), format(average, 'chronic_trimp'),
+        format(ratio, 'acute_load', 'chronic_load'), format(ratio, 'acute_trimp', 'chronic_trimp'), divergence)
+    USING athlete, first_day, from_date, to_date;
+END $$;
+
+-- The expression, over the days and the windows of acwr_series, of an acute or
+-- chronic mean. The application's sums go through the activities of a window, as
+-- sums of the days' sums would differ in the last digit.
+CREATE FUNCTION acwr_mean_expression(s acwr_settings, rounding text, load text, acute boolean) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE
+        WHEN s.formula = 'ewma' THEN
+            format('coalesce({here}.acwr_weighted_average(%1$s, 2 / %2$s::float8) OVER history, 0)', load, CASE WHEN acute THEN 8 ELSE s.chronic_days + 1 END)
+        WHEN s.formula = 'decay' AND NOT acute THEN
+            format('{here}.acwr_decaying_sum(%1$s, %2$L::float8) OVER month / (SELECT {here}.acwr_decaying_sum(1, %2$L::float8) FROM generate_series(1, %3$s))',
+                load, {here}.acwr_decay_factor(s.decay_rate)::text, s.chronic_days)
+        WHEN rounding = 'app' THEN
+            format('(SELECT coalesce(sum(x), 0) FROM unnest((SELECT %1$s FROM lists)[coalesce(%2$s, 0) + 1:%3$s]) AS x) / %4$s',
+                load, CASE WHEN acute THEN 'until_week' ELSE 'until_month' END, CASE WHEN NOT acute AND s.formula = 'uncoupled' THEN 'until_week' ELSE 'until_day' END,
+                CASE WHEN acute THEN 7 WHEN s.formula = 'uncoupled' THEN s.chronic_days - 7 ELSE s.chronic_days END)
+        WHEN acute THEN format('sum(%1$s) OVER week / 7', load)
+        WHEN s.formula = 'uncoupled' THEN format('coalesce(sum(%1$s) OVER before, 0) / %2$s', load, s.chronic_days - 7)
+        ELSE format('sum(%1$s) OVER month / %2$s', load, s.chronic_days)
+    END $$;
