@@ -23,8 +23,9 @@ func acwrCommand(configFile *string, io streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "acwr [flags]",
 		Short: "Show a user's acute:chronic workload ratio",
-		Long: "Show load, averages and ratios of every calendar day, under the user's formula; on a terminal with a small chart.\n" +
-			"A star marks days whose rows do not have these values yet.\n\n" +
+		Long: "Show load, averages and ratios of every calendar day up to today, under the user's formula; on a terminal with a\n" +
+			"small chart. Today is the date in the time zone of the application's user_settings where it has one, and in UTC\n" +
+			"otherwise. A star marks days whose rows do not have these values yet.\n\n" +
 			"With --compare, show how the stored values of a user, or of everyone, differ from what a formula or a rounding would give.",
 		Example: "  enqueue acwr --user 7\n" +
 			"  enqueue acwr --user 7 --from 2025-01-01 --json\n" +
@@ -48,7 +49,7 @@ func acwrCommand(configFile *string, io streams) *cobra.Command {
 			return showACWR(c.Context(), *configFile, flags.user, from, to, asJSON, io)
 		},
 	}
-	flags.register(c)
+	flags.register(c, "today")
 	comparing.register(c)
 	c.Flags().BoolVar(&compare, "compare", false, "compare the stored values with what a formula or a rounding would give")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list of days, with --compare one object")
@@ -61,25 +62,45 @@ func showACWR(ctx context.Context, configFile string, user int32, from, to *time
 		if err != nil {
 			return err
 		}
-		return writeACWR(user, days, from != nil || to != nil, asJSON, io)
+		var later series.Later
+		if to == nil {
+			if later, err = series.ReadLater(ctx, pool, user); err != nil {
+				return err
+			}
+		}
+		if later.Activities > 0 { // on stderr: what stdout has may be JSON
+			_, _ = fmt.Fprintf(io.err, "%s; show with --to\n", later)
+		}
+		if asJSON {
+			return writeACWRJSON(days, io)
+		}
+		if len(days) == 0 {
+			return writeNoACWR(user, from != nil || to != nil, later, io)
+		}
+		return writeACWR(days, io)
 	})
 }
 
-func writeACWR(user int32, days []series.Day, bounded, asJSON bool, io streams) error {
-	if asJSON {
-		if days == nil {
-			days = []series.Day{}
-		}
-		return json.NewEncoder(io.out).Encode(days)
+func writeACWRJSON(days []series.Day, io streams) error {
+	if days == nil {
+		days = []series.Day{}
 	}
-	if len(days) == 0 {
-		what := "no activities; put some in with: enqueue ingest"
-		if bounded {
-			what = "no activities in this time"
-		}
-		_, err := fmt.Fprintf(io.out, "user %d has %s\n", user, what)
-		return err
+	return json.NewEncoder(io.out).Encode(days)
+}
+
+func writeNoACWR(user int32, bounded bool, later series.Later, io streams) error {
+	what := "no activities; put some in with: enqueue ingest"
+	switch {
+	case bounded:
+		what = "no activities in this time"
+	case later.Activities > 0:
+		what = "no activities up to today"
 	}
+	_, err := fmt.Fprintf(io.out, "user %d has %s\n", user, what)
+	return err
+}
+
+func writeACWR(days []series.Day, io streams) error {
 	if err := series.WriteTable(io.out, days, 0); err != nil {
 		return err
 	}

@@ -21,10 +21,10 @@ type dateFlags struct {
 	from, to string
 }
 
-func (f *dateFlags) register(c *cobra.Command) {
+func (f *dateFlags) register(c *cobra.Command, last string) {
 	c.Flags().Int32Var(&f.user, "user", 0, "`id` of the user (required)")
 	c.Flags().StringVar(&f.from, "from", "", "first `date`, YYYY-MM-DD (default: the user's first)")
-	c.Flags().StringVar(&f.to, "to", "", "last `date`, YYYY-MM-DD (default: the user's last)")
+	c.Flags().StringVar(&f.to, "to", "", "last `date`, YYYY-MM-DD (default: "+last+")")
 }
 
 // parse validates the flags; an empty date is nil.
@@ -80,7 +80,7 @@ func recalcCommand(configFile *string, io streams) *cobra.Command {
 			return recalc(c.Context(), *configFile, flags.user, from, to, wait, io)
 		},
 	}
-	flags.register(c)
+	flags.register(c, "the user's last")
 	c.Flags().BoolVar(&wait, "wait", false, "wait until it is done")
 	return c
 }

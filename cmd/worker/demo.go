@@ -144,7 +144,7 @@ const (
 )
 
 func showAthlete(ctx context.Context, pool *dbpool.Pool, rounding string, stdout io.Writer) error {
-	days, err := series.Read(ctx, pool, shownAthlete, nil, nil, rounding)
+	days, err := series.Read(ctx, pool, shownAthlete, nil, &sample.LastDay, rounding)
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,8 @@ type athletePage struct {
 	User   string // as it was typed
 	Fault  string
 	Days   []series.Day
-	Recent []series.Day // the newest first
+	Recent []series.Day // the newest first: today
+	Later  series.Later
 	Stale  int
 	Plot   template.HTML
 }
@@ -108,6 +109,9 @@ func (p *pages) readAthlete(r *http.Request, data *athletePage) (status int) {
 	}
 	data.Title = "Athlete " + data.User
 	days, err := series.Read(r.Context(), p.options.Pool, int32(id), nil, nil, p.options.Rounding)
+	if err == nil {
+		data.Later, err = series.ReadLater(r.Context(), p.options.Pool, int32(id))
+	}
 	if err != nil {
 		p.options.Logger.WarnContext(r.Context(), "athlete not shown", slog.Int64("user_id", id), slog.String("error", err.Error()))
 		data.Fault = "The database did not answer. Try again."

@@ -104,12 +104,15 @@ func TestAthletePage(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
 	r.fill()
+	r.exec(`INSERT INTO activities (activity_id, user_id, date, total_load_miles) VALUES (2098, 9, '2098-01-01', 5)`)
+	today := time.Now().UTC().Format(time.DateOnly)
 	for query, c := range map[string]struct {
 		status int
 		want   string
 	}{
 		"":                                  {200, "User id"},
-		"?user=7":                           {200, "ACWR of athlete 7 from 2025-01-01 to 2025-10-26, last"},
+		"?user=7":                           {200, " to " + today + ", last 0.00 by load"},
+		"?user=9":                           {200, "1 activity is dated after today (" + today + "): 2098-01-01."},
 		"?user=8":                           {200, "This athlete has no activities."},
 		"?user=-1":                          {400, "A user id is a positive whole number."},
 		"?user=2147483648":                  {400, "A user id is a positive whole number."},
@@ -120,6 +123,9 @@ func TestAthletePage(t *testing.T) {
 		if got.Code != c.status || !strings.Contains(got.Body.String(), c.want) {
 			t.Errorf("/athlete%s = %d, want %d with %q\n%s", query, got.Code, c.status, c.want, got.Body)
 		}
+	}
+	if got := r.get("/athlete?user=7").Body.String(); !strings.Contains(got, "Today, "+today+": <strong>0.00</strong> by load") {
+		t.Errorf("an athlete who stopped training does not stand at 0 today:\n%s", got)
 	}
 	if text := r.get("/athlete?user=7").Body.String(); !strings.Contains(text, "stale") || !strings.Contains(text, `class="band"`) {
 		t.Errorf("the page shows neither the stale day nor the band:\n%s", text)

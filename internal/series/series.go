@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Day is one calendar day between an athlete's activities, with its values as
-// they are now.
+// Day is one calendar day from an athlete's first activity on, with its values
+// as they are now.
 type Day struct {
 	Date       string `json:"date"` // YYYY-MM-DD
 	Activities int    `json:"activities"`
@@ -38,14 +38,18 @@ type Querier interface {
 }
 
 // seriesQuery reads one row per calendar day, by default from the user's first
-// activity to the last. The day's sums go through numeric, which shows a real as
-// it was typed.
+// activity to today where the user lives: the ratio of someone who stopped
+// training falls, and a date in the future hides nothing. Today is asked for once
+// and not for every activity. The day's sums go through numeric, which shows a
+// real as it was typed.
 const seriesQuery = `
 -- name: read_series
-WITH bounds AS (
-	SELECT coalesce($2::date, min(date)) AS first, coalesce($3::date, max(date)) AS last
-	FROM activities WHERE user_id = $1
-	HAVING count(*) > 0 AND coalesce($2::date, min(date)) <= coalesce($3::date, max(date))
+WITH today AS MATERIALIZED (
+	SELECT coalesce($3::date, acwr_today($1)) AS last
+), bounds AS (
+	SELECT coalesce($2::date, greatest(min(a.date), today.last - 150000)) AS first, today.last
+	FROM activities AS a, today WHERE a.user_id = $1 GROUP BY today.last
+	HAVING coalesce($2::date, min(a.date)) <= today.last
 )
 SELECT s.date::text, count(a.activity_id), coalesce(sum(a.total_load_miles::numeric), 0)::float8, coalesce(sum(a.trimp::numeric), 0)::float8,
        s.seven_day_avg_load, s.twentyeight_day_avg_load, s.seven_day_avg_trimp, s.twentyeight_day_avg_trimp,
@@ -62,7 +66,7 @@ GROUP BY s.date, s.seven_day_avg_load, s.twentyeight_day_avg_load, s.seven_day_a
 ORDER BY s.date`
 
 // Read returns the days of a user between from and to, both included; a nil
-// bound is the user's first or last activity. rounding is "none" or "app", as
+// bound is the user's first activity, or today. rounding is "none" or "app", as
 // the workers have it. Without activities there are no days.
 func Read(ctx context.Context, db Querier, userID int32, from, to *time.Time, rounding string) ([]Day, error) {
 	rows, err := db.Query(ctx, seriesQuery, userID, from, to, rounding)
@@ -74,4 +78,45 @@ func Read(ctx context.Context, db Querier, userID int32, from, to *time.Time, ro
 		return nil, fmt.Errorf("read the series of user %d: %w", userID, err)
 	}
 	return days, nil
+}
+
+// Later are activities that lie after today and are not in a series that ends
+// there.
+type Later struct {
+	Activities int
+	Today      string // YYYY-MM-DD where the user lives, as the others
+	First      string // "" for none
+	Last       string
+}
+
+// laterQuery reads along the index of the series, from a day that is asked for
+// once.
+const laterQuery = `
+-- name: read_later
+SELECT count(date), today::text, coalesce(min(date)::text, ''), coalesce(max(date)::text, '')
+FROM (SELECT (SELECT acwr_today($1)) AS today) AS t LEFT JOIN activities ON user_id = $1 AND date > today
+GROUP BY today`
+
+// ReadLater returns what a user has after today.
+func ReadLater(ctx context.Context, db Querier, userID int32) (later Later, err error) {
+	rows, err := db.Query(ctx, laterQuery, userID)
+	if err == nil {
+		later, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Later])
+	}
+	if err != nil {
+		return later, fmt.Errorf("read the activities of user %d after today: %w", userID, err)
+	}
+	return later, nil
+}
+
+// String says what there is, or is empty.
+func (l Later) String() string {
+	switch l.Activities {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("1 activity is dated after today (%s): %s", l.Today, l.First)
+	default:
+		return fmt.Sprintf("%d activities are dated after today (%s): %s to %s", l.Activities, l.Today, l.First, l.Last)
+	}
 }

@@ -100,3 +100,30 @@ LANGUAGE sql IMMUTABLE AS $$
         WHEN s.formula = 'uncoupled' THEN format('coalesce(sum(%1$s) OVER before, 0) / %2$s', load, s.chronic_days - 7)
         ELSE format('sum(%1$s) OVER month / %2$s', load, s.chronic_days)
     END $$;
+
+-- The date where an athlete lives, by the time zone of the application's
+-- user_settings, and in UTC where none is known that can be used. Strava names
+-- zones as "(GMT-08:00) America/Los_Angeles".
+CREATE FUNCTION acwr_today(user_id integer) RETURNS date
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    zone text;
+BEGIN
+    EXECUTE $query$SELECT nullif(regexp_replace(timezone, '^\(.*\) *', ''), '') FROM {here}.user_settings WHERE id = $1$query$ INTO zone USING user_id;
+    RETURN (now() AT TIME ZONE coalesce(zone, 'UTC'))::date;
+EXCEPTION WHEN undefined_table OR undefined_column OR undefined_function OR insufficient_privilege OR invalid_parameter_value THEN
+    RETURN (now() AT TIME ZONE 'UTC')::date;
+END $$;
+
+-- acwr_series(user, rounding) runs from the athlete's first activity to today.
+-- What is dated later is not hidden by that, and hides nothing: ask for its dates.
+CREATE FUNCTION acwr_series(user_id integer, rounding text DEFAULT 'none')
+RETURNS TABLE (date date, total_load_miles double precision, trimp double precision,
+               seven_day_avg_load real, twentyeight_day_avg_load real, seven_day_avg_trimp real, twentyeight_day_avg_trimp real,
+               acute_chronic_ratio real, trimp_acute_chronic_ratio real, normalized_divergence real)
+LANGUAGE sql STABLE AS $$
+    SELECT s.*
+    FROM (SELECT greatest(min(a.date), {here}.acwr_today($1) - 150000) AS first, {here}.acwr_today($1) AS today
+          FROM {here}.activities AS a WHERE a.user_id = $1 HAVING min(a.date) <= {here}.acwr_today($1)) AS bounds
+    CROSS JOIN LATERAL {here}.acwr_series($1, bounds.first, bounds.today, $2) AS s
+$$;

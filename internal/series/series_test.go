@@ -1,0 +1,138 @@
+package series_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/dbtest"
+	"github.com/trainingmonkey/worker/internal/pgtest"
+	"github.com/trainingmonkey/worker/internal/series"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+func execute(t *testing.T, pool *dbpool.Pool, sql string, args ...any) {
+	t.Helper()
+	if _, err := pool.Exec(t.Context(), sql, args...); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+func read(t *testing.T, pool *dbpool.Pool, user int32) []series.Day {
+	t.Helper()
+	days, err := series.Read(t.Context(), pool, user, nil, nil, "none")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return days
+}
+
+// TestSeriesRunsToToday: whoever stopped training 60 days ago has a ratio of 0
+// today, where they live, whatever else is dated in the future.
+func TestSeriesRunsToToday(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	zones := []struct{ stored, meant string }{ // of users 1, 2, …
+		{"Pacific/Kiritimati", "Pacific/Kiritimati"}, // 25 hours ahead of the next
+		{"Pacific/Pago_Pago", "Pacific/Pago_Pago"},
+		{"(GMT-11:00) Pacific/Pago_Pago", "Pacific/Pago_Pago"},
+		{"Mars/Olympus", "UTC"},
+		{"", "UTC"},
+		{"nobody has this row", "UTC"},
+	}
+	check := func(when string, zoneOf func(i int) string) {
+		t.Helper()
+		for i := range zones {
+			user := int32(i + 1)
+			location, err := time.LoadLocation(zoneOf(i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := time.Now().In(location).Format(time.DateOnly)
+			days := read(t, pool, user)
+			after := time.Now().In(location).Format(time.DateOnly)
+			last := days[len(days)-1]
+			if last.Date != before && last.Date != after || last.AcuteChronicRatio != 0 || last.TwentyEightDayAvgLoad != 0 || len(days) < 60 {
+				t.Errorf("%s, user %d: %d days to %+v, want them to run to %s in %s with a ratio of 0", when, user, len(days), last, after, location)
+			}
+		}
+	}
+	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date, total_load_miles, trimp)
+		SELECT u * 100 + i, u, CASE i WHEN 0 THEN '2098-01-01' ELSE current_date - 60 - i END, 5, 50 FROM generate_series(1, $1) AS u, generate_series(0, 9) AS i`, len(zones))
+
+	check("without user_settings", func(int) string { return "UTC" })
+	execute(t, pool, `CREATE TABLE user_settings (id integer PRIMARY KEY, timezone varchar)`)
+	for i, zone := range zones[:len(zones)-1] {
+		execute(t, pool, `INSERT INTO user_settings VALUES ($1, $2)`, i+1, zone.stored)
+	}
+	check("with user_settings", func(i int) string { return zones[i].meant })
+	execute(t, pool, `ALTER TABLE user_settings DROP COLUMN timezone`)
+	check("without the column", func(int) string { return "UTC" })
+
+	later, err := series.ReadLater(t.Context(), pool, 1)
+	if err != nil || later.Activities != 1 || later.First != "2098-01-01" || later.Last != "2098-01-01" {
+		t.Errorf("after today there is %+v, %v", later, err)
+	}
+}
+
+// TestSeriesWithoutDates: the SQL form without dates is the one with them, from
+// the first activity to today.
+func TestSeriesWithoutDates(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date, total_load_miles, trimp)
+		SELECT i, 1 + i % 2, current_date - i * 3, i % 7 + 0.7, i % 90 FROM generate_series(1, 40) AS i`)
+	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date, total_load_miles) VALUES (50, 3, '2098-01-01', 5), (60, 4, '0001-01-01', 5)`)
+	for user, want := range map[int32]int{1: 121, 2: 118, 3: 0, 5: 0} {
+		for call, rounding := range map[string]string{"acwr_series($1)": "none", "acwr_series($1, 'none')": "none", "acwr_series($1, 'app')": "app"} {
+			var days, differing int
+			err := pool.QueryRow(t.Context(), `
+				WITH today AS (SELECT (now() AT TIME ZONE 'UTC')::date AS date)
+				SELECT count(s), count(*) FILTER (WHERE to_jsonb(s) IS DISTINCT FROM to_jsonb(d))
+				FROM `+call+` AS s
+				FULL JOIN (SELECT d.* FROM today, acwr_series($1, today.date - $2::int + 1, today.date, $3) AS d WHERE $2 > 0) AS d ON d.date = s.date`,
+				user, want, rounding).Scan(&days, &differing)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if days != want || differing > 0 {
+				t.Errorf("%s of user %d: %d days, %d differ from those of the form with dates, want %d and 0", call, user, days, differing, want)
+			}
+		}
+	}
+	var days int
+	if err := pool.QueryRow(t.Context(), `SELECT count(*) FROM acwr_series(4)`).Scan(&days); err != nil || days != 150001 {
+		t.Errorf("with an activity two thousand years ago: %d days, %v, want the 150,001 that a series has at most", days, err)
+	}
+}
+
+// TestRoleWithoutUserSettings: who may read activities and formulas may call
+// acwr_series, and lives in UTC.
+func TestRoleWithoutUserSettings(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	role := "reader_of_" + pool.Config().ConnConfig.Database
+	execute(t, pool, `CREATE TABLE user_settings (id integer PRIMARY KEY, timezone varchar, strava_access_token text)`)
+	execute(t, pool, `CREATE ROLE `+pgx.Identifier{role}.Sanitize())
+	t.Cleanup(func() {
+		_, _ = pool.Exec(context.WithoutCancel(t.Context()), `DROP OWNED BY `+pgx.Identifier{role}.Sanitize()+`; DROP ROLE `+pgx.Identifier{role}.Sanitize())
+	})
+	execute(t, pool, `GRANT SELECT ON activities, acwr_settings TO `+pgx.Identifier{role}.Sanitize())
+	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date, total_load_miles) VALUES (1, 1, current_date, 5)`)
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(t.Context()) }()
+	var today bool
+	if _, err := tx.Exec(t.Context(), `SET LOCAL ROLE `+pgx.Identifier{role}.Sanitize()); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.QueryRow(t.Context(), `SELECT max(date) = (now() AT TIME ZONE 'UTC')::date FROM acwr_series(1)`).Scan(&today); err != nil || !today {
+		t.Errorf("a role that reads activities and formulas only: %v, %v", today, err)
+	}
+}
