@@ -21,6 +21,7 @@ type activities struct {
 	count, invalid, unloaded int
 	users                    map[int32]struct{}
 	first, last              string
+	implausible              implausibles
 }
 
 // mostReported is how many invalid activities are told one by one.
@@ -93,6 +94,7 @@ func (a *activities) note(activity jobs.Activity) {
 		a.first = activity.Date
 	}
 	a.last = max(a.last, activity.Date)
+	a.implausible.note(activity, a.today())
 }
 
 // summary says what was read, in words.
@@ -109,6 +111,9 @@ func (a *activities) summary() string {
 	}
 	if a.invalid > 0 {
 		s += fmt.Sprintf(" (left out %d invalid)", a.invalid)
+	}
+	if a.implausible.count > 0 {
+		s += fmt.Sprintf(" (%d implausible)", a.implausible.count)
 	}
 	return s
 }

@@ -25,7 +25,9 @@ func acwrCommand(configFile *string, io streams) *cobra.Command {
 		Short: "Show a user's acute:chronic workload ratio",
 		Long: "Show load, averages and ratios of every calendar day up to today, under the user's formula; on a terminal with a\n" +
 			"small chart. Today is the date in the time zone of the application's user_settings where it has one, and in UTC\n" +
-			"otherwise. A star marks days whose rows do not have these values yet.\n\n" +
+			"otherwise. A star marks days whose rows do not have these values yet, words days whose values are no facts:\n" +
+			"short_history (the window begins before the first activity), no_heart_rate (an activity counts as a TRIMP of 0),\n" +
+			"implausible (an activity is beyond what its sport allows) and future (the day lies after today).\n\n" +
 			"With --compare, show how the stored values of a user, or of everyone, differ from what a formula or a rounding would give.",
 		Example: "  enqueue acwr --user 7\n" +
 			"  enqueue acwr --user 7 --from 2025-01-01 --json\n" +

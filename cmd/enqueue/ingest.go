@@ -79,7 +79,7 @@ func ingestCommand(configFile *string, io streams) *cobra.Command {
 	f.IntVar(&flags.chunk, "chunk", 100, "activities in one job, 1 to 1000")
 	f.BoolVar(&flags.live, "live", false, "work them before imports of others, as if just synced")
 	f.BoolVar(&flags.wait, "wait", false, "wait until they are stored and every ACWR is right")
-	f.BoolVar(&flags.dryRun, "dry-run", false, "read and check everything, enqueue nothing")
+	f.BoolVar(&flags.dryRun, "dry-run", false, "read and check everything, list what is implausible, enqueue nothing")
 	f.BoolVar(&flags.skipInvalid, "skip-invalid", false, "report invalid activities and enqueue the rest")
 	return c
 }
@@ -247,5 +247,6 @@ func dryRun(source *activities) error {
 		}
 	}
 	_, err := fmt.Fprintf(source.io.out, "would enqueue %s\n", source.summary())
+	source.implausible.write(source.io.out)
 	return err
 }

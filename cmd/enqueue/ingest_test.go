@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/config"
@@ -71,6 +72,27 @@ func TestSkipInvalidStopsAtWhatIsNoRecord(t *testing.T) {
 	}
 }
 
+// TestDryRunListsImplausible: what can hardly be right is taken as it is, and
+// said.
+func TestDryRunListsImplausible(t *testing.T) {
+	t.Setenv("DATABASE_URL", nowhere)
+	content := good + `{"activity_id":2,"user_id":7,"date":"2098-01-01","total_load_miles":5}
+{"activity_id":3,"user_id":7,"date":"2025-09-29","sport_type":"swimming","distance_miles":559,"duration_minutes":20,"total_load_miles":2237}
+`
+	today := time.Now().UTC().Format(time.DateOnly)
+	enqueue(t, "ingest", "--dry-run", file(t, "a.ndjson", content)).want(t, 0,
+		"would enqueue 3 activities of 1 user from 2025-09-28 to 2098-01-01 (2 implausible)\n"+
+			"implausible, and taken as they are:\n"+
+			"  activity 2 of user 7 on 2098-01-01: a date after today, "+today+"\n"+
+			"  activity 3 of user 7 on 2025-09-29: a load of 2237 miles is more than 550; a distance of 559 miles is more than 93.6; a speed of 1677 mph is more than 5.7\n")
+	many := strings.Repeat(strings.SplitAfter(content, "\n")[1], mostReported+5)
+	got := enqueue(t, "ingest", "--dry-run", file(t, "a.ndjson", many))
+	got.want(t, 0, "(25 implausible)", "\n  and 5 more activities\n")
+	if strings.Count(got.stdout, "a date after today") != mostReported {
+		t.Errorf("not %d of them are listed:\n%s", mostReported, got.stdout)
+	}
+}
+
 func TestDryRunNeedsNoDatabase(t *testing.T) {
 	t.Setenv("DATABASE_URL", nowhere)
 	enqueue(t, "ingest", "--dry-run", file(t, "a.ndjson", good)).want(t, 0, "would enqueue 1 activity of 1 user from 2025-09-28\n")
@@ -124,7 +146,7 @@ func TestWaitUntilEveryACWRIsRight(t *testing.T) {
 	working(t, pool)
 	const files = "../../internal/endtoend/testdata/strava_export_runner.csv"
 	got := enqueue(t, "ingest", "--user", "7", "--timezone", "US/Pacific", "--wait", files)
-	got.want(t, 0, "enqueued 610 activities of 1 user from 2022-09-30 to 2025-01-08 in 7 jobs\n", "stored, and every ACWR is right\n")
+	got.want(t, 0, "enqueued 610 activities of 1 user from 2022-09-30 to 2025-01-08 (1 implausible) in 7 jobs\n", "stored, and every ACWR is right\n")
 	wrong, total, err := oracle.Check(t.Context(), pool)
 	if err != nil || total > 0 {
 		t.Fatalf("oracle: %d rows are wrong, %v, %v", total, wrong, err)

@@ -63,15 +63,18 @@ func TestACWRTable(t *testing.T) {
 	}
 	want := map[int][]string{
 		0:  strings.Fields("date load 7 d 28 d ACWR TRIMP 7 d 28 d ACWR divergence"),
-		1:  strings.Fields("2025-01-10 3.50 0.50 0.12 4.00 49.00 7.00 1.75 4.00 0.00"),
-		2:  strings.Fields("2025-01-11 0.00 0.50 0.12 4.00 0.00 7.00 1.75 4.00 0.00"),
-		8:  strings.Fields("2025-01-17 0.00 0.00 0.12 0.00 0.00 0.00 1.75 0.00 0.00"),
-		70: strings.Fields("2025-03-20 7.25 1.04 0.26 4.00 0.00 0.00 0.00 0.00 2.00 *"),
+		1:  strings.Fields("2025-01-10 3.50 0.50 0.12 4.00 49.00 7.00 1.75 4.00 0.00 short_history"),
+		2:  strings.Fields("2025-01-11 0.00 0.50 0.12 4.00 0.00 7.00 1.75 4.00 0.00 short_history"),
+		8:  strings.Fields("2025-01-17 0.00 0.00 0.12 0.00 0.00 0.00 1.75 0.00 0.00 short_history"),
+		70: strings.Fields("2025-03-20 7.25 1.04 0.26 4.00 0.00 0.00 0.00 0.00 2.00 * no_heart_rate"),
+		71: strings.Fields("2025-03-21 0.00 1.04 0.26 4.00 0.00 0.00 0.00 0.00 2.00"),
 	}
-	if last := cells[len(cells)-2]; last[0] != today() || last[4] != "0.00" {
+	if last := cells[len(cells)-4]; last[0] != today() || last[4] != "0.00" {
 		t.Errorf("the last day is %v, want today with a ratio of 0", last)
 	}
-	want[len(cells)-1] = strings.Fields("* not stored yet, or stored otherwise: its recalculation is still to come")
+	want[len(cells)-3] = strings.Fields("* not stored yet, or stored otherwise: its recalculation is still to come")
+	want[len(cells)-2] = strings.Fields("short_history: the window begins before the first activity: ratios come out too high")
+	want[len(cells)-1] = strings.Fields("no_heart_rate: an activity counts as a TRIMP of 0, because it has no heart rate")
 	for line, fields := range want {
 		if diff := cmp.Diff(fields, cells[line]); diff != "" {
 			t.Errorf("line %d (-want +got):\n%s", line, diff)
@@ -130,11 +133,13 @@ func TestACWRJSON(t *testing.T) {
 			"date": "2025-01-10", "activities": 2.0, "total_load_miles": 3.5, "trimp": 49.0,
 			"seven_day_avg_load": 0.5, "twentyeight_day_avg_load": 0.125, "seven_day_avg_trimp": 7.0, "twentyeight_day_avg_trimp": 1.75,
 			"acute_chronic_ratio": 4.0, "trimp_acute_chronic_ratio": 4.0, "normalized_divergence": 0.0, "stale": false,
+			"quality": []any{"short_history"},
 		},
 		{
 			"date": "2025-03-20", "activities": 1.0, "total_load_miles": 7.25, "trimp": 0.0,
 			"seven_day_avg_load": 1.0357143, "twentyeight_day_avg_load": 0.25892857, "seven_day_avg_trimp": 0.0, "twentyeight_day_avg_trimp": 0.0,
 			"acute_chronic_ratio": 4.0, "trimp_acute_chronic_ratio": 0.0, "normalized_divergence": 2.0, "stale": true,
+			"quality": []any{"no_heart_rate"},
 		},
 	}
 	if diff := cmp.Diff(want, []map[string]any{all[0], all[69]}); diff != "" {

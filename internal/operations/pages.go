@@ -86,6 +86,7 @@ type athletePage struct {
 	Recent []series.Day // the newest first: today
 	Later  series.Later
 	Stale  int
+	Notes  []qualityNote
 	Plot   template.HTML
 }
 
@@ -126,6 +127,7 @@ func (p *pages) readAthlete(r *http.Request, data *athletePage) (status int) {
 	for i := len(days) - 1; i >= max(0, len(days)-recentDays); i-- {
 		data.Recent = append(data.Recent, days[i])
 	}
+	data.Notes = qualityNotes(data.Days)
 	data.Plot = athletePlot(data.User, data.Days)
 	return http.StatusOK
 }

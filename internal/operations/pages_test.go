@@ -127,6 +127,16 @@ func TestAthletePage(t *testing.T) {
 	if got := r.get("/athlete?user=7").Body.String(); !strings.Contains(got, "Today, "+today+": <strong>0.00</strong> by load") {
 		t.Errorf("an athlete who stopped training does not stand at 0 today:\n%s", got)
 	}
+	r.exec(`INSERT INTO activities (activity_id, user_id, date, total_load_miles) VALUES (1000010, 10, (now() AT TIME ZONE 'UTC')::date - 2, 5)`)
+	got := r.get("/athlete?user=10").Body.String()
+	for _, want := range []string{
+		`<rect class="short_history" x="0%" width="100%"`, `<rect class="no_heart_rate" x="0%" width="25%" y="96%"`,
+		"3 days: the window begins before the first activity", "1 day: an activity counts as a TRIMP of 0", `<span class="tag">short_history</span>`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the page of a new athlete lacks %q:\n%s", want, got)
+		}
+	}
 	if text := r.get("/athlete?user=7").Body.String(); !strings.Contains(text, "stale") || !strings.Contains(text, `class="band"`) {
 		t.Errorf("the page shows neither the stale day nor the band:\n%s", text)
 	}

@@ -178,6 +178,41 @@ func athletePlot(user string, days []series.Day) template.HTML {
 		label: fmt.Sprintf("ACWR of athlete %s from %s to %s, last %.2f by load and %.2f by TRIMP", user, days[0].Date, newest.Date, newest.AcuteChronicRatio, newest.TrimpAcuteChronicRatio),
 		most:  most, marks: marks,
 		bands: []band{{bandFrom, bandTo, "band"}},
+		spans: qualitySpans(days),
 		lines: []line{{"series2", internal, false}, {"series1", external, false}},
 	}.svg()
+}
+
+// qualitySpans are the runs of days whose values are marked by the same word.
+// What is wrong with the day itself is a tick, what its whole window lacks covers
+// the height.
+func qualitySpans(days []series.Day) (spans []span) {
+	for _, w := range series.Words {
+		for i := 0; i < len(days); i++ {
+			from := i
+			for i < len(days) && slices.Contains(days[i].Quality, w.Word) {
+				i++
+			}
+			if i > from {
+				title := fmt.Sprintf("%s, %s to %s: %s", w.Word, days[from].Date, days[i-1].Date, w.Meaning)
+				spans = append(spans, span{w.Word, title, from, i - 1, w.Word != series.ShortHistory})
+			}
+		}
+	}
+	return spans
+}
+
+// qualityNote explains a word that days of the chart have.
+type qualityNote struct {
+	Word, Meaning string
+	Days          int
+}
+
+func qualityNotes(days []series.Day) (notes []qualityNote) {
+	for _, w := range series.Words {
+		if n := series.Marked(days, w.Word); n > 0 {
+			notes = append(notes, qualityNote{w.Word, w.Meaning, n})
+		}
+	}
+	return notes
 }

@@ -30,6 +30,25 @@ type Day struct {
 	// Stale tells that a row of this day does not have these values: its
 	// recalculation is still in the queue.
 	Stale bool `json:"stale"`
+
+	// Quality has a word for each reason not to take the values for facts.
+	Quality []string `json:"quality"`
+}
+
+// The words of Quality, those of acwr_series.
+const (
+	ShortHistory = "short_history"
+	NoHeartRate  = "no_heart_rate"
+	Implausible  = "implausible"
+	Future       = "future"
+)
+
+// Words are what the words of Quality mean, in the order of a day's.
+var Words = []struct{ Word, Meaning string }{
+	{ShortHistory, "the window begins before the first activity: ratios come out too high"},
+	{NoHeartRate, "an activity counts as a TRIMP of 0, because it has no heart rate"},
+	{Implausible, "an activity has a value beyond what its sport allows"},
+	{Future, "the day lies after today"},
 }
 
 // Querier is a pool, a connection or a transaction.
@@ -57,12 +76,13 @@ SELECT s.date::text, count(a.activity_id), coalesce(sum(a.total_load_miles::nume
        coalesce(bool_or((a.seven_day_avg_load, a.twentyeight_day_avg_load, a.seven_day_avg_trimp, a.twentyeight_day_avg_trimp,
                          a.acute_chronic_ratio, a.trimp_acute_chronic_ratio, a.normalized_divergence) IS DISTINCT FROM
                         (s.seven_day_avg_load, s.twentyeight_day_avg_load, s.seven_day_avg_trimp, s.twentyeight_day_avg_trimp,
-                         s.acute_chronic_ratio, s.trimp_acute_chronic_ratio, s.normalized_divergence)) FILTER (WHERE a.activity_id IS NOT NULL), false)
+                         s.acute_chronic_ratio, s.trimp_acute_chronic_ratio, s.normalized_divergence)) FILTER (WHERE a.activity_id IS NOT NULL), false),
+       s.quality
 FROM bounds
 CROSS JOIN LATERAL acwr_series($1, bounds.first, bounds.last, $4) AS s
 LEFT JOIN activities AS a ON a.user_id = $1 AND a.date = s.date
 GROUP BY s.date, s.seven_day_avg_load, s.twentyeight_day_avg_load, s.seven_day_avg_trimp, s.twentyeight_day_avg_trimp,
-         s.acute_chronic_ratio, s.trimp_acute_chronic_ratio, s.normalized_divergence
+         s.acute_chronic_ratio, s.trimp_acute_chronic_ratio, s.normalized_divergence, s.quality
 ORDER BY s.date`
 
 // Read returns the days of a user between from and to, both included; a nil

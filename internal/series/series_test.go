@@ -11,6 +11,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/dbtest"
 	"github.com/trainingmonkey/worker/internal/pgtest"
 	"github.com/trainingmonkey/worker/internal/series"
+	"github.com/trainingmonkey/worker/internal/trainingload"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -135,4 +136,106 @@ func TestRoleWithoutUserSettings(t *testing.T) {
 	if err := tx.QueryRow(t.Context(), `SELECT max(date) = (now() AT TIME ZONE 'UTC')::date FROM acwr_series(1)`).Scan(&today); err != nil || !today {
 		t.Errorf("a role that reads activities and formulas only: %v, %v", today, err)
 	}
+}
+
+// TestQuality has a day for every mark, and one beside it that has none.
+func TestQuality(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	execute(t, pool, `
+		INSERT INTO acwr_settings VALUES (2, 'ewma', 42, 0.05);
+		INSERT INTO activities (activity_id, user_id, date, type, sport_type, distance_miles, elevation_gain_feet, duration_minutes, total_load_miles, trimp, avg_heart_rate) VALUES
+			(-1, 1, '2025-01-01', 'rest', NULL,       0,   0,   0,  0,    0,    NULL), -- a placeholder is no activity
+			(1,  1, '2025-01-05', 'Run',  'running',  6,   0,   60, 6,    80,   150),
+			(2,  1, '2025-03-01', 'Run',  'running',  6,   0,   60, 6,    0,    NULL),
+			(3,  1, '2025-03-02', 'Run',  'running',  6,   0,   60, 6,    NULL, 0),
+			(4,  1, '2025-03-03', 'Run',  'running',  6,   0,   60, 6,    80,   NULL), -- its TRIMP came from elsewhere
+			(5,  1, '2025-03-04', 'Run',  'running',  6,   0,   60, 6,    0,    45),   -- at rest, with a strap
+			(6,  1, '2025-03-05', 'Run',  'running',  6,   0,   60, 6,    80,   150),
+			(7,  1, '2025-03-05', 'Run',  'running',  6,   0,   60, 6,    0,    NULL), -- one of two
+			(-2, 1, '2025-03-06', 'rest', NULL,       0,   0,   0,  0,    0,    NULL),
+			(8,  1, '2025-03-07', 'Swim', 'swimming', 559, 0,   20, 2237, 30,   120),  -- 900 metres for miles
+			(9,  1, '2025-03-08', 'Run',  'running',  26,  900, 60, 27,   0,    NULL), -- on a bicycle
+			(10, 1, '2025-03-09', 'Ride', 'cycling',  26,  900, 60, 11,   90,   150),
+			(11, 1, '2098-01-01', 'Run',  'running',  6,   0,   60, 6,    80,   150),
+			(12, 2, '2025-01-05', 'Run',  'running',  6,   0,   60, 6,    80,   150)`)
+	for _, c := range []struct {
+		user      int32
+		date      string
+		qualities string
+	}{
+		{1, "2025-01-04", "short_history"},
+		{1, "2025-01-05", "short_history"},
+		{1, "2025-01-31", "short_history"},
+		{1, "2025-02-01", ""}, // the window begins with the first activity
+		{1, "2025-03-01", "no_heart_rate"},
+		{1, "2025-03-02", "no_heart_rate"},
+		{1, "2025-03-03", ""},
+		{1, "2025-03-04", ""},
+		{1, "2025-03-05", "no_heart_rate"},
+		{1, "2025-03-06", ""},
+		{1, "2025-03-07", "implausible"},
+		{1, "2025-03-08", "no_heart_rate implausible"},
+		{1, "2025-03-09", ""},
+		{1, "2098-01-01", "future"},
+		{1, "2098-01-02", "future"},
+		{2, "2025-01-31", "short_history"}, // of 42 days
+		{2, "2025-02-14", "short_history"},
+		{2, "2025-02-15", ""},
+		{3, "2025-02-15", "short_history"}, // never an activity
+	} {
+		var got string
+		if err := pool.QueryRow(t.Context(), `SELECT array_to_string(quality, ' ') FROM acwr_series($1, $2, $2)`, c.user, c.date).Scan(&got); err != nil {
+			t.Fatal(err)
+		}
+		if got != c.qualities {
+			t.Errorf("user %d, %s: quality %q, want %q", c.user, c.date, got, c.qualities)
+		}
+	}
+}
+
+// TestPlausibilityIsTheSameInSQL compares internal/trainingload with
+// acwr_implausible on values around every bound.
+func TestPlausibilityIsTheSameInSQL(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	rows, err := pool.Query(t.Context(), `
+		SELECT sport, miles, feet, minutes, load, acwr_implausible(sport, miles, feet, minutes, load)
+		FROM (SELECT (ARRAY['running', 'cycling', 'swimming', 'rowing', 'backcountry_skiing', 'strength', NULL])[1 + i % 7] AS sport,
+			nullif((random() * 10 ^ (i % 5 - 1))::real, 0) AS miles, CASE WHEN i % 3 > 0 THEN (random() * 10 ^ (i % 6))::real END AS feet,
+			CASE WHEN i % 11 > 0 THEN (random() * 10 ^ (i % 4 + 1))::real END AS minutes, CASE WHEN i % 13 > 0 THEN (random() * 10 ^ (i % 4))::real END AS load
+			FROM generate_series(1, 20000) AS i) AS any_values`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sport *string
+	var miles, feet, minutes, load *float32
+	var inSQL bool
+	differing, implausible := 0, 0
+	_, err = pgx.ForEachRow(rows, []any{&sport, &miles, &feet, &minutes, &load, &inSQL}, func() error {
+		session := trainingload.Session{Miles: orZero(miles), Feet: orZero(feet), Minutes: orZero(minutes)}
+		if sport != nil {
+			session.Sport = trainingload.Sport(*sport)
+		}
+		reasons := trainingload.Implausible(session, orZero(load))
+		if len(reasons) > 0 {
+			implausible++
+		}
+		if inSQL != (len(reasons) > 0) {
+			if differing++; differing == 1 {
+				t.Errorf("%+v, load %v: %q, in SQL %v", session, orZero(load), reasons, inSQL)
+			}
+		}
+		return nil
+	})
+	if err != nil || differing > 0 || implausible < 1000 || implausible > 19000 {
+		t.Errorf("%d of 20,000 differ, %d are implausible, %v", differing, implausible, err)
+	}
+}
+
+func orZero(x *float32) float64 {
+	if x == nil {
+		return 0
+	}
+	return float64(*x)
 }

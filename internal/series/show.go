@@ -3,6 +3,7 @@ package series
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -20,23 +21,55 @@ func WriteTable(w io.Writer, days []Day, most int) error {
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	_, _ = fmt.Fprintln(table, "date\tload\t7 d\t28 d\tACWR\tTRIMP\t7 d\t28 d\tACWR\tdivergence\t")
-	stale := false
 	for _, d := range days {
-		mark := ""
-		if d.Stale {
-			mark = " *"
-			stale = true
-		}
 		_, _ = fmt.Fprintf(table, "%s\t%.2f\t%s\t%s\t%s\t%.2f\t%s\t%s\t%s\t%s\t%s\n",
 			d.Date, d.LoadMiles, number(d.SevenDayAvgLoad), number(d.TwentyEightDayAvgLoad), number(d.AcuteChronicRatio),
 			d.Trimp, number(d.SevenDayAvgTrimp), number(d.TwentyEightDayAvgTrimp), number(d.TrimpAcuteChronicRatio),
-			number(d.NormalizedDivergence), mark)
+			number(d.NormalizedDivergence), marks(d))
 	}
-	if err := table.Flush(); err != nil || !stale {
+	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(w, "* not stored yet, or stored otherwise: its recalculation is still to come")
-	return err
+	return writeMeanings(w, days)
+}
+
+// marks are what a day's values are not, after its last column.
+func marks(d Day) (s string) {
+	if d.Stale {
+		s = " *"
+	}
+	for _, word := range d.Quality {
+		s += " " + word
+	}
+	return s
+}
+
+// writeMeanings explains the marks that the days have.
+func writeMeanings(w io.Writer, days []Day) error {
+	if slices.ContainsFunc(days, func(d Day) bool { return d.Stale }) {
+		if _, err := fmt.Fprintln(w, "* not stored yet, or stored otherwise: its recalculation is still to come"); err != nil {
+			return err
+		}
+	}
+	for _, word := range Words {
+		if Marked(days, word.Word) == 0 {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "%s: %s\n", word.Word, word.Meaning); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Marked counts the days that have the word.
+func Marked(days []Day, word string) (n int) {
+	for _, d := range days {
+		if slices.Contains(d.Quality, word) {
+			n++
+		}
+	}
+	return n
 }
 
 func number(x float32) string {
@@ -59,10 +92,16 @@ func WriteChart(w io.Writer, days []Day, width int) error {
 	for i, d := range days {
 		ratios[i] = float64(d.AcuteChronicRatio)
 	}
+	caption := fmt.Sprintf("ACWR, %s to %s", days[0].Date, days[len(days)-1].Date)
+	for _, word := range Words {
+		if n := Marked(days, word.Word); n > 0 {
+			caption += fmt.Sprintf("; %s: %d d", word.Word, n)
+		}
+	}
 	options := []asciigraph.Option{
 		asciigraph.Height(chartHeight), asciigraph.Precision(2), asciigraph.LowerBound(0),
 		asciigraph.Width(max(narrowestPlot, width-axisWidth)),
-		asciigraph.Caption(fmt.Sprintf("ACWR, %s to %s", days[0].Date, days[len(days)-1].Date)),
+		asciigraph.Caption(caption),
 	}
 	_, err := fmt.Fprintln(w, asciigraph.Plot(ratios, options...))
 	return err

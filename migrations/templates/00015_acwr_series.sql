@@ -1,8 +1,15 @@
--- acwr_series(user, from, to, rounding) as before, except that with the rounding
--- app it is digit for digit what the application computes: a load is the shortest
--- decimal that names its real, and a window's loads are added one by one in the
--- order of date and id. Without rounding the sums are exact, and their order does
--- not matter.
+-- acwr_series(user, from, to, rounding) as before, except for two things.
+--
+-- With the rounding app it is digit for digit what the application computes: a
+-- load is the shortest decimal that names its real, and a window's loads are
+-- added one by one in the order of date and id. Without rounding the sums are
+-- exact, and their order does not matter.
+--
+-- quality has a word for each reason not to take a day's values for facts:
+--   short_history  the window begins before the athlete's first activity
+--   no_heart_rate  an activity of the day counts as a TRIMP of 0, because it has no heart rate
+--   implausible    an activity of the day has a value beyond what its sport allows
+--   future         the day lies after today where the athlete lives
 DROP FUNCTION acwr_series(integer, date, date, text);
 DROP FUNCTION acwr_mean_expression(acwr_settings, text, boolean);
 
@@ -12,13 +19,14 @@ DROP FUNCTION acwr_mean_expression(acwr_settings, text, boolean);
 CREATE FUNCTION acwr_series(user_id integer, from_date date, to_date date, rounding text DEFAULT 'none')
 RETURNS TABLE (date date, total_load_miles double precision, trimp double precision,
                seven_day_avg_load real, twentyeight_day_avg_load real, seven_day_avg_trimp real, twentyeight_day_avg_trimp real,
-               acute_chronic_ratio real, trimp_acute_chronic_ratio real, normalized_divergence real)
+               acute_chronic_ratio real, trimp_acute_chronic_ratio real, normalized_divergence real, quality text[])
 LANGUAGE plpgsql STABLE SET extra_float_digits = 1 AS $$
 #variable_conflict use_column
 DECLARE
     athlete CONSTANT integer := $1;
     chosen {here}.acwr_settings;
     first_day date;
+    first_activity date;
     decimal text := '%s::float8';
     average text := '%s';
     ratio text := '{here}.acwr_ratio(%s, %s)';
@@ -41,29 +49,38 @@ BEGIN
     IF chosen.formula = 'ewma' THEN
         SELECT least(first_day, min(a.date)) INTO first_day FROM {here}.activities AS a WHERE a.user_id = athlete;
     END IF;
+    SELECT min(a.date) INTO first_activity FROM {here}.activities AS a WHERE a.user_id = athlete AND a.type IS DISTINCT FROM 'rest';
     RETURN QUERY EXECUTE format($query$
         WITH counted AS MATERIALIZED (
-            SELECT a.date, a.activity_id, coalesce(%1$s, 0) AS load, coalesce(%2$s, 0) AS trimp
+            SELECT a.date, a.activity_id, coalesce(%1$s, 0) AS load, coalesce(%2$s, 0) AS trimp,
+                   coalesce(a.trimp, 0) = 0 AND coalesce(a.avg_heart_rate, 0) = 0 AND (a.total_load_miles > 0 OR a.duration_minutes > 0) AS no_heart_rate,
+                   {here}.acwr_implausible(a.sport_type, a.distance_miles, a.elevation_gain_feet, a.duration_minutes, a.total_load_miles) AS implausible
             FROM {here}.activities AS a WHERE a.user_id = $1 AND a.date BETWEEN $2 AND $4
         ), lists AS (
             SELECT array_agg(load ORDER BY date, activity_id) AS load, array_agg(trimp ORDER BY date, activity_id) AS trimp FROM counted
         ), days AS (
             SELECT d::date AS day, coalesce(sums.load, 0) AS load, coalesce(sums.trimp, 0) AS trimp,
+                   array_remove(ARRAY[
+                       CASE WHEN d::date < $5 + %3$s - 1 THEN 'short_history' END,
+                       CASE WHEN sums.no_heart_rate THEN 'no_heart_rate' END,
+                       CASE WHEN sums.implausible THEN 'implausible' END,
+                       CASE WHEN d::date > $6 THEN 'future' END], NULL) AS quality,
                    (sum(sums.activities) OVER (ORDER BY d))::integer AS until_day,
                    (sum(sums.activities) OVER (ORDER BY d ROWS BETWEEN UNBOUNDED PRECEDING AND 7 PRECEDING))::integer AS until_week,
                    (sum(sums.activities) OVER (ORDER BY d ROWS BETWEEN UNBOUNDED PRECEDING AND %3$s PRECEDING))::integer AS until_month
             FROM generate_series($2::timestamp, $4::timestamp, interval '1 day') AS d
             LEFT JOIN (
-                SELECT date, sum(load ORDER BY activity_id) AS load, sum(trimp ORDER BY activity_id) AS trimp, count(*) AS activities
+                SELECT date, sum(load ORDER BY activity_id) AS load, sum(trimp ORDER BY activity_id) AS trimp, count(*) AS activities,
+                       bool_or(no_heart_rate) AS no_heart_rate, bool_or(implausible) AS implausible
                 FROM counted GROUP BY date
             ) AS sums ON sums.date = d::date
         ), means AS (
-            SELECT day, load, trimp, %4$s AS acute_load, %5$s AS chronic_load, %6$s AS acute_trimp, %7$s AS chronic_trimp
+            SELECT day, load, trimp, quality, %4$s AS acute_load, %5$s AS chronic_load, %6$s AS acute_trimp, %7$s AS chronic_trimp
             FROM days
             WINDOW week AS (ORDER BY day ROWS 6 PRECEDING), history AS (ORDER BY day ROWS UNBOUNDED PRECEDING),
                    month AS (ORDER BY day ROWS %3$s - 1 PRECEDING), before AS (ORDER BY day ROWS BETWEEN %3$s - 1 PRECEDING AND 7 PRECEDING)
         ), stored AS (
-            SELECT day, load, trimp, %8$s AS acute_load, %9$s AS chronic_load, %10$s AS acute_trimp, %11$s AS chronic_trimp
+            SELECT day, load, trimp, quality, %8$s AS acute_load, %9$s AS chronic_load, %10$s AS acute_trimp, %11$s AS chronic_trimp
             FROM means WHERE day >= $3
         ), ratios AS (
             SELECT *, %12$s AS external, %13$s AS internal FROM stored
@@ -71,14 +88,14 @@ BEGIN
             SELECT *, %14$s AS divergence FROM ratios
         )
         SELECT day, load, trimp, {here}.acwr_real(acute_load), {here}.acwr_real(chronic_load), {here}.acwr_real(acute_trimp), {here}.acwr_real(chronic_trimp),
-               {here}.acwr_real(external), {here}.acwr_real(internal), {here}.acwr_real(divergence)
+               {here}.acwr_real(external), {here}.acwr_real(internal), {here}.acwr_real(divergence), quality
         FROM diverging ORDER BY day $query$,
         format(decimal, 'a.total_load_miles'), format(decimal, 'a.trimp'), chosen.chronic_days,
         {here}.acwr_mean_expression(chosen, rounding, 'load', true), {here}.acwr_mean_expression(chosen, rounding, 'load', false),
         {here}.acwr_mean_expression(chosen, rounding, 'trimp', true), {here}.acwr_mean_expression(chosen, rounding, 'trimp', false),
         format(average, 'acute_load'), format(average, 'chronic_load'), format(average, 'acute_trimp'), format(average, 'chronic_trimp'),
         format(ratio, 'acute_load', 'chronic_load'), format(ratio, 'acute_trimp', 'chronic_trimp'), divergence)
-    USING athlete, first_day, from_date, to_date;
+    USING athlete, first_day, from_date, to_date, coalesce(first_activity, 'infinity'), {here}.acwr_today(athlete);
 END $$;
 
 -- The expression, over the days and the windows of acwr_series, of an acute or
@@ -120,10 +137,25 @@ END $$;
 CREATE FUNCTION acwr_series(user_id integer, rounding text DEFAULT 'none')
 RETURNS TABLE (date date, total_load_miles double precision, trimp double precision,
                seven_day_avg_load real, twentyeight_day_avg_load real, seven_day_avg_trimp real, twentyeight_day_avg_trimp real,
-               acute_chronic_ratio real, trimp_acute_chronic_ratio real, normalized_divergence real)
+               acute_chronic_ratio real, trimp_acute_chronic_ratio real, normalized_divergence real, quality text[])
 LANGUAGE sql STABLE AS $$
     SELECT s.*
     FROM (SELECT greatest(min(a.date), {here}.acwr_today($1) - 150000) AS first, {here}.acwr_today($1) AS today
           FROM {here}.activities AS a WHERE a.user_id = $1 HAVING min(a.date) <= {here}.acwr_today($1)) AS bounds
     CROSS JOIN LATERAL {here}.acwr_series($1, bounds.first, bounds.today, $2) AS s
+$$;
+
+-- Whether an activity has a value beyond what its sport allows, by the bounds of
+-- internal/trainingload, where their sources are: miles an hour in less than an
+-- hour and in more, a day of the latter, feet climbed in an hour, six days, and
+-- the load of a day's running and climbing. An expression without FROM is
+-- inlined.
+CREATE FUNCTION acwr_implausible(sport text, miles double precision, feet double precision, minutes double precision, load double precision) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT coalesce(minutes > 8640, false) OR coalesce(load > 550, false)
+        OR coalesce(miles > 24 * CASE sport WHEN 'running' THEN 13.3::float8 WHEN 'cycling' THEN 35.3 WHEN 'swimming' THEN 3.9 WHEN 'rowing' THEN 14.1 ELSE 69.5 END, false)
+        OR coalesce(minutes > 0 AND miles * 60 / minutes > CASE WHEN minutes < 60
+            THEN CASE sport WHEN 'running' THEN 23.4::float8 WHEN 'cycling' THEN 50.6 WHEN 'swimming' THEN 5.7 WHEN 'rowing' THEN 14.1 ELSE 69.5 END
+            ELSE CASE sport WHEN 'running' THEN 13.3::float8 WHEN 'cycling' THEN 35.3 WHEN 'swimming' THEN 3.9 WHEN 'rowing' THEN 14.1 ELSE 69.5 END END, false)
+        OR coalesce(feet * 60 / greatest(CASE WHEN minutes > 0 THEN minutes ELSE 1440 END, 30) > 7200, false)
 $$;

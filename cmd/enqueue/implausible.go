@@ -1,0 +1,65 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/trainingmonkey/worker/internal/trainingload"
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// implausibles are the activities of an import that can hardly be right. They
+// are taken as they are.
+type implausibles struct {
+	count int
+	lines []string // the first of them
+}
+
+// note looks at an activity. today is the date where the athletes live.
+func (i *implausibles) note(a jobs.Activity, today string) {
+	if a.Deleted {
+		return
+	}
+	var reasons []string
+	if a.Date > today {
+		reasons = append(reasons, "a date after today, "+today)
+	}
+	session := trainingload.Session{Miles: valueOf(a.DistanceMiles), Feet: valueOf(a.ElevationGainFeet), Minutes: valueOf(a.DurationMinutes)}
+	if a.SportType != nil {
+		session.Sport = trainingload.Sport(*a.SportType)
+	}
+	reasons = append(reasons, trainingload.Implausible(session, valueOf(a.TotalLoadMiles))...)
+	if len(reasons) == 0 {
+		return
+	}
+	if i.count++; i.count <= mostReported {
+		i.lines = append(i.lines, fmt.Sprintf("activity %d of user %d on %s: %s", a.ActivityID, a.UserID, a.Date, strings.Join(reasons, "; ")))
+	}
+}
+
+func valueOf(x *float64) float64 {
+	if x == nil {
+		return 0
+	}
+	return *x
+}
+
+// write lists them, or nothing when there are none.
+func (i *implausibles) write(w io.Writer) {
+	if i.count == 0 {
+		return
+	}
+	_, _ = fmt.Fprintf(w, "implausible, and taken as they are:\n  %s\n", strings.Join(i.lines, "\n  "))
+	if more := i.count - len(i.lines); more > 0 {
+		_, _ = fmt.Fprintf(w, "  and %s\n", counted(more, "more activity", "more activities"))
+	}
+}
+
+// today is the date where the athletes of an import live, as far as that is
+// known.
+func (a *activities) today() string {
+	return time.Now().In(cmp.Or(a.options.Location, a.options.HomeLocation, time.UTC)).Format(time.DateOnly)
+}
