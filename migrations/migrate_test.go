@@ -175,6 +175,22 @@ func TestNewerDatabaseIsRefused(t *testing.T) {
 	}
 }
 
+// TestSeriesIsReplaced: not under a view, which is named, and after going back
+// once more.
+func TestSeriesIsReplaced(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	execute(t, pool, `CREATE VIEW dashboard AS SELECT * FROM acwr_series(7, '2025-01-01', '2025-01-31')`)
+	execute(t, pool, `DELETE FROM worker_migrations WHERE version_id = 15`)
+	if _, err := migrations.Up(t.Context(), pool.Pool, dbtest.RiverSchema); err == nil || !strings.Contains(err.Error(), "is used by the views dashboard: drop them") {
+		t.Errorf("Up under a view = %v, want it named", err)
+	}
+	execute(t, pool, `DROP VIEW dashboard`)
+	if again := up(t, pool); len(again.Worker) != 1 {
+		t.Errorf("without the view %v was applied, want one migration", again.Worker)
+	}
+}
+
 // TestLeftoversOfReindexing interrupts REINDEX CONCURRENTLY as a lock timeout
 // does, and has migrating drop what that leaves behind.
 func TestLeftoversOfReindexing(t *testing.T) {

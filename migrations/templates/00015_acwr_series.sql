@@ -10,13 +10,27 @@
 --   no_heart_rate  an activity of the day counts as a TRIMP of 0, because it has no heart rate
 --   implausible    an activity of the day has a value beyond what its sport allows
 --   future         the day lies after today where the athlete lives
-DROP FUNCTION acwr_series(integer, date, date, text);
-DROP FUNCTION acwr_mean_expression(acwr_settings, text, boolean);
+--
+-- A result with another column is another function, which no view may depend on.
+DO $$
+DECLARE
+    views text;
+BEGIN
+    SELECT string_agg(DISTINCT r.ev_class::regclass::text, ', ') INTO views
+    FROM pg_depend AS d JOIN pg_rewrite AS r ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+    WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = to_regprocedure('acwr_series(integer, date, date, text)');
+    IF views IS NOT NULL THEN
+        RAISE EXCEPTION 'acwr_series gets another column, and is used by the views %: drop them, migrate, and make them again', views
+            USING ERRCODE = 'dependent_objects_still_exist';
+    END IF;
+END $$;
+DROP FUNCTION IF EXISTS acwr_series(integer, date, date, text);
+DROP FUNCTION IF EXISTS acwr_mean_expression(acwr_settings, text, boolean);
 
 -- extra_float_digits has text show every digit of a real and of a double. The
 -- loads of all activities are in one array for each measure, and until_… are how
 -- many of them lie before the day after, before its week, and before its month.
-CREATE FUNCTION acwr_series(user_id integer, from_date date, to_date date, rounding text DEFAULT 'none')
+CREATE OR REPLACE FUNCTION acwr_series(user_id integer, from_date date, to_date date, rounding text DEFAULT 'none')
 RETURNS TABLE (date date, total_load_miles double precision, trimp double precision,
                seven_day_avg_load real, twentyeight_day_avg_load real, seven_day_avg_trimp real, twentyeight_day_avg_trimp real,
                acute_chronic_ratio real, trimp_acute_chronic_ratio real, normalized_divergence real, quality text[])
@@ -101,7 +115,7 @@ END $$;
 -- The expression, over the days and the windows of acwr_series, of an acute or
 -- chronic mean. The application's sums go through the activities of a window, as
 -- sums of the days' sums would differ in the last digit.
-CREATE FUNCTION acwr_mean_expression(s acwr_settings, rounding text, load text, acute boolean) RETURNS text
+CREATE OR REPLACE FUNCTION acwr_mean_expression(s acwr_settings, rounding text, load text, acute boolean) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE
         WHEN s.formula = 'ewma' THEN
@@ -121,7 +135,7 @@ LANGUAGE sql IMMUTABLE AS $$
 -- The date where an athlete lives, by the time zone of the application's
 -- user_settings, and in UTC where none is known that can be used. Strava names
 -- zones as "(GMT-08:00) America/Los_Angeles".
-CREATE FUNCTION acwr_today(user_id integer) RETURNS date
+CREATE OR REPLACE FUNCTION acwr_today(user_id integer) RETURNS date
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     zone text;
@@ -134,7 +148,7 @@ END $$;
 
 -- acwr_series(user, rounding) runs from the athlete's first activity to today.
 -- What is dated later is not hidden by that, and hides nothing: ask for its dates.
-CREATE FUNCTION acwr_series(user_id integer, rounding text DEFAULT 'none')
+CREATE OR REPLACE FUNCTION acwr_series(user_id integer, rounding text DEFAULT 'none')
 RETURNS TABLE (date date, total_load_miles double precision, trimp double precision,
                seven_day_avg_load real, twentyeight_day_avg_load real, seven_day_avg_trimp real, twentyeight_day_avg_trimp real,
                acute_chronic_ratio real, trimp_acute_chronic_ratio real, normalized_divergence real, quality text[])
@@ -150,7 +164,7 @@ $$;
 -- hour and in more, a day of the latter, feet climbed in an hour, six days, and
 -- the load of a day's running and climbing. An expression without FROM is
 -- inlined.
-CREATE FUNCTION acwr_implausible(sport text, miles double precision, feet double precision, minutes double precision, load double precision) RETURNS boolean
+CREATE OR REPLACE FUNCTION acwr_implausible(sport text, miles double precision, feet double precision, minutes double precision, load double precision) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$
     SELECT coalesce(minutes > 8640, false) OR coalesce(load > 550, false)
         OR coalesce(miles > 24 * CASE sport WHEN 'running' THEN 13.3::float8 WHEN 'cycling' THEN 35.3 WHEN 'swimming' THEN 3.9 WHEN 'rowing' THEN 14.1 ELSE 69.5 END, false)
