@@ -81,7 +81,7 @@ func newService(ctx context.Context, pool *dbpool.Pool, settings config.Config, 
 	for _, f := range doctor.Examine(checkCtx, pool, settings) {
 		switch {
 		case f.Warns():
-			logger.WarnContext(ctx, f.About, slog.String("check", f.Check), slog.String("why", f.Why), slog.String("cure", f.Cure))
+			logger.WarnContext(ctx, "works, but should be changed", slog.String("check", f.Check), slog.String("found", f.About), slog.String("why", f.Why), slog.String("cure", f.Cure))
 		case f.Check != doctor.JobIDs && f.Err() != nil:
 			return nil, f.Err()
 		}

@@ -20,7 +20,7 @@ import (
 // TestBackfillUnderRepeatedKills kills every worker again and again until
 // 300,000 rows are right. Only the chunks in flight are worked again.
 func TestBackfillUnderRepeatedKills(t *testing.T) {
-	const killEvery = 2 * time.Second // a third of what it takes undisturbed
+	const killEvery = 2 * time.Second // a third of what it takes undisturbed; later where nothing was done yet
 	r := shared(t)
 	r.exec(`
 		INSERT INTO activities (activity_id, user_id, date, total_load_miles, trimp)
@@ -42,6 +42,7 @@ func TestBackfillUnderRepeatedKills(t *testing.T) {
 	}
 
 	var finished atomic.Bool
+	var done atomic.Int64 // chunks
 	watched := make(chan backfill.Backfill)
 	go func() {
 		var last backfill.Backfill
@@ -54,6 +55,7 @@ func TestBackfillUnderRepeatedKills(t *testing.T) {
 				t.Errorf("progress ran backwards: %+v after %+v", now, last)
 			}
 			last = now
+			done.Store(now.Chunks.Done)
 		}
 		finished.Store(true)
 		watched <- last
@@ -63,7 +65,8 @@ func TestBackfillUnderRepeatedKills(t *testing.T) {
 		for range 2 {
 			r.startWorker("TMWORKER_BACKFILL_CHUNK_ROWS=1000", "TMWORKER_BACKFILL_WORKERS=1")
 		}
-		for end := time.Now().Add(killEvery); !finished.Load() && time.Now().Before(end); {
+		before := done.Load()
+		for end := time.Now().Add(killEvery); !finished.Load() && (time.Now().Before(end) || done.Load() == before); {
 			time.Sleep(20 * time.Millisecond)
 		}
 		if finished.Load() {

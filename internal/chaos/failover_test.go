@@ -41,14 +41,7 @@ const standbyName = "standby"
 // newPair copies a stopped cluster, which is all that a standby begins with.
 func newPair(t *testing.T) *pair {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "pair") // t.TempDir is for this user alone
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := enterable(t)
 	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
 	first, err := localpg.Start(t.Context(), localpg.Options{Dir: one})
 	if err != nil {

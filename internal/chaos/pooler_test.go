@@ -103,11 +103,7 @@ func (r *rig) pooled(mode string) string {
 	}
 	port := listener.Addr().(*net.TCPAddr).Port
 	_ = listener.Close()
-	dir, err := os.MkdirTemp("", "pgbouncer") // r.TempDir is for this user alone
-	if err != nil {
-		r.Fatal(err)
-	}
-	r.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := enterable(r.T)
 	file := filepath.Join(dir, "pgbouncer.ini")
 	password, _ := u.User.Password()
 	config := fmt.Sprintf(poolerConfig, u.Hostname(), u.Port(), u.User.Username(), password, port, mode)
@@ -117,9 +113,6 @@ func (r *rig) pooled(mode string) string {
 	cmd := exec.Command("pgbouncer", "--quiet", file)
 	if os.Getuid() == 0 { // it does not run as root
 		const nobody = 65534
-		if err := os.Chmod(dir, 0o755); err != nil {
-			r.Fatal(err)
-		}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}
 	cmd.Stdout, cmd.Stderr = r.Output(), r.Output()
@@ -142,4 +135,19 @@ func (r *rig) pooled(mode string) string {
 		}
 	}
 	return fmt.Sprintf("postgres://%s@%s%s?sslmode=disable", u.User, address, u.Path)
+}
+
+// enterable returns a directory for servers that run as another user, which
+// t.TempDir is not.
+func enterable(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "server") //nolint:usetesting // see above
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }

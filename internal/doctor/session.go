@@ -111,18 +111,13 @@ func findWay(ctx context.Context, config *pgx.ConnConfig) (way, error) {
 		return direct, err
 	}
 	defer hangUp(ctx, two)
-	inTransaction, begun, err := begin(ctx, two)
+	shared, begun, err := shareSession(ctx, one, two, session)
 	switch {
 	case err != nil:
 		return direct, err
 	case !begun:
 		return statementPooler, nil
-	}
-	again, err := sessionOf(ctx, one)
-	switch {
-	case err != nil:
-		return direct, err
-	case inTransaction != session && again == session:
+	case !shared:
 		return sessionPooler, nil
 	case config.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement:
 		return transactionPooler, nil
@@ -135,6 +130,27 @@ func findWay(ctx context.Context, config *pgx.ConnConfig) (way, error) {
 		return transactionPooler, err
 	}
 	return unpreparedPooler, nil
+}
+
+// shareSession tells whether a session serves two connections in turn. Others may
+// take it in between, so it looks several times. In the end two has begun a
+// transaction, if it can.
+func shareSession(ctx context.Context, one, two *pgx.Conn, session uint32) (shared, begun bool, err error) {
+	for range 20 {
+		var inTransaction, again uint32
+		if inTransaction, begun, err = begin(ctx, two); err != nil || !begun {
+			return false, false, err
+		}
+		if again, err = sessionOf(ctx, one); err != nil || inTransaction == session {
+			return err == nil, true, err
+		}
+		shared = shared || again != session
+		if _, err := two.PgConn().Exec(ctx, "ROLLBACK").ReadAll(); err != nil {
+			return false, true, err
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return shared, true, nil
 }
 
 // probeStatement is prepared to see whether it is there in the next session.

@@ -33,7 +33,7 @@ func (l *Lane[T]) attempt() queue.Attempt {
 }
 
 // claimJobs claims as many jobs as the lane has found to fit the time. It returns
-// nil when it takes turns and this is not its own yet.
+// nil when it takes turns and it is another's.
 func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.Job, error) {
 	l.mu.Lock()
 	began := time.Now()
@@ -68,7 +68,10 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 		queue.TakeTurn(b, l.options.Queue, share, &ours)
 	}
 	if lost { // whoever has the turn usually keeps it: the rest would be for nothing
-		return nil, send()
+		if err := send(); err != nil || !ours {
+			return nil, err
+		}
+		b = &pgx.Batch{}
 	}
 	if promises {
 		l.options.Schema.PromiseToLook(b, l.options.Queue, promise)
@@ -119,16 +122,6 @@ func (l *Lane[T]) answered(loop int, ours bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lastClaim, l.cursors[loop].lost = time.Now(), !ours
-}
-
-// whoseTurn tells, after a claim that was none, what a loop found.
-func (l *Lane[T]) whoseTurn(loop int) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.cursors[loop].lost {
-		return notOurTurn
-	}
-	return turnIsFree
 }
 
 func (l *Lane[T]) maxWeight() int {

@@ -24,19 +24,8 @@ const (
 	maxInTurnWait = 500 * time.Millisecond
 )
 
-// Returned in place of the number of jobs that a turn found.
-const (
-	notOurTurn = -1
-	// turnIsFree is what a loop finds that had lost its turn. Whoever has it lets go
-	// between two transactions, and is to get it back: he knows what fits into one,
-	// and has his statements prepared. So the others take it only when it is still
-	// free a moment later.
-	turnIsFree = -2
-)
-
-// momentLater is how many tries in a row the wait before the second look is that
-// of.
-const momentLater = 3
+// notOurTurn is returned in place of the number of jobs that a turn found.
+const notOurTurn = -1
 
 // isContended tells whether loops take jobs of a share of their own.
 func (l *Lane[T]) isContended() bool {

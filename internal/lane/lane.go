@@ -216,9 +216,6 @@ func (l *Lane[T]) loop(ctx context.Context, loop int) {
 		case found == notOurTurn:
 			others++
 			wait = inTurnWait(others)
-		case found == turnIsFree:
-			others = momentLater
-			wait = inTurnWait(others)
 		case found > 0:
 			empty, failed, others, wait = 0, 0, 0, 0
 			l.worked(ctx, found)

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/trainingmonkey/worker/internal/queue"
 )
 
 // underWay counts the transactions of a lane that are being worked, each until
@@ -92,50 +90,4 @@ func TestProcessesTakeTurns(t *testing.T) {
 	if most := work.most.Load(); int(most) > o.Loops {
 		t.Errorf("%d transactions at once, want at most %d", most, o.Loops)
 	}
-}
-
-// TestWhoHasTheTurnKeepsIt: between two transactions of whoever has it, the turn is
-// free for a moment, in which nobody else takes it.
-func TestWhoHasTheTurnKeepsIt(t *testing.T) {
-	t.Parallel()
-	pool := effectsDatabase(t)
-	insert(t, pool, 1)
-	o := testOptions(t)
-	l := New(pool, o, effectKind())
-	holder, err := pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = holder.Rollback(t.Context()) }()
-	turn := func(want int) {
-		t.Helper()
-		if found, err := l.Turn(t.Context()); err != nil || found != want {
-			t.Errorf("the turn found %d, %v, want %d", found, err, want)
-		}
-	}
-	hold := func() {
-		t.Helper()
-		b, ours := &pgx.Batch{}, false
-		queue.TakeTurn(b, o.Queue, queue.Share{}, &ours)
-		if err := holder.SendBatch(t.Context(), b).Close(); err != nil || !ours {
-			t.Fatalf("the turn was not free: %v", err)
-		}
-	}
-	hold()
-	turn(notOurTurn)
-	turn(notOurTurn)
-	if err := holder.Commit(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	turn(turnIsFree)
-	if holder, err = pool.Begin(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	hold()
-	turn(notOurTurn)
-	if err := holder.Rollback(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	turn(turnIsFree)
-	turn(1)
 }

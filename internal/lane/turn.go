@@ -99,7 +99,7 @@ func (t *turn[T]) claim() (found int, err error) {
 		return 0, fmt.Errorf("claim jobs: %w", err)
 	}
 	if claimed == nil {
-		return t.lane.whoseTurn(t.loop), nil
+		return notOurTurn, nil
 	}
 	if len(claimed) == 0 {
 		return 0, nil
