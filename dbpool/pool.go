@@ -88,9 +88,10 @@ func (p *Pool) CloseWithin(d time.Duration) {
 	}
 }
 
-// poolConfig parses the URL and lays the limits over it. Limits that the URL
-// itself sets (as ?statement_timeout=…) win: who wrote them meant them. It also
-// returns the settings that each connection makes.
+// poolConfig parses the URL and lays the settings over it. Limits that the URL
+// itself sets (as ?statement_timeout=…) win: who wrote them meant them. What
+// statements and texts mean is not for the URL to say. It also returns the
+// settings that each connection makes.
 func (o Options) poolConfig() (config *pgxpool.Config, settings map[string]string, err error) {
 	config, err = pgxpool.ParseConfig(o.URL)
 	if err != nil {
@@ -106,10 +107,11 @@ func (o Options) poolConfig() (config *pgxpool.Config, settings map[string]strin
 	if params["application_name"] == "" {
 		params["application_name"] = o.ApplicationName
 	}
-	settings = o.settings()
+	settings = o.limits()
 	for name := range params {
 		maps.DeleteFunc(settings, func(ours, _ string) bool { return strings.EqualFold(ours, name) })
 	}
+	maps.Copy(settings, meanings)
 	config.ConnConfig.AfterConnect = Set(settings)
 	config.ConnConfig.OnPgError = closeUseless(config.ConnConfig.OnPgError)
 	if config.ConnConfig.ValidateConnect == nil && severalServers(config.ConnConfig) {
@@ -137,24 +139,28 @@ func severalServers(c *pgx.ConnConfig) bool {
 	return slices.ContainsFunc(c.Fallbacks, func(f *pgconn.FallbackConfig) bool { return f.Host != c.Host || f.Port != c.Port })
 }
 
-// settings are those that the work relies on, whatever server, database or role
+// limits are those that the work relies on, whatever server, database or role
 // have.
-func (o Options) settings() map[string]string {
+func (o Options) limits() map[string]string {
 	return map[string]string{
 		"statement_timeout":                   milliseconds(o.StatementTimeout),
 		"lock_timeout":                        milliseconds(o.LockTimeout),
 		"idle_in_transaction_session_timeout": milliseconds(o.IdleInTransactionTimeout),
 		// A peer that vanished in the middle of a message: the server waits for the
 		// rest, and no other timeout runs.
-		"tcp_keepalives_idle":           strconv.Itoa(int(math.Ceil(o.IdleInTransactionTimeout.Seconds()))),
-		"tcp_keepalives_interval":       "1",
-		"tcp_keepalives_count":          "3",
-		"default_transaction_isolation": "read committed", // a statement after a lock sees what was committed before
-		"client_encoding":               "UTF8",
-		"DateStyle":                     "ISO",
-		"timezone":                      "UTC",
-		"jit":                           "off", // compiling a batch's statements takes longer than running them
+		"tcp_keepalives_idle":     strconv.Itoa(int(math.Ceil(o.IdleInTransactionTimeout.Seconds()))),
+		"tcp_keepalives_interval": "1",
+		"tcp_keepalives_count":    "3",
+		"jit":                     "off", // compiling a batch's statements takes longer than running them
 	}
+}
+
+// meanings are the settings that our statements are written for.
+var meanings = map[string]string{
+	"default_transaction_isolation": "read committed", // a statement after a lock sees what was committed before
+	"client_encoding":               "UTF8",           // Go's texts are; under another the server would take them for other characters
+	"DateStyle":                     "ISO",
+	"timezone":                      "UTC",
 }
 
 // Set returns what sets parameters of a new connection. They are not sent with

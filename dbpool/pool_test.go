@@ -71,6 +71,40 @@ func TestSettingsAreOurs(t *testing.T) {
 	}
 }
 
+// TestTextsArriveAsTheyAre in a database, under a role and through an address of
+// another encoding.
+func TestTextsArriveAsTheyAre(t *testing.T) {
+	t.Parallel()
+	address, err := url.Parse(pgtest.New(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := dbtest.Open(t, address.String())
+	name := strings.TrimPrefix(address.Path, "/") + "_latin1"
+	if _, err := admin.Exec(t.Context(), `CREATE DATABASE `+name+` ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = admin.Exec(context.WithoutCancel(t.Context()), `DROP DATABASE `+name+` WITH (FORCE)`) })
+	if _, err := admin.Exec(t.Context(), `ALTER DATABASE `+name+` SET client_encoding = 'LATIN1'`); err != nil {
+		t.Fatal(err)
+	}
+	address.Path = "/" + name
+	for _, parameter := range []string{"", "client_encoding=LATIN1"} {
+		address.RawQuery = strings.Trim(address.RawQuery+"&"+parameter, "&")
+		pool, err := dbpool.Open(t.Context(), dbtest.Options(address.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pool.Close()
+		var got string
+		var length int
+		err = pool.QueryRow(t.Context(), `SELECT $1::text, length($1::text)`, "Café").Scan(&got, &length)
+		if err != nil || got != "Café" || length != 4 {
+			t.Errorf("a text with %q is %q of %d characters, %v, want Café of 4", parameter, got, length, err)
+		}
+	}
+}
+
 func TestAcquireTimesOut(t *testing.T) {
 	t.Parallel()
 	o := dbtest.Options(pgtest.New(t))
