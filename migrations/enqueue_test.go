@@ -51,6 +51,43 @@ func jobRow(t *testing.T, pool *dbpool.Pool, id int64) string {
 	return row
 }
 
+// TestTextsThatJSONBRefusesAreNamed has a name that was cut inside an emoji among
+// a thousand activities, handed in as programs do: as a literal and as a
+// parameter without a type.
+func TestTextsThatJSONBRefusesAreNamed(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	const activity = `{"activity_id": %d, "user_id": 7, "date": "2025-09-28", "name": "%s"}`
+	list := make([]string, 1000)
+	for i := range list {
+		list[i] = fmt.Sprintf(activity, i+1, `Run \ud83d\udc4d, \\ud83d`)
+	}
+	all := func(list []string) string { return "[" + strings.Join(list, ",") + "]" }
+	list[416] = fmt.Sprintf(activity, 9000000417, `Morning \ud83d`)
+	list[998] = fmt.Sprintf(activity, 999, `a\u0000b`)
+	const want = `activities[416] (activity_id 9000000417): name: holds half of a character, as a text cut inside an emoji does, got "Morning \ud83d"` + "\n" +
+		`activities[998] (activity_id 999): name: holds a character that this database cannot store, got "a\u0000b"`
+	_, literal := pool.Exec(t.Context(), `SELECT river.enqueue_activity_ingest('`+all(list)+`', 3)`)
+	_, parameter := pool.Exec(t.Context(), `SELECT river.enqueue_activity_ingest($1)`, all(list))
+	for _, err := range []error{literal, parameter} {
+		fault := (*pgconn.PgError)(nil)
+		if !errors.As(err, &fault) || fault.Code != "22023" || fault.Message != want {
+			t.Errorf("enqueue_activity_ingest = %v, want 22023 and\n%s", err, want)
+		}
+	}
+	list[416], list[998] = list[0], list[1]
+	var job int64
+	if err := pool.QueryRow(t.Context(), `SELECT river.enqueue_activity_ingest($1)`, all(list)).Scan(&job); err != nil {
+		t.Errorf("whole texts: %v", err)
+	}
+	for _, malformed := range []string{`[{"name": "\ud83d"`, `{"name": "\ud83d"}`, `[`, ``} {
+		_, err := pool.Exec(t.Context(), `SELECT river.enqueue_activity_ingest($1)`, malformed)
+		if fault := (*pgconn.PgError)(nil); !errors.As(err, &fault) || fault.Code != "22P02" {
+			t.Errorf("enqueue_activity_ingest(%s) = %v, want 22P02", malformed, err)
+		}
+	}
+}
+
 // TestFunctionsInsertWhatEnqueuerInserts compares rows and notifications.
 func TestFunctionsInsertWhatEnqueuerInserts(t *testing.T) {
 	t.Parallel()

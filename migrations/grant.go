@@ -19,11 +19,11 @@ const roleQuery = `
 SELECT count(*) > 0, coalesce(bool_or(has_schema_privilege(rolname, current_schema(), 'CREATE')), false), current_schema()
 FROM pg_roles WHERE rolname = $1`
 
-// grantQuery lets a role look names up in River's schema and call the two
+// grantQuery lets a role look names up in River's schema and call the
 // functions. It gives access to no table and no sequence.
 const grantQuery = `
 GRANT USAGE ON SCHEMA {schema} TO {role};
-GRANT EXECUTE ON FUNCTION {schema}.enqueue_activity_ingest(jsonb, integer),
+GRANT EXECUTE ON FUNCTION {schema}.enqueue_activity_ingest(jsonb, integer), {schema}.enqueue_activity_ingest(text, integer),
 	{schema}.enqueue_acwr_recalc(integer, date, date, integer) TO {role};`
 
 // GrantEnqueue lets an existing role enqueue jobs with the SQL functions and

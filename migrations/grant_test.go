@@ -52,6 +52,7 @@ func refused(err error) bool {
 }
 
 const enqueueBoth = `SELECT river.enqueue_activity_ingest('[{"activity_id": 5, "user_id": 7, "date": "2025-03-31"}]'::pg_catalog.jsonb),
+	river.enqueue_activity_ingest('[{"activity_id": 5, "user_id": 7, "date": "2025-03-31"}]'),
 	river.enqueue_acwr_recalc(7, '2025-03-01'::pg_catalog.date, '2025-03-02'::pg_catalog.date)`
 
 func TestEnqueueRoleCanEnqueueAndNothingElse(t *testing.T) {
@@ -70,7 +71,7 @@ func TestEnqueueRoleCanEnqueueAndNothingElse(t *testing.T) {
 		`ALTER FUNCTION river.enqueue_activity_ingest(jsonb, integer) SET search_path = public`,
 		`DROP FUNCTION river.enqueue_activity_ingest(jsonb, integer)`,
 		`GRANT EXECUTE ON FUNCTION river.insert_worker_job(text, text, integer, jsonb) TO current_user`,
-		`SELECT river.insert_worker_job('acwr_recalc', 'recalc', 1, '{}')`,
+		`SELECT river.insert_worker_job('acwr_recalc', 'recalc', 1, '{}')`, `SELECT river.refused_texts('[]')`,
 		`CREATE OPERATOR public.= (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)`,
 		`CREATE TABLE public.t (i int)`, `CREATE TABLE river.t (i int)`, `CREATE SCHEMA s`,
 		`CREATE CAST (jsonb AS text) WITH INOUT AS IMPLICIT`,
@@ -91,7 +92,7 @@ func TestEnqueueRoleCanEnqueueAndNothingElse(t *testing.T) {
 			t.Errorf("%s: %v, want that permission is denied", attempt, err)
 		}
 	}
-	if got := text(t, pool, `SELECT string_agg(kind, ' ' ORDER BY id) FROM river.river_job`); got != "activity_ingest acwr_recalc" {
+	if got := text(t, pool, `SELECT string_agg(kind, ' ' ORDER BY id) FROM river.river_job`); got != "activity_ingest activity_ingest acwr_recalc" {
 		t.Errorf("jobs: %s", got)
 	}
 }
@@ -150,8 +151,8 @@ func TestNothingThatACallerCreatesIsUsed(t *testing.T) {
 				t.Errorf("shadows in %s, search_path %s: an invalid activity: %v", in, path, err)
 			}
 		}
-		if got := text(t, pool, `SELECT count(*)::text FROM river.river_job`); got != "8" {
-			t.Errorf("shadows in %s: %s jobs, want 8", in, got)
+		if got := text(t, pool, `SELECT count(*)::text FROM river.river_job`); got != "12" {
+			t.Errorf("shadows in %s: %s jobs, want 12", in, got)
 		}
 		// They do bite where a function does not guard itself.
 		execute(t, pool, `ALTER FUNCTION river.enqueue_activity_ingest(jsonb, integer) RESET search_path`)

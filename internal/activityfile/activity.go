@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/trainingmonkey/worker/internal/trainingload"
@@ -43,8 +44,8 @@ func (d activityDecoder) decode(record []byte) (jobs.Activity, error) {
 	return activity, activity.Validate()
 }
 
-// checkObject sees that a record is a JSON object in UTF-8. encoding/json would
-// silently replace what is not UTF-8.
+// checkObject sees that a record is a JSON object in UTF-8 whose texts are whole.
+// encoding/json would silently replace what is not.
 func checkObject(record []byte) error {
 	if !json.Valid(record) {
 		var syntax *json.SyntaxError
@@ -57,7 +58,7 @@ func checkObject(record []byte) error {
 		return fmt.Errorf("an activity must be a JSON object, got %s", oneLine(record))
 	}
 	if utf8.Valid(record) {
-		return nil
+		return checkEscapes(record)
 	}
 	for key, value := range fields(record) {
 		if !utf8.Valid(value) {
@@ -65,6 +66,54 @@ func checkObject(record []byte) error {
 		}
 	}
 	return errors.New("holds a field name that is not valid UTF-8")
+}
+
+// checkEscapes looks for texts that were cut inside a character: half of it is
+// left, as the escape of one surrogate.
+func checkEscapes(record []byte) error {
+	if !bytes.Contains(record, []byte(`\u`)) {
+		return nil
+	}
+	for key, value := range fields(record) {
+		if hasHalfCharacter(value) {
+			return faultf(fieldName(key), "holds half of a character, as a text cut inside an emoji does: %s", oneLine(value))
+		}
+	}
+	return nil
+}
+
+// hasHalfCharacter reads the escapes of a valid JSON value.
+func hasHalfCharacter(value []byte) bool {
+	for i := 0; i < len(value); i++ {
+		if value[i] != '\\' {
+			continue
+		}
+		i++
+		first, ok := escaped(value[i:])
+		if !ok {
+			continue
+		}
+		i += len("uFFFF") - 1
+		if !utf16.IsSurrogate(first) {
+			continue
+		}
+		rest := value[i+1:]
+		second, ok := escaped(bytes.TrimPrefix(rest, []byte(`\`)))
+		if !ok || rest[0] != '\\' || utf16.DecodeRune(first, second) == utf8.RuneError {
+			return true
+		}
+		i += len(`\uFFFF`)
+	}
+	return false
+}
+
+// escaped reads uFFFF.
+func escaped(s []byte) (rune, bool) {
+	if len(s) < 5 || s[0] != 'u' {
+		return 0, false
+	}
+	code, err := strconv.ParseUint(string(s[1:5]), 16, 16)
+	return rune(code), err == nil
 }
 
 // around is the text of a syntax error, which encoding/json reports by the
