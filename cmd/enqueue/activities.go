@@ -18,6 +18,10 @@ type activities struct {
 	flags   ingestFlags
 	io      streams
 
+	bar    *cli.Bar // of the file that is read
+	warned int
+	failed error // of the database, which is asked while the input is read
+
 	count, invalid, unloaded int
 	users                    map[int32]struct{}
 	first, last              string
@@ -35,7 +39,9 @@ func (a *activities) all() iter.Seq2[jobs.Activity, error] {
 	return func(yield func(jobs.Activity, error) bool) {
 		for _, file := range a.files {
 			if err := a.file(file, yield); err != nil {
-				if !errors.Is(err, errStopped) {
+				if a.failed != nil {
+					yield(jobs.Activity{}, a.failed)
+				} else if !errors.Is(err, errStopped) {
 					yield(jobs.Activity{}, &cli.UsageError{Err: err})
 				}
 				return
@@ -56,8 +62,8 @@ func (a *activities) file(path string, yield func(jobs.Activity, error) bool) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, reader.Close()) }()
-	bar := cli.NewBar(a.io.err, reader.Size(), "reading "+path)
-	defer bar.Finish()
+	a.bar = cli.NewBar(a.io.err, reader.Size(), "reading "+path)
+	defer a.bar.Finish()
 	for {
 		activity, err := reader.Next()
 		var fault *activityfile.RecordError
@@ -65,25 +71,34 @@ func (a *activities) file(path string, yield func(jobs.Activity, error) bool) (e
 		case errors.Is(err, io.EOF):
 			a.unloaded += reader.Skipped()
 			return nil
+		case a.failed != nil:
+			return a.failed
 		case errors.Is(err, activityfile.ErrOtherUser):
 			return err // --skip-invalid passes over faulty records, not over the wrong file
 		case errors.As(err, &fault) && a.flags.skipInvalid:
-			a.skip(bar, fault)
+			a.skip(fault)
 			continue
 		case err != nil:
 			return err
 		}
 		a.note(activity)
-		bar.Set(reader.BytesRead())
+		a.bar.Set(reader.BytesRead())
 		if !yield(activity, nil) {
 			return errStopped
 		}
 	}
 }
 
-func (a *activities) skip(bar *cli.Bar, fault error) {
+func (a *activities) skip(fault error) {
 	if a.invalid++; a.invalid <= mostReported {
-		bar.Say(fmt.Sprintf("skipped: %v", fault))
+		a.bar.Say(fmt.Sprintf("skipped: %v", fault))
+	}
+}
+
+// warn says what the caller should know and what stops nothing.
+func (a *activities) warn(what string) {
+	if a.warned++; a.warned <= mostReported {
+		a.bar.Say("warning: " + what)
 	}
 }
 

@@ -22,9 +22,11 @@ func (a *activities) askApplication(ctx context.Context, tx pgx.Tx) error {
 	if a.options.UserID > 0 && a.options.Location == nil {
 		s, err := athletes.Read(ctx, tx, a.options.UserID)
 		if err != nil {
+			return err
+		}
+		if a.options.HomeLocation, err = s.Location(); err != nil {
 			return &cli.UsageError{Err: fmt.Errorf("%w; correct it, or give --timezone", err)}
 		}
-		a.options.HomeLocation = s.Location
 	}
 	given, known := a.options.HeartRate, map[int32]trainingload.HeartRate{}
 	a.options.HeartRateOf = func(userID int32) (trainingload.HeartRate, error) {
@@ -33,12 +35,13 @@ func (a *activities) askApplication(ctx context.Context, tx pgx.Tx) error {
 		}
 		s, err := athletes.Read(ctx, tx, userID)
 		if err != nil {
+			a.failed = err
 			return trainingload.HeartRate{}, err
 		}
 		a.flags.override(&s)
 		h, err := s.HeartRate(given)
 		if err != nil {
-			return h, fmt.Errorf("user_settings of user %d: %w", userID, err)
+			a.warn(fmt.Sprintf("%v; TRIMP is left out of this athlete's activities: correct it and import them again, or give --resting-hr, --max-hr or --gender", err))
 		}
 		if len(known) < mostKnown {
 			known[userID] = h
@@ -54,12 +57,12 @@ const mostKnown = 100_000
 // override drops what a flag decides.
 func (f ingestFlags) override(s *athletes.Settings) {
 	if f.given["resting-hr"] {
-		s.RestingHR = nil
+		s.RestingHR = ""
 	}
 	if f.given["max-hr"] {
-		s.MaxHR = nil
+		s.MaxHR = ""
 	}
 	if f.given["gender"] {
-		s.Gender = nil
+		s.Gender = ""
 	}
 }

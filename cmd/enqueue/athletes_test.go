@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/trainingmonkey/worker/dbpool"
@@ -41,13 +42,69 @@ func TestHeartRatesComeFromTheApplication(t *testing.T) {
 	if got, want := query[string](t, pool, trimps), "7 129.36"; got != want {
 		t.Errorf("TRIMPs = %s, want %s", got, want)
 	}
+}
 
+// TestBadSettingsCostNobodyElse: what an athlete has entered cannot be used. The
+// others have their TRIMP, and the athlete the external load.
+func TestBadSettingsCostNobodyElse(t *testing.T) {
+	pool := migrated(t)
+	settings(t, pool)
 	for user, complaint := range map[string]string{
-		"9":  "user_settings of user 9: ",
-		"10": `user_settings of user 10: gender must be M, F, male or female, got "robot"`,
+		"9":  "warning: user_settings of user 9: resting heart rate must lie between 20 and 120, got 150",
+		"10": `warning: user_settings of user 10: gender must be M, F, male or female, got "robot"`,
 	} {
-		enqueue(t, "ingest", file(t, "c.ndjson", hour("7")+hour(user))).want(t, 2, "c.ndjson:2: ", complaint, "nothing was enqueued")
+		execute(t, pool, `TRUNCATE river.river_job`)
+		got := enqueue(t, "ingest", file(t, "c.ndjson", hour(user)+hour("7")+strings.Replace(hour(user), "1,", "2,", 1)))
+		got.want(t, 0, "enqueued 3 activities")
+		if strings.Count(got.stderr, "warning: ") != 1 || !strings.Contains(got.stderr, complaint) {
+			t.Errorf("stderr %q, want one warning, %q", got.stderr, complaint)
+		}
+		if got, want := query[string](t, pool, trimps), "7 106.73"; got != want {
+			t.Errorf("TRIMPs beside user %s = %s, want %s", user, got, want)
+		}
+		if n := query[int](t, pool, `SELECT count(*) FROM river.river_job, jsonb_array_elements(args->'activities') AS a WHERE a->>'total_load_miles' = '6'`); n != 3 {
+			t.Errorf("%d activities have their external load, want 3", n)
+		}
 	}
+}
+
+// TestFlagsWinBeforeSettingsAreJudged has a row in which nothing can be used, in
+// columns of numbers and in columns of text.
+func TestFlagsWinBeforeSettingsAreJudged(t *testing.T) {
+	pool := migrated(t)
+	const export = csvHeader + `5,"Oct 7, 2022, 3:19:20 AM",Run,Run,1800,5` + "\n"
+	for _, table := range []string{
+		`CREATE TABLE user_settings (id int, resting_hr int, max_hr int, gender text, timezone text); INSERT INTO user_settings VALUES (7, 150, 120, 'other', 'Mars/Base')`,
+		`CREATE TABLE user_settings (id int, resting_hr text, max_hr text, gender text, timezone text); INSERT INTO user_settings VALUES (7, 'unknown', 'unknown', 'unknown', 'unknown')`,
+	} {
+		execute(t, pool, `DROP TABLE IF EXISTS user_settings; TRUNCATE river.river_job; `+table)
+		path, hours := file(t, "activities.csv", export), file(t, "a.ndjson", hour("7"))
+		enqueue(t, "ingest", "--user", "7", path).want(t, 2, "user_settings of user 7: timezone must be a name of the IANA database", "give --timezone", "nothing was enqueued")
+		enqueue(t, "ingest", "--user", "7", "--timezone", "Europe/Berlin", path).want(t, 0, "enqueued 1 activity of 1 user from 2022-10-07")
+		got := enqueue(t, "ingest", "--resting-hr", "50", "--max-hr", "180", "--gender", "male", hours)
+		got.want(t, 0, "enqueued 1 activity")
+		if strings.Contains(got.stderr, "warning") {
+			t.Errorf("stderr %q, want no warning", got.stderr)
+		}
+		if got := query[string](t, pool, trimps); !strings.Contains(got, "7 129.36") {
+			t.Errorf("TRIMPs = %s, want 129.36", got)
+		}
+	}
+}
+
+// TestSettingsAsPeopleWriteThem: 0 is not entered, and what can be meant only one
+// way is taken.
+func TestSettingsAsPeopleWriteThem(t *testing.T) {
+	pool := migrated(t)
+	execute(t, pool, `CREATE TABLE user_settings (id int, resting_hr int, max_hr int, gender text, timezone text);
+		INSERT INTO user_settings VALUES (7, 0, 0, ' Female ', '(GMT-08:00) America/Los_Angeles'), (8, 50, 180, 'Male', '')`)
+	enqueue(t, "ingest", file(t, "a.ndjson", hour("7")+hour("8"))).want(t, 0, "enqueued 2 activities")
+	// 113.83: 60 min at 150, 44 to 178, female.
+	if got, want := query[string](t, pool, trimps), "7 113.83; 8 129.36"; got != want {
+		t.Errorf("TRIMPs = %s, want %s", got, want)
+	}
+	enqueue(t, "ingest", "--user", "7", file(t, "activities.csv", csvHeader+`5,"Oct 7, 2022, 3:19:20 AM",Run,Run,1800,5`+"\n")).
+		want(t, 0, "enqueued 1 activity of 1 user from 2022-10-06")
 }
 
 // TestLocalDatesComeFromTheApplication: a run late in the evening is one of the

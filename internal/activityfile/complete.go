@@ -20,8 +20,10 @@ func complete(a *jobs.Activity, o Options) error {
 		if err != nil {
 			return err
 		}
-		a.Trimp = ptr(trainingload.TRIMP(*a.DurationMinutes, *a.AvgHeartRate, athlete))
-		setDefault(&a.TrimpCalculationMethod, ptr(methodAverage))
+		if athlete != (trainingload.HeartRate{}) {
+			a.Trimp = ptr(trainingload.TRIMP(*a.DurationMinutes, *a.AvgHeartRate, athlete))
+			setDefault(&a.TrimpCalculationMethod, ptr(methodAverage))
+		}
 	}
 	return nil
 }

@@ -32,13 +32,11 @@ const (
 	secondsPerHour   = 3600
 )
 
-// activity computes what is stored: both loads, in the units of the columns. An
-// activity without heart rate has a TRIMP of 0, as the application gives it,
-// and no heart rate.
+// activity computes what is stored: both loads, in the units of the columns.
 func (m measured) activity(o Options) (jobs.Activity, error) {
 	setDefault(&m.moving, m.elapsed)
 	minutes := value(m.moving) / secondsPerMinute
-	athlete, err := o.heartRate(o.UserID)
+	trimp, err := m.trimp(minutes, o)
 	if err != nil {
 		return jobs.Activity{}, err
 	}
@@ -60,7 +58,7 @@ func (m measured) activity(o Options) (jobs.Activity, error) {
 		MaxHeartRate: unlessZero(m.maxHeartRate),
 		StartTime:    ptr(m.start.Format(time.TimeOnly)),
 		DeviceName:   m.device,
-		Trimp:        ptr(trainingload.TRIMP(minutes, m.avgHeartRate, athlete)),
+		Trimp:        trimp,
 	}
 	if m.activityType != "" {
 		a.Type = &m.activityType
@@ -68,7 +66,7 @@ func (m measured) activity(o Options) (jobs.Activity, error) {
 	if m.moving != nil {
 		a.DurationMinutes = ptr(trainingload.Round(minutes))
 	}
-	if *a.Trimp > 0 {
+	if value(trimp) > 0 {
 		a.TrimpCalculationMethod = ptr(methodAverage)
 	}
 	if m.celsius != nil {
@@ -82,6 +80,19 @@ func (m measured) activity(o Options) (jobs.Activity, error) {
 	a.DistanceMiles, a.ElevationGainFeet, a.TotalLoadMiles = &load.DistanceMiles, &load.ElevationGainFeet, &load.TotalLoadMiles
 	setLoad(&a, load)
 	return a, a.Validate()
+}
+
+// trimp is 0 for an activity without heart rate, as the application gives it, and
+// nil where what is known of the athlete cannot be used.
+func (m measured) trimp(minutes float64, o Options) (*float64, error) {
+	if m.avgHeartRate == 0 {
+		return ptr(0.), nil
+	}
+	athlete, err := o.heartRate(o.UserID)
+	if err != nil || athlete == (trainingload.HeartRate{}) {
+		return nil, err
+	}
+	return ptr(trainingload.TRIMP(minutes, m.avgHeartRate, athlete)), nil
 }
 
 func unlessZero(x float64) *float64 {
