@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 
 	"github.com/trainingmonkey/worker/internal/activityfile"
 	"github.com/trainingmonkey/worker/internal/cli"
@@ -64,6 +65,12 @@ func (a *activities) file(path string, yield func(jobs.Activity, error) bool) (e
 	defer func() { err = errors.Join(err, reader.Close()) }()
 	a.bar = cli.NewBar(a.io.err, reader.Size(), "reading "+path)
 	defer a.bar.Finish()
+	if reader.DatedByUTC() {
+		a.warn(path + ": no time zone is known, so dates are those of UTC, and what began in the evening may count on another day; give --timezone")
+	}
+	if missing := reader.Missing(); len(missing) > 0 {
+		a.warn(fmt.Sprintf("%s: has no column that is known as %s, so loads are computed without", path, strings.Join(missing, ", ")))
+	}
 	for {
 		activity, err := reader.Next()
 		var fault *activityfile.RecordError

@@ -118,15 +118,21 @@ func TestLocalDatesComeFromTheApplication(t *testing.T) {
 	if _, err := pool.Exec(t.Context(), `CREATE FUNCTION job_is_newest(bigint) RETURNS boolean LANGUAGE sql AS 'SELECT $1 = max(id) FROM river.river_job'`); err != nil {
 		t.Fatal(err)
 	}
+	const unknown = "activities.csv: no time zone is known, so dates are those of UTC"
 	for _, c := range []struct {
-		args []string
-		want string
+		args  []string
+		want  string
+		warns bool
 	}{
-		{[]string{"--user", "7"}, "2022-10-06"},
-		{[]string{"--user", "7", "--timezone", "Europe/Berlin"}, "2022-10-07"},
-		{[]string{"--user", "12"}, "2022-10-07"},
+		{[]string{"--user", "7"}, "2022-10-06", false},
+		{[]string{"--user", "7", "--timezone", "Europe/Berlin"}, "2022-10-07", false},
+		{[]string{"--user", "12"}, "2022-10-07", true},
 	} {
-		enqueue(t, append(append([]string{"ingest"}, c.args...), file(t, "activities.csv", export))...).want(t, 0, "enqueued 1 activity")
+		got := enqueue(t, append(append([]string{"ingest"}, c.args...), file(t, "activities.csv", export))...)
+		got.want(t, 0, "enqueued 1 activity")
+		if strings.Contains(got.stderr, unknown) != c.warns {
+			t.Errorf("stderr with %v = %q, want that it says %q: %v", c.args, got.stderr, unknown, c.warns)
+		}
 		if got := query[string](t, pool, date); got != c.want {
 			t.Errorf("date with %v = %s, want %s", c.args, got, c.want)
 		}

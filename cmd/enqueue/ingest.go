@@ -44,7 +44,8 @@ func ingestCommand(configFile *string, io streams) *cobra.Command {
 		Short: "Enqueue the activities of files, or of stdin (-)",
 		Long: "Read activities and enqueue them, all in one transaction: when anything is wrong with a file, nothing\n" +
 			"is enqueued. Formats: ndjson and json (fields named like the columns of activities), strava-api (the list\n" +
-			"of GET /athlete/activities), strava-export (activities.csv of the bulk export, or its .zip).\n" +
+			"of GET /athlete/activities), strava-export (activities.csv of the bulk export, its .zip or its folder, in\n" +
+			"English, German, French, Spanish, Portuguese, Dutch or Japanese, also when a spreadsheet saved it).\n" +
 			"Load and TRIMP are computed when the input has none. Heart rates, gender and time zone are those of the\n" +
 			"application's user_settings where it has them, unless a flag says otherwise; --dry-run asks no database.",
 		Example: "  enqueue ingest --user 7 --timezone US/Pacific --wait activities.csv\n" +

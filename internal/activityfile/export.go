@@ -1,13 +1,15 @@
 package activityfile
 
 import (
+	"bufio"
+	"bytes"
 	"cmp"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
-	"time"
+	"unicode/utf8"
 
 	"github.com/trainingmonkey/worker/internal/trainingload"
 	"github.com/trainingmonkey/worker/jobs"
@@ -16,21 +18,30 @@ import (
 // exportParser reads the activities.csv of Strava's bulk export.
 type exportParser struct {
 	Options
-	name    string
-	csv     *csv.Reader
-	limit   *recordLimit
-	columns map[string][]int // where a name stands; several stand twice
-	line    int              // of the record read last
+	name     string
+	csv      *csv.Reader
+	limit    *recordLimit
+	language exportLanguage
+	columns  map[string][]int // by their names in English, where they stand
+	form     numberForm
+	line     int // of the record read last
 }
 
 // requiredColumns are in every export. The others are read when they are there,
 // and newer exports have more of them.
 var requiredColumns = []string{"Activity ID", "Activity Date", "Activity Name", "Activity Type", "Elapsed Time", "Distance"}
 
+// loadColumns are what loads are computed from, besides.
+var loadColumns = []string{"Moving Time", "Elevation Gain", "Average Heart Rate"}
+
 func newExportParser(s *source, o Options) (*exportParser, error) {
+	separator, err := s.separator()
+	if err != nil {
+		return nil, err
+	}
 	limit := &recordLimit{in: s.data}
-	p := &exportParser{Options: o, name: s.name, csv: csv.NewReader(limit), limit: limit, columns: map[string][]int{}, line: 1}
-	p.csv.ReuseRecord = true
+	p := &exportParser{Options: o, name: s.name, csv: csv.NewReader(limit), limit: limit, line: 1}
+	p.csv.ReuseRecord, p.csv.Comma = true, separator
 	limit.renew()
 	header, err := p.csv.Read()
 	if errors.Is(err, io.EOF) {
@@ -39,21 +50,66 @@ func newExportParser(s *source, o Options) (*exportParser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the header of %s: %w", s.name, err)
 	}
-	for i, column := range header {
-		column = strings.TrimSpace(column)
-		p.columns[column] = append(p.columns[column], i)
+	if text := strings.Join(header, ","); !utf8.ValidString(text) {
+		return nil, fmt.Errorf("%s:1: the header is not UTF-8, got %q: save the file as UTF-8, or take it as Strava made it", s.name, clip(strings.ToValidUTF8(text, "�")))
 	}
+	return p, p.readHeader(header)
+}
+
+func (p *exportParser) readHeader(header []string) error {
+	folded := make([]string, len(header))
+	for i, column := range header {
+		folded[i] = foldHeader(column)
+	}
+	var known bool
+	p.language, known = languageOf(folded)
+	p.columns = columnsOf(folded, p.language)
+	p.form = numberForm{comma: p.language.decimalComma(), resaved: p.csv.Comma != ','}
 	var missing []string
 	for _, column := range requiredColumns {
 		if len(p.columns[column]) == 0 {
 			missing = append(missing, column)
 		}
 	}
-	if len(missing) > 0 {
-		return nil, fmt.Errorf("%s:1: the header lacks %s: expected the columns %s, named in English, got %q",
-			s.name, strings.Join(missing, ", "), strings.Join(requiredColumns, ", "), clip(strings.ToValidUTF8(strings.Join(header, ","), "�")))
+	if !known || len(missing) > 0 {
+		return fmt.Errorf("%s:1: the header lacks %s: expected the columns %s, named in %s, got %q",
+			p.name, strings.Join(missing, ", "), strings.Join(requiredColumns, ", "), languageNames, clip(strings.Join(header, ",")))
 	}
-	return p, nil
+	return nil
+}
+
+// missing are the columns of loads that the file does not have.
+func (p *exportParser) missing() []string {
+	var columns []string
+	for _, column := range loadColumns {
+		if len(p.columns[column]) == 0 {
+			columns = append(columns, column)
+		}
+	}
+	return columns
+}
+
+// separator tells what separates cells, by the first line: commas, or what a
+// spreadsheet took instead.
+func (s *source) separator() (rune, error) {
+	for wanted := 1; ; {
+		_, err := s.data.Peek(wanted)
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
+			return 0, fmt.Errorf("read %s: %w", s.name, err)
+		}
+		head, _ := s.data.Peek(s.data.Buffered())
+		line, _, ended := bytes.Cut(bytes.TrimLeft(head, blanks), []byte("\n"))
+		if !ended && err == nil && len(head) < headBytes {
+			wanted = len(head) + 1
+			continue
+		}
+		for _, separator := range ";\t" {
+			if bytes.Count(line, []byte(string(separator))) > bytes.Count(line, []byte(",")) {
+				return separator, nil
+			}
+		}
+		return ',', nil
+	}
 }
 
 func (p *exportParser) next() (jobs.Activity, error) {
@@ -93,25 +149,30 @@ func (p *exportParser) readError(cells []string, err error) error {
 }
 
 func (p *exportParser) decode(r exportRecord) (jobs.Activity, error) {
-	activityType := r.cell("Activity Type")
+	activityType, known := p.language.typeOf(r.text("Activity Type"))
 	if !trainingload.HasTrainingLoad(activityType) {
 		return jobs.Activity{}, errUnloaded
 	}
-	n := numbers{record: r}
+	n := numbers{record: r, form: p.form}
+	if !known {
+		n.fault("Activity Type", "is none that is known in the language of the file, so its load cannot be computed, got %q", clip(activityType))
+	}
 	m := measured{
 		id:           n.id("Activity ID"),
 		activityType: strings.Clone(activityType),
-		metres:       n.metres(),
+		metres:       n.metres(p.language, trainingload.SportOf(activityType)),
 		climbed:      value(n.quantity("Elevation Gain")),
 		moving:       n.quantity("Moving Time"),
 		elapsed:      n.quantity("Elapsed Time"),
-		speed:        value(n.quantity("Average Speed")),
+		speed:        value(n.minor("Average Speed")),
 		avgHeartRate: value(n.quantity("Average Heart Rate")),
-		maxHeartRate: value(n.quantity("Max Heart Rate")),
-		celsius:      n.number("Average Temperature"),
-		exertion:     value(n.quantity("Perceived Exertion")),
+		maxHeartRate: value(n.minor("Max Heart Rate")),
+		exertion:     value(n.minor("Perceived Exertion")),
 	}
-	if name := r.cell("Activity Name"); name != "" {
+	if r.cell("Average Temperature") != unwritten {
+		m.celsius = n.number("Average Temperature")
+	}
+	if name := r.text("Activity Name"); name != "" {
 		m.name = ptr(strings.Clone(name)) // a part of the line would keep all of it
 	}
 	var err error
@@ -122,21 +183,6 @@ func (p *exportParser) decode(r exportRecord) (jobs.Activity, error) {
 		return jobs.Activity{}, n.err()
 	}
 	return m.activity(p.Options)
-}
-
-var plainSpaces = strings.NewReplacer("\u202f", " ", "\u00a0", " ")
-
-// exportDate reads a time like "Oct 6, 2022, 11:19:20 PM", which is UTC, as the
-// wall time where the athlete lives. Some systems write a narrow space before PM.
-func exportDate(s string, where *time.Location) (time.Time, error) {
-	start, err := time.Parse("Jan 2, 2006, 3:04:05 PM", plainSpaces.Replace(s))
-	if err != nil {
-		return start, faultf("activity date", `must be a time that exists, as "Oct 6, 2022, 11:19:20 PM", got %q`, clip(s))
-	}
-	if where != nil {
-		start = start.In(where)
-	}
-	return start, nil
 }
 
 // recordLimit stops a record that does not end, because a quote is left open,

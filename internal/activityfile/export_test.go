@@ -54,6 +54,8 @@ func TestStravaExportCells(t *testing.T) {
 	}{
 		{"second distance", `1,"Oct 6, 2022, 11:19:20 PM",Run,Run,9,99,,9,9,1609.34708789,,,,,,`, func(a jobs.Activity) any { return *a.DistanceMiles }, 1.},
 		{"first distance", `1,"Oct 6, 2022, 11:19:20 PM",Run,Run,9,1.609347,,9,9,,,,,,,`, func(a jobs.Activity) any { return *a.DistanceMiles }, 1.},
+		{"first distance of a swim", `1,"Oct 6, 2022, 11:19:20 PM",Swim,Swim,1800,900,,1800,1800,,,,,,,`, func(a jobs.Activity) any { return [2]float64{*a.DistanceMiles, *a.TotalLoadMiles} }, [2]float64{0.56, 2.24}},
+		{"second distance of a swim", `1,"Oct 6, 2022, 11:19:20 PM",Swim,Swim,1800,900,,1800,1800,905,,,,,,`, func(a jobs.Activity) any { return *a.TotalLoadMiles }, 2.25},
 		{"no distance", `1,"Oct 6, 2022, 11:19:20 PM",Run,Run,9,,,9,9,,,,,,,`, func(a jobs.Activity) any { return *a.DistanceMiles }, 0.},
 		{"moving time", `1,"Oct 6, 2022, 11:19:20 PM",Run,Run,120,,,120,90,,,,,,,`, func(a jobs.Activity) any { return *a.DurationMinutes }, 1.5},
 		{"elapsed time", `1,"Oct 6, 2022, 11:19:20 PM",Run,Run,,,,120,,,,,,,,`, func(a jobs.Activity) any { return *a.DurationMinutes }, 2.},
@@ -72,6 +74,17 @@ func TestStravaExportCells(t *testing.T) {
 		} else if value := c.check(got[0]); value != c.want {
 			t.Errorf("reading %s gave %v, want %v", c.name, value, c.want)
 		}
+	}
+}
+
+// TestOldExportOfASwim has one column of distances: 900 m, not 559 miles.
+func TestOldExportOfASwim(t *testing.T) {
+	t.Parallel()
+	const old = "Activity ID,Activity Date,Activity Name,Activity Type,Activity Description,Elapsed Time,Distance,Commute,Activity Gear,Filename\n" +
+		`1,"Sep 12, 2018, 3:02:23 PM",Pool,Swim,,1800,900,false,,` + "\n" + `2,"Sep 12, 2018, 3:02:23 PM",Run,Run,,1800,5,false,,` + "\n"
+	got, faults, final := readText(t, old, Options{UserID: 7})
+	if len(got) != 2 || *got[0].DistanceMiles != 0.56 || *got[0].TotalLoadMiles != 2.24 || *got[1].TotalLoadMiles != 3.11 {
+		t.Errorf("reading gave %+v, %v, %v, want loads of 2.24 and 3.11", got, faults, final)
 	}
 }
 
@@ -99,7 +112,7 @@ func TestStravaExportFaults(t *testing.T) {
 		{"no id", row("", date, "1", ""), outcome{faults: []string{"activity id: is required"}}},
 		{"negative id", row("-1", date, "1", ""), outcome{faults: []string{`activity id: must be a positive integer, got "-1"`}}},
 		{"id too large", row("99999999999999999999", date, "1", ""), outcome{faults: []string{`got "99999999999999999999"`}}},
-		{"impossible date", row("1", "Feb 30, 2022, 11:19:20 PM", "1", ""), outcome{faults: []string{`activity date: must be a time that exists, as "Oct 6, 2022, 11:19:20 PM", got "Feb 30, 2022, 11:19:20 PM"`}}},
+		{"impossible date", row("1", "Feb 30, 2022, 11:19:20 PM", "1", ""), outcome{faults: []string{`activity date: must be a time that exists, as "Oct 6, 2022, 11:19:20 PM" or "6 Oct 2022, 23:19:20", got "Feb 30, 2022, 11:19:20 PM"`}}},
 		{"several", row("x", "", "y", ""), outcome{faults: []string{`stdin:2: activity id: must be a positive integer, got "x"; distance: must be a decimal number, got "y"; activity date: must`}}},
 		{"NUL", strings.Replace(good, "Run,", "R\x00n,", 1), outcome{faults: []string{"stdin:2: name: holds a NUL byte"}}},
 		{"invalid UTF-8", strings.Replace(good, "Run,", "R\xffn,", 1), outcome{faults: []string{"stdin:2: name: is not valid UTF-8"}}},
@@ -121,8 +134,10 @@ func TestStravaExportFaults(t *testing.T) {
 func TestStravaExportHeader(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		"Activity ID,Activity Date,Activity Name,Activity Type\n": "stdin:1: the header lacks Elapsed Time, Distance: expected the columns Activity ID, Activity Date, Activity Name, Activity Type, Elapsed Time, Distance, named in English",
-		"Aktivitäts-ID,Aktivitätsdatum\n":                         `the header lacks Activity ID, Activity Date, Activity Name, Activity Type, Elapsed Time, Distance: expected`,
+		"Activity ID,Activity Date,Activity Name,Activity Type\n": "stdin:1: the header lacks Elapsed Time, Distance: expected the columns Activity ID, Activity Date, Activity Name, Activity Type, Elapsed Time, Distance, named in English, German, French, Spanish, Portuguese, Dutch or Japanese, got",
+		"Aktivitäts-ID,Aktivitätsdatum\n":                         `the header lacks Activity Name, Activity Type, Elapsed Time, Distance: expected`,
+		"ID aktivity,Datum\n":                                     `the header lacks Activity ID, Activity Date, Activity Name, Activity Type, Elapsed Time, Distance: expected`,
+		"Aktivit\xe4ts-ID;Aktivit\xe4tsdatum\n":                   `stdin:1: the header is not UTF-8, got "Aktivit�ts-ID,Aktivit�tsdatum": save the file as UTF-8, or take it as Strava made it`,
 		"\n\n":                                                    "is empty but for blanks",
 		"a\"b\n":                                                  "read the header of stdin",
 	} {

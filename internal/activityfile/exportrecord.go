@@ -2,8 +2,11 @@ package activityfile
 
 import (
 	"errors"
+	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/trainingmonkey/worker/internal/trainingload"
 )
 
 // exportRecord is one line of activities.csv.
@@ -12,13 +15,28 @@ type exportRecord struct {
 	columns map[string][]int
 }
 
+// unwritten stands where Strava could not write a value.
+const unwritten = "#error#"
+
 // cell returns the first cell under a name that is not empty: where a name
 // stands twice, either may be filled.
 func (r exportRecord) cell(column string) string {
+	filled := ""
 	for _, i := range r.columns[column] {
 		if cell := strings.TrimSpace(r.cells[i]); cell != "" {
-			return cell
+			if cell != unwritten {
+				return cell
+			}
+			filled = cell
 		}
+	}
+	return filled
+}
+
+// text is a cell that nothing is computed from.
+func (r exportRecord) text(column string) string {
+	if cell := r.cell(column); cell != unwritten {
+		return cell
 	}
 	return ""
 }
@@ -26,6 +44,7 @@ func (r exportRecord) cell(column string) string {
 // numbers reads cells as numbers and gathers the faults.
 type numbers struct {
 	record exportRecord
+	form   numberForm
 	faults []error
 }
 
@@ -44,30 +63,41 @@ func (n *numbers) fault(column, format string, args ...any) {
 	n.faults = append(n.faults, faultf(strings.ToLower(column), format, args...))
 }
 
+var scientific = regexp.MustCompile(`^\d([.,]\d+)?[eE]\+?\d+$`)
+
 func (n *numbers) id(column string) int64 {
 	cell := n.record.cell(column)
 	id, err := strconv.ParseInt(cell, 10, 64)
 	switch {
 	case cell == "":
 		n.fault(column, "is required")
+	case scientific.MatchString(cell):
+		n.fault(column, "has lost digits to a spreadsheet, got %q: take the file as Strava made it", clip(cell))
 	case err != nil || id <= 0 || cell[0] == '+':
 		n.fault(column, "must be a positive integer, got %q", clip(cell))
 	}
 	return id
 }
 
-// metres is the distance. The first column of that name is in kilometres; the
-// second, which is finer and which old exports do not have, is in metres.
-func (n *numbers) metres() float64 {
-	const column = "Distance"
+// metres is the distance. The first column of that name is in kilometres, but in
+// metres for a swim, and written for people; the second, which old exports do not
+// have, is in metres. The oldest exports have one column, in metres.
+func (n *numbers) metres(language exportLanguage, sport trainingload.Sport) float64 {
+	const column, metresPerKilometre = "Distance", 1000
 	at := n.record.columns[column]
 	if len(at) > 1 {
-		if metres := n.parse(column, n.record.cells[at[1]]); metres != nil {
-			return n.atLeastZero(column, *metres)
+		if cell := strings.TrimSpace(n.record.cells[at[1]]); cell != "" && cell != unwritten {
+			return n.atLeastZero(column, value(n.parse(column, cell)))
 		}
 	}
-	const metresPerKilometre = 1000
-	return n.atLeastZero(column, value(n.parse(column, n.record.cells[at[0]]))*metresPerKilometre)
+	displayed := numbers{record: n.record, form: n.form}
+	displayed.form.displayed, displayed.form.metres = language != beforeJuly2019, sport == trainingload.Swimming
+	distance := displayed.atLeastZero(column, value(displayed.parse(column, n.record.cells[at[0]])))
+	n.faults = append(n.faults, displayed.faults...)
+	if sport == trainingload.Swimming || language == beforeJuly2019 {
+		return distance
+	}
+	return distance * metresPerKilometre
 }
 
 // quantity reads a number that cannot be negative, nil for an empty cell.
@@ -77,6 +107,14 @@ func (n *numbers) quantity(column string) *float64 {
 		*number = n.atLeastZero(column, *number)
 	}
 	return number
+}
+
+// minor is a quantity that no load is computed from.
+func (n *numbers) minor(column string) *float64 {
+	if n.record.cell(column) == unwritten {
+		return nil
+	}
+	return n.quantity(column)
 }
 
 func (n *numbers) atLeastZero(column string, number float64) float64 {
@@ -90,16 +128,18 @@ func (n *numbers) number(column string) *float64 {
 	return n.parse(column, n.record.cell(column))
 }
 
-// parse reads a decimal number. strconv alone would also take NaN, inf,
-// hexadecimal digits and underscores.
 func (n *numbers) parse(column, cell string) *float64 {
 	cell = strings.TrimSpace(cell)
-	if cell == "" {
+	switch cell {
+	case "":
+		return nil
+	case unwritten:
+		n.fault(column, "is %s: Strava could not write it", unwritten)
 		return nil
 	}
-	number, err := strconv.ParseFloat(cell, 64)
-	if err != nil || strings.Trim(cell, "0123456789.eE+-") != "" {
-		n.fault(column, "must be a decimal number, got %q", clip(cell))
+	number, err := n.form.parse(cell)
+	if err != nil {
+		n.fault(column, "%w, got %q", err, clip(cell))
 		return nil
 	}
 	return &number

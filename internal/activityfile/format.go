@@ -57,7 +57,7 @@ func (s *source) detect() (Format, error) {
 		case all && len(bytes.TrimLeft(head, blanks)) == 0 && err != nil:
 			return "", fmt.Errorf("open %s: is empty but for blanks", s.name)
 		case strings.HasSuffix(strings.TrimSuffix(s.name, ".gz"), ".csv"):
-			return StravaExport, nil // a header in another language: the reader says what it expects
+			return StravaExport, nil // a header that nobody knows: the reader says what it expects
 		default:
 			return "", fmt.Errorf("open %s: cannot tell the format from the content, which starts with %q: name one of %s", s.name, clip(string(head[:min(len(head), 20)])), formatNames)
 		}
@@ -78,12 +78,19 @@ func detect(head []byte, all bool) Format {
 	case head[0] == '[' || head[0] == '{':
 		return detectJSON(head, all)
 	}
-	start := strings.ToLower(strings.TrimPrefix(string(head[:min(len(head), 16)]), `"`))
-	const firstColumn = "activity id"
-	switch {
-	case strings.HasPrefix(start, firstColumn):
-		return StravaExport
-	case !all && strings.HasPrefix(firstColumn, start):
+	start := foldHeader(strings.TrimPrefix(strings.ToValidUTF8(string(head[:min(len(head), 64)]), ""), `"`))
+	undecided := false
+	for language, column := range exportColumns[0] {
+		column = foldHeader(column)
+		if exportLanguage(language) == beforeJuly2019 {
+			column += "," + exportColumns[1][language] // others begin with an id as well
+		}
+		if strings.HasPrefix(start, column) {
+			return StravaExport
+		}
+		undecided = undecided || strings.HasPrefix(column, start)
+	}
+	if undecided && !all {
 		return Auto
 	}
 	return ""

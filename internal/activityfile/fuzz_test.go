@@ -100,6 +100,11 @@ func FuzzStravaExport(f *testing.F) {
 	row := `1,"Oct 6, 2022, 11:19:20 PM","a ""b""` + "\nc\",Run,979,2.43,177.0,979.0,971.0,2432.77,2.5,16.2,,165.5,-40,9\n"
 	f.Add([]byte(exportHeader + row + row))
 	f.Add([]byte(exportHeader + "1,\"x\n" + row + "1,2\n1,a\"b\n" + strings.Replace(row, "2.43", "NaN", 1) + "\""))
+	german, err := os.ReadFile("testdata/exports/german_resaved.csv")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(german)
 	f.Add([]byte("\ufeffDistance,Activity Type,Activity Name,Activity Date,Activity ID,Elapsed Time\n1e300,Run,n,\"Oct 6, 0001, 11:19:20 PM\",5,60\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		checkReading(t, text, Options{Format: StravaExport, UserID: 7})

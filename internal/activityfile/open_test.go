@@ -109,7 +109,7 @@ func TestOpenRefuses(t *testing.T) {
 		want              string
 	}{
 		{"missing", filepath.Join(directory, "none.csv"), "", user, "none.csv: no such file or directory"},
-		{"directory", directory, "", user, directory + ": is a directory, give a file in it"},
+		{"directory", directory, "", user, directory + ": is a directory without activities.csv: give a file, or the folder of an unpacked export"},
 		{"empty", writeFile(t, "a.csv", ""), "", user, "a.csv: is empty"},
 		{"empty but for the mark", "-", "\ufeff", user, "open stdin: is empty"},
 		{"blank", "-", " \n ", user, "open stdin: is empty but for blanks"},
@@ -120,7 +120,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"zip on stdin", "-", "PK\x03\x04....", user, "open stdin: a zip archive must be a file"},
 		{"broken zip", writeFile(t, "a.zip", "PK\x03\x04...."), "", user, "a.zip: zip: not a valid zip file"},
 		{"broken gzip", writeFile(t, "a.gz", "\x1f\x8b...."), "", user, "a.gz: unexpected EOF"},
-		{"localised export", writeFile(t, "a.csv", "Aktivitäts-ID,Datum\n"), "", user, "a.csv:1: the header lacks Activity ID"},
+		{"export in a language that is not known", writeFile(t, "a.csv", "ID aktivity,Datum\n"), "", user, "a.csv:1: the header lacks Activity ID"},
 		{"no user for the API", "-", "[" + trailRun + "]", Options{}, "open stdin: strava-api does not say whose activities these are: name the user with --user"},
 		{"no user for the export", "testdata/activities.csv", "", Options{}, "testdata/activities.csv: strava-export does not say whose"},
 		{"negative user", "-", "[]", Options{UserID: -1}, "user must be a positive number, got -1"},

@@ -1,6 +1,7 @@
 package activityfile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -27,7 +28,8 @@ type Options struct {
 	// fields take trainingload.DefaultHeartRate.
 	HeartRate trainingload.HeartRate
 	// HeartRateOf, if not nil, is asked instead, once for each activity whose
-	// TRIMP is to be computed. Its error is that activity's.
+	// TRIMP is to be computed. The zero HeartRate has it left out: nothing that
+	// can be used is known of the athlete. An error is that activity's.
 	HeartRateOf func(userID int32) (trainingload.HeartRate, error)
 }
 
@@ -37,6 +39,7 @@ type Reader struct {
 	source  *source
 	format  Format
 	parser  parser
+	home    *time.Location // of the athlete, nil when it is not known
 	skipped int
 	final   error
 }
@@ -70,7 +73,7 @@ func Open(path string, stdin io.Reader, o Options) (*Reader, error) {
 	if format == Auto {
 		format, err = s.detect()
 	}
-	r := &Reader{source: s, format: format}
+	r := &Reader{source: s, format: format, home: cmp.Or(o.Location, o.HomeLocation)}
 	if err == nil {
 		err = r.start(o)
 	}
@@ -128,6 +131,19 @@ func (r *Reader) Next() (jobs.Activity, error) {
 
 // Format is the format that the file is read in.
 func (r *Reader) Format() Format { return r.format }
+
+// DatedByUTC tells that the file states the start of activities in UTC alone and
+// that no time zone was given: their dates are those of UTC.
+func (r *Reader) DatedByUTC() bool { return r.format == StravaExport && r.home == nil }
+
+// Missing names the columns, in English, that loads are computed from and that
+// the file does not have.
+func (r *Reader) Missing() []string {
+	if export, ok := r.parser.(*exportParser); ok {
+		return export.missing()
+	}
+	return nil
+}
 
 // Skipped counts the records passed over so far because their type has no
 // training load (yoga, golf, rest days): they are not activities to ingest.

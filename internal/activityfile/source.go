@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 )
 
@@ -38,15 +40,12 @@ func openSource(name string, stdin io.Reader) (*source, error) {
 		s.count(stdin)
 		return s, s.unwrap(nil)
 	}
-	file, err := os.Open(name)
+	file, err := openFile(&s.name)
 	if err != nil {
 		return nil, err
 	}
 	s.closers = append(s.closers, file)
 	info, err := file.Stat()
-	if err == nil && info.IsDir() {
-		err = fmt.Errorf("open %s: is a directory, give a file in it", name)
-	}
 	if err == nil {
 		if info.Mode().IsRegular() {
 			s.size = info.Size()
@@ -58,6 +57,23 @@ func openSource(name string, stdin io.Reader) (*source, error) {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
+}
+
+// openFile opens a file, or the activities of a folder that an export was
+// unpacked into.
+func openFile(name *string) (*os.File, error) {
+	if info, err := os.Stat(*name); err != nil || !info.IsDir() {
+		return os.Open(*name)
+	}
+	folder := *name
+	for _, inside := range []string{exportFile, exportFile + ".gz"} {
+		*name = filepath.Join(folder, inside)
+		file, err := os.Open(*name)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return file, err
+		}
+	}
+	return nil, fmt.Errorf("open %s: is a directory without %s: give a file, or the folder of an unpacked export", folder, exportFile)
 }
 
 // count lets in be read through a counter.

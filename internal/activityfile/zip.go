@@ -8,26 +8,28 @@ import (
 	"strings"
 )
 
+// exportFile is what the activities are in, whatever the athlete's language.
+const exportFile = "activities.csv"
+
 // openZip goes on with the one activities.csv of a bulk export.
 func (s *source) openZip(file *os.File) error {
 	archive, err := zip.NewReader(file, s.size)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", s.name, err)
 	}
-	const wanted = "activities.csv"
 	var found []*zip.File
 	var names []string
 	for _, entry := range archive.File {
-		if path.Base(entry.Name) == wanted && !entry.FileInfo().IsDir() {
+		if path.Base(entry.Name) == exportFile && !entry.FileInfo().IsDir() {
 			found, names = append(found, entry), append(names, entry.Name)
 		}
 	}
 	switch len(found) {
 	case 0:
-		return fmt.Errorf("open %s: holds no %s, so it is not the bulk export of Strava", s.name, wanted)
+		return fmt.Errorf("open %s: holds no %s, so it is not the bulk export of Strava", s.name, exportFile)
 	case 1:
 	default:
-		return fmt.Errorf("open %s: holds %d files %s (%s), unpack the one to read", s.name, len(found), wanted, clip(strings.Join(names, ", ")))
+		return fmt.Errorf("open %s: holds %d files %s (%s), unpack the one to read", s.name, len(found), exportFile, clip(strings.Join(names, ", ")))
 	}
 	const encrypted = 1
 	if found[0].Flags&encrypted != 0 {

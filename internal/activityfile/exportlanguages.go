@@ -1,0 +1,150 @@
+package activityfile
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Strava writes activities.csv in the athlete's language. Here is all that is
+// known of it, each name as it stands in exports that people have published. A
+// name that nobody has is not guessed: the column is then missing, and the
+// reader says so.
+
+// exportLanguage is a column of the table below.
+type exportLanguage int
+
+const (
+	english        exportLanguage = iota
+	beforeJuly2019                // English, with other names
+	german
+	french
+	spanish
+	portuguese
+	dutch
+	japanese
+	exportLanguages int = iota
+)
+
+const languageNames = "English, German, French, Spanish, Portuguese, Dutch or Japanese"
+
+// exportColumns are the columns that are read: "" where the name is not known,
+// several separated by a bar. The first name of a row is what the rest of the
+// program calls it.
+var exportColumns = [][exportLanguages]string{
+	{"Activity ID", "id", "Aktivitäts-ID", "ID de l'activité", "ID de actividad", "ID da atividade", "Activiteits-ID", "アクティビティID"},
+	{"Activity Date", "date", "Aktivitätsdatum", "Date de l'activité", "Fecha de la actividad", "Data da atividade", "Datum van activiteit", "アクティビティ実行日"},
+	{"Activity Name", "name", "Name der Aktivität", "Nom de l'activité", "Nombre de la actividad", "Nome da atividade", "Naam activiteit|Naam van activiteit", "アクティビティ名"},
+	{"Activity Type", "type", "Aktivitätsart", "Type d'activité", "Tipo de actividad", "Tipo de atividade", "Activiteitstype", "アクティビティタイプ"},
+	{"Elapsed Time", "elapsed_time", "Verstrichene Zeit", "Temps écoulé", "Tiempo transcurrido", "Tempo decorrido", "Verstreken tijd", "経過時間"},
+	{"Moving Time", "", "Bewegungszeit", "Durée de déplacement", "Tiempo en movimiento", "Tempo de movimentação", "Beweegtijd", "移動時間"},
+	{"Distance", "distance", "Distanz", "Distance", "Distancia", "Distância", "Afstand", "距離"},
+	{"Average Speed", "", "Durchschnittliche Geschwindigkeit", "Vitesse moyenne", "Velocidad promedio", "Velocidade média", "Gemiddelde snelheid", ""},
+	{"Elevation Gain", "", "Höhenzunahme", "Dénivelé positif", "Desnivel positivo", "Ganho de elevação", "Totale stijging|Hoogtewinst", "獲得標高"},
+	{"Max Heart Rate", "", "Max. Herzfrequenz", "Fréquence cardiaque max.", "", "Frequência cardíaca máxima", "Max. hartslag", ""},
+	{"Average Heart Rate", "", "Durchschnittliche Herzfrequenz", "Fréquence cardiaque moyenne", "Ritmo cardiaco promedio|Ritmo cardíaco promedio", "Frequência cardíaca média", "Gemiddelde hartslag", ""},
+	{"Average Temperature", "", "Durchschnittliche Temperatur", "Température moyenne", "", "", "", ""},
+	{"Perceived Exertion", "", "Gefühlte Anstrengung", "", "Esfuerzo Percibido", "", "Ervaren inspanning", ""},
+}
+
+// decimalComma tells whether numbers are displayed as 1.234,5. Those that are not
+// displayed, which are most, have a point in every language.
+func (l exportLanguage) decimalComma() bool {
+	return l != english && l != beforeJuly2019 && l != japanese
+}
+
+// foldHeader makes names comparable that differ in case, blanks and apostrophes.
+func foldHeader(name string) string {
+	return strings.ToLower(strings.ReplaceAll(strings.TrimSpace(name), "’", "'"))
+}
+
+// languageOf tells the language of a header by the columns that every activity
+// is known by, false when it is none.
+func languageOf(header []string) (exportLanguage, bool) {
+	for language := range exportLanguage(exportLanguages) {
+		if slices.Contains(header, foldHeader(exportColumns[0][language])) && slices.Contains(header, foldHeader(exportColumns[1][language])) {
+			return language, true
+		}
+	}
+	return english, false
+}
+
+// columnsOf finds where the columns stand, by their names in English; several
+// stand twice.
+func columnsOf(header []string, language exportLanguage) map[string][]int {
+	columns := map[string][]int{}
+	for _, names := range exportColumns {
+		for name := range strings.SplitSeq(names[language], "|") {
+			for i, column := range header {
+				if name != "" && column == foldHeader(name) {
+					columns[names[english]] = append(columns[names[english]], i)
+				}
+			}
+		}
+	}
+	return columns
+}
+
+// months are the beginnings of the names of months in these languages. None
+// means one month here and another there.
+var months = map[string]time.Month{
+	"jan": 1, "ene": 1, "feb": 2, "fév": 2, "fev": 2, "mar": 3, "mär": 3, "mrt": 3, "maa": 3, "apr": 4, "avr": 4, "abr": 4,
+	"may": 5, "mai": 5, "mei": 5, "jun": 6, "juin": 6, "jul": 7, "juil": 7, "aug": 8, "aoû": 8, "ago": 8,
+	"sep": 9, "set": 9, "oct": 10, "okt": 10, "out": 10, "nov": 11, "dec": 12, "déc": 12, "dic": 12, "dez": 12,
+}
+
+// monthOf reads the name of a month or its abbreviation.
+func monthOf(name string) time.Month {
+	letters := []rune(strings.ToLower(name))
+	for _, n := range []int{4, 3} {
+		if len(letters) >= n {
+			if month, ok := months[string(letters[:n])]; ok {
+				return month
+			}
+		}
+	}
+	return 0
+}
+
+// exportTypes are activity types in other languages than English, in lower case.
+var exportTypes = map[string]string{
+	"lauf": "Run", "laufen": "Run", "traillauf": "Trail Run", "virtueller lauf": "Virtual Run",
+	"radfahrt": "Ride", "radfahren": "Ride", "virtuelle radfahrt": "Virtual Ride", "mountainbikefahrt": "Mountain Bike Ride", "mountainbike-fahrt": "Mountain Bike Ride",
+	"gravelfahrt": "Gravel Ride", "schotterfahrt": "Gravel Ride", "e-bike-fahrt": "E-Bike Ride", "e-bike-radfahrt": "E-Bike Ride",
+	"schwimmen": "Swim", "wandern": "Hike", "wanderung": "Hike", "spaziergang": "Walk", "gehen": "Walk", "gewichtstraining": "Weight Training", "krafttraining": "Weight Training",
+	"training": "Workout", "rudern": "Rowing", "kajakfahren": "Kayaking", "kanufahrt": "Canoeing", "ski alpin": "Alpine Ski", "skitouren": "Backcountry Ski",
+	"snowboarden": "Snowboard", "eislaufen": "Ice Skate",
+
+	"course à pied": "Run", "vélo": "Ride", "vélo virtuel": "Virtual Ride", "natation": "Swim", "marche": "Walk", "randonnée": "Hike",
+	"entraînement aux poids": "Weight Training", "entraînement": "Workout", "ski nordique": "Nordic Ski",
+
+	"carrera": "Run", "bicicleta": "Ride", "caminata": "Walk", "senderismo": "Hike", "natación": "Swim", "entrenamiento": "Workout",
+	"entrenamiento con pesas": "Weight Training", "remo": "Rowing",
+
+	"corrida": "Run", "corrida em trilha": "Trail Run", "pedalada": "Ride", "pedalada virtual": "Virtual Ride", "caminhada": "Walk", "trilha": "Hike", "natação": "Swim",
+	"treino": "Workout", "treino com peso": "Weight Training",
+
+	"hardloopsessie": "Run", "fietsrit": "Ride", "virtuele fietsrit": "Virtual Ride", "zwemmen": "Swim", "wandeling": "Walk", "wandelen": "Walk", "hiken": "Hike",
+
+	"ランニング": "Run", "トレイルラン": "Trail Run", "バーチャルラン": "Virtual Run", "サイクリング": "Ride", "バーチャルライド": "Virtual Ride", "水泳": "Swim", "スイム": "Swim",
+	"ウォーキング": "Walk", "ハイキング": "Hike", "ウェイトトレーニング": "Weight Training", "ワークアウト": "Workout", "ヨガ": "Yoga",
+}
+
+// sameTypes are called in English in exports of other languages too.
+var sameTypes = []string{
+	"run", "ride", "swim", "walk", "hike", "trail run", "virtual run", "virtual ride", "gravel ride", "mountain bike ride", "e-bike ride", "weight training", "workout",
+	"crossfit", "hiit", "yoga", "pilates", "golf", "tennis", "padel", "snowboard",
+}
+
+// typeOf is the English name of an activity type, false for one of which nobody
+// can tell the load. In English every type is taken, as the application does.
+func (l exportLanguage) typeOf(name string) (string, bool) {
+	folded := strings.ToLower(name)
+	switch translated, known := exportTypes[folded]; {
+	case l == english || l == beforeJuly2019 || name == "":
+		return name, true
+	case known:
+		return translated, true
+	}
+	return name, slices.Contains(sameTypes, folded)
+}
