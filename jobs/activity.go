@@ -13,7 +13,7 @@ import (
 //
 // An activity states all of its synced columns: a field that is nil is stored
 // as NULL, so that the newest version wins whole, whatever order versions
-// arrive in. What people type in the application (notes, weight, perceived
+// arrive in. A Partial one leaves what it does not state as it is. What people type in the application (notes, weight, perceived
 // effort, feeling) and the seven ACWR results are not synced and never touched.
 //
 // With Deleted set the activity is removed; only ActivityID, UserID and Date
@@ -23,6 +23,18 @@ type Activity struct {
 	UserID     int32  `json:"user_id"`     // positive
 	Date       string `json:"date"`        // the athlete's local date, YYYY-MM-DD
 	Deleted    bool   `json:"deleted,omitempty"`
+
+	// Partial says that the source does not have all there is, as a bulk export
+	// has not: fields that are nil keep what is stored, and a TRIMP from the
+	// average heart rate leaves one that was computed from more.
+	Partial bool `json:"partial,omitempty"`
+	// DayFromUTC says that Date and StartTime were computed from UTC with the
+	// athlete's home zone. A Partial activity then does not move one that is
+	// stored with the local time of where it was.
+	DayFromUTC bool `json:"day_from_utc,omitempty"`
+	// Unloaded says that the type has no training load: where the activity is
+	// stored, it loses its load; otherwise nothing is.
+	Unloaded bool `json:"unloaded,omitempty"`
 
 	Name      *string `json:"name,omitempty"`
 	Type      *string `json:"type,omitempty"`       // display type, "Trail Run"
@@ -103,7 +115,7 @@ var unsyncedColumns = []string{
 	"notes", "weight_lbs", "perceived_effort", "feeling_score",
 	"seven_day_avg_load", "twentyeight_day_avg_load", "seven_day_avg_trimp", "twentyeight_day_avg_trimp",
 	"acute_chronic_ratio", "trimp_acute_chronic_ratio", "normalized_divergence",
-	"ingest_job_id",
+	"ingest_job_id", "ingest_day_from_utc", "ingest_alone",
 }
 
 // decodeError says what encoding/json found in the words of someone who writes

@@ -104,8 +104,15 @@ func describe(ctx context.Context, db *sql.DB, source *goose.Source) (string, er
 	for _, created := range createdObject.FindAllStringSubmatch(string(text), -1) {
 		objects = append(objects, strings.ToLower(created[1])+" "+created[2])
 	}
-	return "create " + strings.Join(objects, ", "), err
+	does := "create " + strings.Join(objects, ", ")
+	for _, added := range addedColumn.FindAllStringSubmatch(string(text), -1) {
+		does += "; add to " + added[1] + ", without rewriting it: " + added[2] + " " + added[3]
+	}
+	return does, err
 }
+
+// addedColumn finds what a migration adds to a table.
+var addedColumn = regexp.MustCompile(`(?m)^ALTER TABLE (\w+) ADD COLUMN (?:IF NOT EXISTS )?(\w+) (\w+);`)
 
 // createdObject finds what a migration creates; a schema before the name is left out.
 var createdObject = regexp.MustCompile(`(?m)^CREATE (?:OR REPLACE )?(?:UNIQUE )?(TABLE|INDEX|FUNCTION|VIEW|TRIGGER) (?:\{\w+\}\.)?(\w+)`)

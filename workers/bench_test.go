@@ -71,7 +71,7 @@ func BenchmarkPlan(b *testing.B) {
 	in := &ingester{recalculator: &recalculator{write: writeOn, rolloutPercent: 100}}
 	b.ReportAllocs()
 	for b.Loop() {
-		plan := newIngestPlan(map[int64]storedActivity{}, map[versionKey]int64{}, map[userDay][]restDay{})
+		plan := newIngestPlan(map[int64]storedActivity{}, map[versionKey]recordedVersion{}, map[userDay][]restDay{})
 		for i := range items {
 			plan.add(int64(i)+1, &items[i])
 		}

@@ -144,7 +144,7 @@ type activityStatements struct {
 	// ids, each with false; with true the ids of rows that are gone, or somebody
 	// else's. Its WHERE takes no lock and writes no WAL for rows that are right,
 	// which ON CONFLICT DO UPDATE … WHERE would. Results that are NULL leave those
-	// of the row as they are.
+	// of the row as they are, and so does every NULL of a partial activity.
 	update string
 }
 
@@ -162,11 +162,12 @@ func activityStatementsFor(ctx context.Context, pool *dbpool.Pool) (s activitySt
 		if !ok {
 			return s, fmt.Errorf("activities has no column %s; run: worker migrate up", c.name)
 		}
+		kept := fmt.Sprintf("CASE WHEN new.keeps THEN coalesce(new.%s, old.%s) ELSE new.%s END", c.name, c.name, c.name)
 		names = append(names, c.name)
 		arrays = append(arrays, fmt.Sprintf("unnest($%d::%s) AS %s", i+5, c.array, c.name))
 		casts = append(casts, fmt.Sprintf("raw.%s::%s AS %s", c.name, typ, c.name))
-		assignments = append(assignments, fmt.Sprintf("%s = new.%s", c.name, c.name))
-		stored, given = append(stored, "old."+c.name), append(given, "new."+c.name)
+		assignments = append(assignments, c.name+" = "+kept)
+		stored, given = append(stored, "old."+c.name), append(given, kept)
 	}
 	for i, name := range resultColumns {
 		kept := fmt.Sprintf("coalesce(new.%s, old.%s)", name, name)
@@ -176,19 +177,32 @@ func activityStatementsFor(ctx context.Context, pool *dbpool.Pool) (s activitySt
 		assignments = append(assignments, name+" = "+kept)
 		stored, given = append(stored, "old."+name), append(given, kept)
 	}
+	next := 5 + len(syncedColumns) + len(resultColumns)
+	for _, name := range []string{"ingest_day_from_utc", "ingest_alone"} {
+		if _, ok := types[name]; !ok {
+			return s, fmt.Errorf("activities has no column %s; run: worker migrate up", name)
+		}
+		kept := fmt.Sprintf("CASE WHEN new.keeps THEN coalesce(new.%s, old.%s) ELSE new.%s END", name, name, name)
+		names, casts = append(names, name), append(casts, "raw."+name)
+		arrays = append(arrays, fmt.Sprintf("unnest($%d::bool[]) AS %s", next, name))
+		assignments = append(assignments, name+" = "+kept)
+		stored, given = append(stored, "old."+name), append(given, kept)
+		next++
+	}
+	arrays = append(arrays, fmt.Sprintf("unnest($%d::bool[]) AS keeps", next))
 	columns := "activity_id, user_id, date, ingest_job_id, " + strings.Join(names, ", ")
 	rows := `
-	SELECT raw.activity_id, raw.user_id, raw.date, raw.ingest_job_id, ` + strings.Join(casts, ", ") + `
+	SELECT raw.activity_id, raw.user_id, raw.date, raw.ingest_job_id, ` + strings.Join(casts, ", ") + `{keeps}
 	FROM (SELECT unnest($1::bigint[]) AS activity_id, unnest($2::int[]) AS user_id, unnest($3::date[]) AS date, unnest($4::bigint[]) AS ingest_job_id,
 		` + strings.Join(arrays, ", ") + `) AS raw`
 	s.insert = `
 -- name: insert_activities
-INSERT INTO activities (` + columns + `)` + rows + `
+INSERT INTO activities (` + columns + `)` + strings.Replace(rows, "{keeps}", "", 1) + `
 ON CONFLICT (activity_id) DO NOTHING
 RETURNING activity_id`
 	s.update = `
 -- name: update_activities
-WITH new AS MATERIALIZED (` + rows + `
+WITH new AS MATERIALIZED (` + strings.Replace(rows, "{keeps}", ", raw.keeps", 1) + `
 ), changed AS (
 	UPDATE activities AS old
 	SET date = new.date, ingest_job_id = new.ingest_job_id, ` + strings.Join(assignments, ", ") + `
@@ -218,7 +232,7 @@ func (u upserts) args(results planResults) ([]any, error) {
 		}
 		args = append(args, values)
 	}
-	return append(args, results.columns(u.activities)...), nil
+	return append(append(args, results.columns(u.activities)...), u.days, u.alone, u.keeps), nil
 }
 
 func columnTypes(ctx context.Context, pool *dbpool.Pool) (map[string]string, error) {

@@ -62,7 +62,9 @@ func (in *ingester) apply(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batc
 // storedQuery reads, of the activities in the batch, what the decision needs.
 const storedQuery = `
 -- name: read_stored
-SELECT activity_id, user_id, date, coalesce(total_load_miles, 0), coalesce(trimp, 0), coalesce(ingest_job_id, 0)
+SELECT activity_id, user_id, date, total_load_miles, trimp, coalesce(trimp_calculation_method, ''),
+       coalesce(start_time, ''), coalesce(ingest_day_from_utc, false), coalesce(ingest_job_id, 0),
+       CASE WHEN ingest_alone THEN to_jsonb(activities)::text END
 FROM activities
 WHERE activity_id = ANY($1::bigint[])`
 
@@ -78,14 +80,14 @@ WHERE rest.activity_id < 0`
 // recordedQuery reads the versions that no row tells of.
 const recordedQuery = `
 -- name: read_recorded
-SELECT user_id, activity_id, job_id
+SELECT user_id, activity_id, job_id, layers
 FROM unnest($1::int[], $2::bigint[]) AS given (user_id, activity_id)
 JOIN ingest_versions USING (user_id, activity_id)`
 
 // storedState is what a batch meets.
 type storedState struct {
 	activities map[int64]storedActivity
-	versions   map[versionKey]int64
+	versions   map[versionKey]recordedVersion
 	restDays   map[userDay][]restDay
 	settings   settingsByUser
 	windows    []activityResults // of users in ascending order, by date and id
@@ -98,16 +100,9 @@ const maxWindowRows = 100_000
 
 // read reads everything at once, in one round trip with first.
 func (in *ingester) read(ctx context.Context, tx pgx.Tx, first *pgx.Batch, keys batchKeys) (s storedState, err error) {
-	s.activities, s.versions, s.restDays = map[int64]storedActivity{}, map[versionKey]int64{}, map[userDay][]restDay{}
-	first.Queue(storedQuery, keys.activityIDs).Query(func(rows pgx.Rows) error {
-		var id int64
-		var row storedActivity
-		var date time.Time
-		_, err := pgx.ForEachRow(rows, []any{&id, &row.userID, &date, &row.load, &row.trimp, &row.version}, func() error {
-			row.date = daysOf(date)
-			s.activities[id] = row
-			return nil
-		})
+	s.versions, s.restDays = map[versionKey]recordedVersion{}, map[userDay][]restDay{}
+	first.Queue(storedQuery, keys.activityIDs).Query(func(rows pgx.Rows) (err error) {
+		s.activities, err = readStored(rows)
 		return err
 	})
 	first.Queue(restDaysQuery, keys.days.userIDs, keys.days.firsts, keys.days.lasts).Query(func(rows pgx.Rows) error {
@@ -123,9 +118,10 @@ func (in *ingester) read(ctx context.Context, tx pgx.Tx, first *pgx.Batch, keys 
 	})
 	first.Queue(recordedQuery, keys.userIDs, keys.activityIDs).Query(func(rows pgx.Rows) error {
 		var key versionKey
-		var jobID int64
-		_, err := pgx.ForEachRow(rows, []any{&key.userID, &key.activityID, &jobID}, func() error {
-			s.versions[key] = jobID
+		var version recordedVersion
+		_, err := pgx.ForEachRow(rows, []any{&key.userID, &key.activityID, &version.jobID, &version.layers}, func() error {
+			s.versions[key] = version
+			version.layers = nil // the next row's are not to be read into them
 			return nil
 		})
 		return err
@@ -161,7 +157,7 @@ func (s storedState) checkVersions(lastJob int64) error {
 		newest = max(newest, row.version)
 	}
 	for _, version := range s.versions {
-		newest = max(newest, version)
+		newest = max(newest, version.jobID)
 	}
 	if err := (IDs{Last: lastJob, Stored: newest}).Err(); err != nil {
 		return &lane.Fault{Err: err}
@@ -177,7 +173,7 @@ func (in *ingester) probe(b *pgx.Batch) {
 	b.Queue(removeQuery, nil)
 	b.Queue(rejectQuery, nil, nil, nil, nil, nil)
 	b.Queue(recordVersionsQuery, nil, nil, nil)
-	nothing := make([]any, 4+len(syncedColumns)+len(resultColumns))
+	nothing := make([]any, 7+len(syncedColumns)+len(resultColumns))
 	b.Queue(in.statements.insert, nothing...)
 	b.Queue(in.statements.update, nothing...)
 	in.recalculator.probe(b)
@@ -241,19 +237,22 @@ const recordVersionsQuery = `
 INSERT INTO ingest_versions AS old (user_id, activity_id, job_id)
 SELECT * FROM unnest($1::int[], $2::bigint[], $3::bigint[])
 ON CONFLICT (user_id, activity_id) DO UPDATE
-SET job_id = excluded.job_id, recorded_at = excluded.recorded_at
+SET job_id = excluded.job_id, recorded_at = excluded.recorded_at, layers = NULL
 WHERE old.job_id < excluded.job_id`
 
-// confirmVersionsQuery is recordVersionsQuery for versions that no row tells of.
+// confirmVersionsQuery is recordVersionsQuery for versions that no row tells of,
+// or not all: where an older one may still be worked, or what is recorded is no
+// longer true. An older version may have found its place below one that is recorded.
 func confirmVersionsQuery(schema queue.Schema) string {
 	return `
 -- name: confirm_versions
-INSERT INTO ingest_versions AS old (user_id, activity_id, job_id)
-SELECT * FROM unnest($1::int[], $2::bigint[], $3::bigint[])
-WHERE ` + schema.OlderMayWait("$4::bigint", "$5::text[]", "$6::bigint[]") + `
+INSERT INTO ingest_versions AS old (user_id, activity_id, job_id, layers)
+SELECT user_id, activity_id, job_id, layers
+FROM unnest($1::int[], $2::bigint[], $3::bigint[], $7::jsonb[], $8::bool[]) AS given (user_id, activity_id, job_id, layers, replaces)
+WHERE replaces OR ` + schema.OlderMayWait("$4::bigint", "$5::text[]", "$6::bigint[]") + `
 ON CONFLICT (user_id, activity_id) DO UPDATE
-SET job_id = excluded.job_id, recorded_at = excluded.recorded_at
-WHERE old.job_id < excluded.job_id`
+SET job_id = excluded.job_id, recorded_at = excluded.recorded_at, layers = excluded.layers
+WHERE old.job_id < excluded.job_id OR old.job_id = excluded.job_id AND excluded.layers IS NOT NULL`
 }
 
 // write queues everything that the plan changes. Where somebody else's insert or
@@ -345,7 +344,7 @@ func (in *ingester) confirm(ctx context.Context, tx pgx.Tx, records versionRecor
 	}
 	query := confirmVersionsQuery(in.schema)
 	queues := []string{jobs.QueueIngest, jobs.QueueIngestBulk}
-	if _, err := tx.Exec(ctx, query, records.userIDs, records.activityIDs, records.jobIDs, slices.Max(jobIDs), queues, jobIDs); err != nil {
+	if _, err := tx.Exec(ctx, query, records.userIDs, records.activityIDs, records.jobIDs, slices.Max(jobIDs), queues, jobIDs, records.layers, records.replaces); err != nil {
 		return fmt.Errorf("record versions: %w", err)
 	}
 	return nil

@@ -11,17 +11,33 @@ import (
 
 // storedActivity is what ingest needs to know of a row that exists.
 type storedActivity struct {
+	settled
 	userID  int32
-	date    int32 // days since 1970-01-01
-	load    float32
-	trimp   float32
-	version int64 // id of the job that wrote it, 0 when the application did
+	version int64   // id of the job that wrote it, 0 when the application did
+	alone   *string // as JSON, where it holds nothing but partial versions, otherwise nil
+}
+
+// asLayer is a row that holds nothing but partial versions, as one of them.
+func (r storedActivity) asLayer() (layer, bool) {
+	if r.alone == nil {
+		return layer{}, false
+	}
+	a, err := jobs.DecodeActivity([]byte(*r.alone))
+	a.Partial, a.DayFromUTC = true, r.FromUTC
+	return layer{r.version, &a}, err == nil
 }
 
 // versionKey identifies the versions that one user enqueued of one activity.
 type versionKey struct {
 	userID     int32
 	activityID int64
+}
+
+// recordedVersion is the newest version of an activity where its row cannot tell,
+// or not all.
+type recordedVersion struct {
+	jobID  int64
+	layers *layered // nil unless the newest versions are partial
 }
 
 // userDay is one day of one user.
@@ -45,12 +61,13 @@ type reject struct {
 // to be written. It is pure: the same jobs and rows give the same plan.
 //
 // Versions of an activity are ordered by job id, within a job by position. The
-// plan goes through them in that order and keeps the newest; what the database
-// holds takes part with the version that wrote it, and recorded versions (of
-// deletes, and of versions that were right already) with theirs.
+// plan goes through them in that order and keeps the newest whole one, with the
+// partial ones that are newer over it; what the database holds takes part with the
+// version that wrote it, and recorded versions (of deletes, of versions that were
+// right already, and of partial ones) with theirs.
 type ingestPlan struct {
 	stored   map[int64]storedActivity
-	recorded map[versionKey]int64
+	recorded map[versionKey]recordedVersion
 	restDays map[userDay][]restDay
 
 	current   map[int64]*plannedActivity // by activity id, all that the batch touches
@@ -62,12 +79,24 @@ type ingestPlan struct {
 type plannedActivity struct {
 	exists  bool
 	userID  int32
-	version int64
+	version int64           // the newest
 	next    *jobs.Activity  // nil while the row stays as it is stored
+	keeps   bool            // what next does not state stays as it is stored
+	day     *bool           // whether the row's day comes from UTC, nil to leave it
 	deletes map[int32]int64 // by user: the newest delete, when the activity is gone
+
+	base    int64          // the newest version that left nothing of older ones
+	whole   *jobs.Activity // what it left, nil for nothing
+	known   bool           // whole does say; otherwise the row does
+	layers  []layer        // the partial versions over it
+	applied int            // so many of them the row has already
+	below   settled        // of the row, without them
+	changed bool           // the layers are others than recorded
+	between bool           // one has come between those that the row has
+	met     bool           // what is recorded has taken part
 }
 
-func newIngestPlan(stored map[int64]storedActivity, recorded map[versionKey]int64, restDays map[userDay][]restDay) *ingestPlan {
+func newIngestPlan(stored map[int64]storedActivity, recorded map[versionKey]recordedVersion, restDays map[userDay][]restDay) *ingestPlan {
 	return &ingestPlan{stored: stored, recorded: recorded, restDays: restDays, current: map[int64]*plannedActivity{}}
 }
 
@@ -78,51 +107,133 @@ func (p *ingestPlan) add(jobID int64, item *ingestItem) {
 		return
 	}
 	a := item.activity
-	state := p.state(a.ActivityID)
-	if state.exists && state.userID != a.UserID {
+	state := p.state(a)
+	switch {
+	case state.exists && state.userID != a.UserID:
 		p.reject(jobID, item, "activity_id belongs to another user")
 		return
-	}
-	newest := max(p.recorded[versionKey{a.UserID, a.ActivityID}], state.deletes[a.UserID])
-	if state.exists {
-		newest = max(newest, state.version)
-	}
-	if jobID < newest {
+	case jobID < state.base:
 		return // a newer version was enqueued after this one
+	case isLayer(a):
+		if a.Unloaded {
+			a = withoutLoad(a)
+		}
+		var at int
+		state.layers, at = withLayer(state.layers, layer{jobID, a})
+		state.between = state.between || at < state.applied
+	default:
+		state.base, state.whole, state.known = jobID, a, true
+		if a.Deleted {
+			state.whole = nil
+		}
+		state.layers = above(state.layers, jobID)
 	}
-	if a.Deleted {
-		state.exists, state.next = false, nil
+	state.version, state.changed = max(state.version, jobID), true
+	p.resolve(a, state)
+}
+
+// resolve computes what is to be stored from the version below and the layers.
+func (p *ingestPlan) resolve(a *jobs.Activity, state *plannedActivity) {
+	if !state.known {
+		p.resolveOverRow(state, p.stored[a.ActivityID].settled)
+		return
+	}
+	state.next, state.keeps, state.day = fold(state.whole, state.layers), false, nil
+	state.exists, state.userID = state.next != nil, a.UserID
+	delete(state.deletes, a.UserID)
+	if state.next == nil && len(state.layers) == 0 {
 		if state.deletes == nil {
 			state.deletes = map[int32]int64{}
 		}
-		state.deletes[a.UserID] = jobID
-		return
+		state.deletes[a.UserID] = state.base
 	}
-	state.exists, state.userID, state.version, state.next = true, a.UserID, jobID, a
-	delete(state.deletes, a.UserID)
+	if state.exists && state.next.DayFromUTC {
+		state.day = &state.next.DayFromUTC
+	}
+}
+
+// resolveOverRow lays what is new over the row, or all layers anew when one has
+// come between those that the row has.
+func (p *ingestPlan) resolveOverRow(state *plannedActivity, row settled) {
+	below, layers := row, state.layers[min(state.applied, len(state.layers)):]
+	if state.between {
+		below, layers = state.below, state.layers
+	}
+	var fromUTC bool
+	state.next, fromUTC = overRow(below, layers)
+	state.keeps, state.day = true, nil
+	if fromUTC != row.FromUTC {
+		state.day = &fromUTC
+	}
 }
 
 func (p *ingestPlan) reject(jobID int64, item *ingestItem, reason string) {
 	p.rejects = append(p.rejects, reject{jobID: jobID, item: item, reason: reason})
 }
 
-func (p *ingestPlan) state(activityID int64) *plannedActivity {
-	state, ok := p.current[activityID]
+// state returns the state of an activity as versions of a's user meet it.
+func (p *ingestPlan) state(a *jobs.Activity) *plannedActivity {
+	state, ok := p.current[a.ActivityID]
+	row, stored := p.stored[a.ActivityID]
 	if !ok {
-		state = &plannedActivity{}
-		if row, exists := p.stored[activityID]; exists {
-			state.exists, state.userID, state.version = true, row.userID, row.version
-		}
-		p.current[activityID] = state
+		state = &plannedActivity{exists: stored, userID: row.userID, version: row.version, base: row.version, below: row.settled}
+		p.current[a.ActivityID] = state
+	}
+	recorded := p.recorded[versionKey{a.UserID, a.ActivityID}]
+	switch {
+	case state.exists && !state.met && state.userID == a.UserID:
+		state.meet(recorded, row)
+	case !state.exists && (!ok || state.userID != a.UserID):
+		*state = plannedActivity{userID: a.UserID, known: true, deletes: state.deletes, base: state.deletes[a.UserID]}
+		state.meet(recorded, storedActivity{version: noRow})
 	}
 	return state
 }
 
+// isAlone tells that there is nothing below the layers.
+func (s *plannedActivity) isAlone() bool { return s.known && s.whole == nil && len(s.layers) > 0 }
+
+// belowLayers is what rules decided of the activity without its layers.
+func (s *plannedActivity) belowLayers() settled {
+	if !s.known || s.whole == nil {
+		return s.below
+	}
+	w := s.whole
+	below := settled{Date: daysSinceEpoch(w.Date), Start: textOf(w.StartTime), FromUTC: w.DayFromUTC, Method: textOf(w.TrimpCalculationMethod)}
+	if w.TotalLoadMiles != nil {
+		below.Load = asStored(w.TotalLoadMiles)
+	}
+	if w.Trimp != nil {
+		below.TRIMP = asStored(w.Trimp)
+	}
+	return below
+}
+
+// meet takes part of what is recorded, as far as it is true of the row.
+func (s *plannedActivity) meet(recorded recordedVersion, row storedActivity) {
+	s.met = true
+	s.version = max(s.version, recorded.jobID)
+	if recorded.layers != nil && recorded.layers.Row == row.version {
+		s.base, s.layers = max(recorded.layers.Base, s.deletes[s.userID]), recorded.layers.Layers
+		s.applied, s.below, s.known = len(s.layers), recorded.layers.Below, s.known || recorded.layers.Alone
+		return
+	}
+	if l, alone := row.asLayer(); alone && recorded.jobID < row.version {
+		s.base, s.known, s.layers, s.applied = recorded.jobID, true, []layer{l}, 1
+		return
+	}
+	s.base = max(s.base, recorded.jobID)
+}
+
 // upserts are activities whose rows are to hold their newest version, in key
-// order, and the job of each.
+// order, and of each the job, whether what it does not state stays, whether its day
+// comes from UTC, and whether it is made of partial versions alone.
 type upserts struct {
 	activities []*jobs.Activity
 	versions   []int64
+	keeps      []bool
+	days       []*bool
+	alone      []*bool
 }
 
 // upserts returns the rows to add and those that are there, as of another
@@ -138,6 +249,12 @@ func (p *ingestPlan) upserts() (added, kept upserts) {
 			to = &kept
 		}
 		to.activities, to.versions = append(to.activities, state.next), append(to.versions, state.version)
+		to.keeps, to.days = append(to.keeps, state.keeps), append(to.days, state.day)
+		var alone *bool
+		if state.isAlone() {
+			alone = &state.known
+		}
+		to.alone = append(to.alone, alone)
 	}
 	return added, kept
 }
@@ -181,20 +298,37 @@ func (p *ingestPlan) tombstones() versionRecords {
 	var records versionRecords
 	for _, id := range p.activityIDs() {
 		for userID, version := range p.current[id].deletes {
-			records.add(versionKey{userID, id}, version)
+			records.add(versionKey{userID, id}, version, nil, true)
 		}
 	}
 	return records.sorted()
 }
 
-// confirmed returns the versions that were enqueued after the one the row holds
-// but say the same: the row is not written, so it cannot tell.
+// confirmed returns the versions that no row tells of: those that were enqueued
+// after the one the row holds but say the same, so that it is not written, and
+// partial ones.
 func (p *ingestPlan) confirmed(written map[int64]bool) versionRecords {
 	var records versionRecords
 	for _, id := range p.activityIDs() {
 		state := p.current[id]
-		if state.exists && state.next != nil && !written[id] {
-			records.add(versionKey{state.userID, id}, state.version)
+		key := versionKey{state.userID, id}
+		recorded := p.recorded[key]
+		row := p.stored[id]
+		// Of an older version than the row's nobody would know without a record.
+		replaces := recorded.layers != nil || row.alone != nil && row.version == state.version
+		switch {
+		case state.isAlone() && len(state.layers) == 1 && written[id] && recorded.layers == nil && state.base <= recorded.jobID:
+			// The row tells.
+		case state.changed && len(state.layers) > 0:
+			l := layered{Row: noRow, Base: state.base, Alone: state.isAlone(), Below: state.belowLayers(), Layers: state.layers}
+			if written[id] {
+				l.Row = state.version
+			} else if state.exists {
+				l.Row = row.version
+			}
+			records.add(key, state.version, &l, replaces)
+		case state.exists && state.next != nil && !written[id]:
+			records.add(key, state.version, nil, replaces)
 		}
 	}
 	return records.sorted()
@@ -214,17 +348,17 @@ func (p *ingestPlan) changedDates() map[int32][]int32 {
 		row, wasStored := p.stored[id]
 		stays := wasStored && state.exists && state.userID == row.userID
 		if wasStored && !stays {
-			dates[row.userID] = append(dates[row.userID], row.date)
+			dates[row.userID] = append(dates[row.userID], row.Date)
 		}
 		if !state.exists || state.next == nil {
 			continue
 		}
 		date := daysSinceEpoch(state.next.Date)
-		moved := !stays || row.date != date
+		moved := !stays || row.Date != date
 		if stays && moved {
-			dates[row.userID] = append(dates[row.userID], row.date)
+			dates[row.userID] = append(dates[row.userID], row.Date)
 		}
-		if moved || row.load != single(state.next.TotalLoadMiles) || row.trimp != single(state.next.Trimp) {
+		if moved || stored(row.Load) != single(state.next.TotalLoadMiles) || stored(row.TRIMP) != single(state.next.Trimp) {
 			dates[state.userID] = append(dates[state.userID], date)
 		}
 	}
@@ -238,6 +372,14 @@ func single(x *float64) float32 {
 		return 0
 	}
 	return float32(*x)
+}
+
+// stored is a load of a row as the sums see it.
+func stored(x *float32) float32 {
+	if x == nil {
+		return 0
+	}
+	return *x
 }
 
 // activityIDs returns the ids that the batch touches, ascending. All items have
@@ -254,12 +396,16 @@ type versionRecords struct {
 	userIDs     []int32
 	activityIDs []int64
 	jobIDs      []int64
+	layers      []*layered
+	replaces    []bool // a record of layers, which would be taken for true of the row
 }
 
-func (r *versionRecords) add(key versionKey, jobID int64) {
+func (r *versionRecords) add(key versionKey, jobID int64, layers *layered, replaces bool) {
 	r.userIDs = append(r.userIDs, key.userID)
 	r.activityIDs = append(r.activityIDs, key.activityID)
 	r.jobIDs = append(r.jobIDs, jobID)
+	r.layers = append(r.layers, layers)
+	r.replaces = append(r.replaces, replaces)
 }
 
 // sorted orders by primary key: rows are written in key order.
@@ -273,7 +419,7 @@ func (r *versionRecords) sorted() versionRecords {
 	})
 	var out versionRecords
 	for _, i := range order {
-		out.add(versionKey{r.userIDs[i], r.activityIDs[i]}, r.jobIDs[i])
+		out.add(versionKey{r.userIDs[i], r.activityIDs[i]}, r.jobIDs[i], r.layers[i], r.replaces[i])
 	}
 	return out
 }

@@ -27,7 +27,7 @@ func TestHotQueriesUseTheIndexes(t *testing.T) {
 		t.Fatal(err)
 	}
 	one := run(1, 1, "2025-01-01", 1, 1)
-	written, err := upserts{[]*jobs.Activity{&one}, []int64{1}}.args(planResults{own: map[int64]acwr.Values{1: {}}})
+	written, err := upserts{[]*jobs.Activity{&one}, []int64{1}, []bool{true}, []*bool{nil}, []*bool{nil}}.args(planResults{own: map[int64]acwr.Values{1: {}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -110,6 +110,9 @@ func (a *activities) warn(what string) {
 }
 
 func (a *activities) note(activity jobs.Activity) {
+	if activity.Unloaded {
+		return // the reader counts it
+	}
 	a.count++
 	a.users[activity.UserID] = struct{}{}
 	if a.first == "" || activity.Date < a.first {

@@ -134,7 +134,7 @@ func (f ingestFlags) options() (activityfile.Options, error) {
 	if err := errors.Join(faults...); err != nil {
 		return activityfile.Options{}, &cli.UsageError{Err: err}
 	}
-	return activityfile.Options{Format: format, UserID: f.user, Location: location, HeartRate: heartRate}, nil
+	return activityfile.Options{Format: format, UserID: f.user, Location: location, HeartRate: heartRate, Unloaded: true}, nil
 }
 
 func (f ingestFlags) priority() int {

@@ -26,14 +26,15 @@ func (d activityDecoder) decode(record []byte) (jobs.Activity, error) {
 	if err != nil {
 		return jobs.Activity{}, err
 	}
-	if unloaded(stated) {
-		return jobs.Activity{}, errUnloaded
-	}
-	if record, err = d.setUser(record, stated["user_id"]); err != nil {
+	loadless := unloaded(stated)
+	if record, err = d.setUser(record, stated["user_id"]); err != nil && !loadless {
 		return jobs.Activity{}, err
 	}
 	activity, err := jobs.DecodeActivityStrictly(record)
-	if err != nil {
+	switch {
+	case loadless:
+		return withoutLoad(activity)
+	case err != nil:
 		return jobs.Activity{}, err
 	}
 	if !activity.Deleted {

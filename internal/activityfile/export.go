@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/trainingmonkey/worker/internal/trainingload"
@@ -150,10 +151,14 @@ func (p *exportParser) readError(cells []string, err error) error {
 
 func (p *exportParser) decode(r exportRecord) (jobs.Activity, error) {
 	activityType, known := p.language.typeOf(r.text("Activity Type"))
-	if !trainingload.HasTrainingLoad(activityType) {
-		return jobs.Activity{}, errUnloaded
-	}
 	n := numbers{record: r, form: p.form}
+	start, err := exportDate(r.cell("Activity Date"), cmp.Or(p.Location, p.HomeLocation))
+	if !trainingload.HasTrainingLoad(activityType) {
+		return withoutLoad(jobs.Activity{
+			ActivityID: n.id("Activity ID"), UserID: p.UserID, Date: start.Format(time.DateOnly), DayFromUTC: true, StartTime: ptr(start.Format(time.TimeOnly)),
+			Name: ptr(strings.Clone(r.text("Activity Name"))), Type: ptr(strings.Clone(activityType)),
+		})
+	}
 	if !known {
 		n.fault("Activity Type", "is none that is known in the language of the file, so its load cannot be computed, got %q", clip(activityType))
 	}
@@ -161,7 +166,8 @@ func (p *exportParser) decode(r exportRecord) (jobs.Activity, error) {
 		id:           n.id("Activity ID"),
 		activityType: strings.Clone(activityType),
 		metres:       n.metres(p.language, trainingload.SportOf(activityType)),
-		climbed:      value(n.quantity("Elevation Gain")),
+		start:        start,
+		fromUTC:      true,
 		moving:       n.quantity("Moving Time"),
 		elapsed:      n.quantity("Elapsed Time"),
 		speed:        value(n.minor("Average Speed")),
@@ -169,14 +175,16 @@ func (p *exportParser) decode(r exportRecord) (jobs.Activity, error) {
 		maxHeartRate: value(n.minor("Max Heart Rate")),
 		exertion:     value(n.minor("Perceived Exertion")),
 	}
+	if len(p.columns["Elevation Gain"]) > 0 {
+		m.climbed = ptr(value(n.quantity("Elevation Gain")))
+	}
 	if r.cell("Average Temperature") != unwritten {
 		m.celsius = n.number("Average Temperature")
 	}
 	if name := r.text("Activity Name"); name != "" {
 		m.name = ptr(strings.Clone(name)) // a part of the line would keep all of it
 	}
-	var err error
-	if m.start, err = exportDate(r.cell("Activity Date"), cmp.Or(p.Location, p.HomeLocation)); err != nil {
+	if err != nil {
 		n.faults = append(n.faults, err)
 	}
 	if len(n.faults) > 0 {

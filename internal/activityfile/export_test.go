@@ -29,7 +29,7 @@ func TestStravaExport(t *testing.T) {
 	// 11:19:20 PM in UTC is the afternoon in California; the distance is from the
 	// second column, 2432.77 m.
 	want := jobs.Activity{
-		ActivityID: 9100000000, UserID: 7, Date: "2022-10-06", StartTime: ptr("16:19:20"), Name: ptr("Run"), Type: ptr("Run"), SportType: ptr("running"),
+		ActivityID: 9100000000, UserID: 7, Partial: true, DayFromUTC: true, Date: "2022-10-06", StartTime: ptr("16:19:20"), Name: ptr("Run"), Type: ptr("Run"), SportType: ptr("running"),
 		DistanceMiles: ptr(1.51), ElevationGainFeet: ptr(0.), ElevationLoadMiles: ptr(0.), TotalLoadMiles: ptr(1.51), AverageSpeedMph: ptr(5.6),
 		AvgHeartRate: ptr(165.57888793945312), MaxHeartRate: ptr(177.), DurationMinutes: ptr(16.18), Trimp: ptr(53.65), TrimpCalculationMethod: ptr("average"),
 	}

@@ -15,8 +15,9 @@ type measured struct {
 	name         *string
 	activityType string    // display type
 	start        time.Time // its date and clock are the local ones
+	fromUTC      bool      // they were computed from UTC
 	metres       float64
-	climbed      float64 // metres
+	climbed      *float64 // metres, nil when the source does not have it
 	moving       *float64
 	elapsed      *float64 // seconds, both
 	speed        float64  // metres a second
@@ -33,6 +34,7 @@ const (
 )
 
 // activity computes what is stored: both loads, in the units of the columns.
+// Strava does not give all that the application may have stored.
 func (m measured) activity(o Options) (jobs.Activity, error) {
 	setDefault(&m.moving, m.elapsed)
 	minutes := value(m.moving) / secondsPerMinute
@@ -43,7 +45,7 @@ func (m measured) activity(o Options) (jobs.Activity, error) {
 	session := trainingload.Session{
 		Type:    m.activityType,
 		Miles:   trainingload.Miles(m.metres),
-		Feet:    trainingload.Feet(m.climbed),
+		Feet:    trainingload.Feet(value(m.climbed)),
 		Minutes: minutes,
 	}
 	if minutes == 0 {
@@ -52,6 +54,8 @@ func (m measured) activity(o Options) (jobs.Activity, error) {
 	a := jobs.Activity{
 		ActivityID:   m.id,
 		UserID:       o.UserID,
+		Partial:      true,
+		DayFromUTC:   m.fromUTC,
 		Date:         m.start.Format(time.DateOnly),
 		Name:         m.name,
 		AvgHeartRate: unlessZero(m.avgHeartRate),
@@ -79,6 +83,9 @@ func (m measured) activity(o Options) (jobs.Activity, error) {
 	load := trainingload.ExternalLoad(session)
 	a.DistanceMiles, a.ElevationGainFeet, a.TotalLoadMiles = &load.DistanceMiles, &load.ElevationGainFeet, &load.TotalLoadMiles
 	setLoad(&a, load)
+	if m.climbed == nil {
+		a.ElevationGainFeet, a.ElevationLoadMiles = nil, nil
+	}
 	return a, a.Validate()
 }
 

@@ -31,6 +31,9 @@ type Options struct {
 	// TRIMP is to be computed. The zero HeartRate has it left out: nothing that
 	// can be used is known of the athlete. An error is that activity's.
 	HeartRateOf func(userID int32) (trainingload.HeartRate, error)
+	// Unloaded has Next return activities whose type has no training load as well,
+	// marked as such: one that was stored as another type has to lose its load.
+	Unloaded bool
 }
 
 // Reader reads the activities of one file. It is not for concurrent use, but
@@ -40,11 +43,13 @@ type Reader struct {
 	format  Format
 	parser  parser
 	home    *time.Location // of the athlete, nil when it is not known
+	passOn  bool           // Options.Unloaded
 	skipped int
 	final   error
 }
 
-// parser reads the next activity. errUnloaded is an activity to pass over, a
+// parser reads the next activity. errUnloaded is an activity to pass over, marked
+// Unloaded where it can be told which, a
 // *RecordError leaves it in step with the file, any other error ends it.
 type parser interface {
 	next() (jobs.Activity, error)
@@ -73,7 +78,7 @@ func Open(path string, stdin io.Reader, o Options) (*Reader, error) {
 	if format == Auto {
 		format, err = s.detect()
 	}
-	r := &Reader{source: s, format: format, home: cmp.Or(o.Location, o.HomeLocation)}
+	r := &Reader{source: s, format: format, home: cmp.Or(o.Location, o.HomeLocation), passOn: o.Unloaded}
 	if err == nil {
 		err = r.start(o)
 	}
@@ -119,7 +124,9 @@ func (r *Reader) Next() (jobs.Activity, error) {
 		case err == nil:
 			return activity, nil
 		case errors.Is(err, errUnloaded):
-			r.skipped++
+			if r.skipped++; r.passOn && activity.Unloaded {
+				return activity, nil
+			}
 		case errors.As(err, &fault):
 			return jobs.Activity{}, fault
 		default:
@@ -145,8 +152,8 @@ func (r *Reader) Missing() []string {
 	return nil
 }
 
-// Skipped counts the records passed over so far because their type has no
-// training load (yoga, golf, rest days): they are not activities to ingest.
+// Skipped counts the records so far whose type has no training load (yoga, golf,
+// rest days): they are not activities to ingest.
 func (r *Reader) Skipped() int { return r.skipped }
 
 // Size is the size of the file in bytes, or 0 when it is not known.
@@ -157,6 +164,15 @@ func (r *Reader) BytesRead() int64 { return r.source.read.Load() }
 
 // Close closes the file.
 func (r *Reader) Close() error { return r.source.close() }
+
+// withoutLoad marks an activity whose type has no training load, unless it cannot
+// be told which one it is.
+func withoutLoad(a jobs.Activity) (jobs.Activity, error) {
+	if a.Unloaded, a.Partial = true, true; a.Validate() != nil {
+		return jobs.Activity{}, errUnloaded
+	}
+	return a, errUnloaded
+}
 
 // heartRate returns what the TRIMP of a user's activity is computed with.
 func (o Options) heartRate(userID int32) (trainingload.HeartRate, error) {

@@ -1,6 +1,7 @@
 package activityfile
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,25 +54,26 @@ func (d stravaDecoder) decode(record []byte) (jobs.Activity, error) {
 	if activityType == "" {
 		activityType = s.Type
 	}
-	if !trainingload.HasTrainingLoad(activityType) {
-		return jobs.Activity{}, errUnloaded
-	}
-	if s.ID == nil {
+	start, err := s.localStart(d.Location)
+	fromUTC := d.Location != nil && s.StartDate != ""
+	switch {
+	case !trainingload.HasTrainingLoad(activityType):
+		return withoutLoad(jobs.Activity{
+			ActivityID: value(s.ID), UserID: d.UserID, Date: start.Format(time.DateOnly), DayFromUTC: fromUTC, StartTime: ptr(start.Format(time.TimeOnly)),
+			Name: s.Name, Type: ptr(trainingload.SpacedType(activityType)),
+		})
+	case s.ID == nil:
 		return jobs.Activity{}, faultf("id", "is required")
 	}
-	if err := s.checkQuantities(); err != nil {
-		return jobs.Activity{}, err
-	}
-	start, err := s.localStart(d.Location)
-	if err != nil {
+	if err := cmp.Or(s.checkQuantities(), err); err != nil {
 		return jobs.Activity{}, err
 	}
 	if s.HasHeartRate != nil && !*s.HasHeartRate {
 		s.AverageHeartRate, s.MaxHeartRate = nil, nil
 	}
 	return measured{
-		id: *s.ID, name: s.Name, activityType: trainingload.SpacedType(activityType), start: start,
-		metres: value(s.Distance), climbed: value(s.TotalElevationGain), moving: s.MovingTime, elapsed: s.ElapsedTime,
+		id: *s.ID, name: s.Name, activityType: trainingload.SpacedType(activityType), start: start, fromUTC: fromUTC,
+		metres: value(s.Distance), climbed: ptr(value(s.TotalElevationGain)), moving: s.MovingTime, elapsed: s.ElapsedTime,
 		speed: value(s.AverageSpeed), avgHeartRate: value(s.AverageHeartRate), maxHeartRate: value(s.MaxHeartRate),
 		celsius: s.AverageTemp, exertion: value(s.PerceivedExertion), device: s.DeviceName,
 	}.activity(d.Options)

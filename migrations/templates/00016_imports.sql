@@ -84,3 +84,15 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- Of an activity whose newest versions are partial, as those of a bulk export are:
+-- these, and the version below them, as long as an older one may still be worked
+-- and the row alone does not tell.
+ALTER TABLE ingest_versions ADD COLUMN layers jsonb;
+
+-- Whether the day of a row was computed from UTC with the athlete's home zone: then
+-- it may be moved by another source that knows no better. NULL for no.
+ALTER TABLE activities ADD COLUMN IF NOT EXISTS ingest_day_from_utc boolean;
+
+-- Whether a row holds partial versions alone: an older whole one goes below them.
+ALTER TABLE activities ADD COLUMN IF NOT EXISTS ingest_alone boolean;

@@ -1,0 +1,208 @@
+package workers
+
+import (
+	"cmp"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// layer is a partial version of an activity: what it states lies over what was
+// there.
+type layer struct {
+	JobID    int64          `json:"job_id"`
+	Activity *jobs.Activity `json:"activity"`
+}
+
+// layered is what is recorded of an activity whose newest versions are partial,
+// as long as an older one may still be worked: the version below them, whole or a
+// deletion, and each of them. An older one then finds its place between them.
+type layered struct {
+	Base   int64   `json:"base"`
+	Alone  bool    `json:"alone,omitempty"` // there is nothing below them
+	Below  settled `json:"below"`           // of the row, without them
+	Row    int64   `json:"row"`             // version of the row that this is true of, or noRow
+	Layers []layer `json:"layers"`
+}
+
+// noRow is the version of a row that is not there; one of the application's is 0.
+const noRow = -1
+
+// isLayer tells versions that lie over what is there from those that replace it.
+func isLayer(a *jobs.Activity) bool { return !a.Deleted && (a.Partial || a.Unloaded) }
+
+// withLayer puts a version in its place. Of one job the later one lies above.
+func withLayer(layers []layer, l layer) (all []layer, at int) {
+	for at = len(layers); at > 0 && layers[at-1].JobID > l.JobID; at-- {
+	}
+	return slices.Insert(slices.Clone(layers), at, l), at
+}
+
+// above returns the layers that are newer than a version.
+func above(layers []layer, version int64) []layer {
+	first := slices.IndexFunc(layers, func(l layer) bool { return l.JobID > version })
+	if first < 0 {
+		return nil
+	}
+	return layers[first:]
+}
+
+// fold lays the layers over a whole version, or over nothing. What only takes a
+// load away makes no activity.
+func fold(whole *jobs.Activity, layers []layer) *jobs.Activity {
+	for _, l := range layers {
+		switch {
+		case whole != nil:
+			whole = over(whole, l.Activity)
+		case !l.Activity.Unloaded:
+			whole = l.Activity
+		}
+	}
+	return whole
+}
+
+// over lays a partial version over all that is known of the activity.
+func over(below, stated *jobs.Activity) *jobs.Activity {
+	merged := overlay(below, stated)
+	if stated.DayFromUTC && below.StartTime != nil && !below.DayFromUTC {
+		merged.StartTime = below.StartTime
+	} else {
+		merged.Date, merged.DayFromUTC = stated.Date, stated.DayFromUTC
+	}
+	if !betterLoad(stated, below.TotalLoadMiles != nil) {
+		merged.TotalLoadMiles = below.TotalLoadMiles
+	}
+	if !betterTRIMP(stated, below.Trimp != nil, textOf(below.TrimpCalculationMethod)) {
+		merged.Trimp, merged.TrimpCalculationMethod = below.Trimp, below.TrimpCalculationMethod
+	}
+	return merged
+}
+
+// overlay takes every field from stated that it has.
+func overlay(below, stated *jobs.Activity) *jobs.Activity {
+	merged := *below
+	from, to := reflect.ValueOf(stated).Elem(), reflect.ValueOf(&merged).Elem()
+	for _, i := range optionalFields {
+		if !from.Field(i).IsNil() {
+			to.Field(i).Set(from.Field(i))
+		}
+	}
+	return &merged
+}
+
+// settled is what rules decide of an activity: its day and its loads.
+type settled struct {
+	Date    int32    `json:"date"`            // days since 1970-01-01
+	Start   string   `json:"start,omitempty"` // "" for NULL
+	FromUTC bool     `json:"from_utc,omitempty"`
+	Load    *float32 `json:"load,omitempty"` // nil for NULL
+	TRIMP   *float32 `json:"trimp,omitempty"`
+	Method  string   `json:"method,omitempty"` // "" for NULL
+}
+
+// overRow lays layers over a row, of which no more is known than what rules
+// decide. A nil field of next keeps the row's; day says whether the day comes
+// from UTC.
+func overRow(below settled, layers []layer) (next *jobs.Activity, day bool) {
+	next = layers[0].Activity
+	for _, l := range layers {
+		next, below = overlay(next, l.Activity), below.after(l.Activity)
+	}
+	next.Date, next.StartTime = dateOf(below.Date).Format(time.DateOnly), orNil(below.Start)
+	next.TotalLoadMiles, next.Trimp, next.TrimpCalculationMethod = asStated(below.Load), asStated(below.TRIMP), orNil(below.Method)
+	return next, below.FromUTC
+}
+
+// after is what the rules decide when a partial version comes.
+func (s settled) after(stated *jobs.Activity) settled {
+	if !stated.DayFromUTC || s.Start == "" || s.FromUTC {
+		s.Date, s.FromUTC = daysSinceEpoch(stated.Date), stated.DayFromUTC
+		s.Start = cmp.Or(textOf(stated.StartTime), s.Start)
+	}
+	if betterLoad(stated, s.Load != nil) {
+		s.Load = asStored(stated.TotalLoadMiles)
+	}
+	if betterTRIMP(stated, s.TRIMP != nil, s.Method) {
+		s.TRIMP = asStored(stated.Trimp)
+		if stated.TrimpCalculationMethod != nil {
+			s.Method = *stated.TrimpCalculationMethod
+		}
+	}
+	return s
+}
+
+func asStored(x *float64) *float32 {
+	single := float32(*x)
+	return &single
+}
+
+func asStated(x *float32) *float64 {
+	if x == nil {
+		return nil
+	}
+	double := float64(*x)
+	return &double
+}
+
+func orNil(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// Values of trimp_calculation_method: from the average heart rate, as the
+// application writes it, and of a type that has no training load.
+const (
+	methodAverage = "average"
+	methodNone    = "none"
+)
+
+// betterLoad tells whether the load that a partial version states, if it does, is
+// to replace one that is there: not where an old export has no elevation.
+func betterLoad(stated *jobs.Activity, isThere bool) bool {
+	return stated.TotalLoadMiles != nil && (!stated.DayFromUTC || stated.ElevationGainFeet != nil || stated.Unloaded || !isThere)
+}
+
+// betterTRIMP tells whether the TRIMP that a partial version states, if it does,
+// is to replace one that is there: neither an average one that of a stream, nor
+// the 0 of an activity without heart rate any.
+func betterTRIMP(stated *jobs.Activity, isThere bool, method string) bool {
+	switch {
+	case stated.Trimp == nil:
+		return false
+	case stated.TrimpCalculationMethod == nil:
+		return *stated.Trimp != 0 || !isThere
+	}
+	return *stated.TrimpCalculationMethod != methodAverage || method == "" || method == methodAverage || method == methodNone
+}
+
+// withoutLoad is a version of a type that has no training load: it takes away
+// what the activity loaded as another type.
+func withoutLoad(a *jobs.Activity) *jobs.Activity {
+	none, method := 0., methodNone
+	return &jobs.Activity{
+		ActivityID: a.ActivityID, UserID: a.UserID, Date: a.Date, StartTime: a.StartTime, DayFromUTC: a.DayFromUTC, Partial: true, Unloaded: true,
+		Name: a.Name, Type: a.Type, TotalLoadMiles: &none, ElevationLoadMiles: &none, Trimp: &none, TrimpCalculationMethod: &method,
+	}
+}
+
+// optionalFields are the fields that an activity may leave out.
+var optionalFields = func() (indexes []int) {
+	activity := reflect.TypeFor[jobs.Activity]()
+	for i := range activity.NumField() {
+		if activity.Field(i).Type.Kind() == reflect.Pointer {
+			indexes = append(indexes, i)
+		}
+	}
+	return indexes
+}()
+
+func textOf(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
