@@ -47,7 +47,9 @@ func ingestCommand(configFile *string, io streams) *cobra.Command {
 			"of GET /athlete/activities), strava-export (activities.csv of the bulk export, its .zip or its folder, in\n" +
 			"English, German, French, Spanish, Portuguese, Dutch or Japanese, also when a spreadsheet saved it).\n" +
 			"Load and TRIMP are computed when the input has none. Heart rates, gender and time zone are those of the\n" +
-			"application's user_settings where it has them, unless a flag says otherwise; --dry-run asks no database.",
+			"application's user_settings where it has them, unless a flag says otherwise. What a bulk export does not\n" +
+			"have stays as it is stored, and so do a TRIMP that was computed from more and a day that is known better;\n" +
+			"--dry-run says what would change, where there is a database, and works without.",
 		Example: "  enqueue ingest --user 7 --timezone US/Pacific --wait activities.csv\n" +
 			"  enqueue ingest --dry-run --user 7 export.zip\n" +
 			"  echo '{\"activity_id\":1,\"user_id\":7,\"date\":\"2025-09-28\",\"total_load_miles\":6.2}' | enqueue ingest -",
@@ -65,7 +67,7 @@ func ingestCommand(configFile *string, io streams) *cobra.Command {
 			}
 			source := &activities{files: files, options: options, flags: flags, io: io}
 			if flags.dryRun {
-				return dryRun(source)
+				return dryRun(c.Context(), settings, source, io)
 			}
 			return ingest(c.Context(), settings, source, io)
 		},
@@ -80,7 +82,7 @@ func ingestCommand(configFile *string, io streams) *cobra.Command {
 	f.IntVar(&flags.chunk, "chunk", 100, "activities in one job, 1 to 1000")
 	f.BoolVar(&flags.live, "live", false, "work them before imports of others, as if just synced")
 	f.BoolVar(&flags.wait, "wait", false, "wait until they are stored and every ACWR is right")
-	f.BoolVar(&flags.dryRun, "dry-run", false, "read and check everything, list what is implausible, enqueue nothing")
+	f.BoolVar(&flags.dryRun, "dry-run", false, "read and check everything, say what would change and what is implausible, enqueue nothing")
 	f.BoolVar(&flags.skipInvalid, "skip-invalid", false, "report invalid activities and enqueue the rest")
 	return c
 }
@@ -238,16 +240,4 @@ func enqueueChunks(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, sour
 		}
 	}
 	return ids, nil
-}
-
-// dryRun reads everything and says what would be enqueued.
-func dryRun(source *activities) error {
-	for _, err := range source.all() {
-		if err != nil {
-			return err
-		}
-	}
-	_, err := fmt.Fprintf(source.io.out, "would enqueue %s\n", source.summary())
-	source.implausible.write(source.io.out)
-	return err
 }

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/jobs"
+	"github.com/trainingmonkey/worker/migrations"
+	"github.com/trainingmonkey/worker/workers"
+)
+
+// dryRun reads everything and says what would be enqueued, and what that would
+// change where the database can be asked.
+func dryRun(ctx context.Context, settings config.Config, source *activities, io streams) error {
+	compared, err := dryRunWithDatabase(ctx, settings, source, io)
+	if !compared {
+		_, _ = fmt.Fprintf(io.err, "what is stored was not compared: %v\n", err)
+		err = readAll(source, func(jobs.Activity) error { return nil })
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(io.out, "would enqueue %s\n", source.summary())
+	source.implausible.write(io.out)
+	return err
+}
+
+// dryRunWithDatabase tells whether it could ask; where it could not, nothing has
+// been read.
+func dryRunWithDatabase(ctx context.Context, settings config.Config, source *activities, io streams) (compared bool, err error) {
+	pool, err := cli.OpenPool(ctx, settings, "enqueue ingest --dry-run")
+	if err != nil {
+		return false, err
+	}
+	defer pool.Close()
+	if err := migrations.Check(ctx, pool.Pool, settings.River.Schema); err != nil {
+		return false, err
+	}
+	tx, err := pool.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	if _, err := tx.Exec(ctx, `SET LOCAL idle_in_transaction_session_timeout = '`+readerPatience+`'`); err != nil {
+		return false, err
+	}
+	if err := source.askApplication(ctx, tx); err != nil {
+		return true, err
+	}
+	preview := preview{out: io.out}
+	var chunk []jobs.Activity
+	compare := func() error {
+		changes, err := workers.PreviewIngest(ctx, tx, chunk)
+		preview.add(changes)
+		chunk = chunk[:0]
+		return err
+	}
+	err = readAll(source, func(a jobs.Activity) error {
+		if chunk = append(chunk, a); len(chunk) < insertSize {
+			return nil
+		}
+		return compare()
+	})
+	if err == nil {
+		err = compare()
+	}
+	if err == nil {
+		preview.summarize()
+	}
+	return true, err
+}
+
+func readAll(source *activities, use func(jobs.Activity) error) error {
+	for activity, err := range source.all() {
+		if err != nil {
+			return err
+		}
+		if err := use(activity); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// preview tells the changes one by one, up to mostReported, and counts them.
+type preview struct {
+	out io.Writer
+
+	told, added, changed, same, otherUsers, keptDays, keptTRIMPs int
+}
+
+func (p *preview) add(changes []workers.Change) {
+	for _, c := range changes {
+		switch {
+		case c.OtherUser:
+			p.otherUsers++
+		case c.New:
+			p.added++
+		case c.Changes():
+			p.changed++
+			p.tell(c)
+		default:
+			p.same++
+		}
+		if c.KeepsDay {
+			p.keptDays++
+		}
+		if c.KeepsTRIMP {
+			p.keptTRIMPs++
+		}
+	}
+}
+
+func (p *preview) tell(c workers.Change) {
+	if p.told++; p.told > mostReported {
+		return
+	}
+	line := fmt.Sprintf("activity %d:", c.ActivityID)
+	if c.Date != c.DateWas {
+		line += fmt.Sprintf(" date %s → %s", c.DateWas, c.Date)
+	}
+	if c.Load != c.LoadWas {
+		line += fmt.Sprintf(" load %v → %v", c.LoadWas, c.Load)
+	}
+	if c.TRIMP != c.TRIMPWas {
+		line += fmt.Sprintf(" TRIMP %v → %v", c.TRIMPWas, c.TRIMP)
+	}
+	_, _ = fmt.Fprintln(p.out, line)
+}
+
+func (p *preview) summarize() {
+	if p.told > mostReported {
+		_, _ = fmt.Fprintf(p.out, "and %s\n", counted(p.told-mostReported, "more activity", "more activities"))
+	}
+	_, _ = fmt.Fprintf(p.out, "beside what is stored now: %d new, %d with another day or load, %d with the same; %s and %s that are better stay\n",
+		p.added, p.changed, p.same, counted(p.keptDays, "day", "days"), counted(p.keptTRIMPs, "TRIMP", "TRIMPs"))
+	if p.otherUsers > 0 {
+		_, _ = fmt.Fprintf(p.out, "%s of other users would be rejected\n", counted(p.otherUsers, "activity", "activities"))
+	}
+}
