@@ -17,14 +17,18 @@ type storedActivity struct {
 	alone   *string // as JSON, where it holds nothing but partial versions, otherwise nil
 }
 
-// asLayer is a row that holds nothing but partial versions, as one of them.
-func (r storedActivity) asLayer() (layer, bool) {
+// told is the row as a version, where it holds nothing but partial ones, otherwise
+// nil.
+func (r storedActivity) told() *jobs.Activity {
 	if r.alone == nil {
-		return layer{}, false
+		return nil
 	}
 	a, err := jobs.DecodeActivity([]byte(*r.alone))
+	if err != nil {
+		return nil // by the application, in a way that no version could have
+	}
 	a.Partial, a.DayFromUTC = true, r.FromUTC
-	return layer{r.version, &a}, err == nil
+	return &a
 }
 
 // versionKey identifies the versions that one user enqueued of one activity.
@@ -94,6 +98,7 @@ type plannedActivity struct {
 	changed bool           // the layers are others than recorded
 	between bool           // one has come between those that the row has
 	met     bool           // what is recorded has taken part
+	told    *jobs.Activity // the row as a version, where it is made of partial ones alone
 }
 
 func newIngestPlan(stored map[int64]storedActivity, recorded map[versionKey]recordedVersion, restDays map[userDay][]restDay) *ingestPlan {
@@ -213,13 +218,16 @@ func (s *plannedActivity) belowLayers() settled {
 func (s *plannedActivity) meet(recorded recordedVersion, row storedActivity) {
 	s.met = true
 	s.version = max(s.version, recorded.jobID)
+	s.told = row.told()
 	if recorded.layers != nil && recorded.layers.Row == row.version {
-		s.base, s.layers = max(recorded.layers.Base, s.deletes[s.userID]), recorded.layers.Layers
-		s.applied, s.below, s.known = len(s.layers), recorded.layers.Below, s.known || recorded.layers.Alone
-		return
+		if layers, whole := withTold(recorded.layers.Layers, s.told); whole {
+			s.base, s.layers = max(recorded.layers.Base, s.deletes[s.userID]), layers
+			s.applied, s.below, s.known = len(s.layers), recorded.layers.Below, s.known || recorded.layers.Alone
+			return
+		}
 	}
-	if l, alone := row.asLayer(); alone && recorded.jobID < row.version {
-		s.base, s.known, s.layers, s.applied = recorded.jobID, true, []layer{l}, 1
+	if s.told != nil && recorded.jobID < row.version {
+		s.base, s.known, s.layers, s.applied = recorded.jobID, true, []layer{{row.version, s.told}}, 1
 		return
 	}
 	s.base = max(s.base, recorded.jobID)
@@ -324,7 +332,7 @@ func (p *ingestPlan) confirmed(written map[int64]bool) versionRecords {
 			if written[id] {
 				l.Row = state.version
 			} else if state.exists {
-				l.Row = row.version
+				l.Row, l.Layers = row.version, withoutTold(state.layers, state.told)
 			}
 			records.add(key, state.version, &l, replaces)
 		case state.exists && state.next != nil && !written[id]:

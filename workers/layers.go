@@ -13,7 +13,7 @@ import (
 // there.
 type layer struct {
 	JobID    int64          `json:"job_id"`
-	Activity *jobs.Activity `json:"activity"`
+	Activity *jobs.Activity `json:"activity,omitempty"` // nil in what is recorded: it states what the row holds, which is made of layers alone
 }
 
 // layered is what is recorded of an activity whose newest versions are partial,
@@ -47,6 +47,56 @@ func above(layers []layer, version int64) []layer {
 		return nil
 	}
 	return layers[first:]
+}
+
+// withoutTold leaves out what the row tells, for the record.
+func withoutTold(layers []layer, told *jobs.Activity) []layer {
+	if told == nil {
+		return layers
+	}
+	short := slices.Clone(layers)
+	for i, l := range layers {
+		if sameStatement(l.Activity, told) {
+			short[i].Activity = nil
+		}
+	}
+	return short
+}
+
+// withTold is the opposite, false where the row does not tell.
+func withTold(layers []layer, told *jobs.Activity) ([]layer, bool) {
+	whole := slices.Clone(layers)
+	for i := range whole {
+		if whole[i].Activity == nil {
+			whole[i].Activity = told
+		}
+	}
+	return whole, told != nil || !slices.ContainsFunc(layers, func(l layer) bool { return l.Activity == nil })
+}
+
+// sameStatement tells whether two versions state the same in the precision of the
+// columns.
+func sameStatement(a, b *jobs.Activity) bool {
+	if a.Date != b.Date || a.DayFromUTC != b.DayFromUTC || a.Unloaded != b.Unloaded {
+		return false
+	}
+	x, y := reflect.ValueOf(a).Elem(), reflect.ValueOf(b).Elem()
+	for _, i := range optionalFields {
+		v, w := x.Field(i), y.Field(i)
+		if v.IsNil() || w.IsNil() {
+			if v.IsNil() != w.IsNil() {
+				return false
+			}
+			continue
+		}
+		if v, w = v.Elem(), w.Elem(); v.CanFloat() && float32(v.Float()) == float32(w.Float()) {
+			continue
+		}
+		if !v.Equal(w) {
+			return false
+		}
+	}
+	return true
 }
 
 // fold lays the layers over a whole version, or over nothing. What only takes a
