@@ -13,8 +13,9 @@ import (
 //
 // An activity states all of its synced columns: a field that is nil is stored
 // as NULL, so that the newest version wins whole, whatever order versions
-// arrive in. A Partial one leaves what it does not state as it is. What people type in the application (notes, weight, perceived
-// effort, feeling) and the seven ACWR results are not synced and never touched.
+// arrive in. A Partial one leaves what it does not state as it is. What people
+// type in the application (notes, weight, perceived effort, feeling) and the
+// seven ACWR results are not synced and never touched.
 //
 // With Deleted set the activity is removed; only ActivityID, UserID and Date
 // are read then.
