@@ -5,7 +5,7 @@
 
 -- What jsonb does not take of the texts in a JSON array of activities, NULL when
 -- that is not what is wrong with it. For the function below.
-CREATE FUNCTION {schema}.refused_texts(activities text)
+CREATE OR REPLACE FUNCTION {schema}.refused_texts(activities text)
 RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -43,7 +43,7 @@ EXCEPTION WHEN invalid_text_representation OR invalid_parameter_value THEN
 END
 $$;
 
-CREATE FUNCTION {schema}.enqueue_activity_ingest(activities text, priority integer DEFAULT 1)
+CREATE OR REPLACE FUNCTION {schema}.enqueue_activity_ingest(activities text, priority integer DEFAULT 1)
 RETURNS bigint
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -88,7 +88,7 @@ $$;
 -- Of an activity whose newest versions are partial, as those of a bulk export are:
 -- these, and the version below them, as long as an older one may still be worked
 -- and the row alone does not tell.
-ALTER TABLE ingest_versions ADD COLUMN layers jsonb;
+ALTER TABLE ingest_versions ADD COLUMN IF NOT EXISTS layers jsonb;
 
 -- Whether the day of a row was computed from UTC with the athlete's home zone: then
 -- it may be moved by another source that knows no better. NULL for no.
