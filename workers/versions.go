@@ -1,0 +1,52 @@
+package workers
+
+import (
+	"cmp"
+	"slices"
+)
+
+// versionKey identifies the versions that one user enqueued of one activity.
+type versionKey struct {
+	userID     int32
+	activityID int64
+}
+
+// recordedVersion is the newest version of an activity where its row cannot tell,
+// or not all.
+type recordedVersion struct {
+	jobID  int64
+	layers *layered // nil unless the newest versions are partial
+}
+
+// versionRecords are rows of ingest_versions in the form that unnest takes.
+type versionRecords struct {
+	userIDs     []int32
+	activityIDs []int64
+	jobIDs      []int64
+	layers      []*layered
+	replaces    []bool // a record of layers, which would be taken for true of the row
+}
+
+func (r *versionRecords) add(key versionKey, jobID int64, layers *layered, replaces bool) {
+	r.userIDs = append(r.userIDs, key.userID)
+	r.activityIDs = append(r.activityIDs, key.activityID)
+	r.jobIDs = append(r.jobIDs, jobID)
+	r.layers = append(r.layers, layers)
+	r.replaces = append(r.replaces, replaces)
+}
+
+// sorted orders by primary key: rows are written in key order.
+func (r *versionRecords) sorted() versionRecords {
+	order := make([]int, len(r.userIDs))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(r.userIDs[a], r.userIDs[b]), cmp.Compare(r.activityIDs[a], r.activityIDs[b]))
+	})
+	var out versionRecords
+	for _, i := range order {
+		out.add(versionKey{r.userIDs[i], r.activityIDs[i]}, r.jobIDs[i], r.layers[i], r.replaces[i])
+	}
+	return out
+}
