@@ -3,6 +3,7 @@ package workers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,11 +132,11 @@ SELECT attname, format_type(atttypid, atttypmod)
 FROM pg_attribute
 WHERE attrelid = 'activities'::regclass AND attnum > 0 AND NOT attisdropped`
 
-// activityStatements write activities with their results. Each is one text for
+// writeStatements write activities with their results. Each is one text for
 // every batch size, so it is prepared once. Both take the same parameters. They
 // unnest arrays in a select list: in FROM, PostgreSQL would first copy each array
 // into a store of its own, which takes longer than inserting a few rows.
-type activityStatements struct {
+type writeStatements struct {
 	// insert adds rows, in the order of the arrays, and returns the ids of those
 	// it added. Not of those whose id is taken.
 	insert string
@@ -148,6 +149,18 @@ type activityStatements struct {
 	update string
 }
 
+// activityStatements are those for whole versions, which cost less, and
+// those for batches with partial ones.
+type activityStatements struct{ whole, partial writeStatements }
+
+// of returns the statements for a batch.
+func (s activityStatements) of(u upserts) writeStatements {
+	if u.partial {
+		return s.partial
+	}
+	return s.whole
+}
+
 // activityStatementsFor builds the statements for the types of this database's
 // columns: values are cast to them before they are compared, because 12.3456 is
 // what numeric(5,2) stores as 12.35.
@@ -156,53 +169,75 @@ func activityStatementsFor(ctx context.Context, pool *dbpool.Pool) (s activitySt
 	if err != nil {
 		return s, fmt.Errorf("read the columns of activities: %w", err)
 	}
-	var names, arrays, casts, assignments, stored, given []string
-	for i, c := range syncedColumns {
-		typ, ok := types[c.name]
-		if !ok {
-			return s, fmt.Errorf("activities has no column %s; run: worker migrate up", c.name)
-		}
-		kept := fmt.Sprintf("CASE WHEN new.keeps THEN coalesce(new.%s, old.%s) ELSE new.%s END", c.name, c.name, c.name)
-		names = append(names, c.name)
-		arrays = append(arrays, fmt.Sprintf("unnest($%d::%s) AS %s", i+5, c.array, c.name))
-		casts = append(casts, fmt.Sprintf("raw.%s::%s AS %s", c.name, typ, c.name))
-		assignments = append(assignments, c.name+" = "+kept)
-		stored, given = append(stored, "old."+c.name), append(given, kept)
+	needed := slices.Clone(partialColumns)
+	for _, c := range syncedColumns {
+		needed = append(needed, c.name)
 	}
-	for i, name := range resultColumns {
-		kept := fmt.Sprintf("coalesce(new.%s, old.%s)", name, name)
-		names = append(names, name)
-		arrays = append(arrays, fmt.Sprintf("unnest($%d::real[]) AS %s", i+5+len(syncedColumns), name))
-		casts = append(casts, "raw."+name)
-		assignments = append(assignments, name+" = "+kept)
-		stored, given = append(stored, "old."+name), append(given, kept)
-	}
-	next := 5 + len(syncedColumns) + len(resultColumns)
-	for _, name := range []string{"ingest_day_from_utc", "ingest_alone"} {
+	for _, name := range needed {
 		if _, ok := types[name]; !ok {
 			return s, fmt.Errorf("activities has no column %s; run: worker migrate up", name)
 		}
-		kept := fmt.Sprintf("CASE WHEN new.keeps THEN coalesce(new.%s, old.%s) ELSE new.%s END", name, name, name)
-		names, casts = append(names, name), append(casts, "raw."+name)
-		arrays = append(arrays, fmt.Sprintf("unnest($%d::bool[]) AS %s", next, name))
-		assignments = append(assignments, name+" = "+kept)
-		stored, given = append(stored, "old."+name), append(given, kept)
-		next++
 	}
-	arrays = append(arrays, fmt.Sprintf("unnest($%d::bool[]) AS keeps", next))
-	columns := "activity_id, user_id, date, ingest_job_id, " + strings.Join(names, ", ")
+	return activityStatements{whole: statementsFor(types, false), partial: statementsFor(types, true)}, nil
+}
+
+// partialColumns tell of rows with partial versions. Of others they are NULL.
+var partialColumns = []string{"ingest_day_from_utc", "ingest_alone"}
+
+func statementsFor(types map[string]string, partial bool) writeStatements {
+	var names, arrays, casts, assignments, stored, given []string
+	parameter := 4 // those of the ids, users, dates and versions come first
+	unnest := func(array, name string) {
+		parameter++
+		arrays = append(arrays, fmt.Sprintf("unnest($%d::%s) AS %s", parameter, array, name))
+	}
+	assign := func(name, value string) {
+		assignments = append(assignments, name+" = "+value)
+		stored, given = append(stored, "old."+name), append(given, value)
+	}
+	next := func(name string) string {
+		if partial {
+			return fmt.Sprintf("CASE WHEN new.keeps THEN coalesce(new.%[1]s, old.%[1]s) ELSE new.%[1]s END", name)
+		}
+		return "new." + name
+	}
+	for _, c := range syncedColumns {
+		unnest(c.array, c.name)
+		names, casts = append(names, c.name), append(casts, fmt.Sprintf("raw.%s::%s AS %s", c.name, types[c.name], c.name))
+		assign(c.name, next(c.name))
+	}
+	for _, name := range resultColumns {
+		unnest("real[]", name)
+		names, casts = append(names, name), append(casts, "raw."+name)
+		assign(name, fmt.Sprintf("coalesce(new.%[1]s, old.%[1]s)", name))
+	}
+	keeps := ""
+	for _, name := range partialColumns {
+		if !partial {
+			assign(name, "NULL::bool")
+			continue
+		}
+		unnest("bool[]", name)
+		names, casts = append(names, name), append(casts, "raw."+name)
+		assign(name, next(name))
+	}
+	if partial {
+		unnest("bool[]", "keeps")
+		keeps = ", raw.keeps"
+	}
 	rows := `
-	SELECT raw.activity_id, raw.user_id, raw.date, raw.ingest_job_id, ` + strings.Join(casts, ", ") + `{keeps}
+	SELECT raw.activity_id, raw.user_id, raw.date, raw.ingest_job_id, ` + strings.Join(casts, ", ") + `%s
 	FROM (SELECT unnest($1::bigint[]) AS activity_id, unnest($2::int[]) AS user_id, unnest($3::date[]) AS date, unnest($4::bigint[]) AS ingest_job_id,
 		` + strings.Join(arrays, ", ") + `) AS raw`
-	s.insert = `
+	return writeStatements{
+		insert: `
 -- name: insert_activities
-INSERT INTO activities (` + columns + `)` + strings.Replace(rows, "{keeps}", "", 1) + `
+INSERT INTO activities (activity_id, user_id, date, ingest_job_id, ` + strings.Join(names, ", ") + `)` + fmt.Sprintf(rows, "") + `
 ON CONFLICT (activity_id) DO NOTHING
-RETURNING activity_id`
-	s.update = `
+RETURNING activity_id`,
+		update: `
 -- name: update_activities
-WITH new AS MATERIALIZED (` + strings.Replace(rows, "{keeps}", ", raw.keeps", 1) + `
+WITH new AS MATERIALIZED (` + fmt.Sprintf(rows, keeps) + `
 ), changed AS (
 	UPDATE activities AS old
 	SET date = new.date, ingest_job_id = new.ingest_job_id, ` + strings.Join(assignments, ", ") + `
@@ -214,11 +249,11 @@ WITH new AS MATERIALIZED (` + strings.Replace(rows, "{keeps}", ", raw.keeps", 1)
 SELECT activity_id, false FROM changed
 UNION ALL
 SELECT activity_id, true FROM new
-WHERE NOT EXISTS (SELECT FROM activities AS old WHERE old.activity_id = new.activity_id AND old.user_id = new.user_id)`
-	return s, nil
+WHERE NOT EXISTS (SELECT FROM activities AS old WHERE old.activity_id = new.activity_id AND old.user_id = new.user_id)`,
+	}
 }
 
-// args are the parameters of activityStatements.
+// args are the parameters of writeStatements.
 func (u upserts) args(results planResults) ([]any, error) {
 	ids, userIDs, dates := make([]int64, len(u.activities)), make([]int32, len(u.activities)), make([]time.Time, len(u.activities))
 	for i, a := range u.activities {
@@ -232,7 +267,11 @@ func (u upserts) args(results planResults) ([]any, error) {
 		}
 		args = append(args, values)
 	}
-	return append(append(args, results.columns(u.activities)...), u.days, u.alone, u.keeps), nil
+	args = append(args, results.columns(u.activities)...)
+	if u.partial {
+		args = append(args, u.days, u.alone, u.keeps)
+	}
+	return args, nil
 }
 
 func columnTypes(ctx context.Context, pool *dbpool.Pool) (map[string]string, error) {

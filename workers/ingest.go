@@ -173,9 +173,12 @@ func (in *ingester) probe(b *pgx.Batch) {
 	b.Queue(removeQuery, nil)
 	b.Queue(rejectQuery, nil, nil, nil, nil, nil)
 	b.Queue(recordVersionsQuery, nil, nil, nil)
-	nothing := make([]any, 7+len(syncedColumns)+len(resultColumns))
-	b.Queue(in.statements.insert, nothing...)
-	b.Queue(in.statements.update, nothing...)
+	nothing := make([]any, 4+len(syncedColumns)+len(resultColumns))
+	b.Queue(in.statements.whole.insert, nothing...)
+	b.Queue(in.statements.whole.update, nothing...)
+	nothing = append(nothing, nil, nil, nil)
+	b.Queue(in.statements.partial.insert, nothing...)
+	b.Queue(in.statements.partial.update, nothing...)
 	in.recalculator.probe(b)
 }
 
@@ -273,7 +276,7 @@ func (in *ingester) write(plan *ingestPlan, results planResults, jobIDs []int64)
 		if err != nil {
 			return lane.Writes{}, err
 		}
-		b.Queue(in.statements.insert, args...).Query(func(rows pgx.Rows) error {
+		b.Queue(in.statements.of(added).insert, args...).Query(func(rows pgx.Rows) error {
 			var id int64
 			if _, err := pgx.ForEachRow(rows, []any{&id}, func() error {
 				written[id] = true
@@ -294,7 +297,7 @@ func (in *ingester) write(plan *ingestPlan, results planResults, jobIDs []int64)
 		if err != nil {
 			return lane.Writes{}, err
 		}
-		b.Queue(in.statements.update, args...).Query(func(rows pgx.Rows) error {
+		b.Queue(in.statements.of(kept).update, args...).Query(func(rows pgx.Rows) error {
 			var id int64
 			var gone bool
 			_, err := pgx.ForEachRow(rows, []any{&id, &gone}, func() error {

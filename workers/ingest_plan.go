@@ -75,16 +75,37 @@ type plannedActivity struct {
 	day     *bool           // whether the row's day comes from UTC, nil to leave it
 	deletes map[int32]int64 // by user: the newest delete, when the activity is gone
 
-	base    int64          // the newest version that left nothing of older ones
-	whole   *jobs.Activity // what it left, nil for nothing
-	known   bool           // whole does say; otherwise the row does
-	layers  []layer        // the partial versions over it
+	base      int64          // the newest version that left nothing of older ones
+	whole     *jobs.Activity // what it left, nil for nothing
+	known     bool           // whole does say; otherwise the row does
+	changed   bool           // the layers are others than recorded
+	met       bool           // what is recorded has taken part
+	*overlays                // nil where there is neither a row nor a partial version: usually
+}
+
+// overlays are the partial versions over what an activity is otherwise.
+type overlays struct {
+	layers  []layer
 	applied int            // so many of them the row has already
 	below   settled        // of the row, without them
-	changed bool           // the layers are others than recorded
 	between bool           // one has come between those that the row has
-	met     bool           // what is recorded has taken part
 	told    *jobs.Activity // the row as a version, where it is made of partial ones alone
+}
+
+// overlaid returns the activity's overlays, to be changed.
+func (s *plannedActivity) overlaid() *overlays {
+	if s.overlays == nil {
+		s.overlays = &overlays{}
+	}
+	return s.overlays
+}
+
+// partials returns the partial versions over what the activity is otherwise.
+func (s *plannedActivity) partials() []layer {
+	if s.overlays == nil {
+		return nil
+	}
+	return s.layers
 }
 
 func newIngestPlan(stored map[int64]storedActivity, recorded map[versionKey]recordedVersion, restDays map[userDay][]restDay) *ingestPlan {
@@ -109,15 +130,17 @@ func (p *ingestPlan) add(jobID int64, item *ingestItem) {
 		if a.Unloaded {
 			a = withoutLoad(a)
 		}
-		var at int
-		state.layers, at = withLayer(state.layers, layer{jobID, a})
-		state.between = state.between || at < state.applied
+		over, at := state.overlaid(), 0
+		over.layers, at = withLayer(over.layers, layer{jobID, a})
+		over.between = over.between || at < over.applied
 	default:
 		state.base, state.whole, state.known = jobID, a, true
 		if a.Deleted {
 			state.whole = nil
 		}
-		state.layers = above(state.layers, jobID)
+		if state.overlays != nil {
+			state.layers = above(state.layers, jobID)
+		}
 	}
 	state.version, state.changed = max(state.version, jobID), true
 	p.resolve(a, state)
@@ -129,10 +152,10 @@ func (p *ingestPlan) resolve(a *jobs.Activity, state *plannedActivity) {
 		p.resolveOverRow(state, p.stored[a.ActivityID].settled)
 		return
 	}
-	state.next, state.keeps, state.day = fold(state.whole, state.layers), false, nil
+	state.next, state.keeps, state.day = fold(state.whole, state.partials()), false, nil
 	state.exists, state.userID = state.next != nil, a.UserID
 	delete(state.deletes, a.UserID)
-	if state.next == nil && len(state.layers) == 0 {
+	if state.next == nil && len(state.partials()) == 0 {
 		if state.deletes == nil {
 			state.deletes = map[int32]int64{}
 		}
@@ -167,7 +190,10 @@ func (p *ingestPlan) state(a *jobs.Activity) *plannedActivity {
 	state, ok := p.current[a.ActivityID]
 	row, stored := p.stored[a.ActivityID]
 	if !ok {
-		state = &plannedActivity{exists: stored, userID: row.userID, version: row.version, base: row.version, below: row.settled}
+		state = &plannedActivity{exists: stored, userID: row.userID, version: row.version, base: row.version}
+		if stored {
+			state.overlays = &overlays{below: row.settled}
+		}
 		p.current[a.ActivityID] = state
 	}
 	recorded := p.recorded[versionKey{a.UserID, a.ActivityID}]
@@ -182,7 +208,7 @@ func (p *ingestPlan) state(a *jobs.Activity) *plannedActivity {
 }
 
 // isAlone tells that there is nothing below the layers.
-func (s *plannedActivity) isAlone() bool { return s.known && s.whole == nil && len(s.layers) > 0 }
+func (s *plannedActivity) isAlone() bool { return s.known && s.whole == nil && len(s.partials()) > 0 }
 
 // belowLayers is what rules decided of the activity without its layers.
 func (s *plannedActivity) belowLayers() settled {
@@ -204,16 +230,22 @@ func (s *plannedActivity) belowLayers() settled {
 func (s *plannedActivity) meet(recorded recordedVersion, row storedActivity) {
 	s.met = true
 	s.version = max(s.version, recorded.jobID)
-	s.told = row.told()
+	if recorded.layers == nil && row.alone == nil {
+		s.base = max(s.base, recorded.jobID)
+		return
+	}
+	over := s.overlaid()
+	over.told = row.told()
 	if recorded.layers != nil && recorded.layers.Row == row.version {
-		if layers, whole := withTold(recorded.layers.Layers, s.told); whole {
-			s.base, s.layers = max(recorded.layers.Base, s.deletes[s.userID]), layers
-			s.applied, s.below, s.known = len(s.layers), recorded.layers.Below, s.known || recorded.layers.Alone
+		if layers, whole := withTold(recorded.layers.Layers, over.told); whole {
+			s.base, s.known = max(recorded.layers.Base, s.deletes[s.userID]), s.known || recorded.layers.Alone
+			over.layers, over.applied, over.below = layers, len(layers), recorded.layers.Below
 			return
 		}
 	}
-	if s.told != nil && recorded.jobID < row.version {
-		s.base, s.known, s.layers, s.applied = recorded.jobID, true, []layer{{row.version, s.told}}, 1
+	if over.told != nil && recorded.jobID < row.version {
+		s.base, s.known = recorded.jobID, true
+		over.layers, over.applied = []layer{{row.version, over.told}}, 1
 		return
 	}
 	s.base = max(s.base, recorded.jobID)
@@ -228,6 +260,7 @@ type upserts struct {
 	keeps      []bool
 	days       []*bool
 	alone      []*bool
+	partial    bool // the last three say something
 }
 
 // upserts returns the rows to add and those that are there, as of another
@@ -249,6 +282,7 @@ func (p *ingestPlan) upserts() (added, kept upserts) {
 			alone = &state.known
 		}
 		to.alone = append(to.alone, alone)
+		to.partial = to.partial || state.keeps || state.day != nil || alone != nil
 	}
 	return added, kept
 }
@@ -311,9 +345,9 @@ func (p *ingestPlan) confirmed(written map[int64]bool) versionRecords {
 		// Of an older version than the row's nobody would know without a record.
 		replaces := recorded.layers != nil || row.alone != nil && row.version == state.version
 		switch {
-		case state.isAlone() && len(state.layers) == 1 && written[id] && recorded.layers == nil && state.base <= recorded.jobID:
+		case state.isAlone() && len(state.partials()) == 1 && written[id] && recorded.layers == nil && state.base <= recorded.jobID:
 			// The row tells.
-		case state.changed && len(state.layers) > 0:
+		case state.changed && len(state.partials()) > 0:
 			l := layered{Row: noRow, Base: state.base, Alone: state.isAlone(), Below: state.belowLayers(), Layers: state.layers}
 			if written[id] {
 				l.Row = state.version

@@ -27,7 +27,14 @@ func TestHotQueriesUseTheIndexes(t *testing.T) {
 		t.Fatal(err)
 	}
 	one := run(1, 1, "2025-01-01", 1, 1)
-	written, err := upserts{[]*jobs.Activity{&one}, []int64{1}, []bool{true}, []*bool{nil}, []*bool{nil}}.args(planResults{own: map[int64]acwr.Values{1: {}}})
+	batch := upserts{activities: []*jobs.Activity{&one}, versions: []int64{1}, keeps: []bool{true}, days: []*bool{nil}, alone: []*bool{nil}}
+	results := planResults{own: map[int64]acwr.Values{1: {}}}
+	whole, err := batch.args(results)
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch.partial = true
+	partial, err := batch.args(results)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,15 +43,17 @@ func TestHotQueriesUseTheIndexes(t *testing.T) {
 		sql  string
 		args []any
 	}{
-		"locks":    {lockUsersQuery, []any{[]int32{1, 2}}},
-		"ensure":   {ensureUserLocksQuery, []any{[]int32{1, 2}}},
-		"stored":   {storedQuery, []any{[]int64{1, 2}}},
-		"restdays": {restDaysQuery, []any{[]int32{1}, date, date}},
-		"recorded": {recordedQuery, []any{[]int32{1}, []int64{1}}},
-		"settings": {settingsQuery, []any{[]int32{1}}},
-		"windows":  {windowsQuery, []any{[]int32{1}, date, date, []int64{1, 2}, 1000}},
-		"insert":   {statements.insert, written},
-		"update":   {statements.update, written},
+		"locks":                      {lockUsersQuery, []any{[]int32{1, 2}}},
+		"ensure":                     {ensureUserLocksQuery, []any{[]int32{1, 2}}},
+		"stored":                     {storedQuery, []any{[]int64{1, 2}}},
+		"restdays":                   {restDaysQuery, []any{[]int32{1}, date, date}},
+		"recorded":                   {recordedQuery, []any{[]int32{1}, []int64{1}}},
+		"settings":                   {settingsQuery, []any{[]int32{1}}},
+		"windows":                    {windowsQuery, []any{[]int32{1}, date, date, []int64{1, 2}, 1000}},
+		"insert":                     {statements.whole.insert, whole},
+		"update":                     {statements.whole.update, whole},
+		"insert of partial versions": {statements.partial.insert, partial},
+		"update by partial versions": {statements.partial.update, partial},
 		"results": {writeResultsQuery, []any{
 			[]int64{1}, []int32{1}, date, []float32{1}, []float32{1}, []float32{1}, []float32{1}, []float32{1}, []float32{1}, []float32{1},
 		}},

@@ -57,7 +57,7 @@ func (r *resultRows) add(row *activityResults, values acwr.Values) {
 
 // writeResultsQuery sets the seven columns and nothing else. Owner and date are
 // compared again: a row that the application moved meanwhile must not get the
-// values of where it was. The arrays are unnested as in activityStatements.
+// values of where it was. The arrays are unnested as in writeStatements.
 const writeResultsQuery = `
 -- name: write_results
 UPDATE activities AS a
