@@ -53,9 +53,9 @@ func TestCrashAtEveryStatement(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, after %t", name, after), func(t *testing.T) {
 				t.Parallel()
 				r := newCrashRig(t)
-				want := r.outcome(enqueueAll, &crashDB{Beginner: r.crashes})
+				want := r.outcome(enqueueAll, &crashDB{DB: r.crashes})
 				for at := 1; ; at++ {
-					db := &crashDB{Beginner: r.crashes, at: at, after: after}
+					db := &crashDB{DB: r.crashes, at: at, after: after}
 					got := r.outcome(enqueueAll, db)
 					if got != want {
 						t.Errorf("connection lost at statement %d: %s\nundisturbed: %s", at, got, want)

@@ -14,7 +14,7 @@ import (
 // crashDB is a database whose connection breaks once: before or after the
 // server has executed statement number at of all that go through it.
 type crashDB struct {
-	lane.Beginner
+	lane.DB
 	at    int
 	after bool
 
@@ -62,7 +62,7 @@ func (db *crashDB) BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error)
 	if lost && !db.after {
 		return nil, io.ErrUnexpectedEOF
 	}
-	tx, err := db.Beginner.BeginTx(ctx, o)
+	tx, err := db.DB.BeginTx(ctx, o)
 	if err != nil {
 		return nil, err
 	}

@@ -82,7 +82,7 @@ func TestEveryActivityRefused(t *testing.T) {
 	c := config.Default()
 	c.Batching.TransactionTimeout, c.Database.IdleInTransactionTimeout = time.Minute, time.Minute // whatever else this machine is doing
 	c.Shutdown.Grace = 2 * time.Minute
-	counted := &crashDB{Beginner: pool}
+	counted := &crashDB{DB: pool}
 	s, err := newOver(t.Context(), pool, counted, c, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)

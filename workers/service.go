@@ -62,7 +62,7 @@ func NewObserved(ctx context.Context, pool *dbpool.Pool, c config.Config, logger
 }
 
 // newOver is NewObserved with the lanes' transactions begun by db.
-func newOver(ctx context.Context, pool *dbpool.Pool, db lane.Beginner, c config.Config, logger *slog.Logger, observe Observe) (*Service, error) {
+func newOver(ctx context.Context, pool *dbpool.Pool, db lane.DB, c config.Config, logger *slog.Logger, observe Observe) (*Service, error) {
 	if err := Budget(c).Check(int32(c.Database.MaxConns)); err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	cursor := &l.cursors[loop]
 	from, size := cursor.start(began), l.size
 	contended := began.Before(l.contended)
-	share := queue.Share{Part: loop, InTurn: cursor.backlog || contended}
+	share := queue.Share{Part: loop, InTurn: l.isBacklogged() || contended}
 	if contended && l.options.Loops > 1 && l.kind.ShareBy != nil {
 		share.Of, share.Path = l.options.Loops, l.kind.ShareBy
 	}
@@ -114,6 +114,39 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 		l.leads[loop].passOn()
 	}
 	return claimed, nil
+}
+
+// isBacklogged tells whether a loop has left jobs behind. l.mu is held.
+func (l *Lane[T]) isBacklogged() bool {
+	return slices.ContainsFunc(l.cursors, func(c cursor) bool { return c.backlog })
+}
+
+// unlikely is from which wait on a lane that nobody woke asks whether there is
+// anything for it before it begins a transaction.
+const unlikely = 50 * time.Millisecond
+
+// looks tells whether jobs wait, and whether it is a loop's turn to claim them.
+// Where that cannot be told it says so, too: a transaction will tell what is wrong.
+func (l *Lane[T]) looks(ctx context.Context, loop int) (waiting, ours bool) {
+	now := time.Now()
+	l.mu.Lock()
+	from := l.cursors[loop].start(now)
+	share := queue.Share{Part: loop, InTurn: l.isBacklogged() || now.Before(l.contended)}
+	l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.options.Timeout)
+	defer cancel()
+	b := &pgx.Batch{}
+	l.options.Schema.Waiting(b, l.options.Queue, share, from, &waiting, &ours)
+	if err := l.db.SendBatch(ctx, b).Close(); err != nil {
+		return true, true
+	}
+	l.answered(loop, ours || !waiting)
+	if !waiting {
+		l.mu.Lock()
+		l.cursors[loop].backlog, l.promises = false, false
+		l.mu.Unlock()
+	}
+	return waiting, ours
 }
 
 // answered notes that the database has answered a loop, and whether it had the

@@ -27,9 +27,10 @@ import (
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// Beginner starts transactions; a *dbpool.Pool, say.
-type Beginner interface {
+// DB starts transactions; a *dbpool.Pool, say.
+type DB interface {
 	BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error)
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 }
 
 // Job is a claimed job with its arguments decoded.
@@ -122,7 +123,7 @@ type Options struct {
 // Lane works the jobs of one queue.
 type Lane[T any] struct {
 	options Options
-	db      Beginner
+	db      DB
 	kind    Kind[T]
 	begin   string
 	counts  counters
@@ -147,7 +148,7 @@ type Lane[T any] struct {
 }
 
 // New returns a lane that does nothing before Run.
-func New[T any](db Beginner, o Options, kind Kind[T]) *Lane[T] {
+func New[T any](db DB, o Options, kind Kind[T]) *Lane[T] {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -199,12 +200,27 @@ func (l *Lane[T]) loop(ctx context.Context, loop int) {
 		if inTrouble || l.isContended() { // others need not wait with this one
 			lead.passOn()
 		}
-		if inTrouble && !l.pause(ctx, wait, true) {
-			return
+		woken := true
+		if inTrouble {
+			woken = l.pause(ctx, wait, true)
 		}
 		taken := !l.isContended() && lead.take(ctx)
-		if wait > 0 && !inTrouble && !taken && !l.pause(ctx, wait, false) || ctx.Err() != nil {
+		if wait > 0 && !inTrouble && !taken {
+			woken = l.pause(ctx, wait, false)
+		}
+		if ctx.Err() != nil {
 			return
+		}
+		if !woken && failed == 0 && wait >= unlikely {
+			if waiting, ours := l.looks(ctx, loop); !waiting {
+				empty, others = empty+1, 0
+				wait = l.untilNextLook(empty)
+				continue
+			} else if !ours {
+				others++
+				wait = inTurnWait(others)
+				continue
+			}
 		}
 		impatient := time.AfterFunc(patience, lead.passOn)
 		found, err := l.turn(ctx, loop)
@@ -227,9 +243,9 @@ func (l *Lane[T]) loop(ctx context.Context, loop int) {
 	}
 }
 
-// pause waits, and is cut short by Wake unless the lane has to keep still. It
-// returns false when ctx ended.
-func (l *Lane[T]) pause(ctx context.Context, d time.Duration, still bool) bool {
+// pause waits, and is cut short by Wake, unless the lane has to keep still, or by
+// the end of ctx. It returns whether it was.
+func (l *Lane[T]) pause(ctx context.Context, d time.Duration, still bool) (cutShort bool) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	woken := l.woken
@@ -238,11 +254,12 @@ func (l *Lane[T]) pause(ctx context.Context, d time.Duration, still bool) bool {
 	}
 	select {
 	case <-woken:
+		return true
 	case <-timer.C:
-	case <-ctx.Done():
 		return false
+	case <-ctx.Done():
+		return true
 	}
-	return true
 }
 
 const (

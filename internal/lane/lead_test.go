@@ -91,3 +91,40 @@ func TestProcessesTakeTurns(t *testing.T) {
 		t.Errorf("%d transactions at once, want at most %d", most, o.Loops)
 	}
 }
+
+// countedDB counts the transactions that are begun.
+type countedDB struct {
+	DB
+	begun atomic.Int32
+}
+
+func (db *countedDB) BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error) {
+	db.begun.Add(1)
+	return db.DB.BeginTx(ctx, o)
+}
+
+// TestIdleLaneOnlyLooks: one that nobody wakes begins no transaction until a job
+// waits, and finds that all the same.
+func TestIdleLaneOnlyLooks(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	db := &countedDB{DB: pool}
+	l := New(db, testOptions(t), effectKind())
+	running(t, l)
+	idle := func() {
+		t.Helper()
+		var seen time.Time
+		until(t, func() bool { // at two looks nothing was begun in between
+			before := db.begun.Load()
+			for range 2 {
+				was := l.Status().LastClaim
+				until(t, func() bool { seen = l.Status().LastClaim; return seen.After(was) })
+			}
+			return db.begun.Load() == before
+		})
+	}
+	idle()
+	insert(t, pool, 3)
+	until(t, func() bool { return ask[string](t, pool, jobStates) == "3 completed attempt 1 errors 0" })
+	idle()
+}

@@ -34,6 +34,8 @@ type Reason struct {
 const (
 	checkInterval = time.Second
 	checkTimeout  = 3 * time.Second
+	// migrationsInterval is between checks of migrations that were right.
+	migrationsInterval = 5 * time.Second
 	// checkedWithin is how old the last result may be.
 	checkedWithin = checkInterval + 2*checkTimeout
 )
@@ -45,6 +47,8 @@ type Readiness struct {
 	schema  string
 	service *workers.Service
 	logger  *slog.Logger
+
+	migrated time.Time // when the migrations were right
 
 	mu      sync.Mutex
 	reasons []Reason
@@ -106,7 +110,12 @@ func (r *Readiness) look(ctx context.Context) (reasons []Reason, cause error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	var paused []string // no progress is to be expected of these queues
-	err := migrations.Check(ctx, r.pool.Pool, r.schema)
+	var err error
+	if time.Since(r.migrated) > migrationsInterval {
+		if err = migrations.Check(ctx, r.pool.Pool, r.schema); err == nil {
+			r.migrated = time.Now()
+		}
+	}
 	switch {
 	case errors.Is(err, migrations.ErrUnmigrated), errors.Is(err, migrations.ErrNewer):
 		reasons = append(reasons, Reason{"migrations", err.Error()})

@@ -118,15 +118,46 @@ func TakeTurn(b *pgx.Batch, queue string, share Share, ours *bool) {
 	b.Queue(takeTurnQuery, queue, share.Part).QueryRow(func(row pgx.Row) error { return row.Scan(ours) })
 }
 
+// waitingQuery is one round trip, and no transaction block, in place of a claim
+// that would probably find nothing. The turn that it takes ends with it. The
+// entries of finished jobs are passed over as in claimQuery.
+var waitingQuery = `
+-- name: jobs_wait
+SELECT waiting, waiting AND (NOT $5::bool OR ` + takeTurn("$1", "$6") + `)
+FROM (SELECT EXISTS (
+	SELECT FROM {schema}.river_job
+	WHERE state = 'available' AND queue = $1 AND (priority, scheduled_at, id) > ($2, $3, $4) AND scheduled_at <= now()
+	ORDER BY priority, scheduled_at, id
+) AS waiting OFFSET 0) AS q`
+
+// byIndexQuery holds for what follows in the batch: see lane.BeginQuery.
+const byIndexQuery = `
+-- name: by_index
+SELECT set_config('enable_seqscan', 'off', true)`
+
+// Waiting queues what tells whether due jobs wait after a position, and whether a
+// claim would be in turn, where the share asks for that. The batch is to be sent
+// outside a transaction.
+func (s Schema) Waiting(b *pgx.Batch, queue string, share Share, after Position, waiting, ours *bool) {
+	b.Queue(byIndexQuery)
+	b.Queue(s.sql(waitingQuery), queue, after.priority, after.due(), after.id, share.InTurn, share.Part).QueryRow(func(row pgx.Row) error {
+		return row.Scan(waiting, ours)
+	})
+}
+
+// due is the position's time in a form that PostgreSQL takes.
+func (p Position) due() time.Time {
+	if p.scheduledAt.IsZero() {
+		return time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+	}
+	return p.scheduledAt
+}
+
 // Claim queues the claim by a client of up to most jobs of a share after a
 // position. The jobs are appended to claimed in the order of claims when the
 // batch is closed.
 func (s Schema) Claim(b *pgx.Batch, client, queue string, share Share, after Position, most int, claimed *[]Job) {
-	scheduledAt := after.scheduledAt
-	if scheduledAt.IsZero() {
-		scheduledAt = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
-	}
-	b.Queue(s.sql(claimQuery), queue, after.priority, scheduledAt, after.id, most, client, share.Part, max(1, share.Of), share.Path, share.InTurn).Query(appendJobs(claimed))
+	b.Queue(s.sql(claimQuery), queue, after.priority, after.due(), after.id, most, client, share.Part, max(1, share.Of), share.Path, share.InTurn).Query(appendJobs(claimed))
 }
 
 // ClaimNewest queues the claim of up to most of the newest jobs.

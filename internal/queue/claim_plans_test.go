@@ -33,6 +33,7 @@ func TestClaimsFollowTheIndex(t *testing.T) {
 			has  string
 		}{
 			"claim":    {claimQuery, []any{"q", 1, long, 7, 500, "c", 1, 2, []string{"ranges", "0", "user_id"}, true}, "Index Cond: ((state = 'available'::river.river_job_state) AND (queue = 'q'::text) AND (ROW(priority, scheduled_at, id) > "},
+			"waiting":  {waitingQuery, []any{"q", 1, long, 7, true, 1}, "Index Cond: ((state = 'available'::river.river_job_state) AND (queue = 'q'::text) AND (ROW(priority, scheduled_at, id) > "},
 			"newest":   {claimNewestQuery, []any{"q", 100, "c", 1, 2, []string{"ranges", "0", "user_id"}, true}, "Index Scan Backward using river_job_prioritized_fetching_index"},
 			"reclaim":  {reclaimQuery, []any{ids}, "Index Cond: (id = ANY"},
 			"complete": {completeQuery, []any{ids, "c"}, "Index Cond: (id = ANY"},
@@ -59,7 +60,7 @@ func TestClaimsFollowTheIndex(t *testing.T) {
 					t.Fatalf("%s: %v", name, err)
 				}
 				plan := strings.Join(lines, "\n")
-				if mode == "force_custom_plan" && !strings.Contains(plan, q.has) || strings.Contains(plan, "Seq Scan on river_job") || (name == "claim" || name == "newest") && strings.Contains(plan, "Sort") {
+				if mode == "force_custom_plan" && !strings.Contains(plan, q.has) || strings.Contains(plan, "Seq Scan on river_job") || (name == "claim" || name == "newest" || name == "waiting") && strings.Contains(plan, "Sort") {
 					t.Errorf("%s, %s waiting, %s:\n%s", name, waiting, mode, plan)
 				}
 				_ = tx.Rollback(t.Context())
