@@ -26,10 +26,33 @@ GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT EXECUTE ON FUNCTION {schema}.enqueue_activity_ingest(jsonb, integer), {schema}.enqueue_activity_ingest(text, integer),
 	{schema}.enqueue_acwr_recalc(integer, date, date, integer) TO {role};`
 
+// grantPurgeQuery is apart: who may enqueue may not delete.
+const grantPurgeQuery = `
+GRANT USAGE ON SCHEMA {schema} TO {role};
+GRANT EXECUTE ON FUNCTION {schema}.purge_athlete(integer, interval) TO {role};`
+
+// GrantPurge lets an existing role remove athletes' data with the SQL function and
+// nothing else. A second time changes nothing. The warning is as GrantEnqueue's.
+func GrantPurge(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string) (warning string, err error) {
+	warning, err = grant(ctx, pool, riverSchema, role, grantPurgeQuery)
+	if err != nil {
+		return "", fmt.Errorf("grant purging to role %q: %w", role, err)
+	}
+	return warning, nil
+}
+
 // GrantEnqueue lets an existing role enqueue jobs with the SQL functions and
 // nothing else. A second time changes nothing. The warning, if any, says what
 // else the role may do that weakens this.
 func GrantEnqueue(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string) (warning string, err error) {
+	warning, err = grant(ctx, pool, riverSchema, role, grantQuery)
+	if err != nil {
+		return "", fmt.Errorf("grant enqueuing to role %q: %w", role, err)
+	}
+	return warning, nil
+}
+
+func grant(ctx context.Context, pool *pgxpool.Pool, riverSchema, role, query string) (warning string, err error) {
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		var exists, mayCreate bool
 		var schema *string
@@ -43,11 +66,8 @@ func GrantEnqueue(ctx context.Context, pool *pgxpool.Pool, riverSchema, role str
 			warning = fmt.Sprintf("role %q may create objects in schema %q, where other roles' statements would find them; "+
 				"unless that is meant: REVOKE CREATE ON SCHEMA %s FROM PUBLIC", role, *schema, pgx.Identifier{*schema}.Sanitize())
 		}
-		_, err := tx.Exec(ctx, inSchema(grantQuery, riverSchema, "{role}", pgx.Identifier{role}.Sanitize()))
+		_, err := tx.Exec(ctx, inSchema(query, riverSchema, "{role}", pgx.Identifier{role}.Sanitize()))
 		return err
 	})
-	if err != nil {
-		return "", fmt.Errorf("grant enqueuing to role %q: %w", role, err)
-	}
-	return warning, nil
+	return warning, err
 }

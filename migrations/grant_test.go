@@ -72,6 +72,7 @@ func TestEnqueueRoleCanEnqueueAndNothingElse(t *testing.T) {
 		`DROP FUNCTION river.enqueue_activity_ingest(jsonb, integer)`,
 		`GRANT EXECUTE ON FUNCTION river.insert_worker_job(text, text, integer, jsonb) TO current_user`,
 		`SELECT river.insert_worker_job('acwr_recalc', 'recalc', 1, '{}')`, `SELECT river.refused_texts('[]')`,
+		`SELECT river.purge_athlete(1)`, `SELECT river.purge_athlete(1, '0')`,
 		`CREATE OPERATOR public.= (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)`,
 		`CREATE TABLE public.t (i int)`, `CREATE TABLE river.t (i int)`, `CREATE SCHEMA s`,
 		`CREATE CAST (jsonb AS text) WITH INOUT AS IMPLICIT`,
@@ -94,6 +95,56 @@ func TestEnqueueRoleCanEnqueueAndNothingElse(t *testing.T) {
 	}
 	if got := text(t, pool, `SELECT string_agg(kind, ' ' ORDER BY id) FROM river.river_job`); got != "activity_ingest activity_ingest acwr_recalc" {
 		t.Errorf("jobs: %s", got)
+	}
+}
+
+// TestPurgeRoleCanPurgeAndNothingElse: neither enqueue nor look at what it removes.
+func TestPurgeRoleCanPurgeAndNothingElse(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	execute(t, pool, `REVOKE CREATE ON SCHEMA public FROM PUBLIC; INSERT INTO activities (activity_id, user_id, date) VALUES (1, 7, '2025-01-01'), (2, 8, '2025-01-01')`)
+	conn, role := connectAsEnqueuer(t, pool)
+	execute(t, pool, `DROP OWNED BY `+role)
+	for range 2 {
+		if _, err := migrations.GrantPurge(t.Context(), pool.Pool, dbtest.RiverSchema, role); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := conn.Exec(t.Context(), `SET trainingmonkey.worker = 'app'`); err != nil {
+		t.Fatal(err)
+	}
+	var got string
+	if err := conn.QueryRow(t.Context(), `SELECT concat_ws(' ', river.purge_athlete(7)->'removed'->'activities', current_setting('trainingmonkey.worker'))`).Scan(&got); err != nil || got != "1 app" {
+		t.Errorf("purging: %q, %v, want 1 activity and the setting as it was", got, err)
+	}
+	for _, attempt := range []string{
+		enqueueBoth, `SELECT river.args_without_user('activity_ingest', '{}', 7)`, `SELECT FROM activities`, `DELETE FROM activities`,
+		`SELECT FROM user_locks`, `UPDATE user_locks SET purged_through = NULL`, `SELECT FROM river.river_job`, `DELETE FROM user_tokens`,
+	} {
+		if _, err := conn.Exec(t.Context(), attempt); !refused(err) {
+			t.Errorf("%s: %v, want that permission is denied", attempt, err)
+		}
+	}
+	if got := text(t, pool, `SELECT string_agg(user_id::text, ' ') FROM activities`); got != "8" {
+		t.Errorf("activities of users %s are left, want those of 8", got)
+	}
+}
+
+// TestPurgeIsNotCaptured: what goes with its athlete has nothing recalculated.
+func TestPurgeIsNotCaptured(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	if err := migrations.CaptureChanges(t.Context(), pool.Pool, dbtest.RiverSchema); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, pool, `SET LOCAL trainingmonkey.worker = 'on'; INSERT INTO activities (activity_id, user_id, date, total_load_miles) VALUES (1, 7, '2025-01-01', 5), (2, 8, '2025-01-01', 5)`)
+	execute(t, pool, `SELECT river.purge_athlete(7); UPDATE activities SET total_load_miles = 6`)
+	if got := text(t, pool, `SELECT string_agg(args->'ranges'->0->>'user_id', ' ') FROM river.river_job`); got != "8" {
+		t.Errorf("recalculations of users %s, want of 8", got)
+	}
+	execute(t, pool, `INSERT INTO acwr_settings (user_id, formula) VALUES (9, 'ewma')`)
+	if got := text(t, pool, `SELECT count(*)::text FROM river.river_job`); got != "1" {
+		t.Errorf("the settings of a user without activities enqueued something: %s jobs", got)
 	}
 }
 

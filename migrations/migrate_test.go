@@ -186,8 +186,8 @@ func TestSeriesIsReplaced(t *testing.T) {
 		t.Errorf("Up under a view = %v, want it named", err)
 	}
 	execute(t, pool, `DROP VIEW dashboard`)
-	if again := up(t, pool); len(again.Worker) != 2 {
-		t.Errorf("without the view %v was applied, want 15 and 16", again.Worker)
+	if again := up(t, pool); len(again.Worker) != 3 {
+		t.Errorf("without the view %v was applied, want 15, 16 and 18", again.Worker)
 	}
 }
 

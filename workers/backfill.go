@@ -94,7 +94,7 @@ func (bf *backfiller) recalculate(ctx context.Context, tx pgx.Tx, chunk *backfil
 	}
 	changed := changesOf(byUser)
 	first := &pgx.Batch{}
-	queueUserLocks(first, changed.users)
+	queueUserLocks(first, changed.users, nil)
 	return bf.recalculator.recalculate(ctx, tx, first, changed)
 }
 
@@ -114,7 +114,7 @@ func (bf *backfiller) salvage(ctx context.Context, s *lane.Salvage, job *backfil
 			return lane.Writes{}, err
 		}
 		b := &pgx.Batch{}
-		queueUserLocks(b, chunk.Users)
+		queueUserLocks(b, chunk.Users, nil)
 		return lane.Writes{Batch: b}, nil
 	}
 	if refused, err := s.Try(lock); err != nil || refused != nil || chunk == nil {

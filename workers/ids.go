@@ -14,17 +14,18 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// versionsBeyondQuery reads the newest version of an activity beyond an id, 0
-// for none.
+// versionsBeyondQuery reads the newest version of an activity, or purge of an
+// athlete, beyond an id, 0 for none.
 const versionsBeyondQuery = `
 -- name: versions_beyond
-SELECT greatest(0, (SELECT max(ingest_job_id) FROM activities WHERE ingest_job_id > $1), (SELECT max(job_id) FROM ingest_versions WHERE job_id > $1))`
+SELECT greatest(0, (SELECT max(ingest_job_id) FROM activities WHERE ingest_job_id > $1), (SELECT max(job_id) FROM ingest_versions WHERE job_id > $1),
+	(SELECT max(purged_through) FROM user_locks WHERE purged_through > $1))`
 
 // IDs compares the ids of jobs with the versions of activities, which are ids of
 // the jobs that stored them.
 type IDs struct {
 	Last   int64 // the newest id that a job was given
-	Stored int64 // the newest version beyond it, 0 for none
+	Stored int64 // the newest version, or purge, beyond it, 0 for none
 }
 
 // WentBack tells whether jobs get ids below versions that are stored: after a

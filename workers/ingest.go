@@ -33,7 +33,13 @@ func (in *ingester) kind() lane.Kind[ingestArgs] {
 		Decode:  decodeIngest,
 		Weigh:   func(args *ingestArgs) int { return len(args.items) },
 		ShareBy: []string{"activities", "0", "user_id"},
-		Lock:    func(b *pgx.Batch, batch []*ingestJob) { queueUserLocks(b, usersOf(batch)) },
+		Lock: func(b *pgx.Batch, batch []*ingestJob) {
+			queueUserLocks(b, usersOf(batch), func(p purges) {
+				for _, job := range batch {
+					job.Args.purged = p
+				}
+			})
+		},
 		Apply:   in.apply,
 		Salvage: in.salvage,
 		Probe:   in.probe,
@@ -48,15 +54,40 @@ func (in *ingester) apply(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batc
 	if err != nil {
 		return lane.Writes{}, err
 	}
+	if err := stored.checkVersions(batch[0].Args.purged); err != nil {
+		return lane.Writes{}, err
+	}
 	injectFault(batch)
 	plan := newIngestPlan(stored.activities, stored.versions, stored.restDays)
+	stripped := map[int64][]ingestItem{}
 	for _, job := range batch {
-		for i := range job.Args.items {
-			plan.add(job.ID, &job.Args.items[i])
+		items := job.Args.kept(job.ID)
+		for i := range items {
+			plan.add(job.ID, &items[i])
+		}
+		if len(items) < len(job.Args.items) {
+			stripped[job.ID] = items
 		}
 	}
 	results := in.results(plan, stored)
-	return in.write(plan, results, keys.jobIDs)
+	writes, err := in.write(plan, results, keys.jobIDs)
+	if err != nil {
+		return lane.Writes{}, err
+	}
+	return writes, in.strip(writes.Batch, stripped)
+}
+
+// strip leaves in jobs that a purge did not see, as their enqueuers had not
+// committed, nothing of the athlete.
+func (in *ingester) strip(b *pgx.Batch, stripped map[int64][]ingestItem) error {
+	for _, id := range slices.Sorted(maps.Keys(stripped)) {
+		rest, err := encodeIngest(stripped[id])
+		if err != nil {
+			return err
+		}
+		in.schema.SetArgs(b, id, rest)
+	}
+	return nil
 }
 
 // storedQuery reads, of the activities in the batch, what the decision needs.
@@ -92,6 +123,7 @@ type storedState struct {
 	settings   settingsByUser
 	windows    []activityResults // of users in ascending order, by date and id
 	cutOff     bool              // there were more of them than a transaction may read
+	lastJob    int64             // the newest id that a job was given
 }
 
 // maxWindowRows is how many rows of windows a transaction reads. Athletes whose
@@ -141,25 +173,27 @@ func (in *ingester) read(ctx context.Context, tx pgx.Tx, first *pgx.Batch, keys 
 			return err
 		})
 	}
-	var last int64
-	in.schema.LastID(first, &last)
+	in.schema.LastID(first, &s.lastJob)
 	if err := tx.SendBatch(ctx, first).Close(); err != nil {
 		return s, fmt.Errorf("lock users and read activities: %w", err)
 	}
-	return s, s.checkVersions(last)
+	return s, nil
 }
 
-// checkVersions tells whether the ids of jobs went back: then a newer version
-// may pass for an older one.
-func (s storedState) checkVersions(lastJob int64) error {
+// checkVersions tells whether the ids of jobs went back, behind a stored version
+// or a purge: then what is newer may pass for older.
+func (s storedState) checkVersions(purged purges) error {
 	newest := int64(0)
+	for _, through := range purged {
+		newest = max(newest, through)
+	}
 	for _, row := range s.activities {
 		newest = max(newest, row.version)
 	}
 	for _, version := range s.versions {
 		newest = max(newest, version.jobID)
 	}
-	if err := (IDs{Last: lastJob, Stored: newest}).Err(); err != nil {
+	if err := (IDs{Last: s.lastJob, Stored: newest}).Err(); err != nil {
 		return &lane.Fault{Err: err}
 	}
 	return nil
@@ -209,13 +243,14 @@ func keysOf(batch []*ingestJob) (keys batchKeys) {
 	return keys
 }
 
-// usersOf returns the users of the valid items, ascending.
+// usersOf returns the users of the items, ascending: of the invalid ones as well,
+// for nothing is recorded of an athlete whose data were purged.
 func usersOf(batch []*ingestJob) []int32 {
 	users := map[int32]struct{}{}
 	for _, job := range batch {
 		for i := range job.Args.items {
-			if item := &job.Args.items[i]; item.fault == nil {
-				users[item.activity.UserID] = struct{}{}
+			if userID, known := job.Args.items[i].userID(); known {
+				users[userID] = struct{}{}
 			}
 		}
 	}

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	fastjson "github.com/segmentio/encoding/json"
 
@@ -14,7 +17,21 @@ import (
 // ingestArgs is jobs.ActivityIngest as the worker reads it: one bad activity
 // costs its neighbours nothing.
 type ingestArgs struct {
-	items []ingestItem
+	items  []ingestItem
+	purged purges // of the batch's users, known once they are locked
+}
+
+// kept returns the items without those of athletes whose data were purged after
+// the job was enqueued.
+func (args *ingestArgs) kept(jobID int64) []ingestItem {
+	covered := func(item ingestItem) bool {
+		userID, known := item.userID()
+		return known && args.purged.covers(userID, jobID)
+	}
+	if len(args.purged) == 0 || !slices.ContainsFunc(args.items, covered) {
+		return args.items
+	}
+	return slices.DeleteFunc(slices.Clone(args.items), covered)
 }
 
 // ingestItem is one activity of a job. fault says why it is to be rejected.
@@ -23,6 +40,21 @@ type ingestItem struct {
 	fault    error
 	payloads *payloads
 	index    int // in payloads
+}
+
+// userID returns whose activity it is, as far as an invalid one says so.
+func (item *ingestItem) userID() (id int32, known bool) {
+	if item.fault == nil {
+		return item.activity.UserID, true
+	}
+	var fields struct {
+		UserID json.RawMessage `json:"user_id"`
+	}
+	if json.Unmarshal(item.payload(), &fields) != nil {
+		return 0, false
+	}
+	number, err := strconv.ParseInt(strings.Trim(string(fields.UserID), `"`), 10, 32)
+	return int32(number), err == nil && number > 0
 }
 
 // payload is the activity as it was enqueued.

@@ -4,6 +4,17 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// purges are the newest jobs that do nothing for athletes whose data were purged,
+// by user.
+type purges map[int32]int64
+
+// covers tells whether a job was enqueued for a user before the user's data were
+// purged.
+func (p purges) covers(userID int32, jobID int64) bool {
+	through, purged := p[userID]
+	return purged && jobID <= through
+}
+
 // ensureUserLocksQuery makes the lock rows of users seen for the first time. In
 // key order, because an insert waits for another transaction's insert of the
 // same key.
@@ -17,18 +28,38 @@ ON CONFLICT DO NOTHING`
 
 // lockUsersQuery locks in ascending order: the sort is below the locking. The
 // reading statement must come after it as a statement of its own, for a
-// statement that locks and reads would read what was there before it waited.
+// statement that locks and reads would read what was there before it waited. The
+// locked rows themselves are an exception: of them it returns what they hold now.
+// The filters are those of aggregates, for a condition on locked would decide which
+// rows are locked.
 const lockUsersQuery = `
 -- name: lock_users
-SELECT count(*) FROM (
-	SELECT FROM user_locks WHERE user_id = ANY($1::int[]) ORDER BY user_id FOR UPDATE
+SELECT array_agg(user_id) FILTER (WHERE purged_through IS NOT NULL), array_agg(purged_through) FILTER (WHERE purged_through IS NOT NULL)
+FROM (
+	SELECT user_id, purged_through FROM user_locks WHERE user_id = ANY($1::int[]) ORDER BY user_id FOR UPDATE
 ) AS locked`
 
 // queueUserLocks puts the taking of the per-user locks at the head of a
 // transaction's statements. users must be distinct and ascending. Whoever reads
 // a user's activities in order to write them holds that user's lock until
-// commit.
-func queueUserLocks(b *pgx.Batch, users []int32) {
+// commit. purged, unless it is nil, is told of which of the users data were purged.
+func queueUserLocks(b *pgx.Batch, users []int32, purged func(purges)) {
 	b.Queue(ensureUserLocksQuery, users)
-	b.Queue(lockUsersQuery, users)
+	lock := b.Queue(lockUsersQuery, users)
+	if purged == nil {
+		return
+	}
+	lock.QueryRow(func(row pgx.Row) error {
+		var purgedUsers []int32
+		var through []int64
+		if err := row.Scan(&purgedUsers, &through); err != nil || len(purgedUsers) == 0 {
+			return err
+		}
+		p := make(purges, len(purgedUsers))
+		for i, user := range purgedUsers {
+			p[user] = through[i]
+		}
+		purged(p)
+		return nil
+	})
 }

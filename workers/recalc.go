@@ -31,7 +31,7 @@ func (rc *recalculator) kind() lane.Kind[recalcArgs] {
 		Decode:  decodeRecalc,
 		Weigh:   func(args *recalcArgs) int { return len(args.ranges) },
 		ShareBy: []string{"ranges", "0", "user_id"},
-		Lock:    func(b *pgx.Batch, batch []*recalcJob) { queueUserLocks(b, changesOf(datesOf(batch)).users) },
+		Lock:    func(b *pgx.Batch, batch []*recalcJob) { queueUserLocks(b, changesOf(datesOf(batch)).users, nil) },
 		Apply:   rc.apply,
 		Probe:   func(b *pgx.Batch) { rc.probe(b) },
 	}
@@ -55,7 +55,7 @@ func (rc *recalculator) apply(ctx context.Context, tx pgx.Tx, first *pgx.Batch, 
 
 // probe queues the statements of a recalculation without a row to work on.
 func (rc *recalculator) probe(b *pgx.Batch) {
-	queueUserLocks(b, nil)
+	queueUserLocks(b, nil, nil)
 	b.Queue(settingsQuery, nil)
 	b.Queue(windowsQuery, nil, nil, nil, nil, 0)
 	resultRows{}.queue(b)

@@ -1,6 +1,7 @@
 package workers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -20,14 +21,15 @@ func (in *ingester) salvage(_ context.Context, s *lane.Salvage, job *ingestJob) 
 		return lane.ErrNotSalvaged
 	}
 	sv := salvager{in: in, salvage: s, job: job}
-	if err := sv.store(job.Args.items); err != nil {
+	items := job.Args.kept(job.ID)
+	if err := sv.store(items); err != nil {
 		return err
 	}
 	if err := sv.reject(); err != nil {
 		return err
 	}
 	if len(sv.left) == 0 {
-		return nil
+		return sv.strip(items)
 	}
 	rest, err := encodeIngest(sv.left)
 	s.Keep(rest)
@@ -88,6 +90,21 @@ func (s *salvager) reject() error {
 		return lane.ErrNotSalvaged
 	}
 	return nil
+}
+
+// strip leaves nothing of purged athletes in the job.
+func (s *salvager) strip(kept []ingestItem) error {
+	if len(kept) == len(s.job.Args.items) {
+		return nil
+	}
+	refused, err := s.salvage.Try(func(ctx context.Context, tx pgx.Tx, first *pgx.Batch) (lane.Writes, error) {
+		b := &pgx.Batch{}
+		if err := s.in.strip(b, map[int64][]ingestItem{s.job.ID: kept}); err != nil {
+			return lane.Writes{}, err
+		}
+		return lane.Writes{Batch: b}, tx.SendBatch(ctx, first).Close()
+	})
+	return cmp.Or(err, refused)
 }
 
 func (s *salvager) try(items []ingestItem) (refusedBecause, err error) {

@@ -48,6 +48,7 @@ func TestJSONIsDocumented(t *testing.T) {
 	check("enqueue rejects show", "1")
 	check("enqueue rejects retry", "--user 7 --yes")
 	check("enqueue rejects drop", "--user 8")
+	check("enqueue athlete purge", "--user 9")
 	execute(t, pool, `UPDATE river.river_queue SET paused_at = NULL`)
 
 	workingAs(t, pool, settings)

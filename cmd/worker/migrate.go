@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
 	"github.com/trainingmonkey/worker/dbpool"
@@ -30,7 +31,7 @@ func migrateCommand(configFile *string, stdout io.Writer) *cobra.Command {
 }
 
 func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
-	var enqueueRole, workerRole string
+	var enqueueRole, workerRole, purgeRole string
 	var planOnly, capture, noCapture bool
 	c := &cobra.Command{
 		Use:   "up",
@@ -40,6 +41,8 @@ func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 			"Programs in any language enqueue jobs in their own transactions with the SQL functions\n" +
 			"enqueue_activity_ingest and enqueue_acwr_recalc in River's schema. The role that migrates may call them;\n" +
 			"--enqueue-role lets another, existing role do that and nothing else. It can be given again at any time.\n\n" +
+			"--purge-role lets an existing role remove an athlete's data for good with the SQL function purge_athlete, and nothing\n" +
+			"else.\n\n" +
 			"--worker-role lets another, existing role run workers and the command enqueue, and change no table's definition.\n" +
 			"Give it again after each upgrade.\n\n" +
 			"--with-change-capture puts triggers on activities: whatever statement of whatever program changes a load, a\n" +
@@ -52,8 +55,8 @@ func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch {
-			case planOnly && (enqueueRole != "" || workerRole != "" || noCapture):
-				return cli.Usagef("--plan changes nothing; leave out --enqueue-role, --worker-role and --without-change-capture")
+			case planOnly && (enqueueRole != "" || workerRole != "" || purgeRole != "" || noCapture):
+				return cli.Usagef("--plan changes nothing; leave out --enqueue-role, --purge-role, --worker-role and --without-change-capture")
 			case capture && noCapture:
 				return cli.Usagef("--with-change-capture and --without-change-capture exclude each other")
 			}
@@ -96,13 +99,22 @@ func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 			if err := grantWork(c.Context(), pool, settings.River.Schema, workerRole, stdout); err != nil {
 				return err
 			}
-			return grantEnqueue(c.Context(), pool, settings.River.Schema, enqueueRole, stdout)
+			for _, g := range []grant{
+				{"--enqueue-role", enqueueRole, "enqueue jobs", migrations.GrantEnqueue},
+				{"--purge-role", purgeRole, "remove athletes' data", migrations.GrantPurge},
+			} {
+				if err := g.give(c.Context(), pool, settings.River.Schema, stdout); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	}
 	c.Flags().BoolVar(&planOnly, "plan", false, "print what would be done and change nothing")
 	c.Flags().BoolVar(&capture, "with-change-capture", false, "enqueue what any program's changes of activities make wrong")
 	c.Flags().BoolVar(&noCapture, "without-change-capture", false, "stop doing that")
 	c.Flags().StringVar(&enqueueRole, "enqueue-role", "", "existing `role` that may enqueue jobs with the SQL functions")
+	c.Flags().StringVar(&purgeRole, "purge-role", "", "existing `role` that may remove athletes' data with the SQL function")
 	c.Flags().StringVar(&workerRole, "worker-role", "", "existing `role` that may run workers and the command enqueue")
 	return c
 }
@@ -157,18 +169,25 @@ func grantWork(ctx context.Context, pool *dbpool.Pool, riverSchema, role string,
 	return err
 }
 
-func grantEnqueue(ctx context.Context, pool *dbpool.Pool, riverSchema, role string, stdout io.Writer) error {
-	if role == "" {
+// grant lets a role call SQL functions.
+type grant struct {
+	flag, role, may string
+	by              func(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string) (warning string, err error)
+}
+
+// give does nothing where the flag was not given.
+func (g grant) give(ctx context.Context, pool *dbpool.Pool, riverSchema string, stdout io.Writer) error {
+	if g.role == "" {
 		return nil
 	}
-	warning, err := migrations.GrantEnqueue(ctx, pool.Pool, riverSchema, role)
+	warning, err := g.by(ctx, pool.Pool, riverSchema, g.role)
 	if errors.Is(err, migrations.ErrNoRole) {
-		return &cli.UsageError{Err: fmt.Errorf("--enqueue-role: %w", err)}
+		return &cli.UsageError{Err: fmt.Errorf("%s: %w", g.flag, err)}
 	}
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(stdout, "role %q may enqueue jobs\n", role)
+	_, err = fmt.Fprintf(stdout, "role %q may %s\n", g.role, g.may)
 	if warning != "" {
 		_, err = fmt.Fprintf(stdout, "warning: %s\n", warning)
 	}

@@ -1,5 +1,5 @@
-// Package operator is what an operator does to rejected activities, instead of
-// typing SQL.
+// Package operator is what an operator does to rejected activities and to an
+// athlete's data, instead of typing SQL.
 //
 // Rule: nothing that was accepted is lost by accident. Rows are locked and
 // changed in key order, in transactions short enough for the workers beside

@@ -2,6 +2,7 @@ package tokens
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 )
 
@@ -23,6 +24,7 @@ type audit struct {
 	success        bool
 	address, agent *string
 	details        string // JSON
+	missing        bool   // it was refused because nothing is stored of the user
 }
 
 // decide applies the operation to the state. The error is the refusal of this
@@ -115,7 +117,7 @@ func auditOf(op *Operation, refusal error) *audit {
 		text = []byte(`{}`)
 	}
 	return &audit{
-		userID: op.UserID, operation: op.name(), success: refusal == nil && op.Failure == nil,
+		userID: op.UserID, operation: op.name(), success: refusal == nil && op.Failure == nil, missing: errors.Is(refusal, ErrMissing),
 		address: orNull(op.IPAddress, maxAddress), agent: orNull(op.UserAgent, maxAgentBytes), details: string(text),
 	}
 }

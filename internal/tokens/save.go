@@ -151,12 +151,14 @@ func arrays(states []*state) []any {
 }
 
 // auditQuery takes details as text and leaves it to the column's own type,
-// which is json or jsonb.
+// which is json or jsonb. A refresh that finds the tokens gone because the user's
+// data were purged meanwhile leaves nothing of the user behind.
 const auditQuery = `
 INSERT INTO token_audit_log (user_id, operation, success, timestamp, ip_address, user_agent, details)
 SELECT user_id, operation, success, clock_timestamp(), ip_address, user_agent, details::json
-FROM unnest($1::int[], $2::text[], $3::bool[], $4::text[], $5::text[], $6::text[])
-	AS new (user_id, operation, success, ip_address, user_agent, details)`
+FROM unnest($1::int[], $2::text[], $3::bool[], $4::text[], $5::text[], $6::text[], $7::bool[])
+	AS new (user_id, operation, success, ip_address, user_agent, details, missing)
+WHERE NOT (missing AND EXISTS (SELECT FROM user_locks AS l WHERE l.user_id = new.user_id AND l.purged_through IS NOT NULL))`
 
 func queueAudits(batch *pgx.Batch, audits []*audit) {
 	n := len(audits)
@@ -164,9 +166,10 @@ func queueAudits(batch *pgx.Batch, audits []*audit) {
 		return
 	}
 	users, operations, successes := make([]int32, n), make([]string, n), make([]bool, n)
-	addresses, agents, details := make([]*string, n), make([]*string, n), make([]string, n)
+	addresses, agents, details, missing := make([]*string, n), make([]*string, n), make([]string, n), make([]bool, n)
 	for i, a := range audits {
 		users[i], operations[i], successes[i], addresses[i], agents[i], details[i] = a.userID, a.operation, a.success, a.address, a.agent, a.details
+		missing[i] = a.missing
 	}
-	batch.Queue(auditQuery, users, operations, successes, addresses, agents, details)
+	batch.Queue(auditQuery, users, operations, successes, addresses, agents, details, missing)
 }

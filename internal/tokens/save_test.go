@@ -233,3 +233,35 @@ func TestUnreadableRows(t *testing.T) {
 		})
 	}
 }
+
+// TestAnswersAfterAPurge: a refresh that was under way leaves nothing of the user
+// behind, and one who authorizes anew is a user as any other.
+func TestAnswersAfterAPurge(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	store := newStore(t, pool, "a")
+	save(t, store, first(1), first(2))
+	audits := func() (rows string) {
+		t.Helper()
+		if err := pool.QueryRow(t.Context(), `SELECT coalesce(string_agg(concat_ws(' ', user_id, operation, success), '; ' ORDER BY id), '') FROM token_audit_log`).Scan(&rows); err != nil {
+			t.Fatal(err)
+		}
+		return rows
+	}
+	if _, err := pool.Exec(t.Context(), `SELECT river.purge_athlete(1, '0')`); err != nil {
+		t.Fatal(err)
+	}
+	failed := tokens.Operation{UserID: 1, Used: "refresh-1-0", Failure: &tokens.Failure{Reason: "status 500"}}
+	for _, op := range []tokens.Operation{answer(1, 1), failed} {
+		if got := save(t, store, op, answer(3, 1))[0]; !errors.Is(got, tokens.ErrMissing) {
+			t.Errorf("an answer for a purged user: %v, want ErrMissing", got)
+		}
+	}
+	if got, want := audits(), "2 save t; 3 refresh f; 3 refresh f"; got != want {
+		t.Errorf("audit rows %s, want %s", got, want)
+	}
+	save(t, store, first(1), answer(1, 1))
+	if got, want := audits(), "2 save t; 3 refresh f; 3 refresh f; 1 save t; 1 refresh t"; got != want {
+		t.Errorf("audit rows after the user authorized again %s, want %s", got, want)
+	}
+}

@@ -1,0 +1,29 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/trainingmonkey/worker/internal/cli"
+)
+
+func athleteCommand(configFile *string, io streams) *cobra.Command {
+	c := &cobra.Command{
+		Use:     "athlete",
+		Short:   "Look at what there is of one athlete, and remove it",
+		Example: "  enqueue athlete purge --user 7",
+	}
+	c.AddCommand(purgeCommand(configFile, io))
+	return c
+}
+
+// userFlag is a --user that is required.
+func userFlag(c *cobra.Command, user *int32) {
+	c.Flags().Int32Var(user, "user", 0, "`id` of the user (required)")
+}
+
+func checkUser(user int32) error {
+	if user <= 0 {
+		return cli.Usagef("--user is required, a positive id")
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+-- What removes an athlete's data for good and keeps it away.
+--
+-- The row by which an athlete is locked stays. It says up to which job everything
+-- that was enqueued for the athlete does nothing: a worker learns that from the lock
+-- itself, also when the purge committed while the worker waited for it.
+ALTER TABLE user_locks ADD COLUMN IF NOT EXISTS purged_through bigint;
+ALTER TABLE user_locks ADD COLUMN IF NOT EXISTS purged_at timestamptz;
+
+-- Up to which job the purge has searched the arguments of jobs.
+ALTER TABLE user_locks ADD COLUMN IF NOT EXISTS purge_searched bigint;
+
+-- Whether the ids of jobs went back behind a purge is read without reading every lock.
+DROP INDEX IF EXISTS user_locks_purged_through_idx;
+CREATE INDEX user_locks_purged_through_idx ON user_locks (purged_through) WHERE purged_through IS NOT NULL;
+
+-- As migration 7 made it, but for one thing: of a user without activities nothing is
+-- to be recalculated. greatest and least pass over NULLs.
+CREATE OR REPLACE FUNCTION acwr_settings_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    changed integer := CASE WHEN TG_OP = 'DELETE' THEN OLD.user_id ELSE NEW.user_id END;
+    first_date date;
+    last_date date;
+    backfill bigint;
+BEGIN
+    IF TG_OP <> 'INSERT' AND OLD.user_id = 0 AND (TG_OP = 'DELETE' OR NEW.user_id <> 0) THEN
+        RAISE EXCEPTION 'the row of user 0 is the default and has to stay; update it' USING ERRCODE = 'restrict_violation';
+    END IF;
+    IF TG_OP = 'UPDATE' THEN
+        IF NEW.user_id <> OLD.user_id THEN
+            RAISE EXCEPTION 'user_id cannot be changed from % to %; delete the row and insert another one', OLD.user_id, NEW.user_id
+                USING ERRCODE = 'restrict_violation';
+        END IF;
+        IF (NEW.formula, NEW.chronic_days, NEW.decay_rate) = (OLD.formula, OLD.chronic_days, OLD.decay_rate) THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    IF changed = 0 THEN
+        INSERT INTO {here}.acwr_backfills DEFAULT VALUES RETURNING id INTO backfill;
+        UPDATE {here}.acwr_backfills
+        SET plan_job_id = {schema}.insert_worker_job('acwr_backfill', 'backfill', 1, jsonb_build_object('backfill_id', backfill, 'chunk', 0))
+        WHERE id = backfill;
+        RETURN NULL;
+    END IF;
+    SELECT greatest(min(date), '1900-01-01'), least(max(date), '2999-12-31') INTO first_date, last_date
+    FROM {here}.activities AS a WHERE a.user_id = changed
+    HAVING count(*) > 0;
+    IF first_date <= last_date THEN
+        PERFORM {schema}.enqueue_acwr_recalc(changed, first_date, last_date);
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- The arguments of a job without a user, NULL when nothing is left to do.
+CREATE OR REPLACE FUNCTION {schema}.args_without_user(kind text, args jsonb, user_id integer)
+RETURNS jsonb
+LANGUAGE sql
+IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT jsonb_set($2, ARRAY[lists.name], (
+        SELECT jsonb_agg(entry ORDER BY place)
+        FROM jsonb_array_elements($2->lists.name) WITH ORDINALITY AS entries (entry, place)
+        WHERE NOT (entry @> jsonb_build_object('user_id', $3) OR entry @> jsonb_build_object('user_id', $3::text) OR entry = to_jsonb($3))
+    ))
+    FROM (VALUES ('activity_ingest', 'activities'), ('acwr_recalc', 'ranges'), ('token_refresh', 'user_ids')) AS lists (kind, name)
+    WHERE lists.kind = $1
+$$;
+
+-- Removes a portion of what there is of an athlete, and returns
+-- {"done": …, "removed": {table: rows}, "in_hand": jobs}. It is called again, in a
+-- transaction of its own each time, until it is done: so no call holds the athlete's
+-- lock for long, and a purge that was interrupted goes on where it was. Jobs that a
+-- worker has in hand are left to the next call.
+--
+-- Audit rows younger than audit_retention stay, with NULL all of them; the default is
+-- that of tokens.audit_retention.
+CREATE OR REPLACE FUNCTION {schema}.purge_athlete(user_id integer, audit_retention interval DEFAULT interval '17520 hours')
+RETURNS jsonb
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    athlete CONSTANT integer := $1;
+    retention CONSTANT interval := $2;
+    max_rows CONSTANT integer := 1000; -- of a table, in one call
+    max_jobs CONSTANT integer := 1000; -- searched in one call
+    job_ids CONSTANT regclass := pg_get_serial_sequence(format('%I.river_job', {schema_literal}), 'id')::regclass;
+    named CONSTANT jsonb[] := ARRAY[
+        jsonb_build_object('activities', jsonb_build_array(jsonb_build_object('user_id', athlete))),
+        jsonb_build_object('activities', jsonb_build_array(jsonb_build_object('user_id', athlete::text))),
+        jsonb_build_object('ranges', jsonb_build_array(jsonb_build_object('user_id', athlete))),
+        jsonb_build_object('user_ids', jsonb_build_array(athlete))];
+    searched bigint;
+    found bigint[];
+    searched_jobs integer;
+    job record;
+    in_hand integer;
+    first_in_hand bigint;
+    removed jsonb := '{}';
+    removed_rows bigint;
+    removed_jobs bigint := 0;
+    done boolean := true;
+    worker CONSTANT text := current_setting('trainingmonkey.worker', true);
+BEGIN
+    IF athlete IS NULL OR athlete <= 0 THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('user_id: must be a positive integer, got %s', coalesce(athlete::text, 'nothing'));
+    ELSIF retention < interval '0' THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('audit_retention: must not be negative, got %s', retention);
+    ELSIF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+        -- The snapshot would be from before the lock.
+        RAISE invalid_transaction_state USING MESSAGE = format('purge_athlete needs a transaction of isolation level read committed, not %s', current_setting('transaction_isolation'));
+    END IF;
+
+    -- Searching takes longest, so it comes before the lock.
+    SELECT purge_searched INTO searched FROM {here}.user_locks AS l WHERE l.user_id = athlete;
+    IF searched IS NULL OR searched > coalesce(pg_sequence_last_value(job_ids), 0) THEN
+        searched := 0;
+    END IF;
+    SELECT coalesce(max(j.id), searched), count(*), array_agg(j.id) FILTER (WHERE j.names_user)
+    INTO searched, searched_jobs, found
+    FROM (
+        SELECT id, kind IN ('activity_ingest', 'acwr_recalc', 'token_refresh') AND args @> ANY (named) AS names_user
+        FROM {schema}.river_job WHERE id > searched ORDER BY id LIMIT max_jobs
+    ) AS j;
+    done := searched_jobs < max_jobs;
+
+    -- Nothing is left to recalculate: change capture is to enqueue nothing.
+    PERFORM set_config('trainingmonkey.worker', 'on', true);
+    INSERT INTO {here}.user_locks (user_id) VALUES (athlete) ON CONFLICT DO NOTHING;
+    PERFORM FROM {here}.user_locks AS l WHERE l.user_id = athlete FOR UPDATE;
+
+    DELETE FROM {here}.activities WHERE activity_id IN (
+        SELECT a.activity_id FROM {here}.activities AS a WHERE a.user_id = athlete ORDER BY a.activity_id LIMIT max_rows FOR UPDATE);
+    GET DIAGNOSTICS removed_rows = ROW_COUNT;
+    done := done AND removed_rows < max_rows;
+    removed := removed || jsonb_build_object('activities', removed_rows);
+    IF removed_rows < max_rows THEN
+        -- With activities there, the trigger would enqueue their recalculation.
+        DELETE FROM {here}.acwr_settings AS s WHERE s.user_id = athlete;
+        GET DIAGNOSTICS removed_rows = ROW_COUNT;
+        removed := removed || jsonb_build_object('acwr_settings', removed_rows);
+    END IF;
+
+    DELETE FROM {here}.ingest_versions AS v WHERE v.user_id = athlete AND v.activity_id IN (
+        SELECT o.activity_id FROM {here}.ingest_versions AS o WHERE o.user_id = athlete ORDER BY o.activity_id LIMIT max_rows FOR UPDATE);
+    GET DIAGNOSTICS removed_rows = ROW_COUNT;
+    done := done AND removed_rows < max_rows;
+    removed := removed || jsonb_build_object('ingest_versions', removed_rows);
+
+    DELETE FROM {here}.ingest_rejects WHERE id IN (
+        SELECT r.id FROM {here}.ingest_rejects AS r
+        WHERE r.user_id = athlete OR r.user_id IS NULL AND (r.payload @> jsonb_build_object('user_id', athlete) OR r.payload @> jsonb_build_object('user_id', athlete::text))
+        ORDER BY r.id LIMIT max_rows FOR UPDATE);
+    GET DIAGNOSTICS removed_rows = ROW_COUNT;
+    done := done AND removed_rows < max_rows;
+    removed := removed || jsonb_build_object('ingest_rejects', removed_rows);
+
+    -- The tokens before their log: a refresh that stores some now writes its audit row first.
+    DELETE FROM {here}.user_tokens AS t WHERE t.user_id = athlete;
+    GET DIAGNOSTICS removed_rows = ROW_COUNT;
+    removed := removed || jsonb_build_object('user_tokens', removed_rows);
+    DELETE FROM {here}.token_audit_log WHERE ctid = ANY (ARRAY(
+        SELECT t.ctid FROM {here}.token_audit_log AS t
+        WHERE t.user_id = athlete AND (retention = interval '0' OR t.timestamp < now() - retention)
+        LIMIT max_rows FOR UPDATE));
+    GET DIAGNOSTICS removed_rows = ROW_COUNT;
+    done := done AND removed_rows < max_rows;
+    removed := removed || jsonb_build_object('token_audit_log', removed_rows);
+
+    -- Whoever has a job in hand may be waiting for the athlete's lock.
+    FOR job IN
+        SELECT j.id, {schema}.args_without_user(j.kind, j.args, athlete) AS rest
+        FROM {schema}.river_job AS j WHERE j.id = ANY (found) AND j.state <> 'running' ORDER BY j.id FOR UPDATE SKIP LOCKED
+    LOOP
+        IF job.rest IS NULL THEN
+            DELETE FROM {schema}.river_job AS j WHERE j.id = job.id;
+        ELSE
+            UPDATE {schema}.river_job AS j SET args = job.rest WHERE j.id = job.id;
+        END IF;
+        removed_jobs := removed_jobs + 1;
+    END LOOP;
+    SELECT count(*), min(j.id) INTO in_hand, first_in_hand FROM {schema}.river_job AS j WHERE j.id = ANY (found) AND j.args @> ANY (named);
+    done := done AND in_hand = 0;
+    removed := removed || jsonb_build_object('river_job', removed_jobs);
+
+    -- After the rejects: who was trying one again when its row went has enqueued it by now.
+    UPDATE {here}.user_locks AS l
+    SET purged_through = greatest(l.purged_through, coalesce(pg_sequence_last_value(job_ids), 0)), purged_at = clock_timestamp(),
+        purge_searched = coalesce(first_in_hand - 1, searched)
+    WHERE l.user_id = athlete;
+    PERFORM set_config('trainingmonkey.worker', coalesce(worker, ''), true);
+    RETURN jsonb_build_object('done', done, 'removed', removed, 'in_hand', in_hand);
+END
+$$;
+
+REVOKE ALL ON FUNCTION {schema}.args_without_user(text, jsonb, integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION {schema}.purge_athlete(integer, interval) FROM PUBLIC;
