@@ -395,3 +395,51 @@ func TestPurgeOfRejectsThatAreTriedAgain(t *testing.T) {
 		t.Errorf("left in %v", after)
 	}
 }
+
+// TestPurgeOfAClaimedJob commits while a lane has a job in hand and waits for the
+// athlete's lock.
+func TestPurgeOfAClaimedJob(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	execute(t, pool, `INSERT INTO user_locks (user_id) VALUES ($1)`, leaving)
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `SELECT FROM user_locks FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	enqueue(t, pool, []jobs.Activity{run(1, leaving, "2025-03-01", 5, 50), run(2, 8, "2025-03-01", 3, 30)})
+	s := newService(t, pool, config.Default())
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	for query[int](t, pool, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%lock_users%'`) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	var answer string
+	if err := tx.QueryRow(t.Context(), `SELECT river.purge_athlete($1)::text`, leaving).Scan(&answer); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(answer, `"in_hand": 1`) {
+		t.Errorf("the purge did not meet the claimed job: %s", answer)
+	}
+	for query[int](t, pool, `SELECT count(*) FROM river.river_job WHERE finalized_at IS NULL`) > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if got := rows(t, pool); got != "2 8 2025-03-01 3" {
+		t.Errorf("stored %s", got)
+	}
+	after := traces(t, pool)
+	delete(after, "user_locks")
+	if len(after) > 0 {
+		t.Errorf("left in %v", after)
+	}
+}

@@ -52,6 +52,7 @@ func TestWorkerRole(t *testing.T) {
 		"enqueue backfill", "worker run --drain", "enqueue backfill list", "enqueue recalc --user 7 --from 2025-01-01 --to 2025-02-01", "worker run --drain",
 		"enqueue acwr --compare --formula ewma", "enqueue acwr --user 7", "enqueue status", "enqueue jobs list", "enqueue rejects list",
 		"enqueue queues pause ingest", "enqueue queues resume ingest", "enqueue tokens status",
+		"enqueue athlete purge --user 9 --yes",
 	} {
 		name, args, _ := strings.Cut(command, " ")
 		if out, errs, code := commands.Run(t, mine, name, strings.Fields(args)...); code != 0 {
