@@ -8,11 +8,12 @@ import (
 
 func athleteCommand(configFile *string, io streams) *cobra.Command {
 	c := &cobra.Command{
-		Use:     "athlete",
-		Short:   "Look at what there is of one athlete, and remove it",
-		Example: "  enqueue athlete purge --user 7",
+		Use:   "athlete",
+		Short: "Look at what there is of one athlete, and remove it",
+		Example: "  enqueue athlete implausible --user 7\n" +
+			"  enqueue athlete purge --user 7",
 	}
-	c.AddCommand(purgeCommand(configFile, io))
+	c.AddCommand(implausibleCommand(configFile, io), purgeCommand(configFile, io))
 	return c
 }
 

@@ -105,6 +105,9 @@ func prepare(t *testing.T, pool *dbpool.Pool, example string) {
 		execute(t, pool, `UPDATE river.river_job SET state = 'retryable', finalized_at = NULL WHERE id = 42`)
 		execute(t, pool, `UPDATE river.river_job SET id = 43 WHERE state = 'pending'`)
 	}
+	if strings.Contains(example, "athlete purge") { // which waits for jobs that are being worked
+		execute(t, pool, `UPDATE river.river_job SET state = 'completed', finalized_at = now() WHERE state = 'running'`)
+	}
 	execute(t, pool, `UPDATE ingest_rejects SET activity_id = 34 WHERE id = 3`)
 	execute(t, pool, `TRUNCATE acwr_backfills RESTART IDENTITY CASCADE`)
 	execute(t, pool, `INSERT INTO acwr_backfills (state, planned) VALUES ('cancelled', true), ('cancelled', true), ('running', true)`)

@@ -20,10 +20,17 @@ type implausibles struct {
 
 // note looks at an activity. today is the date where the athletes live.
 func (i *implausibles) note(a jobs.Activity, today string) {
-	if a.Deleted {
+	reasons := implausible(a, today)
+	if a.Deleted || len(reasons) == 0 {
 		return
 	}
-	var reasons []string
+	if i.count++; i.count <= mostReported {
+		i.lines = append(i.lines, fmt.Sprintf("activity %d of user %d on %s: %s", a.ActivityID, a.UserID, a.Date, strings.Join(reasons, "; ")))
+	}
+}
+
+// implausible says what can hardly be right with an activity, nothing for most.
+func implausible(a jobs.Activity, today string) (reasons []string) {
 	if a.Date > today {
 		reasons = append(reasons, "a date after today, "+today)
 	}
@@ -31,13 +38,7 @@ func (i *implausibles) note(a jobs.Activity, today string) {
 	if a.SportType != nil {
 		session.Sport = trainingload.Sport(*a.SportType)
 	}
-	reasons = append(reasons, trainingload.Implausible(session, valueOf(a.TotalLoadMiles))...)
-	if len(reasons) == 0 {
-		return
-	}
-	if i.count++; i.count <= mostReported {
-		i.lines = append(i.lines, fmt.Sprintf("activity %d of user %d on %s: %s", a.ActivityID, a.UserID, a.Date, strings.Join(reasons, "; ")))
-	}
+	return append(reasons, trainingload.Implausible(session, valueOf(a.TotalLoadMiles))...)
 }
 
 func valueOf(x *float64) float64 {

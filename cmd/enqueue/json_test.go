@@ -48,6 +48,10 @@ func TestJSONIsDocumented(t *testing.T) {
 	check("enqueue rejects show", "1")
 	check("enqueue rejects retry", "--user 7 --yes")
 	check("enqueue rejects drop", "--user 8")
+	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date, sport_type, distance_miles, duration_minutes, total_load_miles, avg_heart_rate, trimp, trimp_calculation_method)
+		VALUES (98, 9, '2025-01-01', 'running', 400, 60, 400, 150, 3, 'average')`)
+	check("enqueue athlete implausible", "--user 9")
+	check("enqueue trimp", "--user 9", "--user 9 --yes")
 	check("enqueue athlete purge", "--user 9")
 	execute(t, pool, `UPDATE river.river_queue SET paused_at = NULL`)
 

@@ -62,6 +62,7 @@ func rootCommand(io streams) *cobra.Command {
 	root.AddCommand(
 		ingestCommand(configFile, io),
 		recalcCommand(configFile, io),
+		trimpCommand(configFile, io),
 		acwrCommand(configFile, io),
 		backfillCommand(configFile, io),
 		athleteCommand(configFile, io),

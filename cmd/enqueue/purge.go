@@ -90,11 +90,16 @@ func purge(ctx context.Context, o *operator.Operator, user int32, retention *tim
 	removing := cli.NewBar(io.err, held.Rows(), "removing")
 	defer removing.Finish()
 	total := int64(0)
-	err = o.Purge(ctx, user, retention, func(removed map[string]int64) {
+	err = o.Purge(ctx, user, retention, func(removed map[string]int64, inHand int) {
 		for i := range result.Tables {
 			n := removed[result.Tables[i].Table]
 			result.Tables[i].Removed += n
 			total += n
+		}
+		if inHand > 0 {
+			removing.Describe("waiting for " + counted(inHand, "job that is being worked", "jobs that are being worked"))
+		} else {
+			removing.Describe("removing")
 		}
 		removing.Set(min(total, held.Rows()))
 	})

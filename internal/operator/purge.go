@@ -91,8 +91,9 @@ const (
 // Purge removes all that there is of an athlete, portion by portion, each in a
 // transaction of its own. What was enqueued for the athlete before does nothing from
 // the first portion on. It may be ended at any time, and be called again. removed is
-// called after every portion with what it removed, by table.
-func (o *Operator) Purge(ctx context.Context, user int32, retention *time.Duration, removed func(map[string]int64)) error {
+// called after every portion with what it removed, by table, and how many jobs workers
+// have in hand, which are left to the next.
+func (o *Operator) Purge(ctx context.Context, user int32, retention *time.Duration, removed func(rows map[string]int64, inHand int)) error {
 	query := strings.ReplaceAll(purgeQuery, "{schema}", pgx.Identifier{string(o.river)}.Sanitize())
 	for lastProgress := time.Now(); ; {
 		var answer []byte
@@ -110,7 +111,7 @@ func (o *Operator) Purge(ctx context.Context, user int32, retention *time.Durati
 		if err != nil {
 			return fmt.Errorf("purge user %d: %w", user, err)
 		}
-		removed(portion.Removed)
+		removed(portion.Removed, portion.InHand)
 		switch now := time.Now(); {
 		case portion.Done:
 			return nil

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// implausibleActivity is what implausible --json prints of each.
+type implausibleActivity struct {
+	ActivityID        int64    `json:"activity_id"`
+	Date              string   `json:"date"`
+	SportType         string   `json:"sport_type"`
+	DistanceMiles     *float64 `json:"distance_miles"`
+	ElevationGainFeet *float64 `json:"elevation_gain_feet"`
+	DurationMinutes   *float64 `json:"duration_minutes"`
+	TotalLoadMiles    *float64 `json:"total_load_miles"`
+	Reasons           []string `json:"reasons"`
+}
+
+// implausibleQuery goes by the function by which days are marked; the reasons, of the
+// same limits, are found afterwards.
+const implausibleQuery = `
+-- name: implausible_activities
+SELECT activity_id, date, coalesce(sport_type, ''), distance_miles, elevation_gain_feet, duration_minutes, total_load_miles, today
+FROM activities, (SELECT acwr_today($1) AS today) AS t
+WHERE user_id = $1 AND (date > today OR acwr_implausible(sport_type, distance_miles, elevation_gain_feet, duration_minutes, total_load_miles))
+ORDER BY date DESC, activity_id DESC
+LIMIT $2`
+
+func implausibleCommand(configFile *string, io streams) *cobra.Command {
+	var user int32
+	var most int
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "implausible --user N",
+		Short: "List an athlete's stored activities that can hardly be right",
+		Long: "List the activities of an athlete, as they are stored, that are faster, longer or higher than their sport allows, or\n" +
+			"dated after today: those for which acwr marks a day as implausible or future. They count like all others; correct\n" +
+			"them where they came from and import them again.",
+		Example: "  enqueue athlete implausible --user 7\n" +
+			"  enqueue athlete implausible --user 7 --limit 1000 --json",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := checkUser(user); err != nil {
+				return err
+			}
+			if err := checkLimit(most); err != nil {
+				return err
+			}
+			return withDatabase(c.Context(), *configFile, "enqueue athlete", func(pool *dbpool.Pool, _ config.Config) error {
+				found, err := pool.Query(c.Context(), implausibleQuery, user, most)
+				if err != nil {
+					return err
+				}
+				activities, err := pgx.CollectRows(found, scanImplausible)
+				if err != nil {
+					return fmt.Errorf("read the implausible activities of user %d: %w", user, err)
+				}
+				if asJSON {
+					return json.NewEncoder(io.out).Encode(activities)
+				}
+				rows := make([]string, len(activities))
+				for i, a := range activities {
+					rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s", a.ActivityID, a.Date, oneLine(a.SportType), strings.Join(a.Reasons, "; "))
+				}
+				return writeNewest(io, "activities", "ID\tDATE\tSPORT\tIMPLAUSIBLE", rows, most)
+			})
+		},
+	}
+	userFlag(c, &user)
+	limitFlag(c, &most)
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
+	return c
+}
+
+func scanImplausible(row pgx.CollectableRow) (a implausibleActivity, err error) {
+	var date, today time.Time
+	if err := row.Scan(&a.ActivityID, &date, &a.SportType, &a.DistanceMiles, &a.ElevationGainFeet, &a.DurationMinutes, &a.TotalLoadMiles, &today); err != nil {
+		return a, err
+	}
+	a.Date = date.Format(time.DateOnly)
+	a.Reasons = implausible(jobs.Activity{
+		Date: a.Date, SportType: &a.SportType, DistanceMiles: a.DistanceMiles, ElevationGainFeet: a.ElevationGainFeet,
+		DurationMinutes: a.DurationMinutes, TotalLoadMiles: a.TotalLoadMiles,
+	}, today.Format(time.DateOnly))
+	return a, nil
+}

@@ -1,0 +1,253 @@
+package workers
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/trainingload"
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// TRIMPChange is an activity whose TRIMP differs from what its averages give.
+type TRIMPChange struct {
+	ActivityID int64
+	Date       time.Time
+	Was, TRIMP float64
+}
+
+// TRIMPs is what a recomputation of TRIMPs comes to.
+type TRIMPs struct {
+	Averages int           // activities whose TRIMP is said to be from the average heart rate
+	Unusable int           // of those: without a heart rate or a duration any more
+	Changed  int           // of those: with another TRIMP
+	First    []TRIMPChange // a few of the changed, by id
+	JobIDs   []int64       // that recalculate the results
+}
+
+// shownChanges is how many changes are told one by one.
+const shownChanges = 10
+
+// trimpPortion is how many activities one transaction looks at: a few milliseconds
+// in which the workers may wait for the athlete's lock.
+const trimpPortion = 500
+
+// trimpOf is a user's TRIMPs between two dates and under a heart rate.
+type trimpOf struct {
+	user      int32
+	from, to  *time.Time
+	heartRate trainingload.HeartRate
+}
+
+// PreviewTRIMPs tells what RecomputeTRIMPs would change, and changes nothing.
+func PreviewTRIMPs(ctx context.Context, pool *dbpool.Pool, user int32, from, to *time.Time, heartRate trainingload.HeartRate) (TRIMPs, error) {
+	return trimpOf{user, from, to, heartRate}.each(ctx, pool, nil)
+}
+
+// RecomputeTRIMPs computes the TRIMPs of a user anew whose method says that they are
+// from the average heart rate, from the averages as they are stored, and enqueues the
+// recalculation of what follows in the same transactions. The version of an activity
+// stays: what was enqueued after it still wins. It may be ended and called again.
+func RecomputeTRIMPs(ctx context.Context, pool *dbpool.Pool, enqueuer *jobs.Enqueuer, user int32, from, to *time.Time, heartRate trainingload.HeartRate) (TRIMPs, error) {
+	t := trimpOf{user, from, to, heartRate}
+	return t.each(ctx, pool, func(ctx context.Context, tx pgx.Tx, changed []trimpRow) ([]int64, error) {
+		return t.write(ctx, tx, enqueuer, changed)
+	})
+}
+
+// trimpRow is an activity with a TRIMP from the average heart rate.
+type trimpRow struct {
+	id         int64
+	date       time.Time
+	minutes    *float32
+	heartRate  *float32
+	was        *float32
+	version    int64
+	recomputed float64
+}
+
+// trimpRowsQuery reads by key, so that a portion is looked at once, whatever else
+// changes meanwhile.
+const trimpRowsQuery = `
+-- name: trimp_rows
+SELECT activity_id, date, duration_minutes, avg_heart_rate, trimp, coalesce(ingest_job_id, 0)
+FROM activities
+WHERE user_id = $1 AND activity_id > $2 AND trimp_calculation_method = $3
+  AND date BETWEEN coalesce($4::date, '-infinity') AND coalesce($5::date, 'infinity')
+ORDER BY activity_id
+LIMIT $6`
+
+// each goes through the portions, each in a transaction, which holds the athlete's
+// lock where there is something to do with what changes.
+func (t trimpOf) each(ctx context.Context, pool *dbpool.Pool, change func(context.Context, pgx.Tx, []trimpRow) ([]int64, error)) (all TRIMPs, err error) {
+	for after := int64(0); ; {
+		var rows, changed []trimpRow
+		var jobIDs []int64
+		unusable := 0
+		err := pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
+			if change != nil {
+				b := &pgx.Batch{}
+				b.Queue(`SET LOCAL trainingmonkey.worker = 'on'`) // change capture is not to enqueue it as well
+				queueUserLocks(b, []int32{t.user}, nil)
+				if err := tx.SendBatch(ctx, b).Close(); err != nil {
+					return err
+				}
+			}
+			if rows, err = t.read(ctx, tx, after); err != nil {
+				return err
+			}
+			changed, unusable = t.recompute(rows)
+			if change == nil || len(changed) == 0 {
+				return nil
+			}
+			jobIDs, err = change(ctx, tx, changed)
+			return err
+		})
+		if err != nil {
+			return all, fmt.Errorf("recompute the TRIMPs of user %d: %w", t.user, err)
+		}
+		all.Averages, all.Unusable, all.Changed = all.Averages+len(rows), all.Unusable+unusable, all.Changed+len(changed)
+		all.JobIDs = append(all.JobIDs, jobIDs...)
+		for _, row := range changed[:min(len(changed), shownChanges-len(all.First))] {
+			all.First = append(all.First, TRIMPChange{row.id, row.date, decimal(row.was), row.recomputed})
+		}
+		if len(rows) < trimpPortion {
+			return all, nil
+		}
+		after = rows[len(rows)-1].id
+	}
+}
+
+func (t trimpOf) read(ctx context.Context, tx pgx.Tx, after int64) ([]trimpRow, error) {
+	found, err := tx.Query(ctx, trimpRowsQuery, t.user, after, methodAverage, t.from, t.to, trimpPortion)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(found, func(row pgx.CollectableRow) (r trimpRow, err error) {
+		return r, row.Scan(&r.id, &r.date, &r.minutes, &r.heartRate, &r.was, &r.version)
+	})
+}
+
+// halfOfDuration is half of the last digit of a stored duration: an import rounds it
+// after it has computed the TRIMP.
+const halfOfDuration = 0.005
+
+// recompute returns the rows whose TRIMP is another one, and not for the rounding of
+// the duration alone.
+func (t trimpOf) recompute(rows []trimpRow) (changed []trimpRow, unusable int) {
+	for _, row := range rows {
+		if decimal(row.minutes) <= 0 || decimal(row.heartRate) <= 0 {
+			unusable++
+			continue
+		}
+		trimp := func(minutes float64) float64 { return trainingload.TRIMP(minutes, decimal(row.heartRate), t.heartRate) }
+		minutes, was := decimal(row.minutes), decimal(row.was)
+		if row.was == nil || was < trimp(minutes-halfOfDuration) || was > trimp(minutes+halfOfDuration) {
+			row.recomputed = trimp(minutes)
+			changed = append(changed, row)
+		}
+	}
+	return changed, unusable
+}
+
+// decimal is the shortest decimal that names a value of the column, as an import
+// had it, and 0 for NULL.
+func decimal(x *float32) float64 {
+	if x == nil {
+		return 0
+	}
+	value, err := strconv.ParseFloat(strconv.FormatFloat(float64(*x), 'g', -1, 32), 64)
+	if err != nil {
+		return float64(*x)
+	}
+	return value
+}
+
+// writeTRIMPsQuery changes nothing of a row whose averages somebody without the
+// athlete's lock, as the application is, has changed since they were read.
+const writeTRIMPsQuery = `
+-- name: write_trimps
+UPDATE activities AS a SET trimp = new.trimp
+FROM unnest($1::bigint[], $2::real[], $3::real[], $4::real[]) AS new (activity_id, trimp, minutes, heart_rate)
+WHERE a.activity_id = new.activity_id AND a.user_id = $5 AND a.trimp_calculation_method = $6
+  AND a.duration_minutes = new.minutes AND a.avg_heart_rate = new.heart_rate`
+
+// recordedLayersQuery reads the versions of which rows are made, where an older one
+// may still find its place between them.
+const recordedLayersQuery = `
+-- name: read_recorded_layers
+SELECT activity_id, layers FROM ingest_versions WHERE user_id = $1 AND activity_id = ANY($2::bigint[]) AND layers IS NOT NULL`
+
+const writeLayersQuery = `
+-- name: write_recorded_layers
+UPDATE ingest_versions AS v SET layers = new.layers
+FROM unnest($2::bigint[], $3::jsonb[]) AS new (activity_id, layers)
+WHERE v.user_id = $1 AND v.activity_id = new.activity_id`
+
+func (t trimpOf) write(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, changed []trimpRow) ([]int64, error) {
+	ids, trimps := make([]int64, len(changed)), make([]float32, len(changed))
+	minutes, heartRates := make([]float32, len(changed)), make([]float32, len(changed))
+	byID := make(map[int64]trimpRow, len(changed))
+	var days []dayRange
+	for i, row := range changed {
+		ids[i], trimps[i], minutes[i], heartRates[i] = row.id, float32(row.recomputed), *row.minutes, *row.heartRate
+		byID[row.id] = row
+		days = append(days, dayRange{daysOf(row.date), daysOf(row.date)})
+	}
+	if _, err := tx.Exec(ctx, writeTRIMPsQuery, ids, trimps, minutes, heartRates, t.user, methodAverage); err != nil {
+		return nil, err
+	}
+	if err := t.writeLayers(ctx, tx, byID, ids); err != nil {
+		return nil, err
+	}
+	var ranges []jobs.DateRange
+	for _, r := range mergeRanges(days, nearby) {
+		ranges = append(ranges, jobs.DateRange{UserID: t.user, From: dateOf(r.from).Format(time.DateOnly), To: dateOf(r.to).Format(time.DateOnly)})
+	}
+	id, err := enqueuer.RecalcTx(ctx, tx, jobs.PriorityLive, jobs.ACWRRecalc{Ranges: ranges})
+	return []int64{id}, err
+}
+
+// writeLayers has the recorded versions of the rows state the same TRIMPs: otherwise
+// an older version that comes late would bring the old ones back.
+func (t trimpOf) writeLayers(ctx context.Context, tx pgx.Tx, changed map[int64]trimpRow, ids []int64) error {
+	found, err := tx.Query(ctx, recordedLayersQuery, t.user, ids)
+	if err != nil {
+		return err
+	}
+	var id int64
+	var recorded *layered
+	var activityIDs []int64
+	var all []*layered
+	_, err = pgx.ForEachRow(found, []any{&id, &recorded}, func() error {
+		if row := changed[id]; recorded.Row == row.version {
+			t.relayer(recorded, row)
+			activityIDs, all = append(activityIDs, id), append(all, recorded)
+		}
+		recorded = nil // the next row's is not to be read into it
+		return nil
+	})
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	_, err = tx.Exec(ctx, writeLayersQuery, t.user, activityIDs, all)
+	return err
+}
+
+func (t trimpOf) relayer(recorded *layered, row trimpRow) {
+	if below := &recorded.Below; below.Method == methodAverage && below.TRIMP != nil && row.was != nil && *below.TRIMP == *row.was {
+		below.TRIMP = asStored(&row.recomputed)
+	}
+	for _, l := range recorded.Layers {
+		a := l.Activity
+		if a == nil || a.Trimp == nil || textOf(a.TrimpCalculationMethod) != methodAverage || a.AvgHeartRate == nil || a.DurationMinutes == nil {
+			continue
+		}
+		trimp := trainingload.TRIMP(*a.DurationMinutes, *a.AvgHeartRate, t.heartRate)
+		a.Trimp = &trimp
+	}
+}
