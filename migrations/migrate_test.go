@@ -3,6 +3,8 @@ package migrations_test
 import (
 	"context"
 	"errors"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -186,8 +188,18 @@ func TestSeriesIsReplaced(t *testing.T) {
 		t.Errorf("Up under a view = %v, want it named", err)
 	}
 	execute(t, pool, `DROP VIEW dashboard`)
-	if again := up(t, pool); len(again.Worker) != 3 {
-		t.Errorf("without the view %v was applied, want 15, 16 and 18", again.Worker)
+	files, err := filepath.Glob("templates/*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, file := range files {
+		if name := filepath.Base(file); name >= "00015" {
+			want = append(want, name)
+		}
+	}
+	if again := up(t, pool); len(want) < 2 || !slices.Equal(again.Worker, want) {
+		t.Errorf("without the view %v was applied, want %v", again.Worker, want)
 	}
 }
 
