@@ -69,6 +69,12 @@ func plan(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]Step, 
 		}
 		return nil
 	})
+	var captured bool
+	if err == nil && len(steps) > 0 {
+		if err = pool.QueryRow(ctx, capturedQuery).Scan(&captured); captured {
+			steps = append(steps, CaptureStep)
+		}
+	}
 	return steps, err
 }
 
@@ -112,7 +118,7 @@ func describe(ctx context.Context, db *sql.DB, source *goose.Source) (string, er
 }
 
 // addedColumn finds what a migration adds to a table.
-var addedColumn = regexp.MustCompile(`(?m)^ALTER TABLE (\w+) ADD COLUMN (?:IF NOT EXISTS )?(\w+) (\w+);`)
+var addedColumn = regexp.MustCompile(`(?m)^ALTER TABLE (\w+) ADD COLUMN (?:IF NOT EXISTS )?(\w+) (\w+)\b`)
 
 // createdObject finds what a migration creates; a schema before the name is left out.
 var createdObject = regexp.MustCompile(`(?m)^CREATE (?:OR REPLACE )?(?:UNIQUE )?(TABLE|INDEX|FUNCTION|VIEW|TRIGGER) (?:\{\w+\}\.)?(\w+)`)

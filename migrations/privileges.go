@@ -53,6 +53,7 @@ UNION ALL
 SELECT 'EXECUTE', format('FUNCTION %s', p.oid::regprocedure), has_function_privilege(p.oid, 'EXECUTE'), false
 FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
 WHERE n.nspname = $1 AND p.proname IN ('token_expiry_stored', 'token_expiry_seconds', 'purge_athlete')
+   OR p.proname = 'acwr_resembles' AND pg_function_is_visible(p.oid)
 UNION ALL
 SELECT 'USAGE', format('SCHEMA %I', nspname), has_schema_privilege(oid, 'USAGE'), false
 FROM pg_namespace WHERE nspname IN ($1, (SELECT nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = to_regclass('activities')))
