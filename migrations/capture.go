@@ -45,20 +45,35 @@ func runCapture(ctx context.Context, pool *pgxpool.Pool, riverSchema, what, quer
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	defer patient.Close()
-	err = exclusively(ctx, patient, func(conn *pgx.Conn) error {
-		return untilLocked(ctx, func() error {
-			return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-				var here string
-				if err := tx.QueryRow(ctx, `SELECT current_schema()`).Scan(&here); err != nil {
-					return err
-				}
-				_, err := tx.Exec(ctx, inSchema(query, riverSchema, "{here}", pgx.Identifier{here}.Sanitize()))
-				return err
-			})
-		})
-	})
+	err = exclusively(ctx, patient, func(conn *pgx.Conn) error { return runCaptureOn(ctx, conn, riverSchema, query) })
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
+}
+
+func runCaptureOn(ctx context.Context, conn *pgx.Conn, riverSchema, query string) error {
+	return untilLocked(ctx, func() error {
+		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			var here string
+			if err := tx.QueryRow(ctx, `SELECT current_schema()`).Scan(&here); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, inSchema(query, riverSchema, "{here}", pgx.Identifier{here}.Sanitize()))
+			return err
+		})
+	})
+}
+
+// capturedQuery tells whether change capture is installed.
+const capturedQuery = `SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass('activities') AND tgname = 'acwr_capture_changed')`
+
+// renewCapture replaces what an older version installed, where it did: it does not
+// know of what results depend on since.
+func renewCapture(ctx context.Context, conn *pgx.Conn, riverSchema string) error {
+	var captured bool
+	if err := conn.QueryRow(ctx, capturedQuery).Scan(&captured); err != nil || !captured {
+		return err
+	}
+	return runCaptureOn(ctx, conn, riverSchema, captureQuery)
 }

@@ -79,6 +79,11 @@ func Up(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Result, er
 		if err := upWorker(ctx, patient, riverSchema, &result); err != nil {
 			return err
 		}
+		if len(result.Worker) > 0 {
+			if err := renewCapture(ctx, conn, riverSchema); err != nil {
+				return fmt.Errorf("change capture: %w", err)
+			}
+		}
 		result.DroppedIndexes, err = dropLeftovers(ctx, patient, riverSchema)
 		return err
 	})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -140,7 +141,7 @@ func printPlan(ctx context.Context, pool *dbpool.Pool, riverSchema string, captu
 	if err != nil {
 		return err
 	}
-	if capture {
+	if capture && !slices.Contains(steps, migrations.CaptureStep) {
 		steps = append(steps, migrations.CaptureStep)
 	}
 	if len(steps) == 0 {
