@@ -75,7 +75,7 @@ func BenchmarkPlan(b *testing.B) {
 		for i := range items {
 			plan.add(int64(i)+1, &items[i])
 		}
-		results := in.results(plan, storedState{settings: settingsByUser{0: {Formula: acwr.Standard, ChronicDays: 28}}})
+		results := in.results(plan, storedState{settings: settingsByUser{0: {Settings: acwr.Settings{Formula: acwr.Standard, ChronicDays: 28}}}}, nil)
 		added, _ := plan.upserts()
 		if _, err := added.args(results); err != nil || len(plan.removals()) > 0 || len(added.activities) != batch || len(results.own) != batch {
 			b.Fatal(err, len(added.activities), len(results.own))

@@ -151,7 +151,13 @@ type writeStatements struct {
 
 // activityStatements are those for whole versions, which cost less, and
 // those for batches with partial ones.
-type activityStatements struct{ whole, partial writeStatements }
+type activityStatements struct {
+	whole, partial writeStatements
+
+	// compared reads by what stored activities and given ones are compared with
+	// others, the latter in the types of the columns, as they are going to be stored.
+	compared string
+}
 
 // of returns the statements for a batch.
 func (s activityStatements) of(u upserts) writeStatements {
@@ -178,7 +184,7 @@ func activityStatementsFor(ctx context.Context, pool *dbpool.Pool) (s activitySt
 			return s, fmt.Errorf("activities has no column %s; run: worker migrate up", name)
 		}
 	}
-	return activityStatements{whole: statementsFor(types, false), partial: statementsFor(types, true)}, nil
+	return activityStatements{whole: statementsFor(types, false), partial: statementsFor(types, true), compared: comparedQuery(types)}, nil
 }
 
 // partialColumns tell of rows with partial versions. Of others they are NULL.

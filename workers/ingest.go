@@ -47,7 +47,8 @@ func (in *ingester) kind() lane.Kind[ingestArgs] {
 }
 
 // apply reads once what the jobs meet, decides, and writes once, results
-// included: a constant number of round trips, whatever the number of jobs.
+// included: a constant number of round trips, whatever the number of jobs. Athletes
+// who ignore likely doubles take one more.
 func (in *ingester) apply(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batch []*ingestJob) (lane.Writes, error) {
 	keys := keysOf(batch)
 	stored, err := in.read(ctx, tx, first, keys)
@@ -69,7 +70,11 @@ func (in *ingester) apply(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batc
 			stripped[job.ID] = items
 		}
 	}
-	results := in.results(plan, stored)
+	compared, err := in.readCompared(ctx, tx, plan, stored)
+	if err != nil {
+		return lane.Writes{}, err
+	}
+	results := in.results(plan, stored, compared)
 	writes, err := in.write(plan, results, keys.jobIDs)
 	if err != nil {
 		return lane.Writes{}, err
@@ -213,6 +218,7 @@ func (in *ingester) probe(b *pgx.Batch) {
 	nothing = append(nothing, nil, nil, nil)
 	b.Queue(in.statements.partial.insert, nothing...)
 	b.Queue(in.statements.partial.update, nothing...)
+	b.Queue(in.statements.compared, nil, nil, nil, nil, nil, nil, nil)
 	in.recalculator.probe(b)
 }
 

@@ -363,11 +363,13 @@ func (p *ingestPlan) confirmed(written map[int64]bool) versionRecords {
 }
 
 // changedDates returns the dates around which results change, by user: of new
-// and removed rows, of moved ones both, of others when load or TRIMP differ.
-func (p *ingestPlan) changedDates() map[int32][]int32 {
+// and removed rows, of moved ones both, of others when load or TRIMP differ, or
+// when more tells that what they or their day weigh may change. The id given to it
+// is 0 for a day that loses a placeholder.
+func (p *ingestPlan) changedDates(more func(userID int32, activityID int64) bool) map[int32][]int32 {
 	dates := map[int32][]int32{}
 	for _, day := range p.healedDays() {
-		if slices.ContainsFunc(p.restDays[day], func(r restDay) bool { return r.load != 0 || r.trimp != 0 }) {
+		if more(day.userID, 0) || slices.ContainsFunc(p.restDays[day], func(r restDay) bool { return r.load != 0 || r.trimp != 0 }) {
 			dates[day.userID] = append(dates[day.userID], day.date)
 		}
 	}
@@ -386,7 +388,7 @@ func (p *ingestPlan) changedDates() map[int32][]int32 {
 		if stays && moved {
 			dates[row.userID] = append(dates[row.userID], row.Date)
 		}
-		if moved || stored(row.Load) != single(state.next.TotalLoadMiles) || stored(row.TRIMP) != single(state.next.Trimp) {
+		if moved || stored(row.Load) != single(state.next.TotalLoadMiles) || stored(row.TRIMP) != single(state.next.Trimp) || more(state.userID, id) {
 			dates[state.userID] = append(dates[state.userID], date)
 		}
 	}

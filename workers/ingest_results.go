@@ -19,9 +19,9 @@ type planResults struct {
 
 // results computes what the plan changes around its dates. It is pure but for
 // what it is given.
-func (in *ingester) results(plan *ingestPlan, stored storedState) planResults {
+func (in *ingester) results(plan *ingestPlan, stored storedState, compared *comparedRecordings) planResults {
 	r := planResults{own: map[int64]acwr.Values{}, left: map[int32][]int32{}}
-	changed := plan.changedDates()
+	changed := plan.changedDates(compared.changes)
 	planned := map[int32][]*jobs.Activity{}
 	for _, id := range plan.activityIDs() {
 		if state := plan.current[id]; state.exists && state.next != nil {
@@ -40,7 +40,11 @@ func (in *ingester) results(plan *ingestPlan, stored storedState) planResults {
 			continue
 		}
 		settings := stored.settings.of(userID)
-		in.resultsOf(&r, rows, planned[userID], gone, reachOf(settings, changed[userID]), acwr.NewCalculator(settings, in.recalculator.rounding))
+		var doubles *comparedRecordings
+		if settings.ignoresLater {
+			doubles = compared
+		}
+		in.resultsOf(&r, rows, planned[userID], gone, doubles, reachOf(settings.Settings, changed[userID]), acwr.NewCalculator(settings.Settings, in.recalculator.rounding))
 	}
 	return r
 }
@@ -84,8 +88,9 @@ type dayRow struct {
 }
 
 // resultsOf goes through a user's days. Windows apart from each other need no
-// new start: each begins with the days that its first result counts.
-func (in *ingester) resultsOf(r *planResults, rows []activityResults, planned []*jobs.Activity, gone map[int64]bool, wanted []dayRange, calculator *acwr.Calculator) {
+// new start: each begins with the days that its first result counts. Of doubles the
+// later one weighs nothing, unless they are nil.
+func (in *ingester) resultsOf(r *planResults, rows []activityResults, planned []*jobs.Activity, gone map[int64]bool, doubles *comparedRecordings, wanted []dayRange, calculator *acwr.Calculator) {
 	days := make([]dayRow, 0, len(rows)+len(planned))
 	replaced := make(map[int64]bool, len(planned))
 	for _, a := range planned {
@@ -103,6 +108,7 @@ func (in *ingester) resultsOf(r *planResults, rows []activityResults, planned []
 		for n < len(days) && days[n].date == days[0].date {
 			n++
 		}
+		doubles.ignoreLater(days[:n])
 		r.day(days[:n], &wanted, calculator)
 		days = days[n:]
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/internal/acwr"
+	"github.com/trainingmonkey/worker/internal/doubles"
 	"github.com/trainingmonkey/worker/internal/lane"
 	"github.com/trainingmonkey/worker/internal/rollout"
 	"github.com/trainingmonkey/worker/jobs"
@@ -58,6 +59,7 @@ func (rc *recalculator) probe(b *pgx.Batch) {
 	queueUserLocks(b, nil, nil)
 	b.Queue(settingsQuery, nil)
 	b.Queue(windowsQuery, nil, nil, nil, nil, 0)
+	b.Queue(weighedWindowsQuery, nil, nil, nil, nil, 0)
 	resultRows{}.queue(b)
 }
 
@@ -77,7 +79,7 @@ func (rc *recalculator) recalculate(ctx context.Context, tx pgx.Tx, first *pgx.B
 		settings, err = readSettings(rows)
 		return err
 	})
-	first.Queue(windowsQuery, changed.userIDs, changed.firsts, changed.lasts, nil, nil).Query(func(rows pgx.Rows) (err error) {
+	first.Queue(weighedWindowsQuery, changed.userIDs, changed.firsts, changed.lasts, nil, nil).Query(func(rows pgx.Rows) (err error) {
 		wrong, err = rc.compute(rows, settings)
 		return err
 	})
@@ -106,13 +108,24 @@ func (rc *recalculator) recalculate(ctx context.Context, tx pgx.Tx, first *pgx.B
 // others. The order is that of the windows' numbers, in columns by which they are
 // sorted already.
 const windowsQuery = `
--- name: read_windows
+-- name: read_windows` + windowsWith + `
+SELECT ` + windowsColumns + windowsFrom
+
+// weighedWindowsQuery tells of each row as well whether it weighs nothing, because
+// its athlete ignores it as a likely double. Of athletes who do not, no more is read
+// than by windowsQuery. Ingest takes that one: what it writes decides as well.
+const weighedWindowsQuery = `
+-- name: read_weighed_windows` + windowsWith + `
+SELECT ` + windowsColumns + `, w.ignores_later AND ` + doubles.OfEarlier + windowsFrom
+
+const windowsWith = `
 WITH windows AS (
-	SELECT user_id, chronic_days - 1 AS lead,
+	SELECT user_id, ignores_later, chronic_days - 1 AS lead,
 	       unnest(range_agg(CASE formula WHEN 'ewma' THEN daterange('-infinity', 'infinity')
 	                        ELSE daterange(changed.first - (chronic_days - 1), changed.last + chronic_days) END)) AS dates
 	FROM (
-		SELECT c.user_id, c.first, c.last, coalesce(own.formula, common.formula) AS formula, coalesce(own.chronic_days, common.chronic_days) AS chronic_days
+		SELECT c.user_id, c.first, c.last, coalesce(own.formula, common.formula) AS formula, coalesce(own.chronic_days, common.chronic_days) AS chronic_days,
+		       coalesce(own.doubles, common.doubles) = 'ignore-later' AS ignores_later
 		FROM (
 			SELECT user_id, first, last FROM unnest($1::int[], $2::date[], $3::date[]) AS given (user_id, first, last)
 			UNION ALL
@@ -121,15 +134,18 @@ WITH windows AS (
 		JOIN acwr_settings AS common ON common.user_id = 0
 		LEFT JOIN acwr_settings AS own ON own.user_id = c.user_id
 	) AS changed
-	GROUP BY user_id, chronic_days
+	GROUP BY user_id, ignores_later, chronic_days
 ), numbered AS (
-	SELECT row_number() OVER (ORDER BY user_id, dates) AS number, user_id, dates, lower(dates) + lead AS wanted_from, lower(dates) AS first, upper(dates) AS after
+	SELECT row_number() OVER (ORDER BY user_id, dates) AS number, user_id, ignores_later, dates, lower(dates) + lead AS wanted_from, lower(dates) AS first, upper(dates) AS after
 	FROM windows
-)
-SELECT w.number, a.user_id, a.date, a.activity_id, a.date >= w.wanted_from AS wanted,
+)`
+
+const windowsColumns = `w.number, a.user_id, a.date, a.activity_id, a.date >= w.wanted_from AS wanted,
        coalesce(a.total_load_miles, 0), coalesce(a.trimp, 0),
        a.seven_day_avg_load, a.twentyeight_day_avg_load, a.seven_day_avg_trimp, a.twentyeight_day_avg_trimp,
-       a.acute_chronic_ratio, a.trimp_acute_chronic_ratio, a.normalized_divergence
+       a.acute_chronic_ratio, a.trimp_acute_chronic_ratio, a.normalized_divergence`
+
+const windowsFrom = `
 FROM numbered AS w
 JOIN activities AS a ON a.user_id = w.user_id AND a.date >= w.first AND a.date < w.after
 ORDER BY w.user_id, w.dates, a.date, a.activity_id
@@ -189,7 +205,7 @@ func (rc *recalculator) compute(rows pgx.Rows, settings settingsByUser) (resultR
 			return
 		}
 		if day[0].window != window {
-			s := settings.of(day[0].userID)
+			s := settings.of(day[0].userID).Settings
 			if calculator = calculators[s]; calculator == nil {
 				calculator = acwr.NewCalculator(s, rc.rounding)
 				calculators[s] = calculator
@@ -211,7 +227,11 @@ func (rc *recalculator) compute(rows pgx.Rows, settings settingsByUser) (resultR
 	}
 
 	var row activityResults
-	_, err := pgx.ForEachRow(rows, row.targets(), func() error {
+	var weighsNothing bool
+	_, err := pgx.ForEachRow(rows, append(row.targets(), &weighsNothing), func() error {
+		if weighsNothing {
+			row.counts = acwr.Activity{}
+		}
 		if len(day) > 0 && (day[0].window != row.window || !day[0].date.Equal(row.date)) {
 			finishDay()
 		}

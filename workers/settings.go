@@ -8,16 +8,22 @@ import (
 	"github.com/trainingmonkey/worker/internal/acwr"
 )
 
-// settingsQuery reads the formulas of those of the users who have one of their
+// settingsQuery reads the settings of those of the users who have some of their
 // own, and the default, which is user 0's.
 const settingsQuery = `
 -- name: read_settings
-SELECT user_id, formula, chronic_days, decay_rate FROM acwr_settings WHERE user_id = ANY($1::int[] || 0)`
+SELECT user_id, formula, chronic_days, decay_rate, doubles = 'ignore-later' FROM acwr_settings WHERE user_id = ANY($1::int[] || 0)`
+
+// athleteSettings are a row of acwr_settings.
+type athleteSettings struct {
+	acwr.Settings
+	ignoresLater bool // of likely doubles the later one weighs nothing
+}
 
 // settingsByUser has the default under user 0.
-type settingsByUser map[int32]acwr.Settings
+type settingsByUser map[int32]athleteSettings
 
-func (s settingsByUser) of(userID int32) acwr.Settings {
+func (s settingsByUser) of(userID int32) athleteSettings {
 	if own, ok := s[userID]; ok {
 		return own
 	}
@@ -27,8 +33,8 @@ func (s settingsByUser) of(userID int32) acwr.Settings {
 func readSettings(rows pgx.Rows) (settingsByUser, error) {
 	settings := settingsByUser{}
 	var userID int32
-	var s acwr.Settings
-	_, err := pgx.ForEachRow(rows, []any{&userID, &s.Formula, &s.ChronicDays, &s.DecayRate}, func() error {
+	var s athleteSettings
+	_, err := pgx.ForEachRow(rows, []any{&userID, &s.Formula, &s.ChronicDays, &s.DecayRate, &s.ignoresLater}, func() error {
 		settings[userID] = s
 		return nil
 	})

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/trainingmonkey/worker/internal/acwr"
+	"github.com/trainingmonkey/worker/internal/doubles"
 )
 
 // Options say what to compare the stored values with.
@@ -19,6 +20,7 @@ type Options struct {
 	UserID   int32          // 0: everyone
 	Settings *acwr.Settings // nil: each user's own
 	Rounding acwr.Rounding
+	Doubles  string // count or ignore-later, "": each user's own
 }
 
 // mostExamples is how many differing values a Report shows.
@@ -61,7 +63,8 @@ const rowsQuery = `
 SELECT a.user_id, a.date, a.activity_id, coalesce(a.total_load_miles, 0), coalesce(a.trimp, 0),
        a.seven_day_avg_load, a.twentyeight_day_avg_load, a.seven_day_avg_trimp, a.twentyeight_day_avg_trimp,
        a.acute_chronic_ratio, a.trimp_acute_chronic_ratio, a.normalized_divergence,
-       coalesce(own.formula, common.formula), coalesce(own.chronic_days, common.chronic_days), coalesce(own.decay_rate, common.decay_rate)
+       coalesce(own.formula, common.formula), coalesce(own.chronic_days, common.chronic_days), coalesce(own.decay_rate, common.decay_rate),
+       coalesce(nullif($2, ''), own.doubles, common.doubles) = 'ignore-later' AND ` + doubles.OfEarlier + `
 FROM activities AS a
 JOIN acwr_settings AS common ON common.user_id = 0
 LEFT JOIN acwr_settings AS own ON own.user_id = a.user_id
@@ -85,7 +88,7 @@ func Compare(ctx context.Context, tx pgx.Tx, o Options) (*Report, error) {
 	for i, name := range columnNames {
 		report.Columns[i].Name = name
 	}
-	rows, err := tx.Query(ctx, rowsQuery, o.UserID)
+	rows, err := tx.Query(ctx, rowsQuery, o.UserID, o.Doubles)
 	if err != nil {
 		return nil, fmt.Errorf("compare: %w", err)
 	}
@@ -119,8 +122,12 @@ func Compare(ctx context.Context, tx pgx.Tx, o Options) (*Report, error) {
 	for i := range r.stored {
 		targets = append(targets, &r.stored[i])
 	}
-	targets = append(targets, &r.settings.Formula, &r.settings.ChronicDays, &r.settings.DecayRate)
+	var weighsNothing bool
+	targets = append(targets, &r.settings.Formula, &r.settings.ChronicDays, &r.settings.DecayRate, &weighsNothing)
 	_, err = pgx.ForEachRow(rows, targets, func() error {
+		if weighsNothing {
+			r.counts = acwr.Activity{}
+		}
 		if len(day) > 0 && (day[0].userID != r.userID || !day[0].date.Equal(r.date)) {
 			finishDay()
 		}

@@ -71,16 +71,16 @@ func (m Mismatch) String() string {
 // the first twenty that are wrong and how many there are in all. It knows the
 // standard formula without rounding.
 func Check(ctx context.Context, db Querier, users ...int32) (wrong []Mismatch, total int, err error) {
-	return check(ctx, db, users, nil)
+	return check(ctx, db, wrongQuery, users, nil)
 }
 
 // CheckSince is Check for the rows of all users from a date on.
 func CheckSince(ctx context.Context, db Querier, first time.Time) (wrong []Mismatch, total int, err error) {
-	return check(ctx, db, nil, &first)
+	return check(ctx, db, wrongQuery, nil, &first)
 }
 
-func check(ctx context.Context, db Querier, users []int32, first *time.Time) (wrong []Mismatch, total int, err error) {
-	rows, err := db.Query(ctx, wrongQuery, users, first)
+func check(ctx context.Context, db Querier, query string, users []int32, first *time.Time) (wrong []Mismatch, total int, err error) {
+	rows, err := db.Query(ctx, query, users, first)
 	if err != nil {
 		return nil, 0, fmt.Errorf("oracle: %w", err)
 	}

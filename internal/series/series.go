@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/doubles"
 )
 
 // Day is one calendar day from an athlete's first activity on, with its values
@@ -40,6 +42,7 @@ const (
 	ShortHistory = "short_history"
 	NoHeartRate  = "no_heart_rate"
 	Implausible  = "implausible"
+	LikelyDouble = "likely_double"
 	Future       = "future"
 )
 
@@ -48,6 +51,7 @@ var Words = []struct{ Word, Meaning string }{
 	{ShortHistory, "the window begins before the first activity: ratios come out too high"},
 	{NoHeartRate, "an activity counts as a TRIMP of 0, because it has no heart rate"},
 	{Implausible, "an activity has a value beyond what its sport allows"},
+	{LikelyDouble, "an activity is likely the same training as an earlier one of the day"},
 	{Future, "the day lies after today"},
 }
 
@@ -60,7 +64,8 @@ type Querier interface {
 // activity to today where the user lives: the ratio of someone who stopped
 // training falls, and a date in the future hides nothing. Today is asked for once
 // and not for every activity. The day's sums go through numeric, which shows a
-// real as it was typed.
+// real as it was typed. Only on days that have a double an activity is asked whether
+// it is one, and weighs nothing where doubles are ignored.
 const seriesQuery = `
 -- name: read_series
 WITH today AS MATERIALIZED (
@@ -70,7 +75,7 @@ WITH today AS MATERIALIZED (
 	FROM activities AS a, today WHERE a.user_id = $1 GROUP BY today.last
 	HAVING coalesce($2::date, min(a.date)) <= today.last
 )
-SELECT s.date::text, count(a.activity_id), coalesce(sum(a.total_load_miles::numeric), 0)::float8, coalesce(sum(a.trimp::numeric), 0)::float8,
+SELECT s.date::text, count(a.activity_id), coalesce(sum(a.total_load_miles::numeric) FILTER (WHERE weighs), 0)::float8, coalesce(sum(a.trimp::numeric) FILTER (WHERE weighs), 0)::float8,
        s.seven_day_avg_load, s.twentyeight_day_avg_load, s.seven_day_avg_trimp, s.twentyeight_day_avg_trimp,
        s.acute_chronic_ratio, s.trimp_acute_chronic_ratio, s.normalized_divergence,
        coalesce(bool_or((a.seven_day_avg_load, a.twentyeight_day_avg_load, a.seven_day_avg_trimp, a.twentyeight_day_avg_trimp,
@@ -81,6 +86,9 @@ SELECT s.date::text, count(a.activity_id), coalesce(sum(a.total_load_miles::nume
 FROM bounds
 CROSS JOIN LATERAL acwr_series($1, bounds.first, bounds.last, $4) AS s
 LEFT JOIN activities AS a ON a.user_id = $1 AND a.date = s.date
+CROSS JOIN LATERAL (SELECT CASE WHEN s.quality @> '{likely_double}' AND
+	(SELECT settings.doubles FROM acwr_settings AS settings WHERE settings.user_id IN (0, $1) ORDER BY settings.user_id DESC LIMIT 1) = 'ignore-later'
+	THEN NOT ` + doubles.OfEarlier + ` ELSE true END AS weighs OFFSET 0) AS w
 GROUP BY s.date, s.seven_day_avg_load, s.twentyeight_day_avg_load, s.seven_day_avg_trimp, s.twentyeight_day_avg_trimp,
          s.acute_chronic_ratio, s.trimp_acute_chronic_ratio, s.normalized_divergence, s.quality
 ORDER BY s.date`

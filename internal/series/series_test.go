@@ -2,6 +2,8 @@ package series_test
 
 import (
 	"context"
+	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -190,6 +192,42 @@ func TestQuality(t *testing.T) {
 		}
 		if got != c.qualities {
 			t.Errorf("user %d, %s: quality %q, want %q", c.user, c.date, got, c.qualities)
+		}
+	}
+}
+
+// TestDoublesInSeries marks the day of a double and leaves its load out where it is
+// ignored, whose faults are then none of the day's either.
+func TestDoublesInSeries(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	execute(t, pool, `
+		INSERT INTO activities (activity_id, user_id, date, type, sport_type, start_time, distance_miles, duration_minutes, total_load_miles, trimp, avg_heart_rate) VALUES
+			(1, 1, current_date - 40, 'Run', 'running', '07:00:00', 6, 60, 6.1, 80, 150),
+			(2, 1, current_date - 1,  'Run', 'running', '07:00:00', 6, 60, 6.1, 80, 150),
+			(3, 1, current_date - 1,  'Run', 'running', '07:01:00', 6, 61, 6.3, NULL, NULL),
+			(4, 1, current_date - 1,  'Run', 'running', '17:01:00', 6, 61, 1.2, 20, 150),
+			(5, 1, current_date,      'Run', 'running', '07:00:00', 6, 60, 6.1, 80, 150)`)
+	for setting, want := range map[string]struct {
+		quality     string
+		load, trimp float64
+		week        float32
+	}{
+		"count":        {"no_heart_rate likely_double", 13.6, 100, 19.7 / 7},
+		"ignore-later": {"likely_double", 7.3, 100, 13.4 / 7},
+	} {
+		execute(t, pool, `UPDATE acwr_settings SET doubles = $1`, setting)
+		days := read(t, pool, 1)
+		day, after := days[len(days)-2], days[len(days)-1]
+		if got := strings.Join(day.Quality, " "); got != want.quality || day.LoadMiles != want.load || day.Trimp != want.trimp || day.Activities != 3 {
+			t.Errorf("%s: %+v, want quality %s, load %v, TRIMP %v and three activities", setting, day, want.quality, want.load, want.trimp)
+		}
+		if len(after.Quality) > 0 || math.Abs(float64(after.SevenDayAvgLoad-want.week)) > 1e-6 {
+			t.Errorf("%s: the day after is %+v, want an average of %v and no mark", setting, after, want.week)
+		}
+		var load, trimp float64
+		if err := pool.QueryRow(t.Context(), `SELECT total_load_miles, trimp FROM acwr_series(1, 'app') WHERE date = current_date - 1`).Scan(&load, &trimp); err != nil || math.Abs(load-want.load) > 1e-9 || trimp != want.trimp {
+			t.Errorf("%s: acwr_series sums up %v and %v, %v, want %v and %v", setting, load, trimp, err, want.load, want.trimp)
 		}
 	}
 }

@@ -1,0 +1,31 @@
+package oracle
+
+import (
+	"context"
+	"strings"
+)
+
+// weighed is activities as they weigh: nothing where their athlete ignores likely
+// doubles and one of the same day with a smaller id is like it. It divides where the
+// rule of the worker multiplies.
+const weighed = `
+WITH weighed AS MATERIALIZED (
+	SELECT a.user_id, a.date, CASE WHEN d.is THEN 0 ELSE a.total_load_miles END AS total_load_miles, CASE WHEN d.is THEN 0 ELSE a.trimp END AS trimp
+	FROM activities AS a
+	CROSS JOIN LATERAL (SELECT
+		(SELECT s.doubles FROM acwr_settings AS s WHERE s.user_id IN (0, a.user_id) ORDER BY s.user_id DESC LIMIT 1) = 'ignore-later' AND EXISTS (
+			SELECT FROM activities AS b
+			WHERE b.user_id = a.user_id AND b.date = a.date AND b.activity_id < a.activity_id
+			  AND coalesce(b.sport_type = a.sport_type, b.type = a.type)
+			  AND b.start_time::time BETWEEN a.start_time::time - interval '5 minutes' AND a.start_time::time + interval '5 minutes'
+			  AND b.distance_miles::float8 BETWEEN a.distance_miles::float8 * 0.95 AND a.distance_miles::float8 / 0.95
+			  AND b.duration_minutes::float8 BETWEEN a.duration_minutes::float8 * 0.95 AND a.duration_minutes::float8 / 0.95 AND b.duration_minutes > 0
+		) AS is) AS d
+), sums AS`
+
+// CheckWeighed is Check for athletes of whom some ignore likely doubles. Their
+// activities begin at a time that PostgreSQL can read, not around midnight.
+func CheckWeighed(ctx context.Context, db Querier, users ...int32) (wrong []Mismatch, total int, err error) {
+	query := strings.NewReplacer("\nWITH sums AS", weighed, "FROM activities b", "FROM weighed b").Replace(wrongQuery)
+	return check(ctx, db, query, users, nil)
+}

@@ -1,0 +1,227 @@
+package workers
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/trainingmonkey/worker/internal/acwr"
+	"github.com/trainingmonkey/worker/internal/trainingload"
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// comparedColumns are those of trainingload.Recording, in its order.
+var comparedColumns = []string{"sport_type", "type", "start_time", "distance_miles", "duration_minutes"}
+
+// comparedQuery builds a statement that reads recordings of stored activities, by
+// id, and of given ones, whose values are cast as they are when they are stored.
+func comparedQuery(types map[string]string) string {
+	var stored, given []string
+	for i, name := range comparedColumns {
+		as := ""
+		if recordingNumber(name) {
+			as = "::float8"
+		}
+		stored = append(stored, name+as)
+		given = append(given, fmt.Sprintf("unnest($%d::%s)::%s%s", i+3, syncedColumnNamed(name).array, types[name], as))
+	}
+	return `
+-- name: read_compared
+SELECT activity_id, false, ` + strings.Join(stored, ", ") + ` FROM activities WHERE activity_id = ANY($1::bigint[])
+UNION ALL
+SELECT unnest($2::bigint[]), true, ` + strings.Join(given, ", ")
+}
+
+func recordingNumber(column string) bool {
+	return column == "distance_miles" || column == "duration_minutes"
+}
+
+func syncedColumnNamed(name string) syncedColumn {
+	for _, c := range syncedColumns {
+		if c.name == name {
+			return c
+		}
+	}
+	panic("workers: no synced column " + name)
+}
+
+// recordingRow is a recording as columns, each NULL when unknown.
+type recordingRow struct {
+	sport, typ, start pgtype.Text
+	miles, minutes    pgtype.Float8
+}
+
+func (r *recordingRow) targets() []any {
+	return []any{&r.sport, &r.typ, &r.start, &r.miles, &r.minutes}
+}
+
+// over keeps of below what r does not know.
+func (r recordingRow) over(below recordingRow) recordingRow {
+	r.sport, r.typ, r.start = orText(r.sport, below.sport), orText(r.typ, below.typ), orText(r.start, below.start)
+	r.miles, r.minutes = orFloat(r.miles, below.miles), orFloat(r.minutes, below.minutes)
+	return r
+}
+
+func orText(x, otherwise pgtype.Text) pgtype.Text {
+	if x.Valid {
+		return x
+	}
+	return otherwise
+}
+
+func orFloat(x, otherwise pgtype.Float8) pgtype.Float8 {
+	if x.Valid {
+		return x
+	}
+	return otherwise
+}
+
+func (r recordingRow) recording() trainingload.Recording {
+	known := func(x pgtype.Float8) float64 {
+		if !x.Valid {
+			return math.NaN()
+		}
+		return x.Float64
+	}
+	return trainingload.Recording{Sport: r.sport.String, Type: r.typ.String, Start: r.start.String, Miles: known(r.miles), Minutes: known(r.minutes)}
+}
+
+// comparedRecordings are by what the activities of athletes who ignore likely
+// doubles are compared: of days with more than one.
+type comparedRecordings struct {
+	settings settingsByUser
+	complete func(userID int32) bool // all of a user's windows were read
+	stored   map[int64]recordingRow
+	next     map[int64]recordingRow // of activities that the plan writes
+}
+
+// readCompared reads what the windows do not have, and nothing where nobody ignores
+// doubles: then it returns nil.
+func (in *ingester) readCompared(ctx context.Context, tx pgx.Tx, plan *ingestPlan, stored storedState) (*comparedRecordings, error) {
+	ignores := false
+	for _, s := range stored.settings {
+		ignores = ignores || s.ignoresLater
+	}
+	if !ignores {
+		return nil, nil //nolint:nilnil // nothing is compared, and that is no error
+	}
+	c := &comparedRecordings{settings: stored.settings, complete: stored.complete, stored: map[int64]recordingRow{}, next: map[int64]recordingRow{}}
+	ids, planned := c.toRead(plan, stored)
+	if len(ids) == 0 {
+		return c, nil
+	}
+	given := make([]int64, len(planned))
+	for i, a := range planned {
+		given[i] = a.ActivityID
+	}
+	args := []any{ids, given}
+	for _, name := range comparedColumns {
+		values, err := syncedColumnNamed(name).of(planned)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, values)
+	}
+	rows, err := tx.Query(ctx, in.statements.compared, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read what doubles are compared by: %w", err)
+	}
+	var id int64
+	var isGiven bool
+	var row recordingRow
+	_, err = pgx.ForEachRow(rows, append([]any{&id, &isGiven}, row.targets()...), func() error {
+		if isGiven {
+			c.next[id] = row
+		} else {
+			c.stored[id] = row
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what doubles are compared by: %w", err)
+	}
+	for id, row := range c.next {
+		if plan.current[id].keeps {
+			c.next[id] = row.over(c.stored[id])
+		}
+	}
+	return c, nil
+}
+
+// toRead returns the ids of all activities on days with more than one, as they are
+// stored or planned, and those of them that are planned.
+func (c *comparedRecordings) toRead(plan *ingestPlan, stored storedState) (ids []int64, planned []*jobs.Activity) {
+	days := map[userDay]map[int64]bool{}
+	add := func(userID, date int32, id int64) {
+		day := userDay{userID, date}
+		if days[day] == nil {
+			days[day] = map[int64]bool{}
+		}
+		days[day][id] = true
+	}
+	for _, row := range stored.windows {
+		if c.settings.of(row.userID).ignoresLater {
+			add(row.userID, daysOf(row.date), row.activityID)
+		}
+	}
+	for _, id := range plan.activityIDs() {
+		if state := plan.current[id]; state.exists && state.next != nil && c.settings.of(state.userID).ignoresLater {
+			add(state.userID, daysSinceEpoch(state.next.Date), id)
+		}
+	}
+	read := map[int64]bool{}
+	for _, all := range days {
+		if len(all) > 1 {
+			for id := range all {
+				read[id] = true
+			}
+		}
+	}
+	for id := range read {
+		ids = append(ids, id)
+	}
+	for _, id := range plan.activityIDs() {
+		if state := plan.current[id]; read[id] && state.exists && state.next != nil {
+			planned = append(planned, state.next)
+		}
+	}
+	return ids, planned
+}
+
+// changes tells whether what is compared of an activity changes, or may.
+func (c *comparedRecordings) changes(userID int32, activityID int64) bool {
+	if c == nil || !c.settings.of(userID).ignoresLater {
+		return false
+	}
+	if activityID == 0 || !c.complete(userID) {
+		return true
+	}
+	next, isCompared := c.next[activityID]
+	return isCompared && next != c.stored[activityID]
+}
+
+// ignoreLater has each activity of a day weigh nothing that resembles one with a
+// smaller id. The rows are in the order of ids.
+func (c *comparedRecordings) ignoreLater(day []dayRow) {
+	if c == nil || len(day) < 2 {
+		return
+	}
+	recordings := make([]trainingload.Recording, len(day))
+	for i, row := range day {
+		if row.stored == nil {
+			recordings[i] = c.next[row.id].recording()
+		} else {
+			recordings[i] = c.stored[row.id].recording()
+		}
+		for _, earlier := range recordings[:i] {
+			if trainingload.Resembles(earlier, recordings[i]) {
+				day[i].counts = acwr.Activity{}
+				break
+			}
+		}
+	}
+}
