@@ -50,21 +50,15 @@ BEGIN
 END
 $$;
 
--- Whether of a user's likely doubles the later one weighs nothing. Then a row that
--- weighs nothing may be what another resembles.
-CREATE OR REPLACE FUNCTION {schema}.ignores_doubles(athlete integer) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT s.doubles = 'ignore-later' FROM {here}.acwr_settings AS s WHERE s.user_id IN (0, athlete) ORDER BY s.user_id DESC LIMIT 1
-$$;
-REVOKE ALL ON FUNCTION {schema}.ignores_doubles(integer) FROM PUBLIC;
-
--- A row that counted for nothing leaves nothing wrong behind.
+-- A row that counted for nothing leaves nothing wrong behind, unless its athlete
+-- ignores likely doubles: then it may be what another is like.
 CREATE OR REPLACE FUNCTION {schema}.capture_removed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF current_setting('trainingmonkey.worker', true) IS DISTINCT FROM 'on' THEN
         PERFORM {schema}.enqueue_changed_dates(array_agg(user_id), array_agg(date)) FROM removed
-        WHERE coalesce(total_load_miles, 0) <> 0 OR coalesce(trimp, 0) <> 0 OR {schema}.ignores_doubles(user_id)
+        WHERE coalesce(total_load_miles, 0) <> 0 OR coalesce(trimp, 0) <> 0
+            OR (SELECT s.doubles = 'ignore-later' FROM {here}.acwr_settings AS s WHERE s.user_id IN (0, removed.user_id) ORDER BY s.user_id DESC LIMIT 1)
         HAVING count(*) > 0;
     END IF;
     RETURN NULL;
@@ -83,7 +77,8 @@ BEGIN
         WHERE (r.user_id, r.date, coalesce(r.total_load_miles, 0), coalesce(r.trimp, 0))
             IS DISTINCT FROM (a.user_id, a.date, coalesce(a.total_load_miles, 0), coalesce(a.trimp, 0))
             OR (r.type, r.sport_type, r.start_time, r.distance_miles, r.duration_minutes)
-            IS DISTINCT FROM (a.type, a.sport_type, a.start_time, a.distance_miles, a.duration_minutes) AND {schema}.ignores_doubles(place.user_id)
+            IS DISTINCT FROM (a.type, a.sport_type, a.start_time, a.distance_miles, a.duration_minutes)
+            AND (SELECT s.doubles = 'ignore-later' FROM {here}.acwr_settings AS s WHERE s.user_id IN (0, place.user_id) ORDER BY s.user_id DESC LIMIT 1)
         HAVING count(*) > 0;
     END IF;
     RETURN NULL;

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -322,6 +323,52 @@ func TestDoublesOfCapturedChanges(t *testing.T) {
 	checkWeighed(t, pool)
 }
 
+// statementCounter counts the statements that are queries of their own.
+type statementCounter struct{ compared, others atomic.Int32 }
+
+func (c *statementCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	if strings.Contains(data.SQL, "read_compared") {
+		c.compared.Add(1)
+	} else {
+		c.others.Add(1)
+	}
+	return ctx
+}
+
+func (c *statementCounter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// TestDoublesCostOthersNothing: what they are compared by is read for those who
+// ignore them, once in a batch, and for nobody else.
+func TestDoublesCostOthersNothing(t *testing.T) {
+	t.Parallel()
+	url := dbtest.MigratedURL(t)
+	var counter statementCounter
+	o := dbtest.Options(url)
+	o.Tracer = &counter
+	pool, err := dbpool.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	execute(t, pool, ignoring)
+	var others, everyone []jobs.Activity
+	for i := range int64(50) {
+		others = append(others, recorded(i+1, 2, "2025-02-01", 5))
+		everyone = append(everyone, recorded(1000+i, 1+int32(i%2), "2025-02-01", 5))
+	}
+	enqueue(t, pool, others)
+	drain(t, pool)
+	if n := counter.compared.Load(); n > 0 || counter.others.Load() == 0 {
+		t.Errorf("%d statements compared activities of an athlete who counts all of them", n)
+	}
+	enqueue(t, pool, everyone)
+	drain(t, pool)
+	if n := counter.compared.Load(); n != 1 {
+		t.Errorf("%d statements compared the activities of a batch, want 1", n)
+	}
+	checkWeighed(t, pool)
+}
+
 // TestMigratingRenewsCapture: triggers that an older version installed know nothing
 // of doubles until they are replaced.
 func TestMigratingRenewsCapture(t *testing.T) {
@@ -329,6 +376,9 @@ func TestMigratingRenewsCapture(t *testing.T) {
 	pool := captured(t)
 	execute(t, pool, `CREATE OR REPLACE FUNCTION river.capture_changed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
 		DELETE FROM worker_migrations WHERE version_id = 17`)
+	if steps, err := migrations.Plan(t.Context(), pool.Pool, dbtest.RiverSchema); err != nil || len(steps) != 2 || steps[1] != migrations.CaptureStep || !strings.Contains(steps[0].Does, "add to acwr_settings, without rewriting it: doubles text") {
+		t.Errorf("the plan is %+v, %v, want the migration and what captures changes", steps, err)
+	}
 	if _, err := migrations.Up(t.Context(), pool.Pool, dbtest.RiverSchema); err != nil {
 		t.Fatal(err)
 	}
