@@ -27,6 +27,7 @@ type activities struct {
 	users                    map[int32]struct{}
 	first, last              string
 	implausible              implausibles
+	doubles                  importDoubles
 }
 
 // mostReported is how many invalid activities are told one by one.
@@ -139,6 +140,9 @@ func (a *activities) summary() string {
 	}
 	if a.implausible.count > 0 {
 		s += fmt.Sprintf(" (%d implausible)", a.implausible.count)
+	}
+	if a.doubles.count > 0 {
+		s += " (" + counted(a.doubles.count, "likely double", "likely doubles") + ")"
 	}
 	return s
 }

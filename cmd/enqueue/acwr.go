@@ -27,12 +27,15 @@ func acwrCommand(configFile *string, io streams) *cobra.Command {
 			"small chart. Today is the date in the time zone of the application's user_settings where it has one, and in UTC\n" +
 			"otherwise. A star marks days whose rows do not have these values yet, words days whose values are no facts:\n" +
 			"short_history (the window begins before the first activity), no_heart_rate (an activity counts as a TRIMP of 0),\n" +
-			"implausible (an activity is beyond what its sport allows) and future (the day lies after today).\n\n" +
-			"With --compare, show how the stored values of a user, or of everyone, differ from what a formula or a rounding would give.",
+			"implausible (an activity is beyond what its sport allows), likely_double (an activity is likely the same training as\n" +
+			"an earlier one of the day) and future (the day lies after today).\n\n" +
+			"With --compare, show how the stored values of a user, or of everyone, differ from what a formula, a rounding or\n" +
+			"another way with doubles would give.",
 		Example: "  enqueue acwr --user 7\n" +
 			"  enqueue acwr --user 7 --from 2025-01-01 --json\n" +
 			"  enqueue acwr --compare --formula ewma\n" +
-			"  enqueue acwr --compare --user 7 --rounding app",
+			"  enqueue acwr --compare --user 7 --rounding app\n" +
+			"  enqueue acwr --compare --doubles ignore-later",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if compare {
@@ -53,7 +56,7 @@ func acwrCommand(configFile *string, io streams) *cobra.Command {
 	}
 	flags.register(c, "today")
 	comparing.register(c)
-	c.Flags().BoolVar(&compare, "compare", false, "compare the stored values with what a formula or a rounding would give")
+	c.Flags().BoolVar(&compare, "compare", false, "compare the stored values with what a formula, a rounding or another way with doubles would give")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list of days, with --compare one object")
 	return c
 }

@@ -16,13 +16,14 @@ import (
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/comparison"
 	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/doubles"
 )
 
 // compareFlags are those of acwr --compare.
 type compareFlags struct {
-	formula, rounding string
-	chronicDays       int
-	decayRate         float64
+	formula, rounding, doubles string
+	chronicDays                int
+	decayRate                  float64
 }
 
 func (f *compareFlags) register(c *cobra.Command) {
@@ -30,14 +31,15 @@ func (f *compareFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.formula, "formula", "", "with --compare: `name` standard, uncoupled, ewma or decay (default: each user's own)")
 	c.Flags().IntVar(&f.chronicDays, "chronic-days", standard.ChronicDays, "with --formula: `days` of the chronic window, 28 to 90")
 	c.Flags().Float64Var(&f.decayRate, "decay-rate", standard.DecayRate, "with --formula decay: `rate` a day, 0.01 to 0.20")
+	c.Flags().StringVar(&f.doubles, "doubles", "", "with --compare: count or ignore-later (default: each user's own)")
 	c.Flags().StringVar(&f.rounding, "rounding", "", "with --compare: none or app (default: acwr.rounding of the configuration)")
 }
 
 // unused refuses flags that do nothing without --compare.
 func (f *compareFlags) unused(c *cobra.Command) error {
-	for _, name := range []string{"formula", "chronic-days", "decay-rate", "rounding"} {
+	for _, name := range []string{"formula", "chronic-days", "decay-rate", "rounding", "doubles"} {
 		if c.Flags().Changed(name) {
-			return cli.Usagef("--%s needs --compare; a user's formula is a row of acwr_settings", name)
+			return cli.Usagef("--%s needs --compare; a user's settings are a row of acwr_settings", name)
 		}
 	}
 	return nil
@@ -45,7 +47,7 @@ func (f *compareFlags) unused(c *cobra.Command) error {
 
 // options validates the flags, all of them at once. user 0 is everyone.
 func (f *compareFlags) options(c *cobra.Command, user int32, configured string) (comparison.Options, error) {
-	o := comparison.Options{UserID: user}
+	o := comparison.Options{UserID: user, Doubles: f.doubles}
 	var faults []error
 	if user < 0 {
 		faults = append(faults, fmt.Errorf("--user must be a positive id, got %d", user))
@@ -57,6 +59,9 @@ func (f *compareFlags) options(c *cobra.Command, user int32, configured string) 
 	var err error
 	if o.Rounding, err = acwr.ParseRounding(rounding); err != nil {
 		faults = append(faults, err)
+	}
+	if f.doubles != "" {
+		faults = append(faults, doubles.CheckSetting(f.doubles))
 	}
 	if f.formula != "" {
 		o.Settings = &acwr.Settings{Formula: acwr.Formula(f.formula), ChronicDays: f.chronicDays, DecayRate: f.decayRate}

@@ -56,6 +56,8 @@ func TestCompareUsage(t *testing.T) {
 		{[]string{"--compare", "--chronic-days", "42"}, "need --formula"},
 		{[]string{"--compare", "--rounding", "up"}, `rounding must be none or app, got "up"`},
 		{[]string{"--compare", "--from", "2025-01-01"}, "--compare takes no --from"},
+		{[]string{"--compare", "--doubles", "ignore"}, `doubles must be count or ignore-later, got "ignore"`},
+		{[]string{"--user", "7", "--doubles", "count"}, "--doubles needs --compare"},
 		{[]string{"--user", "7", "--formula", "ewma"}, "--formula needs --compare"},
 	} {
 		enqueue(t, append([]string{"acwr"}, c.args...)...).want(t, 2, c.want)

@@ -49,7 +49,8 @@ func ingestCommand(configFile *string, io streams) *cobra.Command {
 			"Load and TRIMP are computed when the input has none. Heart rates, gender and time zone are those of the\n" +
 			"application's user_settings where it has them, unless a flag says otherwise. What a bulk export does not\n" +
 			"have stays as it is stored, and so do a TRIMP that was computed from more and a day that is known better;\n" +
-			"--dry-run says what would change, where there is a database, and works without.",
+			"--dry-run says what would change, where there is a database, and works without. Activities that are likely the\n" +
+			"same training as an earlier one of the day are counted; see enqueue doubles --help.",
 		Example: "  enqueue ingest --user 7 --timezone US/Pacific --wait activities.csv\n" +
 			"  enqueue ingest --dry-run --user 7 export.zip\n" +
 			"  echo '{\"activity_id\":1,\"user_id\":7,\"date\":\"2025-09-28\",\"total_load_miles\":6.2}' | enqueue ingest -",
@@ -217,6 +218,9 @@ func enqueueChunks(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, sour
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		if err := source.doubles.note(ctx, tx, activity); err != nil {
+			return nil, err
+		}
 		job.Activities = append(job.Activities, activity)
 		if len(job.Activities) < source.flags.chunk {
 			continue
@@ -237,5 +241,5 @@ func enqueueChunks(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, sour
 			return nil, err
 		}
 	}
-	return ids, nil
+	return ids, source.doubles.compare(ctx, tx)
 }

@@ -21,6 +21,8 @@ func TestJSONIsDocumented(t *testing.T) {
 	}
 	// No job of operated knows this activity, so that it keeps the date that is refused.
 	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date, total_load_miles) VALUES (99, 7, '2025-04-20', 3)`)
+	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date, name, type, start_time, distance_miles, duration_minutes, total_load_miles, trimp)
+		SELECT i, 9, '2025-02-20', 'Run', 'Run', '07:00:00', 6, 60, 6, 80 FROM generate_series(101, 102) AS i`)
 	execute(t, pool, `ALTER TABLE activities ADD CONSTRAINT planted CHECK (user_id <> 7 OR date < '2025-03-01' OR acute_chronic_ratio IS NULL)`)
 	execute(t, pool, `UPDATE river.river_job SET attempted_by = '{worker-1}', metadata = '{"planted": 1}' WHERE id = 8`)
 	execute(t, pool, `INSERT INTO worker_processes (client_id, beat_at) VALUES ('worker-1', now())`)
@@ -39,6 +41,7 @@ func TestJSONIsDocumented(t *testing.T) {
 	}
 	check("enqueue acwr", "--user 7")
 	check("enqueue acwr --compare", "--user 7")
+	check("enqueue doubles list", "--user 9")
 	check("enqueue jobs list", "")
 	check("enqueue jobs show", "8")
 	check("enqueue jobs retry", "--state discarded")

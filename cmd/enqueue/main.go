@@ -64,6 +64,7 @@ func rootCommand(io streams) *cobra.Command {
 		recalcCommand(configFile, io),
 		trimpCommand(configFile, io),
 		acwrCommand(configFile, io),
+		doublesCommand(configFile, io),
 		backfillCommand(configFile, io),
 		athleteCommand(configFile, io),
 		tokensCommand(configFile, io),

@@ -20,13 +20,16 @@ func dryRun(ctx context.Context, settings config.Config, source *activities, io 
 	compared, err := dryRunWithDatabase(ctx, settings, source, io)
 	if !compared {
 		_, _ = fmt.Fprintf(io.err, "what is stored was not compared: %v\n", err)
-		err = readAll(source, func(jobs.Activity) error { return nil })
+		if err = readAll(source, func(a jobs.Activity) error { return source.doubles.note(ctx, nil, a) }); err == nil {
+			err = source.doubles.compare(ctx, nil)
+		}
 	}
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(io.out, "would enqueue %s\n", source.summary())
 	source.implausible.write(io.out)
+	source.doubles.write(io.out)
 	return err
 }
 
@@ -61,6 +64,9 @@ func dryRunWithDatabase(ctx context.Context, settings config.Config, source *act
 		return err
 	}
 	err = readAll(source, func(a jobs.Activity) error {
+		if err := source.doubles.note(ctx, tx, a); err != nil {
+			return err
+		}
 		if chunk = append(chunk, a); len(chunk) < insertSize {
 			return nil
 		}
@@ -68,6 +74,9 @@ func dryRunWithDatabase(ctx context.Context, settings config.Config, source *act
 	})
 	if err == nil {
 		err = compare()
+	}
+	if err == nil {
+		err = source.doubles.compare(ctx, tx)
 	}
 	if err == nil {
 		preview.summarize()

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/doubles"
+)
+
+func doublesCommand(configFile *string, io streams) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "doubles",
+		Short: "Show activities that are likely the same training as an earlier one",
+		Long: "A training that a watch and an application recorded, or that was uploaded again under another id, counts twice.\n" +
+			"An activity is a likely double when one of the same user and day with a smaller id has the same kind of sport, a\n" +
+			"start within five minutes, and a distance and a duration within 5 %; what is unknown is like nothing. It counts\n" +
+			"unless the user's row of acwr_settings has doubles = 'ignore-later': then it weighs nothing, and its row stays.",
+		Example: "  enqueue doubles list --user 7\n" +
+			"  enqueue doubles list --user 7 --json",
+	}
+	c.AddCommand(doublesListCommand(configFile, io))
+	return c
+}
+
+func doublesListCommand(configFile *string, io streams) *cobra.Command {
+	var flags dateFlags
+	var most int
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "list --user N [flags]",
+		Short: "List a user's newest likely doubles",
+		Example: "  enqueue doubles list --user 7\n" +
+			"  enqueue doubles list --user 7 --from 2025-01-01 --json",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			from, to, err := flags.parse()
+			if err != nil {
+				return err
+			}
+			if err := checkLimit(most); err != nil {
+				return err
+			}
+			return listDoubles(c.Context(), *configFile, flags.user, from, to, most, asJSON, io)
+		},
+	}
+	flags.register(c, "the user's last")
+	limitFlag(c, &most)
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list")
+	return c
+}
+
+func listDoubles(ctx context.Context, configFile string, user int32, from, to *time.Time, most int, asJSON bool, io streams) error {
+	return withDatabase(ctx, configFile, "enqueue doubles", func(pool *dbpool.Pool, _ config.Config) error {
+		found, err := doubles.List(ctx, pool, user, from, to, most)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return json.NewEncoder(io.out).Encode(found)
+		}
+		if len(found) == 0 {
+			_, err := fmt.Fprintf(io.out, "user %d has no likely doubles%s\n", user, map[bool]string{true: " in this time"}[from != nil || to != nil])
+			return err
+		}
+		rows := make([]string, len(found))
+		for i, d := range found {
+			rows[i] = fmt.Sprintf("%s\t%d\t%d\t%s\t%.6g\t%.6g\t%.6g\t%.6g\t%s\t%s", d.Date, d.ActivityID, d.EarlierID, oneLine(d.StartTime),
+				d.Miles, d.Minutes, d.LoadMiles, d.Trimp, yesOrNo(d.Counts), oneLine(nameOf(d)))
+		}
+		return writeNewest(io, "doubles", "DATE\tACTIVITY\tEARLIER\tSTART\tMILES\tMINUTES\tLOAD\tTRIMP\tCOUNTS\tNAME", rows, most)
+	})
+}
+
+// nameOf is what an activity is called, or its type.
+func nameOf(d doubles.Double) string {
+	if d.Name != nil {
+		return *d.Name
+	}
+	if d.Type != nil {
+		return *d.Type
+	}
+	return "-"
+}
+
+func yesOrNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/jobs"
+	"github.com/trainingmonkey/worker/workers"
+)
+
+// comparedAtOnce is how many activities of an import are compared with each other:
+// about ten years of two sources. It bounds the memory, of which a few hundred bytes
+// go to each.
+const comparedAtOnce = 10_000
+
+// importDoubles are the activities that are likely doubles once an import is worked.
+type importDoubles struct {
+	count int
+	lines []string // the first of them
+
+	waiting []jobs.Activity // stripped to what is compared
+}
+
+// note takes the next activity. tx may be nil: then the import is compared with
+// itself alone.
+func (d *importDoubles) note(ctx context.Context, tx pgx.Tx, a jobs.Activity) error {
+	d.waiting = append(d.waiting, jobs.Activity{
+		ActivityID: a.ActivityID, UserID: a.UserID, Date: a.Date, Deleted: a.Deleted, Partial: a.Partial, DayFromUTC: a.DayFromUTC, Unloaded: a.Unloaded,
+		Type: a.Type, SportType: a.SportType, StartTime: a.StartTime, DistanceMiles: a.DistanceMiles, DurationMinutes: a.DurationMinutes,
+	})
+	if len(d.waiting) < comparedAtOnce {
+		return nil
+	}
+	return d.compare(ctx, tx)
+}
+
+// compare counts the doubles among the activities noted since, and beside what is
+// stored.
+func (d *importDoubles) compare(ctx context.Context, tx pgx.Tx) error {
+	found, err := workers.LikelyDoubles(ctx, tx, d.waiting)
+	if err != nil {
+		return err
+	}
+	d.waiting = d.waiting[:0]
+	for _, f := range found {
+		if d.count++; d.count <= mostReported {
+			d.lines = append(d.lines, fmt.Sprintf("activity %d of user %d on %s: like activity %d", f.ActivityID, f.UserID, f.Date, f.EarlierID))
+		}
+	}
+	return nil
+}
+
+// write lists them, or nothing when there are none.
+func (d *importDoubles) write(w io.Writer) {
+	if d.count == 0 {
+		return
+	}
+	_, _ = fmt.Fprintln(w, "likely doubles, the same training as an earlier one of the day:")
+	for _, line := range d.lines {
+		_, _ = fmt.Fprintln(w, "  "+line)
+	}
+	if more := d.count - len(d.lines); more > 0 {
+		_, _ = fmt.Fprintf(w, "  and %s\n", counted(more, "more activity", "more activities"))
+	}
+}
