@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/trainingmonkey/worker/internal/doubles"
 	"github.com/trainingmonkey/worker/internal/overview"
 	"github.com/trainingmonkey/worker/internal/series"
 )
@@ -80,18 +81,23 @@ func (p *pages) status(w http.ResponseWriter, r *http.Request) {
 // athletePage is the data of athlete.html.
 type athletePage struct {
 	page
-	User   string // as it was typed
-	Fault  string
-	Days   []series.Day
-	Recent []series.Day // the newest first: today
-	Later  series.Later
-	Stale  int
-	Notes  []qualityNote
-	Plot   template.HTML
+	User    string // as it was typed
+	Fault   string
+	Days    []series.Day
+	Recent  []series.Day // the newest first: today
+	Later   series.Later
+	Stale   int
+	Notes   []qualityNote
+	Plot    template.HTML
+	Doubles []doubles.Double // the newest first
 }
 
-// recentDays is how many days the table has.
-const recentDays = 28
+// recentDays is how many days the table has, mostDoubles how many likely doubles
+// the page lists.
+const (
+	recentDays  = 28
+	mostDoubles = 20
+)
 
 func (p *pages) athlete(w http.ResponseWriter, r *http.Request) {
 	data := athletePage{page: p.page("Athlete", r), User: r.URL.Query().Get("user")}
@@ -112,6 +118,9 @@ func (p *pages) readAthlete(r *http.Request, data *athletePage) (status int) {
 	days, err := series.Read(r.Context(), p.options.Pool, int32(id), nil, nil, p.options.Rounding)
 	if err == nil {
 		data.Later, err = series.ReadLater(r.Context(), p.options.Pool, int32(id))
+	}
+	if err == nil && series.Marked(days, series.LikelyDouble) > 0 {
+		data.Doubles, err = doubles.List(r.Context(), p.options.Pool, int32(id), nil, nil, mostDoubles)
 	}
 	if err != nil {
 		p.options.Logger.WarnContext(r.Context(), "athlete not shown", slog.Int64("user_id", id), slog.String("error", err.Error()))

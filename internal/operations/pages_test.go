@@ -142,6 +142,31 @@ func TestAthletePage(t *testing.T) {
 	}
 }
 
+// TestAthletePageListsDoubles has a run that was recorded twice, before and after
+// the athlete ignores the second.
+func TestAthletePageListsDoubles(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, dbtest.MigratedURL(t))
+	r.exec(`INSERT INTO activities (activity_id, user_id, date, name, sport_type, start_time, distance_miles, duration_minutes, total_load_miles)
+		SELECT 9000 + i, 7, current_date - 1, '<b>' || i, 'running', '07:00:00', 6 + i / 10.0, 60, 6 FROM generate_series(1, 2) AS i`)
+	counts := r.get("/athlete?user=7").Body.String()
+	r.exec(`UPDATE acwr_settings SET doubles = 'ignore-later'`)
+	ignored := r.get("/athlete?user=7").Body.String()
+	for text, wants := range map[string][]string{
+		counts:  {"They count like other activities.", `<td class="n">12.00</td>`},
+		ignored: {"They weigh nothing:", `<td class="n">6.00</td>`},
+	} {
+		for _, want := range append(wants, `<span class="tag">likely_double</span>`, `<rect class="likely_double"`, `<td>07:00:00</td><td>&lt;b&gt;2</td><td class="n">9002</td><td class="n">9001</td><td class="n">6.20</td>`) {
+			if !strings.Contains(text, want) {
+				t.Errorf("the page lacks %q:\n%s", want, text)
+			}
+		}
+	}
+	if text := r.get("/athlete?user=8").Body.String(); strings.Contains(text, "ouble") {
+		t.Errorf("the page of an athlete without doubles mentions them:\n%s", text)
+	}
+}
+
 // TestBusyServer lets one request at a time use the database.
 func TestBusyServer(t *testing.T) {
 	t.Parallel()
