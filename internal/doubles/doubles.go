@@ -20,12 +20,12 @@ const (
 	IgnoreLater = "ignore-later" // a likely double weighs nothing
 )
 
-// Parse reads a setting.
-func Parse(s string) (string, error) {
+// CheckSetting tells what is wrong with a setting, if anything is.
+func CheckSetting(s string) error {
 	if s != Count && s != IgnoreLater {
-		return "", fmt.Errorf("doubles must be %s or %s, got %q", Count, IgnoreLater, s)
+		return fmt.Errorf("doubles must be %s or %s, got %q", Count, IgnoreLater, s)
 	}
-	return s, nil
+	return nil
 }
 
 // OfEarlier is the condition, in SQL, that the activity a is a double. It finds the
