@@ -57,7 +57,8 @@ BEGIN
         RETURN NULL;
     END IF;
     SELECT greatest(min(date), '1900-01-01'), least(max(date), '2999-12-31') INTO first_date, last_date
-    FROM {here}.activities AS a WHERE a.user_id = changed HAVING count(*) > 0;
+    FROM {here}.activities AS a WHERE a.user_id = changed
+    HAVING count(*) > 0;
     IF first_date <= last_date THEN
         PERFORM {schema}.enqueue_acwr_recalc(changed, first_date, last_date);
     END IF;
