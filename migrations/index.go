@@ -89,13 +89,22 @@ type BrokenIndex struct {
 	Leftover bool // of REINDEX CONCURRENTLY: the index itself is there
 }
 
-// BrokenIndexes lists those of the queue and of activities.
-func BrokenIndexes(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]BrokenIndex, error) {
-	rows, err := pool.Query(ctx, brokenIndexesQuery, pgx.Identifier{riverSchema}.Sanitize())
-	if err != nil {
+// QueueBrokenIndexes queues the reading of those of the queue and of activities.
+func QueueBrokenIndexes(b *pgx.Batch, riverSchema string, broken *[]BrokenIndex) {
+	b.Queue(brokenIndexesQuery, pgx.Identifier{riverSchema}.Sanitize()).Query(func(rows pgx.Rows) (err error) {
+		*broken, err = pgx.CollectRows(rows, pgx.RowToStructByPos[BrokenIndex])
+		return err
+	})
+}
+
+// BrokenIndexes lists them.
+func BrokenIndexes(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (broken []BrokenIndex, err error) {
+	b := &pgx.Batch{}
+	QueueBrokenIndexes(b, riverSchema, &broken)
+	if err := pool.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("look for invalid indexes: %w", err)
 	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[BrokenIndex])
+	return broken, nil
 }
 
 // dropLeftovers drops what interrupted reindexing left behind.

@@ -59,14 +59,13 @@ func Examine(ctx context.Context, pool *dbpool.Pool, settings config.Config) []F
 	if !migrated.OK {
 		return findings
 	}
-	return append(findings,
+	findings = append(findings,
 		examinePrivileges(ctx, pool, settings),
 		examineWrites(ctx, pool),
 		examineWorkers(ctx, pool, slots, settings.Database.MaxConns+1),
 		examineJobIDs(ctx, pool, settings),
-		examineAutovacuum(ctx, pool, settings),
-		examineIndexes(ctx, pool, settings),
 	)
+	return append(findings, examineUpkeep(ctx, pool, settings)...)
 }
 
 // sentence joins what was found in several places.

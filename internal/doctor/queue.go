@@ -130,51 +130,22 @@ func vacuumHeldBack(ctx context.Context, pool *dbpool.Pool, longer time.Duration
 	return Finding{"vacuum", true, "held back by " + sentence(named), "finished jobs stay in the indexes, and claims become slow", sentence(cures)}
 }
 
-// autovacuumQuery reads whether the server vacuums the tables that change most.
-const autovacuumQuery = `
--- name: doctor_autovacuum
-SELECT current_setting('autovacuum')::bool AND current_setting('track_counts')::bool,
-       coalesce((SELECT array_agg(c.oid::regclass::text ORDER BY c.oid::regclass::text)
-                 FROM pg_class AS c, unnest(c.reloptions) AS o
-                 WHERE c.oid IN ($1::text::regclass, 'activities'::regclass) AND o ~* '^autovacuum_enabled=(off|false|no|0)$'), '{}')`
-
-func examineAutovacuum(ctx context.Context, pool *dbpool.Pool, settings config.Config) Finding {
-	const check, why = "autovacuum", "finished jobs stay in table and indexes, which grow, and claims become slow"
-	var on bool
-	var off []string
-	if err := pool.QueryRow(ctx, autovacuumQuery, queue.Schema(settings.River.Schema).JobTable()).Scan(&on, &off); err != nil {
-		return unknown(check, err)
+// examineUpkeep names what the server neglects.
+func examineUpkeep(ctx context.Context, pool *dbpool.Pool, settings config.Config) []Finding {
+	var upkeep overview.Upkeep
+	b := &pgx.Batch{}
+	overview.QueueUpkeep(b, settings.River.Schema, &upkeep)
+	if err := pool.SendBatch(ctx, b).Close(); err != nil {
+		return []Finding{unknown(overview.CheckAutovacuum, err), unknown(overview.CheckIndexes, err)}
 	}
-	switch {
-	case !on:
-		return Finding{check, true, "off", why, "ALTER SYSTEM SET autovacuum = on; ALTER SYSTEM SET track_counts = on; SELECT pg_reload_conf()"}
-	case len(off) > 0:
-		var cures []string
-		for _, table := range off {
-			cures = append(cures, fmt.Sprintf("ALTER TABLE %s RESET (autovacuum_enabled)", table))
+	autovacuum, indexes := fine(overview.CheckAutovacuum, "on"), fine(overview.CheckIndexes, "valid")
+	for _, n := range upkeep.Neglected() {
+		finding := Finding{n.Check, true, n.What, n.Why, n.Cure}
+		if n.Check == overview.CheckAutovacuum {
+			autovacuum = finding
+		} else {
+			indexes = finding
 		}
-		return Finding{check, true, "off for " + strings.Join(off, ", "), why, sentence(cures)}
 	}
-	return fine(check, "on")
-}
-
-// examineIndexes names invalid indexes.
-func examineIndexes(ctx context.Context, pool *dbpool.Pool, settings config.Config) Finding {
-	broken, err := migrations.BrokenIndexes(ctx, pool.Pool, settings.River.Schema)
-	if err != nil {
-		return unknown("indexes", err)
-	}
-	if len(broken) == 0 {
-		return fine("indexes", "valid")
-	}
-	var names, cures []string
-	for _, index := range broken {
-		names = append(names, index.Name)
-		cure := "REINDEX INDEX CONCURRENTLY " + index.Name
-		if index.Leftover {
-			cure = "DROP INDEX CONCURRENTLY " + index.Name + ", as worker migrate up does"
-		}
-		cures = append(cures, cure)
-	}
-	return Finding{"indexes", true, "not valid: " + strings.Join(names, ", "), "every write maintains them for nothing", sentence(cures)}
+	return []Finding{autovacuum, indexes}
 }

@@ -15,7 +15,7 @@ type databaseCollector struct {
 	watch *overview.Watch
 
 	age, depth, oldest, paused, freshness, waiting, enqueued, processes, rejects *prometheus.Desc
-	backfillRows, backfillFailed, tokens, heldBack, clock                        *prometheus.Desc
+	backfillRows, backfillFailed, tokens, heldBack, neglected, clock             *prometheus.Desc
 }
 
 func newDatabaseCollector(watch *overview.Watch) *databaseCollector {
@@ -33,6 +33,7 @@ func newDatabaseCollector(watch *overview.Watch) *databaseCollector {
 		backfillRows:   description("backfill_rows", "The whole database: rows of an unfinished backfill, done and total.", "backfill", "part"),
 		backfillFailed: description("backfill_failed_chunks", "The whole database: chunks of a backfill, one of the newest, that failed.", "backfill"),
 		heldBack:       description("vacuum_held_back_seconds", "The server: age of the oldest transaction that holds back vacuum for ten minutes or longer; 0 for none."),
+		neglected:      description("server_neglected", "The server: 1 where it neglects something, so that the work becomes slow: autovacuum is off, or indexes are not valid.", "what"),
 		clock:          description("clock_difference_seconds", "The server: how far its clock is from this machine's; 0 when it may be none."),
 		tokens:         description("tokens", "The whole database: athletes' tokens: valid, expiring, expired, needs_reauthorization. Above 10,000 it is PostgreSQL's estimate.", "state"),
 	}
@@ -41,7 +42,7 @@ func newDatabaseCollector(watch *overview.Watch) *databaseCollector {
 // Describe implements prometheus.Collector.
 func (c *databaseCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.age, c.depth, c.oldest, c.paused, c.freshness, c.waiting, c.enqueued, c.processes, c.rejects, c.backfillRows, c.backfillFailed, c.tokens, c.heldBack, c.clock,
+		c.age, c.depth, c.oldest, c.paused, c.freshness, c.waiting, c.enqueued, c.processes, c.rejects, c.backfillRows, c.backfillFailed, c.tokens, c.heldBack, c.neglected, c.clock,
 	} {
 		ch <- d
 	}
@@ -104,5 +105,12 @@ func (c *databaseCollector) Collect(ch chan<- prometheus.Metric) {
 		oldest = max(oldest, h.Age)
 	}
 	gauge(ch, c.heldBack, oldest)
+	neglected := map[string]bool{}
+	for _, n := range s.Upkeep.Neglected() {
+		neglected[n.Check] = true
+	}
+	for _, what := range []string{overview.CheckAutovacuum, overview.CheckIndexes} {
+		gauge(ch, c.neglected, oneIf(neglected[what]), what)
+	}
 	gauge(ch, c.clock, s.ClockOff)
 }

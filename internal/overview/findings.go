@@ -2,6 +2,7 @@ package overview
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -73,6 +74,9 @@ func (s Snapshot) Findings() (all []Finding) {
 	}
 	for _, h := range s.HeldBack {
 		add(Warning, "If it is not needed: "+h.Cure+".", "Vacuum is held back by %s: claims become slow.", h)
+	}
+	for _, n := range s.Upkeep.Neglected() {
+		add(Warning, n.Cure+".", "%s%s: %s.", strings.ToUpper(n.Check[:1]), n.Check[1:]+" "+n.What, n.Why)
 	}
 	if off := time.Duration(s.ClockOff * float64(time.Second)); off > MaxClockDifference {
 		add(Warning, "Synchronize both, with chrony for instance.", "The clocks of this machine and of the database differ by %s: retries of token jobs and latencies are as wrong.", Spoken(off))

@@ -28,6 +28,7 @@ type Snapshot struct {
 	Discarded []queue.DiscardedJob `json:"discarded"` // the most recent
 	Tokens    Tokens               `json:"tokens"`
 	HeldBack  []VacuumHolder       `json:"-"` // told by the findings
+	Upkeep    Upkeep               `json:"-"` // so is what it says
 	LastJobID int64                `json:"last_job_id"`
 	ClockOff  float64              `json:"clock_difference_seconds"` // between the database and the machine that took the snapshot, 0 when it may be none
 }
@@ -80,6 +81,7 @@ func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
 	queueRejects(batch, &s)
 	queueTokens(batch, o, &s)
 	QueueVacuumHolders(batch, HeldBackFor, &s.HeldBack)
+	QueueUpkeep(batch, o.RiverSchema, &s.Upkeep)
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return s, fmt.Errorf("overview: %w", err)
 	}

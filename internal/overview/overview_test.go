@@ -15,6 +15,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/dbtest"
 	"github.com/trainingmonkey/worker/internal/pgtest"
 	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/migrations"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -236,6 +237,12 @@ func TestFindings(t *testing.T) {
 		},
 		"warning: Vacuum is held back by replication slot old: claims become slow.": func(s *Snapshot) {
 			s.HeldBack = []VacuumHolder{{What: "replication slot old", Cure: "SELECT pg_drop_replication_slot('old')"}}
+		},
+		"warning: Autovacuum off for river.river_job: finished jobs stay in table and indexes, which grow, and claims become slow.": func(s *Snapshot) {
+			s.Upkeep.NotVacuumed = []string{"river.river_job"}
+		},
+		"warning: Indexes not valid: a, b: every write maintains them for nothing.": func(s *Snapshot) {
+			s.Upkeep.Broken = []migrations.BrokenIndex{{Name: "a"}, {Name: "b", Leftover: true}}
 		},
 		"notice: 2 activities were rejected within a day as invalid.": func(s *Snapshot) { s.Rejects.LastDay = 2 },
 		"notice: 1 athlete has to connect again.":                     func(s *Snapshot) { s.Tokens = Tokens{NeedsReauthorization: 1} },
