@@ -1,7 +1,6 @@
 package jobs
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -98,13 +97,10 @@ func DecodeActivityStrictly(data []byte) (Activity, error) {
 	for _, name := range unsyncedColumns {
 		delete(fields, name)
 	}
-	known, err := json.Marshal(fields)
-	if err != nil {
+	if err := checkFields(fields); err != nil {
 		return a, err
 	}
-	dec := json.NewDecoder(bytes.NewReader(known))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&a); err != nil {
+	if err := json.Unmarshal(data, &a); err != nil {
 		return a, decodeError(err)
 	}
 	return a, a.Validate()
@@ -130,9 +126,6 @@ func decodeError(err error) error {
 			return fmt.Errorf("%s: %s is out of range", wrongType.Field, wrongType.Value)
 		}
 		return fmt.Errorf("%s: %s is not a valid %s", wrongType.Field, wrongType.Value, jsonTypeName(wrongType.Type.Kind().String()))
-	}
-	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return fmt.Errorf("unknown field %s", field)
 	}
 	return fmt.Errorf("malformed JSON: %s", strings.TrimPrefix(err.Error(), "json: "))
 }

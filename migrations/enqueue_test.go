@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -189,6 +190,68 @@ func TestRollbackLeavesNothing(t *testing.T) {
 	}
 	if got := text(t, pool, `SELECT count(*)::text FROM river.river_job`); got != "0" {
 		t.Errorf("%s jobs after a rollback", got)
+	}
+}
+
+// TestFieldsThatActivitiesDoNotHave are refused, all at once, each with the name
+// that was probably meant; of those that they have, the wrong types.
+func TestFieldsThatActivitiesDoNotHave(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	enqueue := func(fields string) string {
+		_, err := pool.Exec(t.Context(), `SELECT river.enqueue_activity_ingest($1)`, `[{"activity_id": 1, "user_id": 7, "date": "2025-09-28"`+fields+`}]`)
+		fault := (*pgconn.PgError)(nil)
+		switch {
+		case err == nil:
+			return ""
+		case errors.As(err, &fault) && fault.Code == "22023":
+			return strings.ReplaceAll(fault.Message, "activities[0]: ", "")
+		}
+		return err.Error()
+	}
+	for fields, want := range map[string]string{
+		`, "load": 7.5`: "unknown field load (did you mean total_load_miles?), got 7.5",
+		`, "distance": 6.2, "Trimp": 80, "mood": "good"`: "unknown field Trimp (did you mean trimp?), got 80\nunknown field distance (did you mean distance_miles?), got 6.2\n" +
+			"unknown field mood, got \"good\"",
+		`, "total_load_miles": "7.5", "trimp": -1, "name": 5, "partial": 1, "avg_heart_rate": {}`: "avg_heart_rate: must be a number, got {}\n" +
+			"name: must be a text, got 5\npartial: must be true or false, got 1\ntotal_load_miles: must be a number, got \"7.5\"\ntrimp: must not be negative, got -1",
+		`, "total_load_miles": null, "name": null, "avg_temp_f": -4, "deleted": true`: "",
+		`, "notes": "tired", "seven_day_avg_load": 3, "ingest_job_id": 4`:             "", // columns that are not synced
+	} {
+		if got := enqueue(fields); got != want {
+			t.Errorf("%s: %s\nwant %s", fields, got, want)
+		}
+	}
+
+	// All that there are, as they are, and none beyond.
+	var a jobs.Activity
+	value, known := reflect.ValueOf(&a).Elem(), []string{}
+	for i := range value.NumField() {
+		name, _, _ := strings.Cut(value.Type().Field(i).Tag.Get("json"), ",")
+		field := value.Field(i)
+		if field.Kind() != reflect.Bool {
+			known = append(known, name)
+		}
+		if field.Kind() == reflect.Pointer {
+			field.Set(reflect.New(field.Type().Elem()))
+		}
+	}
+	a.ActivityID, a.UserID, a.Date, a.Partial, a.DayFromUTC, a.Unloaded, a.Deleted = 1, 7, "2025-09-28", true, true, true, true
+	if _, err := pool.Exec(t.Context(), `SELECT river.enqueue_activity_ingest($1)`, asJSON(t, []jobs.Activity{a})); err != nil {
+		t.Errorf("every field: %v", err)
+	}
+
+	// The same names as in files.
+	for _, name := range []string{"load", "Distance", "hr", "avg_hr", "duration", "elevation", "moving_time", "athlete_id", "zone1", "start", "ß", "é_load", ""} {
+		var bySQL string
+		if err := pool.QueryRow(t.Context(), `SELECT coalesce(river.nearest_name($1, $2), '')`, name, known).Scan(&bySQL); err != nil {
+			t.Fatal(err)
+		}
+		_, err := jobs.DecodeActivityStrictly([]byte(`{"activity_id": 1, "user_id": 7, "date": "2025-09-28", ` + asJSON(t, name) + `: 1}`))
+		_, byGo, _ := strings.Cut(fmt.Sprint(err), "did you mean ")
+		if byGo = strings.TrimSuffix(byGo, "?)"); byGo != bySQL {
+			t.Errorf("%q: %q in Go, %q in SQL", name, byGo, bySQL)
+		}
 	}
 }
 
