@@ -142,16 +142,23 @@ func severalServers(c *pgx.ConnConfig) bool {
 // limits are those that the work relies on, whatever server, database or role
 // have.
 func (o Options) limits() map[string]string {
+	const keepalives = 3
+	idle := time.Duration(math.Ceil(o.IdleInTransactionTimeout.Seconds())) * time.Second
 	return map[string]string{
 		"statement_timeout":                   milliseconds(o.StatementTimeout),
 		"lock_timeout":                        milliseconds(o.LockTimeout),
 		"idle_in_transaction_session_timeout": milliseconds(o.IdleInTransactionTimeout),
 		// A peer that vanished in the middle of a message: the server waits for the
 		// rest, and no other timeout runs.
-		"tcp_keepalives_idle":     strconv.Itoa(int(math.Ceil(o.IdleInTransactionTimeout.Seconds()))),
+		"tcp_keepalives_idle":     strconv.Itoa(int(idle.Seconds())),
 		"tcp_keepalives_interval": "1",
-		"tcp_keepalives_count":    "3",
-		"jit":                     "off", // compiling a batch's statements takes longer than running them
+		"tcp_keepalives_count":    strconv.Itoa(keepalives),
+		// One that lives and takes nothing of what it is sent, such as notifications
+		// to a process that was suspended: until the server gives it up they stay in
+		// the cluster's queue for all, and vacuum is held back. Linux goes by this in
+		// place of the count above, so it is the same time.
+		"tcp_user_timeout": milliseconds(idle + keepalives*time.Second),
+		"jit":              "off", // compiling a batch's statements takes longer than running them
 	}
 }
 

@@ -57,7 +57,7 @@ func TestSettingsAreOurs(t *testing.T) {
 	defer pool.Close()
 	for name, want := range map[string]string{
 		"statement_timeout": "1500ms", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "3s",
-		"tcp_keepalives_idle": "3", "tcp_keepalives_interval": "1", "tcp_keepalives_count": "3", "application_name": "test", "TimeZone": "UTC",
+		"tcp_keepalives_idle": "3", "tcp_keepalives_interval": "1", "tcp_keepalives_count": "3", "tcp_user_timeout": "6000", "application_name": "test", "TimeZone": "UTC",
 		"jit": "off", "DateStyle": "ISO, DMY", "transaction_isolation": "read committed", "client_encoding": "UTF8",
 	} {
 		var got string

@@ -14,12 +14,12 @@ import (
 type DifferingSetting struct{ Name, Want, Is string }
 
 // readBackQuery reads settings in the units in which they are set, but for
-// sockets, which have no keepalives. DateStyle has the order of day and month
+// sockets, which have none of TCP's. DateStyle has the order of day and month
 // beside it.
 const readBackQuery = `
 -- name: read_back_settings
 SELECT name, setting FROM pg_settings
-WHERE lower(name) = ANY($1::text[]) AND name NOT LIKE 'tcp_keepalives%'
+WHERE lower(name) = ANY($1::text[]) AND name NOT LIKE 'tcp\_%'
 ORDER BY name`
 
 // DifferingSettings reads back the settings of a session of the pool, and returns
