@@ -105,7 +105,7 @@ func newOver(ctx context.Context, pool *dbpool.Pool, db lane.DB, c config.Config
 	}
 
 	timeout := c.Database.AcquireTimeout + c.Database.LockTimeout
-	s.process = queue.NewProcess(pool, queue.Schema(c.River.Schema), client, s.queues(), timeout, caution.Raise, logger)
+	s.process = queue.NewProcess(pool, queue.Schema(c.River.Schema), client, s.queues(), queue.Writing{Mode: c.ACWR.Write, RolloutPercent: c.ACWR.RolloutPercent}, timeout, caution.Raise, logger)
 	s.tokens = newTokenWorker(pool, enqueuer, c, client, logger)
 	if s.client, err = newRiverClient(pool, c, client, s.tokens, logger); err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/overview"
 	"github.com/trainingmonkey/worker/internal/series"
 )
 
@@ -82,7 +83,13 @@ func showACWR(ctx context.Context, configFile string, user int32, from, to *time
 		if len(days) == 0 {
 			return writeNoACWR(user, from != nil || to != nil, later, io)
 		}
-		return writeACWR(days, io)
+		why := ""
+		if series.StaleDays(days) > 0 {
+			if why, err = overview.WhyStale(ctx, pool, settings.River.Schema, user); err != nil {
+				return err
+			}
+		}
+		return writeACWR(days, why, io)
 	})
 }
 
@@ -105,8 +112,8 @@ func writeNoACWR(user int32, bounded bool, later series.Later, io streams) error
 	return err
 }
 
-func writeACWR(days []series.Day, io streams) error {
-	if err := series.WriteTable(io.out, days, 0); err != nil {
+func writeACWR(days []series.Day, why string, io streams) error {
+	if err := series.WriteTable(io.out, days, 0, why); err != nil {
 		return err
 	}
 	if width, ok := terminalWidth(io.out); ok {

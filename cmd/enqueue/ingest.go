@@ -80,7 +80,7 @@ func ingestCommand(configFile *string, io streams) *cobra.Command {
 	flags.registerHeartRate(f)
 	f.IntVar(&flags.chunk, "chunk", 100, "activities in one job, 1 to 1000")
 	f.BoolVar(&flags.live, "live", false, "work them before imports of others, as if just synced")
-	f.BoolVar(&flags.wait, "wait", false, "wait until they are stored and every ACWR is right")
+	f.BoolVar(&flags.wait, "wait", false, "wait until they are stored with their results")
 	f.BoolVar(&flags.dryRun, "dry-run", false, "read and check everything, say what would change and what is implausible, enqueue nothing")
 	f.BoolVar(&flags.skipInvalid, "skip-invalid", false, "report invalid activities and enqueue the rest")
 	return c

@@ -146,7 +146,7 @@ func TestWaitUntilEveryACWRIsRight(t *testing.T) {
 	working(t, pool)
 	const files = "../../internal/endtoend/testdata/strava_export_runner.csv"
 	got := enqueue(t, "ingest", "--user", "7", "--timezone", "US/Pacific", "--wait", files)
-	got.want(t, 0, "enqueued 610 activities of 1 user from 2022-09-30 to 2025-01-08 (1 implausible) in 7 jobs\n", "stored, and every ACWR is right\n")
+	got.want(t, 0, "enqueued 610 activities of 1 user from 2022-09-30 to 2025-01-08 (1 implausible) in 7 jobs\n", "stored, with their results\n")
 	wrong, total, err := oracle.Check(t.Context(), pool)
 	if err != nil || total > 0 {
 		t.Fatalf("oracle: %d rows are wrong, %v, %v", total, wrong, err)
@@ -154,7 +154,7 @@ func TestWaitUntilEveryACWRIsRight(t *testing.T) {
 	if n := query[int](t, pool, `SELECT count(*) FROM activities`); n != 610 {
 		t.Errorf("%d rows, want 610", n)
 	}
-	enqueue(t, "recalc", "--user", "7", "--wait").want(t, 0, "every ACWR is right\n")
+	enqueue(t, "recalc", "--user", "7", "--wait").want(t, 0, "the results of user 7 are written\n")
 	// The same activity of another user is accepted here and rejected by the worker.
 	if _, err := pool.Exec(t.Context(), `INSERT INTO activities (activity_id, user_id, date) VALUES (1, 9, '2025-09-28')`); err != nil {
 		t.Fatal(err)

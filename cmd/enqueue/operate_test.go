@@ -103,7 +103,7 @@ func TestOperatorsJSON(t *testing.T) {
 		{"rejects show 1", "activity_id id job_id payload reason rejected_at user_id"},
 		{"rejects retry 1", "job_ids left matched preview retried"},
 		{"rejects drop --all", "dropped matched preview"},
-		{"status", "backfills clock_difference_seconds discarded findings freshness last_job_id processes queues rejects taken_at tokens"},
+		{"status", "backfills clock_difference_seconds discarded findings freshness headline last_job_id processes queues rejects taken_at tokens writing"},
 	} {
 		got := enqueue(t, append(strings.Fields(c.args), "--json")...)
 		got.want(t, 0)
@@ -207,7 +207,7 @@ func TestStatusOfALivingWorker(t *testing.T) {
 	pool := migrated(t)
 	working(t, pool)
 	eventually(t, func() bool { return enqueue(t, "status", "--check").code == 0 })
-	enqueue(t, "status", "--check").want(t, 0, "all is well\n", "live: every ACWR is right\n", "WORKER", "alive")
+	enqueue(t, "status", "--check").want(t, 0, "Fresh. No job waits.\n", "live: no job waits\n", "WORKER", "alive")
 
 	ctx, cancel := context.WithTimeout(t.Context(), 1800*time.Millisecond)
 	defer cancel()

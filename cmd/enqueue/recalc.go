@@ -11,6 +11,7 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/overview"
 	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/jobs"
 )
@@ -122,7 +123,17 @@ func recalcIn(ctx context.Context, pool *dbpool.Pool, settings config.Config, us
 		return err
 	}
 	_, _ = fmt.Fprintf(io.out, "enqueued the recalculation of user %d, %s to %s, as job %d\n", user, span.From, span.To, id)
-	if !wait {
+	writing, err := overview.ReadWriting(ctx, pool)
+	if err != nil {
+		return err
+	}
+	switch withheld := writing.Withheld(user); {
+	case wait && writing.Mode == overview.WriteOff:
+		return fmt.Errorf("no longer waiting: %s; job %d stays enqueued until a worker computes results", withheld, id)
+	case !wait && withheld != "":
+		_, err := fmt.Fprintf(io.out, "what becomes of it: %s\n", withheld)
+		return err
+	case !wait:
 		return nil
 	}
 	w := &waiter{pool: pool, schema: queue.Schema(settings.River.Schema), io: io}
@@ -133,6 +144,21 @@ func recalcIn(ctx context.Context, pool *dbpool.Pool, settings config.Config, us
 	if failed > 0 {
 		return fmt.Errorf("%s failed; see the errors in %s.river_job", counted(failed, "recalculation", "recalculations"), settings.River.Schema)
 	}
-	_, err = fmt.Fprintln(io.out, "every ACWR is right")
+	if writing, err = overview.ReadWriting(ctx, pool); err != nil {
+		return err
+	}
+	return sayRecalculated(user, writing, io)
+}
+
+// sayRecalculated promises nothing that workers do not write.
+func sayRecalculated(user int32, writing overview.Writing, io streams) error {
+	said := fmt.Sprintf("the results of user %d are written", user)
+	switch withheld := writing.Withheld(user); {
+	case writing.Mode == overview.WriteMixed, writing.Mode == overview.WriteUnknown:
+		said = "recalculated; " + withheld
+	case withheld != "":
+		said = "recalculated, and nothing was written: " + withheld
+	}
+	_, err := fmt.Fprintln(io.out, said)
 	return err
 }

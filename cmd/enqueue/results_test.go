@@ -72,7 +72,7 @@ func TestACWRTable(t *testing.T) {
 	if last := cells[len(cells)-4]; last[0] != today() || last[4] != "0.00" {
 		t.Errorf("the last day is %v, want today with a ratio of 0", last)
 	}
-	want[len(cells)-3] = strings.Fields("* not stored yet, or stored otherwise: its recalculation is still to come")
+	want[len(cells)-3] = strings.Fields("* not stored yet, or stored otherwise: no recalculation of it waits; have it done with: enqueue recalc --user 7")
 	want[len(cells)-2] = strings.Fields("short_history: the window begins before the first activity: ratios come out too high")
 	want[len(cells)-1] = strings.Fields("no_heart_rate: an activity counts as a TRIMP of 0, because it has no heart rate")
 	for line, fields := range want {

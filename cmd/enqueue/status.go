@@ -21,6 +21,7 @@ var errCritical = errors.New("athletes' numbers are not fresh")
 // shownStatus is what status --json prints.
 type shownStatus struct {
 	overview.Snapshot
+	Headline overview.Headline  `json:"headline"`
 	Findings []overview.Finding `json:"findings"` // the worst first, never null
 }
 
@@ -101,20 +102,18 @@ func watchStatus(ctx context.Context, look lookFunc, every time.Duration, asJSON
 }
 
 func writeStatus(w io.Writer, s overview.Snapshot, findings []overview.Finding, asJSON bool) error {
+	headline := s.Headline(findings)
 	if asJSON {
-		return json.NewEncoder(w).Encode(shownStatus{s, append([]overview.Finding{}, findings...)})
+		return json.NewEncoder(w).Encode(shownStatus{s, headline, append([]overview.Finding{}, findings...)})
 	}
-	_, _ = fmt.Fprintf(w, "%s\n", s.TakenAt.Local().Format(time.DateTime))
+	_, _ = fmt.Fprintf(w, "%s\n%s. %s\n", s.TakenAt.Local().Format(time.DateTime), headline.Word, headline.Says)
 	for _, f := range findings {
 		_, _ = fmt.Fprintf(w, "%s: %s %s\n", f.Severity, oneLine(f.What), f.Do)
-	}
-	if len(findings) == 0 {
-		_, _ = fmt.Fprintln(w, "all is well")
 	}
 	_, _ = fmt.Fprintln(w)
 	for _, f := range s.Freshness {
 		if f.Waiting == 0 {
-			_, _ = fmt.Fprintf(w, "%s: every ACWR is right\n", f.Lane)
+			_, _ = fmt.Fprintf(w, "%s: no job waits\n", f.Lane)
 			continue
 		}
 		_, _ = fmt.Fprintf(w, "%s: %s wait, the oldest for %s\n", f.Lane, strings.TrimSpace(f.About+" "+counted(int(f.Waiting), "job", "jobs")), waited(f.Age))
@@ -143,8 +142,19 @@ func writeProcesses(w io.Writer, processes []overview.Process) error {
 		if !p.Alive {
 			state = "dead, last seen " + ago(p.BeatAt) + " ago"
 		}
-		rows[i] = fmt.Sprintf("%s\t%s\t%s", oneLine(p.ID), ago(p.StartedAt), state)
+		rows[i] = fmt.Sprintf("%s\t%s\t%s\t%s", oneLine(p.ID), ago(p.StartedAt), writes(p), state)
 	}
 	_, _ = fmt.Fprintln(w)
-	return writeTable(w, "WORKER\tUP FOR\tSTATE", rows)
+	return writeTable(w, "WORKER\tUP FOR\tRESULTS\tSTATE", rows)
+}
+
+// writes is what a worker does with results, a dash where it does not say.
+func writes(p overview.Process) string {
+	switch {
+	case p.Write == nil || p.RolloutPercent == nil:
+		return "-"
+	case *p.Write == overview.WriteOn && *p.RolloutPercent < 100:
+		return fmt.Sprintf("%s for %d %%", *p.Write, *p.RolloutPercent)
+	}
+	return *p.Write
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/overview"
 	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/jobs"
 )
@@ -39,15 +41,25 @@ func waitFor(ctx context.Context, pool *dbpool.Pool, schema string, ids []int64,
 	if err := pool.QueryRow(ctx, countRejectsQuery, ids).Scan(&rejected); err != nil {
 		return fmt.Errorf("count rejected activities: %w", err)
 	}
-	failedRecalcs, err := w.recalculated(ctx, ids[0])
+	writing, err := overview.ReadWriting(ctx, pool)
 	if err != nil {
 		return err
+	}
+	failedRecalcs := 0
+	if writing.Mode != overview.WriteOff { // otherwise nobody works them
+		if failedRecalcs, err = w.recalculated(ctx, ids[0]); err != nil {
+			return err
+		}
 	}
 	if failed += failedRecalcs; failed > 0 || rejected > 0 {
 		return fmt.Errorf("%s failed and %s rejected; see the errors in %s.river_job and the table ingest_rejects",
 			counted(failed, "job", "jobs"), counted(rejected, "activity was", "activities were"), schema)
 	}
-	_, err = fmt.Fprintln(io.out, "stored, and every ACWR is right")
+	said := "stored, with their results"
+	if !writing.ToEveryone() {
+		said = "stored; " + strings.TrimSuffix(writing.Says, ".")
+	}
+	_, err = fmt.Fprintln(io.out, said)
 	return err
 }
 

@@ -149,7 +149,7 @@ func showAthlete(ctx context.Context, pool *dbpool.Pool, rounding string, stdout
 		return err
 	}
 	_, _ = fmt.Fprintf(stdout, "athlete %d, external load in miles, internal load as TRIMP:\n", shownAthlete)
-	if err := series.WriteTable(stdout, days, shownDays); err != nil {
+	if err := series.WriteTable(stdout, days, shownDays, "it was not worked"); err != nil {
 		return err
 	}
 	_, _ = fmt.Fprintln(stdout)

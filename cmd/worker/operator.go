@@ -88,7 +88,7 @@ func (o *operator) during(ctx context.Context, pool *dbpool.Pool, service *worke
 	history := o.metrics.History()
 	o.metrics.Connect(metrics.Sources{Pool: pool.Stat, Service: service, Overview: watch, Ready: readiness.Ready})
 	server, err := operations.Listen(ctx, operations.Options{
-		Access: o.access, Version: version(), Rounding: o.settings.ACWR.Rounding,
+		Access: o.access, Version: version(), Rounding: o.settings.ACWR.Rounding, RiverSchema: o.settings.River.Schema,
 		Pool: pool, Turn: turn,
 		Service: service, Overview: watch, Metrics: o.metrics.Handler(), History: history.Points,
 		Readiness: readiness, Logger: o.logger,

@@ -14,8 +14,8 @@ import (
 type databaseCollector struct {
 	watch *overview.Watch
 
-	age, depth, oldest, paused, freshness, waiting, enqueued, processes, rejects *prometheus.Desc
-	backfillRows, backfillFailed, tokens, heldBack, neglected, clock             *prometheus.Desc
+	age, depth, oldest, paused, freshness, waiting, enqueued, processes, rejects, writing, without *prometheus.Desc
+	backfillRows, backfillFailed, tokens, heldBack, neglected, clock                               *prometheus.Desc
 }
 
 func newDatabaseCollector(watch *overview.Watch) *databaseCollector {
@@ -25,10 +25,12 @@ func newDatabaseCollector(watch *overview.Watch) *databaseCollector {
 		depth:          description("queue_jobs", "The whole database: jobs by state. Above 10,000 it is PostgreSQL's estimate.", "queue", "state"),
 		oldest:         description("queue_oldest_age_seconds", "The whole database: time since the oldest of these jobs was enqueued; 0 for none.", "queue", "state"),
 		paused:         description("queue_paused", "The whole database: 1 when the queue is paused.", "queue"),
-		freshness:      description("freshness_seconds", "The whole database: age of the oldest job whose activities' ACWR is not right yet; 0 for none.", "lane"),
-		waiting:        description("freshness_jobs", "The whole database: jobs whose activities' ACWR is not right yet.", "lane"),
+		freshness:      description("freshness_seconds", "The whole database: age of the oldest job that is not worked yet; 0 for none. Whether its results are written, processes_writing tells.", "lane"),
+		waiting:        description("freshness_jobs", "The whole database: jobs that are not worked yet.", "lane"),
 		enqueued:       description("jobs_enqueued_total", "The whole database: jobs enqueued by anyone since this process started, a few seconds late.", "kind"),
 		processes:      description("processes", "The whole database: worker processes that beat within a day, alive or dead.", "state"),
+		writing:        description("processes_writing", "The whole database: live worker processes by their acwr.write, partly where acwr.rollout_percent is below 100, unknown where they do not say.", "write"),
+		without:        description("rows_without_results", "The whole database: rows of activities without results. Above 10,000 rows in all it is PostgreSQL's estimate."),
 		rejects:        description("rejects_last_day", "The whole database: invalid activities of the last day, up to 10,001."),
 		backfillRows:   description("backfill_rows", "The whole database: rows of an unfinished backfill, done and total.", "backfill", "part"),
 		backfillFailed: description("backfill_failed_chunks", "The whole database: chunks of a backfill, one of the newest, that failed.", "backfill"),
@@ -42,7 +44,7 @@ func newDatabaseCollector(watch *overview.Watch) *databaseCollector {
 // Describe implements prometheus.Collector.
 func (c *databaseCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.age, c.depth, c.oldest, c.paused, c.freshness, c.waiting, c.enqueued, c.processes, c.rejects, c.backfillRows, c.backfillFailed, c.tokens, c.heldBack, c.neglected, c.clock,
+		c.age, c.depth, c.oldest, c.paused, c.freshness, c.waiting, c.enqueued, c.processes, c.rejects, c.writing, c.without, c.backfillRows, c.backfillFailed, c.tokens, c.heldBack, c.neglected, c.clock,
 	} {
 		ch <- d
 	}
@@ -85,6 +87,10 @@ func (c *databaseCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(ch, c.processes, float64(alive), "alive")
 	gauge(ch, c.processes, float64(len(s.Processes)-alive), "dead")
+	for write, n := range s.WritingProcesses() {
+		gauge(ch, c.writing, float64(n), write)
+	}
+	gauge(ch, c.without, float64(s.Writing.RowsWithout))
 	gauge(ch, c.rejects, float64(s.Rejects.LastDay))
 	for _, b := range s.Backfills {
 		id := strconv.FormatInt(b.ID, 10)

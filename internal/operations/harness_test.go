@@ -69,7 +69,7 @@ func newRig(t *testing.T, databaseURL string, change ...func(*config.Config)) *r
 	r.readiness = operations.NewReadiness(r.pool, dbtest.RiverSchema, r.service, logger)
 	r.metrics.Connect(metrics.Sources{Pool: r.pool.Stat, Service: r.service, Overview: r.watch, Ready: r.readiness.Ready})
 	r.options = operations.Options{
-		Access: operations.Access{Listen: "127.0.0.1:0"}, Version: "test", Rounding: "none", Pool: r.pool, Turn: turn,
+		Access: operations.Access{Listen: "127.0.0.1:0"}, Version: "test", Rounding: "none", RiverSchema: dbtest.RiverSchema, Pool: r.pool, Turn: turn,
 		Service: r.service, Overview: r.watch, Metrics: r.metrics.Handler(), History: r.metrics.History().Points,
 		Readiness: r.readiness, Logger: logger,
 	}

@@ -87,6 +87,7 @@ type athletePage struct {
 	Recent  []series.Day // the newest first: today
 	Later   series.Later
 	Stale   int
+	Why     string // days are stale
 	Notes   []qualityNote
 	Plot    template.HTML
 	Doubles []doubles.Double // the newest first
@@ -122,17 +123,16 @@ func (p *pages) readAthlete(r *http.Request, data *athletePage) (status int) {
 	if err == nil && series.Marked(days, series.LikelyDouble) > 0 {
 		data.Doubles, err = doubles.List(r.Context(), p.options.Pool, int32(id), nil, nil, mostDoubles)
 	}
+	if err == nil && series.StaleDays(days) > 0 {
+		data.Why, err = overview.WhyStale(r.Context(), p.options.Pool, p.options.RiverSchema, int32(id))
+	}
 	if err != nil {
 		p.options.Logger.WarnContext(r.Context(), "athlete not shown", slog.Int64("user_id", id), slog.String("error", err.Error()))
 		data.Fault = "The database did not answer. Try again."
 		return http.StatusServiceUnavailable
 	}
 	data.Days = days[max(0, len(days)-mostPlotted):]
-	for _, d := range days {
-		if d.Stale {
-			data.Stale++
-		}
-	}
+	data.Stale = series.StaleDays(days)
 	for i := len(days) - 1; i >= max(0, len(days)-recentDays); i-- {
 		data.Recent = append(data.Recent, days[i])
 	}

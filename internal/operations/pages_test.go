@@ -78,7 +78,7 @@ func TestStatusPage(t *testing.T) {
 	got := r.get("/")
 	text := got.Body.String()
 	for _, want := range []string{
-		"Late", "The oldest activity whose ACWR is not right yet is 3 min",
+		"Late", "live jobs are not worked yet, the oldest 3 min",
 		"Queue recalc_bulk is paused since", "3 jobs were discarded within a day", "12 activities were rejected within a day", "1 chunk of 97 failed",
 		"&lt;script&gt;alert(1)&lt;/script&gt;", "295\u202f000 of 485\u202f000 rows", "1 chunk failed", "61 %",
 		"worker-7f9c-1-abcdefgh", "1 min 0 s ago", "Jobs committed per second over the last hour, at most",

@@ -6,7 +6,6 @@ import (
 	"html/template"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/trainingmonkey/worker/internal/metrics"
@@ -26,33 +25,14 @@ type verdict struct {
 const staleOverview = 30 * time.Second
 
 func verdictOf(s overview.Snapshot, age time.Duration, known bool, findings []overview.Finding) verdict {
-	worst := overview.Notice
-	for _, f := range findings {
-		if f.Severity == overview.Critical || worst == overview.Notice {
-			worst = f.Severity
-		}
-	}
 	switch {
 	case !known:
 		return verdict{"warning", "Unknown", "The database was not read yet."}
 	case age > staleOverview:
 		return verdict{"critical", "Unknown", fmt.Sprintf("The database was last read %s ago.", overview.Spoken(age))}
 	}
-	live := s.Freshness[0]
-	says := "Every activity that was accepted counts in its athlete's ACWR."
-	if live.Waiting > 0 {
-		says = fmt.Sprintf("The oldest activity whose ACWR is not right yet is %s old; %s in hand or waiting.",
-			overview.Spoken(time.Duration(live.Age*float64(time.Second))), strings.TrimSpace(live.About+" "+counted(live.Waiting, "job is", "jobs are")))
-	}
-	switch {
-	case live.Age > overview.LateLive.Seconds():
-		return verdict{"critical", "Late", says}
-	case worst == overview.Critical:
-		return verdict{"critical", "Trouble", says}
-	case worst == overview.Warning:
-		return verdict{"warning", "Fresh, with warnings", says}
-	}
-	return verdict{"ok", "Fresh", says}
+	h := s.Headline(findings)
+	return verdict{cmp.Or(string(h.Severity), "ok"), h.Word, h.Says}
 }
 
 // processPanel is what this process knows of itself.

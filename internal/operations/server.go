@@ -24,16 +24,17 @@ import (
 type Options struct {
 	Access Access
 
-	Version   string
-	Rounding  string // acwr.rounding, for an athlete's series
-	Pool      *dbpool.Pool
-	Turn      Turn // with which pages use the pool
-	Service   *workers.Service
-	Overview  *overview.Watch
-	Metrics   http.Handler
-	History   func() []metrics.Point
-	Readiness *Readiness
-	Logger    *slog.Logger
+	Version     string
+	Rounding    string // acwr.rounding, for an athlete's series
+	RiverSchema string
+	Pool        *dbpool.Pool
+	Turn        Turn // with which pages use the pool
+	Service     *workers.Service
+	Overview    *overview.Watch
+	Metrics     http.Handler
+	History     func() []metrics.Point
+	Readiness   *Readiness
+	Logger      *slog.Logger
 }
 
 // Limits of a request. An operator's requests are small and few.

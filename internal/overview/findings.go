@@ -1,7 +1,9 @@
 package overview
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -15,6 +17,9 @@ const (
 	Warning  Severity = "warning"  // somebody has to do something
 	Notice   Severity = "notice"   // good to know
 )
+
+// rank is lower for what is worse.
+func (s Severity) rank() int { return slices.Index([]Severity{Critical, Warning, Notice}, s) }
 
 // Finding is something that an operator should know, and what to do about it.
 type Finding struct {
@@ -43,12 +48,17 @@ func (s Snapshot) Findings() (all []Finding) {
 	if alive == 0 {
 		add(Critical, "Start one: worker run.", "No worker is alive.")
 	}
+	if s.Writing.Headline() != "" && alive > 0 {
+		add(Warning, "To have them written: acwr.write: on and acwr.rollout_percent: 100 for every worker, then enqueue backfill.", "%s", strings.TrimSpace(s.Writing.Says+" "+s.Writing.Rows()))
+	} else if rows := s.Writing.Rows(); rows != "" && !s.computing() {
+		add(Notice, "Have them computed: enqueue backfill.", "%s", rows)
+	}
 	for _, f := range s.Freshness {
 		late := time.Duration(f.Age * float64(time.Second)).Round(time.Second)
 		switch {
 		case f.Lane == "live" && late > LateLive:
 			add(Critical, "Look below for a paused queue, dead workers or failing jobs; otherwise start more workers.",
-				"Athletes wait: the oldest activity whose ACWR is not right yet is %s old.", Spoken(late))
+				"Athletes wait: the oldest activity that is not worked yet is %s old.", Spoken(late))
 		case f.Lane == "bulk" && late > LateBulk:
 			add(Warning, "Imports give way to live jobs. Start more workers if they have to be faster.", "The oldest import waits for %s.", Spoken(late))
 		}
@@ -87,6 +97,7 @@ func (s Snapshot) Findings() (all []Finding) {
 	if n := s.Tokens.NeedsReauthorization; n > 0 {
 		add(Notice, "Only the athlete can do that, in the application.", "%s to connect again.", counted(int(n), "athlete has", "athletes have"))
 	}
+	slices.SortStableFunc(all, func(a, b Finding) int { return cmp.Compare(a.Severity.rank(), b.Severity.rank()) })
 	return all
 }
 

@@ -5,10 +5,11 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// Freshness is how far the athletes' numbers lag behind what was accepted.
+// Freshness is how far the work lags behind what was accepted. Whether the results
+// of what was worked are written is Writing's.
 type Freshness struct {
 	Lane    string  `json:"lane"`               // live: what athletes wait for; bulk: imports
-	Age     float64 `json:"oldest_age_seconds"` // of the oldest job whose activities' ACWR is not right yet; 0 for none
+	Age     float64 `json:"oldest_age_seconds"` // of the oldest job that is not worked yet; 0 for none
 	Waiting int64   `json:"waiting"`            // jobs
 	About   string  `json:"about"`              // "about" or "at least" where Waiting was not counted; otherwise empty
 }

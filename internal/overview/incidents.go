@@ -12,14 +12,21 @@ type Process struct {
 	StartedAt time.Time `json:"started_at"`
 	BeatAt    time.Time `json:"beat_at"`
 	Alive     bool      `json:"alive"`
+
+	// Write and RolloutPercent are its acwr.write and acwr.rollout_percent; nil
+	// for a process of an older version, which does not say.
+	Write          *string `json:"acwr_write"`
+	RolloutPercent *int    `json:"acwr_rollout_percent"`
 }
 
+// processesQuery has those that are alive first: none of them is left out for dead
+// ones.
 const processesQuery = `
 -- name: overview_processes
-SELECT client_id, started_at, beat_at, beat_at > clock_timestamp() - $1::interval
+SELECT client_id, started_at, beat_at, beat_at > clock_timestamp() - $1::interval, acwr_write, acwr_rollout_percent
 FROM worker_processes
 WHERE beat_at > clock_timestamp() - interval '1 day'
-ORDER BY started_at DESC
+ORDER BY 4 DESC, started_at DESC
 LIMIT 100`
 
 func queueProcesses(batch *pgx.Batch, o Options, s *Snapshot) {

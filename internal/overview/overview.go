@@ -21,6 +21,7 @@ import (
 type Snapshot struct {
 	TakenAt   time.Time            `json:"taken_at"` // by the database's clock
 	Freshness []Freshness          `json:"freshness"`
+	Writing   Writing              `json:"writing"`
 	Queues    []queue.Counts       `json:"queues"`
 	Processes []Process            `json:"processes"` // seen within a day, those that said goodbye left out
 	Backfills []backfill.Backfill  `json:"backfills"` // the newest
@@ -79,6 +80,8 @@ func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
 	river.NewestID(batch, &s.LastJobID)
 	queueProcesses(batch, o, &s)
 	queueRejects(batch, &s)
+	var without, looked int64
+	queueWithoutResults(batch, &without, &looked)
 	queueTokens(batch, o, &s)
 	QueueVacuumHolders(batch, HeldBackFor, &s.HeldBack)
 	QueueUpkeep(batch, o.RiverSchema, &s.Upkeep)
@@ -94,6 +97,9 @@ func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
 	if s.Backfills, err = backfill.List(ctx, tx, o.RiverSchema, newestBackfills); err != nil {
 		return s, fmt.Errorf("overview: %w", err)
 	}
-	s.Freshness = freshnessOf(s.Queues)
+	s.Freshness, s.Writing = freshnessOf(s.Queues), writingOf(s.Processes)
+	if err := s.Writing.estimateWithoutResults(ctx, tx, without, looked); err != nil {
+		return s, fmt.Errorf("overview: %w", err)
+	}
 	return s, nil
 }

@@ -225,9 +225,9 @@ func TestFindings(t *testing.T) {
 	}
 	for want, change := range map[string]func(*Snapshot){
 		"critical: No worker is alive.": func(s *Snapshot) { s.Processes[0].Alive = false },
-		"critical: Athletes wait: the oldest activity whose ACWR is not right yet is 2 min 5 s old.": func(s *Snapshot) { s.Freshness[0].Age = 125 },
-		"warning: The oldest import waits for 2 h 0 min.":                                            func(s *Snapshot) { s.Freshness[1].Age = 7200 },
-		"warning: Queue ingest is paused since 1 Jun 12:00 UTC.":                                     func(s *Snapshot) { s.Queues = []queue.Counts{{Name: "ingest", PausedAt: &now}} },
+		"critical: Athletes wait: the oldest activity that is not worked yet is 2 min 5 s old.": func(s *Snapshot) { s.Freshness[0].Age = 125 },
+		"warning: The oldest import waits for 2 h 0 min.":                                       func(s *Snapshot) { s.Freshness[1].Age = 7200 },
+		"warning: Queue ingest is paused since 1 Jun 12:00 UTC.":                                func(s *Snapshot) { s.Queues = []queue.Counts{{Name: "ingest", PausedAt: &now}} },
 		"warning: 1 job was discarded within a day, after the last attempt.": func(s *Snapshot) {
 			s.Discarded = []queue.DiscardedJob{{FinalizedAt: now.Add(-time.Hour)}, {FinalizedAt: now.Add(-25 * time.Hour)}}
 		},

@@ -31,12 +31,20 @@ const (
 	queuesInterval = time.Minute
 )
 
+// Writing is what a process does with results: its acwr.write and
+// acwr.rollout_percent.
+type Writing struct {
+	Mode           string
+	RolloutPercent int
+}
+
 // Process is this process in the eyes of the others.
 type Process struct {
 	db      Beginner
 	schema  Schema
 	client  string
 	queues  []string
+	writing Writing
 	timeout time.Duration
 	logger  *slog.Logger
 	// died is called when some process died without deregistering.
@@ -48,8 +56,8 @@ type Process struct {
 // NewProcess returns the process that River knows as client and that serves
 // queues. timeout bounds each of its transactions. Nothing happens before
 // Register.
-func NewProcess(db Beginner, schema Schema, client string, queues []string, timeout time.Duration, died func(), logger *slog.Logger) *Process {
-	return &Process{db: db, schema: schema, client: client, queues: queues, timeout: timeout, died: died, logger: logger}
+func NewProcess(db Beginner, schema Schema, client string, queues []string, writing Writing, timeout time.Duration, died func(), logger *slog.Logger) *Process {
+	return &Process{db: db, schema: schema, client: client, queues: queues, writing: writing, timeout: timeout, died: died, logger: logger}
 }
 
 // Register makes the process known and looks for others that died.
@@ -87,8 +95,8 @@ func (p *Process) Run(ctx context.Context) {
 const beatQuery = `
 -- name: process_beat
 WITH previous AS (SELECT beat_at FROM worker_processes WHERE client_id = $1)
-INSERT INTO worker_processes (client_id, beat_at) VALUES ($1, clock_timestamp())
-ON CONFLICT (client_id) DO UPDATE SET beat_at = clock_timestamp(), died_at = NULL
+INSERT INTO worker_processes (client_id, beat_at, acwr_write, acwr_rollout_percent) VALUES ($1, clock_timestamp(), $3, $4)
+ON CONFLICT (client_id) DO UPDATE SET beat_at = clock_timestamp(), died_at = NULL, acwr_write = excluded.acwr_write, acwr_rollout_percent = excluded.acwr_rollout_percent
 RETURNING coalesce((SELECT beat_at > clock_timestamp() - $2::interval FROM previous), true)`
 
 const othersQuery = `
@@ -146,7 +154,7 @@ func (p *Process) beat(ctx context.Context) error {
 		var inTime, deaths bool
 		var others []string
 		b := &pgx.Batch{}
-		b.Queue(beatQuery, p.client, DeadAfter).QueryRow(func(row pgx.Row) error { return row.Scan(&inTime) })
+		b.Queue(beatQuery, p.client, DeadAfter, p.writing.Mode, p.writing.RolloutPercent).QueryRow(func(row pgx.Row) error { return row.Scan(&inTime) })
 		b.Queue(othersQuery, p.client).Query(func(rows pgx.Rows) (err error) {
 			others, err = pgx.CollectRows(rows, pgx.RowTo[string])
 			return err

@@ -10,7 +10,7 @@ import (
 )
 
 func newProcess(pool *dbpool.Pool) *Process {
-	return NewProcess(pool, dbtest.RiverSchema, "test", []string{"ours"}, time.Minute, func() {}, slog.New(slog.DiscardHandler))
+	return NewProcess(pool, dbtest.RiverSchema, "test", []string{"ours"}, Writing{"on", 100}, time.Minute, func() {}, slog.New(slog.DiscardHandler))
 }
 
 // TestPausesAreKept: River deletes rows of queues of which it has heard nothing for

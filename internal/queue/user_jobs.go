@@ -42,3 +42,27 @@ func (s Schema) JobsOfUser(ctx context.Context, db Reader, user int32, searched 
 		after = last
 	}
 }
+
+// comesForUserQuery looks for a user among the first jobs that are not finished and
+// bring results: no index has the arguments of all of them. A backfill's chunk is of
+// everyone.
+const comesForUserQuery = `
+-- name: queue_comes_for_user
+SELECT coalesce(bool_or(kind = $3 OR args @> ANY($4::jsonb[])), false), count(*) < $5
+FROM (
+	SELECT kind, args FROM {schema}.river_job
+	WHERE ` + unfinished + ` AND queue = ANY($1::text[]) AND kind = ANY($2::text[])
+	LIMIT $5
+) AS waiting`
+
+// ComesForUser tells whether a job that brings results of a user is still to come,
+// and whether all that wait were looked into.
+func (s Schema) ComesForUser(ctx context.Context, db Reader, user int32) (found, all bool, err error) {
+	queues := []string{jobs.QueueIngest, jobs.QueueIngestBulk, jobs.QueueRecalc, jobs.QueueRecalcBulk, jobs.QueueBackfill}
+	kinds := []string{jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindACWRBackfill}
+	named := []string{fmt.Sprintf(`{"activities": [{"user_id": %d}]}`, user), fmt.Sprintf(`{"ranges": [{"user_id": %d}]}`, user)}
+	if err := db.QueryRow(ctx, s.sql(comesForUserQuery), queues, kinds, jobs.KindACWRBackfill, named, searchedJobs).Scan(&found, &all); err != nil {
+		return false, false, fmt.Errorf("look for jobs of user %d: %w", user, err)
+	}
+	return found, all, nil
+}

@@ -30,7 +30,7 @@ type Day struct {
 	NormalizedDivergence   float32 `json:"normalized_divergence"`
 
 	// Stale tells that a row of this day does not have these values: its
-	// recalculation is still in the queue.
+	// recalculation is still to come, or its results are not written.
 	Stale bool `json:"stale"`
 
 	// Quality has a word for each reason not to take the values for facts.

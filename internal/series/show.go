@@ -11,8 +11,9 @@ import (
 )
 
 // WriteTable writes the days, newest last. Of more than most days it leaves out
-// the oldest and says so; most ≤ 0 writes all.
-func WriteTable(w io.Writer, days []Day, most int) error {
+// the oldest and says so; most ≤ 0 writes all. why tells why days are stale, if any
+// is.
+func WriteTable(w io.Writer, days []Day, most int, why string) error {
 	if left := len(days) - most; most > 0 && left > 0 {
 		if _, err := fmt.Fprintf(w, "(%d earlier days not shown)\n", left); err != nil {
 			return err
@@ -30,7 +31,7 @@ func WriteTable(w io.Writer, days []Day, most int) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	return writeMeanings(w, days)
+	return writeMeanings(w, days, why)
 }
 
 // marks are what a day's values are not, after its last column.
@@ -45,9 +46,9 @@ func marks(d Day) (s string) {
 }
 
 // writeMeanings explains the marks that the days have.
-func writeMeanings(w io.Writer, days []Day) error {
-	if slices.ContainsFunc(days, func(d Day) bool { return d.Stale }) {
-		if _, err := fmt.Fprintln(w, "* not stored yet, or stored otherwise: its recalculation is still to come"); err != nil {
+func writeMeanings(w io.Writer, days []Day, why string) error {
+	if StaleDays(days) > 0 {
+		if _, err := fmt.Fprintf(w, "* not stored yet, or stored otherwise: %s\n", why); err != nil {
 			return err
 		}
 	}
@@ -60,6 +61,16 @@ func writeMeanings(w io.Writer, days []Day) error {
 		}
 	}
 	return nil
+}
+
+// StaleDays counts the days that are stale.
+func StaleDays(days []Day) (n int) {
+	for _, d := range days {
+		if d.Stale {
+			n++
+		}
+	}
+	return n
 }
 
 // Marked counts the days that have the word.
