@@ -78,14 +78,20 @@ const clearScreen = "\x1b[H\x1b[2J"
 func watchStatus(ctx context.Context, look lookFunc, every time.Duration, asJSON bool, io streams) error {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
+	var answered time.Time
 	for {
 		s, err := look(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			_, _ = fmt.Fprintln(io.err, "no answer:", err)
+			since := ""
+			if !answered.IsZero() {
+				since = "; the last one is from " + ago(answered) + " ago"
+			}
+			_, _ = fmt.Fprintf(io.err, "no answer: %v%s\n", err, since)
 		default:
+			answered = time.Now()
 			if cli.IsTerminal(io.out) && !asJSON {
 				_, _ = fmt.Fprint(io.out, clearScreen)
 			}

@@ -61,6 +61,8 @@ func (c *databaseCollector) Collect(ch chan<- prometheus.Metric) {
 		lag := f.Age
 		if lag > 0 {
 			lag += age.Seconds() // what waited then still does, as far as anybody knows
+		} else if age > overview.Old {
+			continue // that nothing waits is not known any more
 		}
 		gauge(ch, c.freshness, lag, f.Lane)
 		gauge(ch, c.waiting, float64(f.Waiting), f.Lane)

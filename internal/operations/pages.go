@@ -61,20 +61,23 @@ type statusPage struct {
 	Verdict  verdict
 	Findings []overview.Finding
 	Snapshot overview.Snapshot
-	Known    bool // there is a snapshot
+	Known    bool   // there is a snapshot
+	From     string // how long ago it was taken, where that matters
 	Process  processPanel
 }
 
 func (p *pages) status(w http.ResponseWriter, r *http.Request) {
 	s, age, known := p.options.Overview.Latest()
 	process := p.process()
-	findings := append(localFindings(process, p.options.Readiness.Reasons()), s.Findings()...)
-	if !known {
-		findings = localFindings(process, p.options.Readiness.Reasons())
+	reasons := p.options.Readiness.Reasons()
+	from := ageOf(age, known, answers(reasons))
+	findings := localFindings(process, reasons)
+	if known {
+		findings = append(findings, aged(s.Findings(), from)...)
 	}
 	p.render(w, r, http.StatusOK, "status.html", statusPage{
-		page: p.page("Status", r), Verdict: verdictOf(s, age, known, findings), Findings: bySeverity(findings),
-		Snapshot: s, Known: known, Process: process,
+		page: p.page("Status", r), Verdict: verdictOf(s, age, known, reasons), Findings: bySeverity(findings),
+		Snapshot: s, Known: known, From: from, Process: process,
 	})
 }
 

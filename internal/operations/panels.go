@@ -21,18 +21,53 @@ type verdict struct {
 	Says  string
 }
 
-// staleOverview is the age at which a snapshot says nothing about now.
-const staleOverview = 30 * time.Second
+// agedAfter is the age from which on what is shown of a snapshot says how old it
+// is. A reader of a page takes what is younger for now.
+const agedAfter = 10 * time.Second
 
-func verdictOf(s overview.Snapshot, age time.Duration, known bool, findings []overview.Finding) verdict {
+// ageOf is how old a snapshot is, in words, where that matters.
+func ageOf(age time.Duration, known, answers bool) string {
+	if !known || answers && age < agedAfter {
+		return ""
+	}
+	return overview.Spoken(age.Truncate(time.Second)) + " ago"
+}
+
+// answers tells whether the database answers this process.
+func answers(reasons []Reason) bool {
+	return !slices.ContainsFunc(reasons, func(r Reason) bool { return r.Check == databaseCheck })
+}
+
+// verdictOf speaks of all processes. What is wrong with this one alone is said of
+// it, and only where nothing is wrong with all.
+func verdictOf(s overview.Snapshot, age time.Duration, known bool, reasons []Reason) verdict {
 	switch {
+	case !known && !answers(reasons):
+		return verdict{"critical", "Unknown", "The database does not answer this process and was not read yet."}
 	case !known:
 		return verdict{"warning", "Unknown", "The database was not read yet."}
-	case age > staleOverview:
-		return verdict{"critical", "Unknown", fmt.Sprintf("The database was last read %s ago.", overview.Spoken(age))}
+	case !answers(reasons):
+		return verdict{"critical", "Unknown", fmt.Sprintf("The database does not answer this process: whether activities wait is not known. It was last read %s.", ageOf(age, true, false))}
+	case age > overview.Old:
+		return verdict{"critical", "Unknown", fmt.Sprintf("The database was last read %s: whether activities wait is not known.", ageOf(age, true, false))}
 	}
-	h := s.Headline(findings)
+	h := s.Headline(s.Findings())
+	if len(reasons) > 0 && h.Severity != overview.Critical {
+		return verdict{"critical", "This process is not ready", "Of all processes together: " + h.Word + ". " + h.Says}
+	}
 	return verdict{cmp.Or(string(h.Severity), "ok"), h.Word, h.Says}
+}
+
+// aged says of findings from how long ago they are.
+func aged(findings []overview.Finding, from string) []overview.Finding {
+	if from == "" {
+		return findings
+	}
+	old := slices.Clone(findings)
+	for i := range old {
+		old[i].What = from + ": " + old[i].What
+	}
+	return old
 }
 
 // processPanel is what this process knows of itself.
@@ -70,7 +105,7 @@ func localFindings(p processPanel, reasons []Reason) (all []overview.Finding) {
 	}
 	if float64(p.InUse) >= busyPool*float64(p.Most) {
 		all = append(all, overview.Finding{
-			Severity: overview.Warning, What: fmt.Sprintf("%d of %d database connections are in use.", p.InUse, p.Most),
+			Severity: overview.Warning, What: fmt.Sprintf("This process has %d of %d database connections in use.", p.InUse, p.Most),
 			Do: "If it stays so, look for slow statements, or raise database.max_conns.",
 		})
 	}

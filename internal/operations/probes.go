@@ -31,6 +31,9 @@ type Reason struct {
 	Reason string `json:"reason"`
 }
 
+// databaseCheck is the check of whether the database answers.
+const databaseCheck = "database"
+
 const (
 	checkInterval = time.Second
 	checkTimeout  = 3 * time.Second
@@ -129,9 +132,9 @@ func (r *Readiness) look(ctx context.Context) (reasons []Reason, cause error) {
 	case isReadOnly(err):
 		return []Reason{{"writes", "the server is a standby, or its transactions are read-only"}}, err
 	case errors.Is(err, context.DeadlineExceeded):
-		return []Reason{{"database", fmt.Sprintf("gave no answer within %v", checkTimeout)}}, err
+		return []Reason{{databaseCheck, fmt.Sprintf("gave no answer within %v", checkTimeout)}}, err
 	case err != nil:
-		return []Reason{{"database", "cannot be reached, or refuses"}}, err
+		return []Reason{{databaseCheck, "cannot be reached, or refuses"}}, err
 	}
 	for _, stall := range r.service.Stalls(paused) {
 		reasons = append(reasons, Reason{"claiming", stall})

@@ -18,6 +18,8 @@ const (
 	// share is the part of the time, as a divisor, that may go into taking
 	// them: a slow database is asked less often.
 	share = 20
+	// Old is the age from which on a snapshot says nothing about now.
+	Old = 30 * time.Second
 	// mostEnqueued bounds how many new jobs are counted by kind at one look. The
 	// next look goes on from there.
 	mostEnqueued = 100_000
