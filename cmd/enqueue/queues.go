@@ -104,10 +104,10 @@ func writeQueues(w io.Writer, queues []queue.Counts) error {
 	for i, q := range queues {
 		row := oneLine(q.Name)
 		oldest := 0.0
-		for _, state := range []string{"available", "running", "retryable", "scheduled", "discarded"} {
+		for _, state := range []string{"available", "running", "retryable", "scheduled", "cancelled", "discarded"} {
 			s := q.In(state)
 			row += "\t" + jobCount(s)
-			if s.OldestAge != nil && state != "discarded" {
+			if s.OldestAge != nil && state != "cancelled" && state != "discarded" {
 				oldest = max(oldest, *s.OldestAge)
 			}
 		}
@@ -117,7 +117,7 @@ func writeQueues(w io.Writer, queues []queue.Counts) error {
 		}
 		rows[i] = row
 	}
-	return writeTable(w, "QUEUE\tAVAILABLE\tRUNNING\tRETRYABLE\tSCHEDULED\tDISCARDED\tOLDEST\t", rows)
+	return writeTable(w, "QUEUE\tAVAILABLE\tRUNNING\tRETRYABLE\tSCHEDULED\tCANCELLED\tDISCARDED\tOLDEST\t", rows)
 }
 
 func jobCount(s queue.StateCount) string {

@@ -67,3 +67,19 @@ func TestHeadlineIsOfAllProcesses(t *testing.T) {
 		t.Errorf("what is wrong with all processes does not come first:\n%s", page)
 	}
 }
+
+// TestCancelledJobsAreShown like discarded ones, on the page and in the metrics.
+func TestCancelledJobsAreShown(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, dbtest.MigratedURL(t))
+	r.exec(`INSERT INTO river.river_job (state, kind, queue, args, max_attempts, finalized_at, errors)
+		VALUES ('cancelled', 'activity_ingest', 'ingest', '{}', 25, now(), array[jsonb_build_object('error', 'args do not decode')])`)
+	r.look()
+	page := r.get("/").Body.String()
+	for _, want := range []string{"1 job was cancelled within a day, and not worked.", `<h2 id="cancelled">Cancelled jobs</h2>`, `<td class="text">args do not decode</td>`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q:\n%s", want, page)
+		}
+	}
+	r.value(`tmworker_queue_jobs{queue="ingest",state="cancelled"}`, soon, is(1))
+}

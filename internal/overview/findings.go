@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/trainingmonkey/worker/internal/queue"
 )
 
 // Severity is how much a finding matters.
@@ -65,17 +67,18 @@ func (s Snapshot) Findings() (all []Finding) {
 	}
 	for _, q := range s.Queues {
 		if q.PausedAt != nil {
-			add(Warning, fmt.Sprintf("Once the reason is gone: enqueue queues resume %s.", q.Name), "Queue %s is paused since %s.", q.Name, q.PausedAt.UTC().Format("2 Jan 15:04 UTC"))
+			held := ""
+			if n, about := waitingIn(q); n > 0 {
+				held = ", and " + strings.TrimSpace(about+" "+counted(int(n), "job waits", "jobs wait")) + " in it"
+			}
+			add(Warning, fmt.Sprintf("Once the reason is gone: enqueue queues resume %s.", q.Name), "Queue %s is paused since %s%s.", q.Name, q.PausedAt.UTC().Format("2 Jan 15:04 UTC"), held)
 		}
 	}
-	recent := 0
-	for _, job := range s.Discarded {
-		if s.TakenAt.Sub(job.FinalizedAt) < 24*time.Hour {
-			recent++
-		}
+	if recent := s.endedWithinADay(s.Discarded); recent != "" {
+		add(Warning, "Cure what their errors say, then: enqueue jobs retry --state discarded.", "%s discarded within a day, after the last attempt.", recent)
 	}
-	if recent > 0 {
-		add(Warning, "Cure what their errors say, then: enqueue jobs retry --state discarded.", "%s discarded within a day, after the last attempt.", counted(recent, "job was", "jobs were"))
+	if recent := s.endedWithinADay(s.Cancelled); recent != "" {
+		add(Warning, "See by whom or why: enqueue jobs list --state cancelled. To have them worked: enqueue jobs retry --state cancelled.", "%s cancelled within a day, and not worked.", recent)
 	}
 	for _, b := range s.Backfills {
 		if b.FailedChunks > 0 && b.State != "cancelled" {
@@ -99,6 +102,24 @@ func (s Snapshot) Findings() (all []Finding) {
 	}
 	slices.SortStableFunc(all, func(a, b Finding) int { return cmp.Compare(a.Severity.rank(), b.Severity.rank()) })
 	return all
+}
+
+// endedWithinADay counts jobs of a list that has the most recent ones, empty for
+// none.
+func (s Snapshot) endedWithinADay(jobs []queue.EndedJob) string {
+	recent := 0
+	for _, job := range jobs {
+		if s.TakenAt.Sub(job.FinalizedAt) < 24*time.Hour {
+			recent++
+		}
+	}
+	switch {
+	case recent == 0:
+		return ""
+	case recent == recentRows:
+		return fmt.Sprintf("At least %d jobs were", recent)
+	}
+	return counted(recent, "job was", "jobs were")
 }
 
 // counted puts a number before a word or words.

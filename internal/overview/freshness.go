@@ -14,28 +14,53 @@ type Freshness struct {
 	About   string  `json:"about"`              // "about" or "at least" where Waiting was not counted; otherwise empty
 }
 
+// lanes are the queues that an activity passes through, by their place in
+// Snapshot.Freshness.
+var lanes = map[string]int{jobs.QueueIngest: 0, jobs.QueueRecalc: 0, jobs.QueueIngestBulk: 1, jobs.QueueRecalcBulk: 1}
+
+// unworked are the states of jobs that are not worked yet.
+var unworked = []string{"available", "running", "retryable", "scheduled"}
+
 // freshnessOf follows an activity through ingestion and recalculation.
 func freshnessOf(queues []queue.Counts) []Freshness {
-	lanes := map[string]int{jobs.QueueIngest: 0, jobs.QueueRecalc: 0, jobs.QueueIngestBulk: 1, jobs.QueueRecalcBulk: 1}
 	all := []Freshness{{Lane: "live"}, {Lane: "bulk"}}
 	for _, q := range queues {
 		lane, ok := lanes[q.Name]
 		if !ok {
 			continue
 		}
-		for _, state := range []string{"available", "running", "retryable", "scheduled"} {
-			s := q.In(state)
-			all[lane].Waiting += s.Jobs
-			switch {
-			case s.AtLeast():
-				all[lane].About = "at least"
-			case s.Estimated && all[lane].About == "":
-				all[lane].About = "about"
-			}
-			if s.OldestAge != nil {
-				all[lane].Age = max(all[lane].Age, *s.OldestAge)
+		n, about := waitingIn(q)
+		all[lane].Waiting += n
+		all[lane].About = vaguer(all[lane].About, about)
+		for _, state := range unworked {
+			if age := q.In(state).OldestAge; age != nil {
+				all[lane].Age = max(all[lane].Age, *age)
 			}
 		}
 	}
 	return all
+}
+
+// waitingIn counts the jobs of a queue that are not worked yet. about is "about" or
+// "at least" where they were not counted.
+func waitingIn(q queue.Counts) (n int64, about string) {
+	for _, state := range unworked {
+		s := q.In(state)
+		n += s.Jobs
+		switch {
+		case s.AtLeast():
+			about = vaguer(about, "at least")
+		case s.Estimated:
+			about = vaguer(about, "about")
+		}
+	}
+	return n, about
+}
+
+// vaguer is what is to be said of the sum of two numbers.
+func vaguer(a, b string) string {
+	if a == "at least" || b == "" {
+		return a
+	}
+	return b
 }

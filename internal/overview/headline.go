@@ -25,7 +25,7 @@ func (s Snapshot) Headline(findings []Finding) Headline {
 		}
 	}
 	var says []string
-	for _, part := range []string{s.waitingSays(), s.Writing.Says, s.Writing.Rows()} {
+	for _, part := range []string{s.waitingSays(), s.pausedSays(), s.Writing.Says, s.Writing.Rows()} {
 		if part != "" {
 			says = append(says, part)
 		}
@@ -37,6 +37,8 @@ func (s Snapshot) Headline(findings []Finding) Headline {
 		h.Severity, h.Word = Critical, "Late"
 	case worst == Critical:
 		h.Word = "Trouble"
+	case s.pausedSays() != "":
+		h.Severity, h.Word = Warning, "Paused, and jobs wait"
 	case s.Writing.Headline() != "":
 		h.Severity, h.Word = Warning, s.Writing.Headline()
 	case bulk.Age > LateBulk.Seconds():
@@ -65,6 +67,25 @@ func (s Snapshot) waitingSays() string {
 		return "No job waits."
 	}
 	return strings.Join(all, " ")
+}
+
+// pausedSays tells what waits in queues that activities pass through and that are
+// paused; empty for nothing.
+func (s Snapshot) pausedSays() string {
+	var names []string
+	sum, vague := int64(0), ""
+	for _, q := range s.Queues {
+		if _, passed := lanes[q.Name]; !passed || q.PausedAt == nil {
+			continue
+		}
+		if n, about := waitingIn(q); n > 0 {
+			names, sum, vague = append(names, q.Name), sum+n, vaguer(vague, about)
+		}
+	}
+	if sum == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s in paused queues: %s.", capital(strings.TrimSpace(vague+" "+counted(int(sum), "job waits", "jobs wait"))), strings.Join(names, ", "))
 }
 
 // capital begins a sentence.

@@ -51,7 +51,7 @@ func TestReadOfAnEmptyDatabase(t *testing.T) {
 	if strings.Contains(string(text), ":null,") != strings.Contains(string(text), `"paused_at":null`) {
 		t.Errorf("a list is null: %s", text)
 	}
-	for _, want := range []string{`"processes":[]`, `"backfills":[]`, `"recent":[]`, `"discarded":[]`, `"tokens":{"valid":0,`, `"name":"recalc_bulk"`} {
+	for _, want := range []string{`"processes":[]`, `"backfills":[]`, `"recent":[]`, `"discarded":[]`, `"cancelled":[]`, `"tokens":{"valid":0,`, `"name":"recalc_bulk"`} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the snapshot lacks %s: %s", want, text)
 		}
@@ -229,7 +229,19 @@ func TestFindings(t *testing.T) {
 		"warning: The oldest import waits for 2 h 0 min.":                                       func(s *Snapshot) { s.Freshness[1].Age = 7200 },
 		"warning: Queue ingest is paused since 1 Jun 12:00 UTC.":                                func(s *Snapshot) { s.Queues = []queue.Counts{{Name: "ingest", PausedAt: &now}} },
 		"warning: 1 job was discarded within a day, after the last attempt.": func(s *Snapshot) {
-			s.Discarded = []queue.DiscardedJob{{FinalizedAt: now.Add(-time.Hour)}, {FinalizedAt: now.Add(-25 * time.Hour)}}
+			s.Discarded = []queue.EndedJob{{FinalizedAt: now.Add(-time.Hour)}, {FinalizedAt: now.Add(-25 * time.Hour)}}
+		},
+		"warning: 1 job was cancelled within a day, and not worked.": func(s *Snapshot) {
+			s.Cancelled = []queue.EndedJob{{FinalizedAt: now.Add(-time.Hour)}}
+		},
+		"warning: At least 10 jobs were discarded within a day, after the last attempt.": func(s *Snapshot) {
+			s.Discarded = make([]queue.EndedJob, recentRows)
+			for i := range s.Discarded {
+				s.Discarded[i].FinalizedAt = now.Add(-time.Hour)
+			}
+		},
+		"warning: Queue backfill is paused since 1 Jun 12:00 UTC, and 3 jobs wait in it.": func(s *Snapshot) {
+			s.Queues = []queue.Counts{{Name: "backfill", PausedAt: &now, States: []queue.StateCount{{State: "available", Jobs: 2}, {State: "retryable", Jobs: 1}}}}
 		},
 		"warning: The clocks of this machine and of the database differ by 5 min 0 s: retries of token jobs and latencies are as wrong.": func(s *Snapshot) { s.ClockOff = 300 },
 		"warning: Vacuum is held back by session 7 (report) for 12 min 0 s: claims become slow.": func(s *Snapshot) {

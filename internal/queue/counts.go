@@ -12,7 +12,7 @@ import (
 type Counts struct {
 	Name     string       `json:"name"`
 	PausedAt *time.Time   `json:"paused_at"`
-	States   []StateCount `json:"states"` // available, running, retryable, scheduled, pending, discarded
+	States   []StateCount `json:"states"` // available, running, retryable, scheduled, pending, cancelled, discarded
 }
 
 // StateCount is the jobs of a queue that are in one state.
@@ -56,7 +56,7 @@ FROM (
 	ORDER BY name
 	LIMIT $3
 ) AS queue
-CROSS JOIN unnest('{available,running,retryable,scheduled,pending,discarded}'::{schema}.river_job_state[]) WITH ORDINALITY AS state (name, place)
+CROSS JOIN unnest('{available,running,retryable,scheduled,pending,cancelled,discarded}'::{schema}.river_job_state[]) WITH ORDINALITY AS state (name, place)
 CROSS JOIN LATERAL (
 	SELECT count(*) AS jobs, min(created_at) AS oldest
 	FROM (
@@ -90,17 +90,17 @@ func (s Schema) Counts(b *pgx.Batch, known []string, counts *[]Counts) {
 	})
 }
 
-// discardedQuery follows the index by which River removes finished jobs.
-const discardedQuery = `
--- name: queue_discarded
+// endedQuery follows the index by which River removes finished jobs.
+const endedQuery = `
+-- name: queue_ended
 SELECT id, kind, queue, attempt, finalized_at, coalesce(left(errors[array_upper(errors, 1)]->>'error', 300), '')
 FROM {schema}.river_job
-WHERE state = 'discarded' AND finalized_at IS NOT NULL
+WHERE state = $2::{schema}.river_job_state AND finalized_at IS NOT NULL
 ORDER BY finalized_at DESC
 LIMIT $1`
 
-// DiscardedJob is a job that will not be tried again.
-type DiscardedJob struct {
+// EndedJob is a job that will not be tried again, and did not do its work.
+type EndedJob struct {
 	ID          int64     `json:"id"`
 	Kind        string    `json:"kind"`
 	Queue       string    `json:"queue"`
@@ -111,9 +111,19 @@ type DiscardedJob struct {
 
 // Discarded queues the reading of up to limit of the most recently discarded
 // jobs, never nil.
-func (s Schema) Discarded(b *pgx.Batch, limit int, discarded *[]DiscardedJob) {
-	b.Queue(s.sql(discardedQuery), limit).Query(func(rows pgx.Rows) (err error) {
-		*discarded, err = pgx.CollectRows(rows, pgx.RowToStructByPos[DiscardedJob])
+func (s Schema) Discarded(b *pgx.Batch, limit int, discarded *[]EndedJob) {
+	s.ended(b, "discarded", limit, discarded)
+}
+
+// Cancelled is Discarded of cancelled jobs: by somebody, or by the worker because
+// their args do not decode.
+func (s Schema) Cancelled(b *pgx.Batch, limit int, cancelled *[]EndedJob) {
+	s.ended(b, "cancelled", limit, cancelled)
+}
+
+func (s Schema) ended(b *pgx.Batch, state string, limit int, ended *[]EndedJob) {
+	b.Queue(s.sql(endedQuery), limit, state).Query(func(rows pgx.Rows) (err error) {
+		*ended, err = pgx.CollectRows(rows, pgx.RowToStructByPos[EndedJob])
 		return err
 	})
 }

@@ -91,7 +91,8 @@ func TestCountsUseTheIndexes(t *testing.T) {
 		want string // the index
 	}{
 		"counts":             {schema.sql(countsQuery), []any{[]string{jobs.QueueIngest}, maxCounted + 1, maxQueues}, "river_job_prioritized_fetching_index"},
-		"discarded":          {schema.sql(discardedQuery), []any{10}, "river_job_state_and_finalized_at_index"},
+		"discarded":          {schema.sql(endedQuery), []any{10, "discarded"}, "river_job_state_and_finalized_at_index"},
+		"cancelled":          {schema.sql(endedQuery), []any{10, "cancelled"}, "river_job_state_and_finalized_at_index"},
 		"newest id":          {schema.sql(newestIDQuery), nil, "river_job_pkey"},
 		"enqueued":           {schema.sql(enqueuedQuery), []any{70_000, 70_100, []string{jobs.KindActivityIngest}}, "river_job_pkey"},
 		"progress":           {schema.sql(progressQuery), []any{[]int64{7, 8}}, "river_job_pkey"},
