@@ -71,7 +71,7 @@ func TestEnqueueRoleCanEnqueueAndNothingElse(t *testing.T) {
 		`ALTER FUNCTION river.enqueue_activity_ingest(jsonb, integer) SET search_path = public`,
 		`DROP FUNCTION river.enqueue_activity_ingest(jsonb, integer)`,
 		`GRANT EXECUTE ON FUNCTION river.insert_worker_job(text, text, integer, jsonb) TO current_user`,
-		`SELECT river.insert_worker_job('acwr_recalc', 'recalc', 1, '{}')`, `SELECT river.refused_texts('[]')`,
+		`SELECT river.insert_worker_job('acwr_recalc', 'recalc', 1, '{}')`, `SELECT river.refused_texts('[]')`, `SELECT river.nearest_name('a', '{}')`,
 		`SELECT river.purge_athlete(1)`, `SELECT river.purge_athlete(1, '0')`,
 		`CREATE OPERATOR public.= (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)`,
 		`CREATE TABLE public.t (i int)`, `CREATE TABLE river.t (i int)`, `CREATE SCHEMA s`,

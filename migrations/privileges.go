@@ -11,8 +11,8 @@ import (
 // neededQuery lists what a worker's role needs on what exists, as the words of
 // GRANT: every table of River's schema and of ours, the application's tables that
 // are read, their sequences, the functions that are called, and the two schemas. Rows: privileges, object,
-// whether the current role has them, and whether policies hide rows of the object
-// from it.
+// whether the current role has them, whether policies hide rows of the object
+// from it, and whether commands alone need it.
 //
 // Permissive policies give rows and restrictive ones take them away: nothing is
 // hidden where one of the former is true of all rows, and none of the latter is
@@ -43,28 +43,29 @@ WITH tables AS (
 SELECT needs, 'TABLE ' || oid::regclass,
        (SELECT bool_and(has_table_privilege(oid, p)) FROM unnest(string_to_array(needs, ', ')) AS p),
        row_security_active(oid) AND NOT EXISTS (
-           SELECT FROM policies WHERE polrelid = tables.oid HAVING bool_or(polpermissive AND pg_get_expr(polqual, polrelid) = 'true') AND bool_and(polpermissive))
+           SELECT FROM policies WHERE polrelid = tables.oid HAVING bool_or(polpermissive AND pg_get_expr(polqual, polrelid) = 'true') AND bool_and(polpermissive)), false
 FROM tables
 UNION ALL
 SELECT 'USAGE, SELECT, UPDATE', 'SEQUENCE ' || oid::regclass,
-       has_sequence_privilege(oid, 'USAGE') AND has_sequence_privilege(oid, 'SELECT') AND has_sequence_privilege(oid, 'UPDATE'), false
+       has_sequence_privilege(oid, 'USAGE') AND has_sequence_privilege(oid, 'SELECT') AND has_sequence_privilege(oid, 'UPDATE'), false, false
 FROM sequences
 UNION ALL
-SELECT 'EXECUTE', format('FUNCTION %s', p.oid::regprocedure), has_function_privilege(p.oid, 'EXECUTE'), false
+SELECT 'EXECUTE', format('FUNCTION %s', p.oid::regprocedure), has_function_privilege(p.oid, 'EXECUTE'), false, p.proname = 'purge_athlete'
 FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
 WHERE n.nspname = $1 AND p.proname IN ('token_expiry_stored', 'token_expiry_seconds', 'purge_athlete')
    OR p.proname = 'acwr_resembles' AND pg_function_is_visible(p.oid)
 UNION ALL
-SELECT 'USAGE', format('SCHEMA %I', nspname), has_schema_privilege(oid, 'USAGE'), false
+SELECT 'USAGE', format('SCHEMA %I', nspname), has_schema_privilege(oid, 'USAGE'), false, false
 FROM pg_namespace WHERE nspname IN ($1, (SELECT nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = to_regclass('activities')))
 ORDER BY 2`
 
 // Privilege is what a worker's role needs on one object.
 type Privilege struct {
-	Needs  string // as in GRANT: SELECT, INSERT
-	On     string // as in GRANT: TABLE river.river_job
-	Has    bool   // the current role has it
-	Hidden bool   // policies of row-level security hide rows from the current role
+	Needs    string // as in GRANT: SELECT, INSERT
+	On       string // as in GRANT: TABLE river.river_job
+	Has      bool   // the current role has it
+	Hidden   bool   // policies of row-level security hide rows from the current role
+	Commands bool   // commands alone need it: workers work without
 }
 
 // NeededPrivileges tells what a worker's role needs, and whether the current one

@@ -13,21 +13,26 @@ import (
 // assignments before a command are its environment.
 var assignments = regexp.MustCompile(`^(\w+=\S+ +)+`)
 
+// pages are those whose lines that run a command are examples of it.
+var pages = []string{"README.md", "docs/tokens.md"}
+
 // Examples returns the examples in the help of a command and those below it, and
-// the README's lines that run it, each once: without comments, environment and
+// the lines of the pages that run it, each once: without comments, environment and
 // the path of the program. A command that does something has to have some. The
 // tests of the calling package must be two directories below the module.
 func Examples(t *testing.T, root *cobra.Command) []string {
 	t.Helper()
 	examples := helpExamples(t, root)
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(readme)) {
-		for _, path := range []string{"./", "go run ./cmd/"} {
-			if command, ok := strings.CutPrefix(strings.TrimSpace(line), path); ok && strings.HasPrefix(command, root.Name()+" ") {
-				examples = append(examples, command)
+	for _, page := range pages {
+		text, err := os.ReadFile("../../" + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			for _, path := range []string{"./", "go run ./cmd/"} {
+				if command, ok := strings.CutPrefix(strings.TrimSpace(line), path); ok && strings.HasPrefix(command, root.Name()+" ") {
+					examples = append(examples, command)
+				}
 			}
 		}
 	}

@@ -30,9 +30,11 @@ func examinePrivileges(ctx context.Context, pool *dbpool.Pool, settings config.C
 	if err != nil {
 		return unknown(check, err)
 	}
-	var missing, hidden []string
+	var missing, missed, hidden []string
 	for _, p := range needed {
 		switch {
+		case !p.Has && p.Commands:
+			missed = append(missed, p.Needs+" ON "+p.On)
 		case !p.Has:
 			missing = append(missing, p.Needs+" ON "+p.On)
 		case p.Hidden:
@@ -40,17 +42,18 @@ func examinePrivileges(ctx context.Context, pool *dbpool.Pool, settings config.C
 		}
 	}
 	role := pgx.Identifier{pool.Config().ConnConfig.User}.Sanitize()
+	grant := "as the owner of the tables: worker migrate up --worker-role " + role
 	switch {
 	case len(missing) > 0:
-		return Finding{
-			check, false, fmt.Sprintf("role %s lacks %s", role, sentence(missing)), "what needs them fails for every job",
-			"as the owner of the tables: worker migrate up --worker-role " + role,
-		}
+		return Finding{check, false, fmt.Sprintf("role %s lacks %s", role, sentence(missing)), "what needs them fails for every job", grant}
 	case len(hidden) > 0:
 		return Finding{
 			check, false, fmt.Sprintf("row-level security hides rows of %s from role %s", strings.Join(hidden, ", "), role), "their results would never be right",
 			fmt.Sprintf("ALTER ROLE %[1]s BYPASSRLS, or a policy FOR SELECT TO %[1]s USING (true)", role),
 		}
+	}
+	if len(missed) > 0 {
+		return Finding{check, true, fmt.Sprintf("role %s lacks %s", role, sentence(missed)), "workers work without; enqueue athlete purge is refused", grant}
 	}
 	return fine(check, "all that work needs, on all rows")
 }

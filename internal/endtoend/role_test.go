@@ -46,6 +46,17 @@ func TestWorkerRole(t *testing.T) {
 			t.Fatalf("migrate up --worker-role = %d: %s", code, errs)
 		}
 	}
+	// A role that was given its rights by the version before: what only commands need
+	// keeps no worker from working.
+	execute(`REVOKE ALL ON FUNCTION river.purge_athlete(integer, interval) FROM ` + role)
+	for _, command := range [][]string{{"check"}, {"run", "--drain"}} {
+		if out, errs, code := commands.Run(t, mine, "worker", command...); code != 0 || !strings.Contains(out+errs, "river.purge_athlete(integer,interval)") {
+			t.Errorf("worker %v without a right of commands = %d, want 0 and a warning:\n%s%s", command, code, out, errs)
+		}
+	}
+	if _, errs, code := commands.Run(t, owners, "worker", "migrate", "up", "--worker-role", role); code != 0 {
+		t.Fatalf("migrate up --worker-role = %d: %s", code, errs)
+	}
 	for _, command := range []string{
 		"worker check", "worker migrate status", "worker migrate up --plan",
 		"enqueue ingest --user 7 --timezone US/Pacific " + absolute(t, "testdata/strava_export_runner.csv"), "worker run --drain",
