@@ -24,6 +24,9 @@ type activities struct {
 	failed error // of the database, which is asked while the input is read
 
 	count, invalid, unloaded int
+	deleted                  int
+	datedByUTC               bool
+	unknown                  []int64 // ids that were not stored before
 	users                    map[int32]struct{}
 	first, last              string
 	implausible              implausibles
@@ -64,9 +67,10 @@ func (a *activities) file(path string, yield func(jobs.Activity, error) bool) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, reader.Close()) }()
-	a.bar = cli.NewBar(a.io.err, reader.Size(), "reading "+path)
+	a.bar = cli.NewBar(a.io.err, reader.Size(), "reading "+path, "activities")
 	defer a.bar.Finish()
 	if reader.DatedByUTC() {
+		a.datedByUTC = true
 		a.warn(path + ": no time zone is known, so dates are those of UTC, and what began in the evening may count on another day; give --timezone")
 	}
 	if missing := reader.Missing(); len(missing) > 0 {
@@ -90,7 +94,7 @@ func (a *activities) file(path string, yield func(jobs.Activity, error) bool) (e
 			return err
 		}
 		a.note(activity)
-		a.bar.Set(reader.BytesRead())
+		a.bar.Count(reader.BytesRead(), int64(a.count))
 		if !yield(activity, nil) {
 			return errStopped
 		}
@@ -115,6 +119,9 @@ func (a *activities) note(activity jobs.Activity) {
 		return // the reader counts it
 	}
 	a.count++
+	if activity.Deleted {
+		a.deleted++
+	}
 	a.users[activity.UserID] = struct{}{}
 	if a.first == "" || activity.Date < a.first {
 		a.first = activity.Date

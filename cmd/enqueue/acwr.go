@@ -20,12 +20,12 @@ import (
 func acwrCommand(configFile *string, io streams) *cobra.Command {
 	var flags dateFlags
 	var comparing compareFlags
-	var compare, asJSON bool
+	var compare, all, asJSON bool
 	c := &cobra.Command{
 		Use:   "acwr [flags]",
 		Short: "Show a user's acute:chronic workload ratio",
-		Long: "Show load, averages and ratios of every calendar day up to today, under the user's formula; on a terminal with a\n" +
-			"small chart. Today is the date in the time zone of the application's user_settings where it has one, and in UTC\n" +
+		Long: "Show load, averages and ratios of the calendar days up to today, under the user's formula; on a terminal with a\n" +
+			"small chart. Without --from and --all it is the last eight weeks. Today is the date in the time zone of the application's user_settings where it has one, and in UTC\n" +
 			"otherwise. A star marks days whose rows do not have these values yet, words days whose values are no facts:\n" +
 			"short_history (the window begins before the first activity), no_heart_rate (an activity counts as a TRIMP of 0),\n" +
 			"implausible (an activity is beyond what its sport allows), likely_double (an activity is likely the same training as\n" +
@@ -33,6 +33,7 @@ func acwrCommand(configFile *string, io streams) *cobra.Command {
 			"With --compare, show how the stored values of a user, or of everyone, differ from what a formula, a rounding or\n" +
 			"another way with doubles would give.",
 		Example: "  enqueue acwr --user 7\n" +
+			"  enqueue acwr --user 7 --all\n" +
 			"  enqueue acwr --user 7 --from 2025-01-01 --json\n" +
 			"  enqueue acwr --compare --formula ewma\n" +
 			"  enqueue acwr --compare --user 7 --rounding app\n" +
@@ -52,17 +53,26 @@ func acwrCommand(configFile *string, io streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return showACWR(c.Context(), *configFile, flags.user, from, to, asJSON, io)
+			most := eightWeeks
+			if all || from != nil {
+				most = 0
+			}
+			return showACWR(c.Context(), *configFile, flags.user, from, to, most, asJSON, io)
 		},
 	}
 	flags.register(c, "today")
 	comparing.register(c)
 	c.Flags().BoolVar(&compare, "compare", false, "compare the stored values with what a formula, a rounding or another way with doubles would give")
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list of days, with --compare one object")
+	c.Flags().BoolVar(&all, "all", false, "show every day from the first activity on")
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list of all days, with --compare one object")
 	return c
 }
 
-func showACWR(ctx context.Context, configFile string, user int32, from, to *time.Time, asJSON bool, io streams) error {
+// eightWeeks is how many days are shown unless more are asked for: two windows of
+// the usual formula.
+const eightWeeks = 56
+
+func showACWR(ctx context.Context, configFile string, user int32, from, to *time.Time, most int, asJSON bool, io streams) error {
 	return withDatabase(ctx, configFile, "enqueue acwr", func(pool *dbpool.Pool, settings config.Config) error {
 		days, err := series.Read(ctx, pool, user, from, to, settings.ACWR.Rounding)
 		if err != nil {
@@ -82,6 +92,10 @@ func showACWR(ctx context.Context, configFile string, user int32, from, to *time
 		}
 		if len(days) == 0 {
 			return writeNoACWR(user, from != nil || to != nil, later, io)
+		}
+		if left := len(days) - most; most > 0 && left > 0 {
+			_, _ = fmt.Fprintf(io.out, "(%s not shown; show them with --all)\n", counted(left, "earlier day is", "earlier days are"))
+			days = days[left:]
 		}
 		why := ""
 		if series.StaleDays(days) > 0 {

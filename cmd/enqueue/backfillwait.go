@@ -8,12 +8,14 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/backfill"
 	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/jobs"
 )
 
 // followBackfill shows a backfill's progress until it does not run any more.
 // Ctrl-C ends the looking, not the backfill.
 func followBackfill(ctx context.Context, pool *dbpool.Pool, schema string, id int64, asJSON bool, io streams) error {
-	b := cli.NewBar(io.err, 0, "backfill")
+	b := cli.NewBar(io.err, 0, "backfill", "rows")
 	defer func() { b.Finish() }()
 	ticker := time.NewTicker(waitInterval)
 	defer ticker.Stop()
@@ -33,7 +35,11 @@ func followBackfill(ctx context.Context, pool *dbpool.Pool, schema string, id in
 			moved = time.Now()
 		case time.Since(moved) > lonely && !asked:
 			asked = true
-			b.Say("nothing happens; is a worker running? start one with: worker run")
+			why, err := whyIdle(ctx, pool, queue.Schema(schema), jobs.QueueBackfill)
+			if err != nil {
+				return fmt.Errorf("look at backfill %d: %w; it goes on", id, err)
+			}
+			b.Say(why)
 		}
 		if b.Total() != now.Rows.Total {
 			b.Resize(now.Rows.Total)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -33,6 +34,7 @@ type ingestFlags struct {
 	wait        bool
 	dryRun      bool
 	skipInvalid bool
+	asJSON      bool
 
 	given map[string]bool // names of the flags on the command line
 }
@@ -67,6 +69,9 @@ func ingestCommand(configFile *string, io streams) *cobra.Command {
 				return err
 			}
 			source := &activities{files: files, options: options, flags: flags, io: io}
+			if flags.dryRun && flags.asJSON {
+				return cli.Usagef("--dry-run is for people; it takes no --json")
+			}
 			if flags.dryRun {
 				return dryRun(c.Context(), settings, source, io)
 			}
@@ -82,6 +87,7 @@ func ingestCommand(configFile *string, io streams) *cobra.Command {
 	f.BoolVar(&flags.live, "live", false, "work them before imports of others, as if just synced")
 	f.BoolVar(&flags.wait, "wait", false, "wait until they are stored with their results")
 	f.BoolVar(&flags.dryRun, "dry-run", false, "read and check everything, say what would change and what is implausible, enqueue nothing")
+	f.BoolVar(&flags.asJSON, "json", false, "print a JSON object")
 	f.BoolVar(&flags.skipInvalid, "skip-invalid", false, "report invalid activities and enqueue the rest")
 	return c
 }
@@ -167,11 +173,18 @@ func ingest(ctx context.Context, settings config.Config, source *activities, io 
 	if err != nil {
 		return fmt.Errorf("%w\nnothing was enqueued", err)
 	}
-	_, _ = fmt.Fprintf(io.out, "enqueued %s in %s\n", source.summary(), counted(len(ids), "job", "jobs"))
-	if !source.flags.wait || len(ids) == 0 {
-		return nil
+	if !source.flags.asJSON {
+		_, _ = fmt.Fprintf(io.out, "enqueued %s in %s\n", source.summary(), counted(len(ids), "job", "jobs"))
 	}
-	return waitFor(ctx, pool, settings.River.Schema, ids, io)
+	result := source.result(ids)
+	var waitErr error
+	if source.flags.wait && len(ids) > 0 {
+		waitErr = waitFor(ctx, pool, settings.River.Schema, source, &result, io)
+	}
+	if source.flags.asJSON {
+		return errors.Join(json.NewEncoder(io.out).Encode(result), waitErr)
+	}
+	return waitErr
 }
 
 // enqueueAll does not run its transaction again: input that was read is gone.
@@ -207,6 +220,11 @@ func enqueueChunks(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, sour
 	var job jobs.ActivityIngest
 	held := 0
 	flush := func() error {
+		if source.flags.wait {
+			if err := source.noteUnknown(ctx, tx, ready); err != nil {
+				return err
+			}
+		}
 		inserted, err := enqueuer.IngestTx(ctx, tx, source.flags.priority(), ready...)
 		ids, ready, held = append(ids, inserted...), nil, 0
 		return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -149,12 +150,19 @@ func writeJob(w io.Writer, job queue.JobDetails) error {
 	return writeIndented(w, "args", job.Args)
 }
 
-// writeIndented prints JSON under a name.
+// mostLines is how many lines of JSON are printed among other text.
+const mostLines = 40
+
+// writeIndented prints JSON under a name, and of much of it the beginning.
 func writeIndented(w io.Writer, name string, data json.RawMessage) error {
 	text, err := json.MarshalIndent(data, "", "  ")
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "%s %s\n", name, text)
+	lines := strings.Split(string(text), "\n")
+	if left := len(lines) - mostLines; left > 0 {
+		lines = append(lines[:mostLines], fmt.Sprintf("… %s; see all with --json", counted(left, "more line", "more lines")))
+	}
+	_, err = fmt.Fprintf(w, "%s %s\n", name, strings.Join(lines, "\n"))
 	return err
 }

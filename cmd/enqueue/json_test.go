@@ -66,6 +66,7 @@ func TestJSONIsDocumented(t *testing.T) {
 	check("enqueue backfill status", "")
 	check("enqueue queues list", "")
 	check("enqueue status", "")
+	check("enqueue ingest", "--wait "+sixtyDays(t), sixtyDays(t))
 	for command := range documents {
 		if strings.HasPrefix(command, "enqueue ") && !ran[command] {
 			t.Errorf("%s is documented and was not run", command)

@@ -72,6 +72,7 @@ func rootCommand(io streams) *cobra.Command {
 		jobsCommand(configFile, io),
 		queuesCommand(configFile, io),
 		rejectsCommand(configFile, io),
+		cli.VersionCommand("enqueue", io.out),
 	)
 	return root
 }

@@ -80,14 +80,14 @@ func auditRetention(settings config.Config, withAudit bool) *time.Duration {
 }
 
 func purge(ctx context.Context, o *operator.Operator, user int32, retention *time.Duration, yes bool, io streams) (purgedAthlete, error) {
-	searching := cli.NewBar(io.err, 0, "searching jobs")
+	searching := cli.NewBar(io.err, 0, "searching jobs", "jobs")
 	held, err := o.Holdings(ctx, user, retention, searching.Set)
 	searching.Finish()
 	result := purgedAthlete{UserID: user, Preview: !yes, Tables: held.Tables, AuditRows: held.AuditRows}
 	if err != nil || !yes {
 		return result, err
 	}
-	removing := cli.NewBar(io.err, held.Rows(), "removing")
+	removing := cli.NewBar(io.err, held.Rows(), "removing", "rows")
 	defer removing.Finish()
 	total := int64(0)
 	err = o.Purge(ctx, user, retention, func(removed map[string]int64, inHand int) {

@@ -55,7 +55,7 @@ func TestRecalcOfNothing(t *testing.T) {
 
 func TestACWRTable(t *testing.T) {
 	stored(t, migrated(t))
-	got := enqueue(t, "acwr", "--user", "7")
+	got := enqueue(t, "acwr", "--user", "7", "--all")
 	got.want(t, 0)
 	var cells [][]string
 	for line := range strings.Lines(got.stdout) {

@@ -43,7 +43,10 @@ func tokensStatusCommand(configFile *string, io streams) *cobra.Command {
 				if asJSON {
 					return json.NewEncoder(io.out).Encode(status)
 				}
-				return writeTokenStatus(io.out, status, within)
+				if err := writeTokenStatus(io.out, status, within); err != nil {
+					return err
+				}
+				return writeTokensUnconfigured(io.out, settings)
 			})
 		},
 	}
@@ -87,6 +90,17 @@ func writeTokenStatus(w io.Writer, s tokens.Status, within time.Duration) error 
 		_, _ = fmt.Fprintf(table, "%d\t%s\t%s\n", user.UserID, user.Since.Local().Format(time.DateTime), describeReason(user.Reason))
 	}
 	return table.Flush()
+}
+
+// writeTokensUnconfigured says what has to be set before tokens are refreshed. It
+// speaks of this command's settings; a worker may have others.
+func writeTokensUnconfigured(w io.Writer, settings config.Config) error {
+	missing := settings.MissingForTokens()
+	if missing == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "not set here: %s; a worker with these settings refreshes no tokens\n", missing)
+	return err
 }
 
 func describeReason(reason tokens.Reason) string {

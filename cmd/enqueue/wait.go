@@ -16,11 +16,9 @@ import (
 
 const (
 	waitInterval = 200 * time.Millisecond
-	// lonely is how long nothing may happen before --wait asks for a worker.
+	// lonely is how long nothing may happen before --wait says why.
 	lonely = 5 * time.Second
 )
-
-const countRejectsQuery = `SELECT count(*) FROM ingest_rejects WHERE job_id = ANY($1)`
 
 // waiter polls the queues on behalf of --wait.
 type waiter struct {
@@ -30,16 +28,14 @@ type waiter struct {
 }
 
 // waitFor waits until the ingest jobs are finished and what they recalculate is
-// right. Ctrl-C ends the waiting, not the work.
-func waitFor(ctx context.Context, pool *dbpool.Pool, schema string, ids []int64, io streams) error {
+// right, and adds to the result what became of the activities. Ctrl-C ends the
+// waiting, not the work.
+func waitFor(ctx context.Context, pool *dbpool.Pool, schema string, source *activities, result *ingested, io streams) error {
+	ids := result.JobIDs
 	w := &waiter{pool: pool, schema: queue.Schema(schema), io: io}
 	failed, _, err := w.finished(ctx, "storing activities", ids)
 	if err != nil {
 		return err
-	}
-	var rejected int
-	if err := pool.QueryRow(ctx, countRejectsQuery, ids).Scan(&rejected); err != nil {
-		return fmt.Errorf("count rejected activities: %w", err)
 	}
 	writing, err := overview.ReadWriting(ctx, pool)
 	if err != nil {
@@ -51,7 +47,16 @@ func waitFor(ctx context.Context, pool *dbpool.Pool, schema string, ids []int64,
 			return err
 		}
 	}
-	if failed += failedRecalcs; failed > 0 || rejected > 0 {
+	failed += failedRecalcs
+	if err := source.outcome(ctx, pool, result); err != nil {
+		return err
+	}
+	rejected := *result.Rejected
+	result.FailedJobs = &failed
+	if failed > 0 || rejected > 0 {
+		if !source.flags.asJSON {
+			_, _ = fmt.Fprintln(io.out, result.outcome())
+		}
 		return fmt.Errorf("%s failed and %s rejected; see the errors in %s.river_job and the table ingest_rejects",
 			counted(failed, "job", "jobs"), counted(rejected, "activity was", "activities were"), schema)
 	}
@@ -59,7 +64,10 @@ func waitFor(ctx context.Context, pool *dbpool.Pool, schema string, ids []int64,
 	if !writing.ToEveryone() {
 		said = "stored; " + strings.TrimSuffix(writing.Says, ".")
 	}
-	_, err = fmt.Fprintln(io.out, said)
+	if source.flags.asJSON {
+		return nil
+	}
+	_, err = fmt.Fprintf(io.out, "%s\n%s\n", said, result.outcome())
 	return err
 }
 
@@ -108,13 +116,17 @@ func (w *waiter) until(ctx context.Context, what string, look func(context.Conte
 		case left == 0:
 			return nil
 		case lastLeft < 0:
-			b = cli.NewBar(w.io.err, int64(left), what)
+			b = cli.NewBar(w.io.err, int64(left), what, "jobs")
 			lastLeft = left
 		case left != lastLeft:
 			lastLeft, moved = left, time.Now()
 		case time.Since(moved) > lonely && !asked:
 			asked = true
-			b.Say("nothing happens; is a worker running? start one with: worker run")
+			why, err := whyIdle(ctx, w.pool, w.schema, jobs.QueueIngest, jobs.QueueIngestBulk, jobs.QueueRecalc, jobs.QueueRecalcBulk)
+			if err != nil {
+				return fmt.Errorf("wait: %w; the jobs stay enqueued", err)
+			}
+			b.Say(why)
 		}
 		b.Set(b.Total() - int64(left))
 		select {

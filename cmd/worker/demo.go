@@ -81,12 +81,17 @@ func demo(ctx context.Context, settings config.Config, keep bool, stdout, stderr
 		return err
 	}
 	if keep {
-		second, err := newService(ctx, pool, settings, logger, nil)
+		operator, err := newOperator(settings, logger)
+		if err != nil {
+			return err
+		}
+		operator.announce = stdout
+		second, err := newService(ctx, pool, settings, logger, operator.observe())
 		if err != nil {
 			return err
 		}
 		_, _ = fmt.Fprintf(stdout, "\nstaying up until Ctrl-C. In another terminal:\n\n  export DATABASE_URL='%s'\n\n", url)
-		return work(ctx, second, false, logger)
+		return operator.during(ctx, pool, second, func() error { return work(ctx, second, false, logger) })
 	}
 	return nil
 }

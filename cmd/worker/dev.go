@@ -42,6 +42,7 @@ func dev(ctx context.Context, configFile, dir string, stdout, stderr io.Writer) 
 	if err != nil {
 		return err
 	}
+	operator.announce = stdout
 	url := settings.DatabaseURL
 	if url != "" && dir != "" {
 		return cli.Usagef("--dir names a database and DATABASE_URL another; unset DATABASE_URL or leave out --dir")

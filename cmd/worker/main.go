@@ -37,7 +37,7 @@ func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 		migrateCommand(configFile, stdout),
 		checkCommand(configFile, stdout),
 		tokensCommand(configFile, stdout, stderr),
-		versionCommand(stdout),
+		cli.VersionCommand("worker", stdout),
 	)
 	return root
 }

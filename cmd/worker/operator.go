@@ -2,8 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,6 +31,10 @@ type operator struct {
 	access   operations.Access
 	metrics  *metrics.Metrics // nil when there is no server
 	logger   *slog.Logger
+
+	// announce, where it is set, is where the page's address is printed. Any port
+	// will do then: where the configured one is taken, a free one is.
+	announce io.Writer
 }
 
 // newOperator refuses to show pages to strangers.
@@ -37,7 +46,7 @@ func newOperator(settings config.Config, logger *slog.Logger) (*operator, error)
 	if err := o.access.Check(); err != nil {
 		return nil, &cli.UsageError{Err: err}
 	}
-	o.metrics = metrics.New(version(), settings.Operations.SlowQuery, logger)
+	o.metrics = metrics.New(cli.Version(), settings.Operations.SlowQuery, logger)
 	return o, nil
 }
 
@@ -87,14 +96,22 @@ func (o *operator) during(ctx context.Context, pool *dbpool.Pool, service *worke
 	readiness := operations.NewReadiness(pool, o.settings.River.Schema, service, o.logger)
 	history := o.metrics.History()
 	o.metrics.Connect(metrics.Sources{Pool: pool.Stat, Service: service, Overview: watch, Ready: readiness.Ready})
-	server, err := operations.Listen(ctx, operations.Options{
-		Access: o.access, Version: version(), Rounding: o.settings.ACWR.Rounding, RiverSchema: o.settings.River.Schema,
+	options := operations.Options{
+		Access: o.access, Version: cli.Version(), Rounding: o.settings.ACWR.Rounding, RiverSchema: o.settings.River.Schema,
 		Pool: pool, Turn: turn,
 		Service: service, Overview: watch, Metrics: o.metrics.Handler(), History: history.Points,
 		Readiness: readiness, Logger: o.logger,
-	})
+	}
+	server, err := operations.Listen(ctx, options)
+	if host, _, splitErr := net.SplitHostPort(options.Access.Listen); o.announce != nil && errors.Is(err, syscall.EADDRINUSE) && splitErr == nil {
+		options.Access.Listen = net.JoinHostPort(host, "0")
+		server, err = operations.Listen(ctx, options)
+	}
 	if err != nil {
 		return err
+	}
+	if o.announce != nil {
+		_, _ = fmt.Fprintf(o.announce, "the status page is at http://%s/\n", server.Address())
 	}
 	o.logger.InfoContext(ctx, "operations are served", slog.String("address", server.Address()))
 

@@ -43,6 +43,24 @@ func TestPortInUse(t *testing.T) {
 	workerUntil(t, `"msg":"working"`, "run").want(t, 0, `"msg":"stopped"`)
 }
 
+// TestDevTakesAnotherPort where the usual one is taken, and says where the page is.
+func TestDevTakesAnotherPort(t *testing.T) {
+	t.Setenv("DATABASE_URL", dbtest.MigratedURL(t))
+	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	t.Setenv("TMWORKER_OPERATIONS_LISTEN", taken.Addr().String())
+	got := workerUntil(t, `"msg":"working"`, "dev")
+	got.want(t, 0, "the status page is at http://127.0.0.1:")
+	if bytes.Contains([]byte(got.stdout), []byte(taken.Addr().String())) {
+		t.Errorf("the page is said to be at the port that is taken: %s", got.stdout)
+	}
+	t.Setenv("DATABASE_URL", "")
+	workerUntil(t, "the status page is at http://127.0.0.1:", "demo", "--keep").want(t, 0)
+}
+
 // TestRunServesOperations finds the address in the log, as an operator would.
 func TestRunServesOperations(t *testing.T) {
 	t.Setenv("DATABASE_URL", dbtest.MigratedURL(t))

@@ -97,7 +97,7 @@ func newService(ctx context.Context, pool *dbpool.Pool, settings config.Config, 
 }
 
 func work(ctx context.Context, service *workers.Service, drain bool, logger *slog.Logger) error {
-	logger.InfoContext(ctx, "working", slog.String("version", version()), slog.Bool("drain", drain))
+	logger.InfoContext(ctx, "working", slog.String("version", cli.Version()), slog.Bool("drain", drain))
 	var err error
 	if drain {
 		err = service.Drain(ctx)

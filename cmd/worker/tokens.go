@@ -54,7 +54,7 @@ func rotateCommand(configFile *string, stdout, stderr io.Writer) *cobra.Command 
 			begun := false
 			rotation, err := tokens.New(pool, settings.TokenKeys, settings.River.Schema).Rotate(c.Context(), func(r tokens.Rotation) {
 				if !begun {
-					bar, begun = cli.NewBar(stderr, r.Total, "encrypting tokens"), true
+					bar, begun = cli.NewBar(stderr, r.Total, "encrypting tokens", "users"), true
 				}
 				bar.Set(min(r.Rotated, r.Total))
 			})

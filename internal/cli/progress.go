@@ -3,87 +3,200 @@ package cli
 import (
 	"fmt"
 	"io"
+	"os"
+	"strings"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
 )
 
-// plainInterval is how often progress is told where there is no terminal.
-const plainInterval = 5 * time.Second
+const (
+	// plainInterval is how often progress is logged where there is no terminal.
+	plainInterval = 5 * time.Second
+	// drawnInterval is how often it is drawn on one.
+	drawnInterval = 100 * time.Millisecond
+	// defaultWidth is that of a terminal that does not say.
+	defaultWidth = 80
+)
 
-// Bar shows progress: a bar on a terminal, now and then a line otherwise. The
-// zero value shows nothing and may be finished.
+// Bar shows progress: a line that is drawn again and again on a terminal, now and
+// then one of its own otherwise. The zero value shows nothing and may be finished.
 type Bar struct {
-	w     io.Writer
-	what  string
-	total int64
-	drawn *progressbar.ProgressBar // nil where there is no terminal
-	told  time.Time
+	w        io.Writer
+	what     string
+	unit     string
+	total    int64
+	terminal bool
+	width    int // of the terminal; 0: ask it
+
+	done, counted  int64 // counted: of the unit, where total is of something else
+	counts         bool
+	begun, shown   time.Time
+	first          int64 // what was done, or counted, when the bar began
+	begins, drawn  bool
+	now            func() time.Time
+	mostTextBefore int
 }
 
-// NewBar shows progress towards total, or without an end when total is 0.
-func NewBar(w io.Writer, total int64, what string) *Bar {
-	b := &Bar{w: w, what: what, total: total, told: time.Now()}
-	if IsTerminal(w) {
-		most := total
-		if most == 0 {
-			most = -1
-		}
-		b.drawn = progressbar.NewOptions64(most,
-			progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what),
-			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
-			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth())
-	}
-	return b
+// NewBar shows progress towards total of a unit, as "activities", or without an
+// end when total is 0.
+func NewBar(w io.Writer, total int64, what, unit string) *Bar {
+	return &Bar{w: w, total: total, what: what, unit: unit, terminal: IsTerminal(w), shown: time.Now(), now: time.Now}
 }
 
 // Set shows how much is done.
 func (b *Bar) Set(done int64) {
-	if b.drawn != nil {
-		_ = b.drawn.Set64(done)
+	if b.w == nil {
 		return
 	}
-	if time.Since(b.told) < plainInterval {
+	b.done = done
+	b.show()
+}
+
+// Count is Set where the total is of something else than the unit: bytes of a file,
+// say, of which nobody wants to know.
+func (b *Bar) Count(done, counted int64) {
+	b.counts, b.counted = true, counted
+	b.Set(done)
+}
+
+func (b *Bar) show() {
+	now := b.now()
+	if !b.begins {
+		b.begins, b.begun, b.first = true, now, b.amount()
+	}
+	interval := plainInterval
+	if b.terminal {
+		interval = drawnInterval
+	}
+	if now.Sub(b.shown) < interval {
 		return
 	}
-	b.told = time.Now()
+	b.shown = now
+	if !b.terminal {
+		_, _ = fmt.Fprintln(b.w, b.line(now, 0))
+		return
+	}
+	b.draw(b.line(now, b.columns()))
+}
+
+// draw writes over what was drawn before.
+func (b *Bar) draw(line string) {
+	n := len([]rune(line))
+	_, _ = fmt.Fprintf(b.w, "\r%s%s", line, strings.Repeat(" ", max(0, b.mostTextBefore-n)))
+	b.drawn, b.mostTextBefore = true, n
+}
+
+func (b *Bar) clear() {
+	if b.drawn {
+		_, _ = fmt.Fprintf(b.w, "\r%s\r", strings.Repeat(" ", b.mostTextBefore))
+		b.drawn, b.mostTextBefore = false, 0
+	}
+}
+
+func (b *Bar) columns() int {
+	if b.width > 0 {
+		return b.width
+	}
+	if f, ok := b.w.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+			return width
+		}
+	}
+	return defaultWidth
+}
+
+// amount is what is done of the unit.
+func (b *Bar) amount() int64 {
+	if b.counts {
+		return b.counted
+	}
+	return b.done
+}
+
+// Parts of a line that a narrow terminal goes without.
+const (
+	barCells  = 20
+	rateAfter = time.Second // before that a rate says nothing
+)
+
+// line is one line of progress, shorter than the columns of a terminal, 0 for any: a
+// long description is cut off before the numbers.
+func (b *Bar) line(now time.Time, columns int) string {
+	text := ""
 	if b.total > 0 {
-		_, _ = fmt.Fprintf(b.w, "%s: %d of %d (%d %%)\n", b.what, done, b.total, done*100/b.total)
-		return
+		share := min(1, float64(b.done)/float64(b.total))
+		text = fmt.Sprintf("%3.0f %%  ", 100*share)
+		if columns >= defaultWidth {
+			full := int(share * barCells)
+			text += "[" + strings.Repeat("=", full) + strings.Repeat(" ", barCells-full) + "]  "
+		}
 	}
-	_, _ = fmt.Fprintf(b.w, "%s: %d\n", b.what, done)
+	text += grouped(b.amount())
+	if b.total > 0 && !b.counts {
+		text += " of " + grouped(b.total)
+	}
+	text += " " + b.unit
+	if elapsed := now.Sub(b.begun); elapsed >= rateAfter {
+		rate := float64(b.amount()-b.first) / elapsed.Seconds()
+		if rate >= 1 {
+			text += fmt.Sprintf(", %s/s", grouped(int64(rate)))
+		}
+		if left := b.left(elapsed); left > 0 {
+			text += ", " + left.Round(time.Second).String() + " left"
+		}
+	}
+	what := []rune(b.what)
+	if room := columns - 1 - len([]rune(text)) - 2; columns > 0 && len(what) > room {
+		if room < 4 {
+			for last := strings.LastIndex(text, ", "); last > 0 && len(text) >= columns; last = strings.LastIndex(text, ", ") {
+				text = text[:last]
+			}
+			return text[:min(len(text), columns-1)]
+		}
+		what = append(what[:room-1], '…')
+	}
+	return string(what) + "  " + text
+}
+
+// left is the time until everything is done, at the speed so far; 0 where that is
+// not known.
+func (b *Bar) left(elapsed time.Duration) time.Duration {
+	began := b.first
+	if b.counts {
+		began = 0
+	}
+	if b.total <= 0 || b.done <= began {
+		return 0
+	}
+	return time.Duration(float64(elapsed) * float64(b.total-b.done) / float64(b.done-began))
+}
+
+func grouped(n int64) string {
+	text := fmt.Sprint(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
 }
 
 // Total returns what there is to do.
 func (b *Bar) Total() int64 { return b.total }
 
 // Resize changes what there is to do.
-func (b *Bar) Resize(total int64) {
-	b.total = total
-	if b.drawn != nil {
-		b.drawn.ChangeMax64(total)
-	}
-}
+func (b *Bar) Resize(total int64) { b.total = total }
 
 // Describe changes what is said beside the numbers.
-func (b *Bar) Describe(what string) {
-	b.what = what
-	if b.drawn != nil {
-		b.drawn.Describe(what)
-	}
-}
+func (b *Bar) Describe(what string) { b.what = what }
 
 // Say prints a line where the bar is, which is drawn again below it.
 func (b *Bar) Say(line string) {
-	if b.drawn != nil {
-		_ = b.drawn.Clear()
+	if b.w == nil {
+		return
 	}
+	b.clear()
 	_, _ = fmt.Fprintln(b.w, line)
 }
 
 // Finish takes the bar away.
-func (b *Bar) Finish() {
-	if b.drawn != nil {
-		_ = b.drawn.Finish()
-	}
-}
+func (b *Bar) Finish() { b.clear() }

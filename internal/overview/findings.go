@@ -95,7 +95,7 @@ func (s Snapshot) Findings() (all []Finding) {
 		add(Warning, "Synchronize both, with chrony for instance.", "The clocks of this machine and of the database differ by %s: retries of token jobs and latencies are as wrong.", Spoken(off))
 	}
 	if n := s.Rejects.LastDay; n > 0 {
-		add(Notice, "See why: enqueue rejects list. After a fix: enqueue rejects retry.", "%s rejected within a day as invalid.", counted(int(n), "activity was", "activities were"))
+		add(Notice, "See why: enqueue rejects list. After a fix: enqueue rejects retry --all.", "%s rejected within a day as invalid.", counted(int(n), "activity was", "activities were"))
 	}
 	if n := s.Tokens.NeedsReauthorization; n > 0 {
 		add(Notice, "Only the athlete can do that, in the application.", "%s to connect again.", counted(int(n), "athlete has", "athletes have"))
@@ -113,10 +113,10 @@ func (s Snapshot) endedWithinADay(jobs []queue.EndedJob) string {
 			recent++
 		}
 	}
-	switch {
-	case recent == 0:
+	switch recent {
+	case 0:
 		return ""
-	case recent == recentRows:
+	case recentRows:
 		return fmt.Sprintf("At least %d jobs were", recent)
 	}
 	return counted(recent, "job was", "jobs were")

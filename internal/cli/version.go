@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -8,22 +8,23 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func versionCommand(stdout io.Writer) *cobra.Command {
+// VersionCommand prints the version of the program named.
+func VersionCommand(program string, stdout io.Writer) *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",
-		Short:   "Print the version of this worker",
-		Example: "  worker version",
+		Short:   "Print the version of this program",
+		Example: "  " + program + " version",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(stdout, version())
+			_, err := fmt.Fprintln(stdout, Version())
 			return err
 		},
 	}
 }
 
-// version is what the Go toolchain recorded: the module's version, or the
+// Version is what the Go toolchain recorded: the module's version, or the
 // commit that was built.
-func version() string {
+func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

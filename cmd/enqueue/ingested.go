@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// ingested is what an import did. What became of the activities is known after
+// --wait, and null otherwise.
+type ingested struct {
+	Activities    int     `json:"activities"`
+	Users         int     `json:"users"`
+	From          string  `json:"from"` // dates, empty without activities
+	To            string  `json:"to"`
+	Unloaded      int     `json:"without_load"` // left out
+	Invalid       int     `json:"invalid"`      // left out
+	Implausible   int     `json:"implausible"`
+	LikelyDoubles int     `json:"likely_doubles"`
+	DatedByUTC    bool    `json:"dated_by_utc"` // no time zone was known
+	JobIDs        []int64 `json:"job_ids"`
+
+	New        *int `json:"new"`
+	Changed    *int `json:"changed"`
+	Unchanged  *int `json:"unchanged"` // also those that were handed in twice, or of which a newer version is known
+	Rejected   *int `json:"rejected"`
+	FailedJobs *int `json:"failed_jobs"`
+}
+
+func (a *activities) result(ids []int64) ingested {
+	return ingested{
+		Activities: a.count, Users: len(a.users), From: a.first, To: a.last, Unloaded: a.unloaded, Invalid: a.invalid,
+		Implausible: a.implausible.count, LikelyDoubles: a.doubles.count, DatedByUTC: a.datedByUTC, JobIDs: append([]int64{}, ids...),
+	}
+}
+
+// unknownQuery returns those of the activities that are not stored.
+const unknownQuery = `
+SELECT id FROM unnest($1::bigint[]) AS given (id) WHERE NOT EXISTS (SELECT FROM activities WHERE activity_id = id)`
+
+// noteUnknown remembers which of the activities are new.
+func (a *activities) noteUnknown(ctx context.Context, tx pgx.Tx, chunks []jobs.ActivityIngest) error {
+	var ids []int64
+	for _, chunk := range chunks {
+		for _, activity := range chunk.Activities {
+			ids = append(ids, activity.ActivityID)
+		}
+	}
+	rows, err := tx.Query(ctx, unknownQuery, ids)
+	if err != nil {
+		return fmt.Errorf("look for activities that are stored: %w", err)
+	}
+	unknown, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return fmt.Errorf("look for activities that are stored: %w", err)
+	}
+	a.unknown = append(a.unknown, unknown...)
+	return nil
+}
+
+// outcomeQuery counts what the jobs wrote. A row that had the same values already
+// was not written and has the id of an earlier job.
+const outcomeQuery = `
+SELECT count(*) FILTER (WHERE activity_id = ANY($2::bigint[])), count(*),
+       (SELECT count(*) FROM ingest_rejects WHERE job_id = ANY($1::bigint[]))
+FROM activities WHERE ingest_job_id = ANY($1::bigint[])`
+
+// outcome adds to the result what became of the activities.
+func (a *activities) outcome(ctx context.Context, pool *dbpool.Pool, result *ingested) error {
+	var created, written, rejected int
+	if a.unknown == nil {
+		a.unknown = []int64{}
+	}
+	if err := pool.QueryRow(ctx, outcomeQuery, result.JobIDs, a.unknown).Scan(&created, &written, &rejected); err != nil {
+		return fmt.Errorf("count what was stored: %w", err)
+	}
+	changed, unchanged := written-created, max(0, a.count-a.deleted-written-rejected)
+	result.New, result.Changed, result.Unchanged, result.Rejected = &created, &changed, &unchanged, &rejected
+	return nil
+}
+
+// outcome says in words what became of the activities.
+func (r *ingested) outcome() string {
+	return fmt.Sprintf("%d new, %d changed, %d unchanged, %d rejected", *r.New, *r.Changed, *r.Unchanged, *r.Rejected)
+}

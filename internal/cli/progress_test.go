@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestBarFitsTheTerminal, whatever it is wide, and says how many of what, how fast,
+// and how long it takes yet.
+func TestBarFitsTheTerminal(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		width int
+		want  string
+	}{
+		{80, "reading /…   42 %  [========            ]  65,536 activities, 6,553/s, 14s left"},
+		{60, "reading /home…   42 %  65,536 activities, 6,553/s, 14s left"},
+		{40, " 42 %  65,536 activities, 6,553/s"},
+	} {
+		var out bytes.Buffer
+		now := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+		b := NewBar(&out, 153_941, "reading /home/someone/exports/activities.csv", "activities")
+		b.terminal, b.width, b.now, b.shown = true, c.width, func() time.Time { return now }, time.Time{}
+		b.Count(0, 0)
+		now = now.Add(10 * time.Second)
+		b.Count(65_000, 65_536)
+		drawn := strings.Split(out.String(), "\r")
+		if got := strings.TrimRight(drawn[len(drawn)-1], " "); got != c.want {
+			t.Errorf("%d columns:\n%q, want\n%q", c.width, got, c.want)
+		}
+		for _, line := range drawn {
+			if n := len([]rune(line)); n >= c.width {
+				t.Errorf("%d columns: a line has %d", c.width, n)
+			}
+		}
+		b.Say("a line")
+		b.Finish()
+		if said := out.String(); !strings.HasSuffix(said, " \ra line\n") || strings.Contains(said, "||") {
+			t.Errorf("Say and Finish leave %q", said)
+		}
+	}
+}
+
+// TestBarWithoutTerminal prints a whole line now and then, and none of a short work.
+func TestBarWithoutTerminal(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	now := time.Now()
+	b := NewBar(&out, 2000, "storing activities", "jobs")
+	b.now, b.shown = func() time.Time { return now }, now
+	b.Set(500)
+	now = now.Add(plainInterval)
+	b.Set(1000)
+	now = now.Add(time.Second)
+	b.Set(1500)
+	b.Finish()
+	if got, want := out.String(), "storing activities   50 %  1,000 of 2,000 jobs, 100/s, 10s left\n"; got != want {
+		t.Errorf("printed %q, want %q", got, want)
+	}
+	(&Bar{}).Set(1)
+	(&Bar{}).Finish()
+}
