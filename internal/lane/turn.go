@@ -59,19 +59,26 @@ func (l *Lane[T]) turn(ctx context.Context, loop int) (found int, err error) {
 		l.careful.Lock()
 		defer l.careful.Unlock()
 	}
-	var marked []queue.Job
-	found, marked, err = l.transact(ctx, loop, false, (*turn[T]).claim)
+	end := l.options.Caution.begin(false)
+	found, marked, err := l.transact(ctx, loop, (*turn[T]).claim)
+	end()
 	if err != nil || len(marked) == 0 {
 		return found, err
 	}
-	_, _, err = l.transact(ctx, loop, marked[0].Marked, func(t *turn[T]) (int, error) { return len(marked), t.reclaim(marked) })
+	suspect := marked[0].Marked
+	defer l.options.Caution.begin(suspect)()
+	if suspect { // marked once more while nothing else is in hand, and not while it waits for that
+		if _, marked, err = l.transact(ctx, loop, func(t *turn[T]) (int, error) { return len(marked), t.markAgain(marked) }); err != nil || len(marked) == 0 {
+			return found, err
+		}
+	}
+	_, _, err = l.transact(ctx, loop, func(t *turn[T]) (int, error) { return len(marked), t.reclaim(marked) })
 	return found, err
 }
 
 // transact runs one transaction on its own deadline: a turn that has begun is
 // finished when the process is told to stop.
-func (l *Lane[T]) transact(ctx context.Context, loop int, suspect bool, work func(*turn[T]) (int, error)) (found int, marked []queue.Job, err error) {
-	defer l.options.Caution.begin(suspect)()
+func (l *Lane[T]) transact(ctx context.Context, loop int, work func(*turn[T]) (int, error)) (found int, marked []queue.Job, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.options.Timeout)
 	defer cancel()
 	began := time.Now()
@@ -108,7 +115,8 @@ func (t *turn[T]) claim() (found int, err error) {
 		return len(claimed), t.work(doomed)
 	}
 	if suspect := slices.IndexFunc(claimed, func(j queue.Job) bool { return j.Marked }); suspect >= 0 {
-		return len(claimed), t.mark(claimed[suspect : suspect+1])
+		t.suspects = claimed[suspect : suspect+1]
+		return len(claimed), nil
 	}
 	if t.lane.options.Caution.Careful() {
 		return len(claimed), t.mark(claimed[:min(carefulJobs, len(claimed))])
@@ -128,18 +136,36 @@ func (t *turn[T]) mark(suspects []queue.Job) error {
 	return nil
 }
 
+// markAgain is mark of jobs that are marked already, as far as nobody else has
+// them in hand.
+func (t *turn[T]) markAgain(marked []queue.Job) error {
+	claimed, err := t.claimAgain(marked)
+	if err != nil || len(claimed) == 0 {
+		return err
+	}
+	return t.mark(claimed)
+}
+
 // reclaim claims marked jobs again and works them.
 func (t *turn[T]) reclaim(marked []queue.Job) error {
+	claimed, err := t.claimAgain(marked)
+	if err != nil {
+		return err
+	}
+	return t.work(claimed)
+}
+
+func (t *turn[T]) claimAgain(marked []queue.Job) (claimed []queue.Job, err error) {
 	ids := make([]int64, len(marked))
 	for i, j := range marked {
 		ids[i] = j.ID
 	}
-	b, claimed := &pgx.Batch{}, []queue.Job{}
+	b := &pgx.Batch{}
 	t.lane.options.Schema.Reclaim(b, ids, &claimed)
 	if err := t.tx.SendBatch(t.ctx, b).Close(); err != nil {
-		return fmt.Errorf("claim suspects: %w", err)
+		return nil, fmt.Errorf("claim suspects: %w", err)
 	}
-	return t.work(claimed)
+	return claimed, nil
 }
 
 // work works claimed jobs, isolates the ones that are refused, and writes what
