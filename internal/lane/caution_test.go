@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -116,4 +117,38 @@ func TestMarksOfTheLivingCountNothing(t *testing.T) {
 func mark(t *testing.T, pool *dbpool.Pool, clients ...string) {
 	t.Helper()
 	exec(t, pool, `UPDATE river.river_job SET metadata = jsonb_build_object('worker_marks', $1::text[]) WHERE args->>'value' = '7'`, clients)
+}
+
+// TestSuspectThatWaitsIsNotMarked: a suspect waits until its process does nothing
+// else. Should that die meanwhile, the suspect had no part in it.
+func TestSuspectThatWaitsIsNotMarked(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	insert(t, pool, 10)
+	exec(t, pool, `INSERT INTO river.river_job (kind, queue, args, max_attempts) VALUES ('effect', 'others', '{"value": 7}', 25)`)
+	mark(t, pool, "dead")
+	exec(t, pool, `INSERT INTO worker_processes (client_id, died_at) VALUES ('dead', now())`)
+	o := testOptions(t)
+	first := New(pool, o, effectKind())
+	o.Queue = "others"
+	second := New(pool, o, effectKind())
+	end := o.Caution.begin(false) // of a third queue's transaction
+	ended := make(chan error, 2)
+	for _, l := range []*Lane[effectArgs]{first, second} {
+		go func() { _, err := l.Turn(t.Context()); ended <- err }()
+	}
+	time.Sleep(300 * time.Millisecond) // in which they would have been marked
+	const marks = `SELECT string_agg(queue || ' ' || (metadata->>'worker_marks'), ', ' ORDER BY queue) FROM river.river_job WHERE metadata ? 'worker_marks'`
+	if got, want := ask[string](t, pool, marks), `effects ["dead"], others ["dead"]`; got != want {
+		t.Errorf("marks: %s, want %s", got, want)
+	}
+	end()
+	for range 2 {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	if got := ask[int](t, pool, `SELECT count(*) FROM river.river_job WHERE state = 'completed' AND args->>'value' = '7'`); got != 2 {
+		t.Errorf("%d suspects are done, want 2", got)
+	}
 }
