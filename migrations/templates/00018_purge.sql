@@ -13,44 +13,6 @@ ALTER TABLE user_locks ADD COLUMN IF NOT EXISTS purge_searched bigint;
 DROP INDEX IF EXISTS user_locks_purged_through_idx;
 CREATE INDEX user_locks_purged_through_idx ON user_locks (purged_through) WHERE purged_through IS NOT NULL;
 
--- As migration 7 made it, but for one thing: of a user without activities nothing is
--- to be recalculated. greatest and least pass over NULLs.
-CREATE OR REPLACE FUNCTION acwr_settings_changed() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    changed integer := CASE WHEN TG_OP = 'DELETE' THEN OLD.user_id ELSE NEW.user_id END;
-    first_date date;
-    last_date date;
-    backfill bigint;
-BEGIN
-    IF TG_OP <> 'INSERT' AND OLD.user_id = 0 AND (TG_OP = 'DELETE' OR NEW.user_id <> 0) THEN
-        RAISE EXCEPTION 'the row of user 0 is the default and has to stay; update it' USING ERRCODE = 'restrict_violation';
-    END IF;
-    IF TG_OP = 'UPDATE' THEN
-        IF NEW.user_id <> OLD.user_id THEN
-            RAISE EXCEPTION 'user_id cannot be changed from % to %; delete the row and insert another one', OLD.user_id, NEW.user_id
-                USING ERRCODE = 'restrict_violation';
-        END IF;
-        IF (NEW.formula, NEW.chronic_days, NEW.decay_rate) = (OLD.formula, OLD.chronic_days, OLD.decay_rate) THEN
-            RETURN NULL;
-        END IF;
-    END IF;
-    IF changed = 0 THEN
-        INSERT INTO {here}.acwr_backfills DEFAULT VALUES RETURNING id INTO backfill;
-        UPDATE {here}.acwr_backfills
-        SET plan_job_id = {schema}.insert_worker_job('acwr_backfill', 'backfill', 1, jsonb_build_object('backfill_id', backfill, 'chunk', 0))
-        WHERE id = backfill;
-        RETURN NULL;
-    END IF;
-    SELECT greatest(min(date), '1900-01-01'), least(max(date), '2999-12-31') INTO first_date, last_date
-    FROM {here}.activities AS a WHERE a.user_id = changed
-    HAVING count(*) > 0;
-    IF first_date <= last_date THEN
-        PERFORM {schema}.enqueue_acwr_recalc(changed, first_date, last_date);
-    END IF;
-    RETURN NULL;
-END $$;
-
 -- The arguments of a job without a user, NULL when nothing is left to do.
 CREATE OR REPLACE FUNCTION {schema}.args_without_user(kind text, args jsonb, user_id integer)
 RETURNS jsonb

@@ -28,7 +28,8 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 -- A change of settings enqueues what it makes wrong in the same transaction: one
--- user's whole history, or, when the default changed, a backfill of everyone.
+-- user's whole history, or, when the default changed, a backfill of everyone. Of a
+-- user without activities that is nothing; greatest and least pass over NULLs.
 CREATE OR REPLACE FUNCTION acwr_settings_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
