@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/localpg"
 )
 
 func devCommand(configFile *string, stdout, stderr io.Writer) *cobra.Command {
@@ -54,6 +55,9 @@ func dev(ctx context.Context, configFile, dir string, stdout, stderr io.Writer) 
 			}
 		}
 		server, local, err := startLocal(ctx, dir, logger)
+		if errors.Is(err, localpg.ErrCannotBeEntered) {
+			return fmt.Errorf("%w; give another with --dir, as /var/lib/worker-dev", err)
+		}
 		if err != nil {
 			return err
 		}

@@ -39,11 +39,7 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	began := time.Now()
 	cursor := &l.cursors[loop]
 	from, size := cursor.start(began), l.size
-	contended := began.Before(l.contended)
-	share := queue.Share{Part: loop, InTurn: l.isBacklogged() || contended}
-	if contended && l.options.Loops > 1 && l.kind.ShareBy != nil {
-		share.Of, share.Path = l.options.Loops, l.kind.ShareBy
-	}
+	share := l.share(loop, began)
 	newest := 0
 	if cursor.backlog && l.options.Newest && began.After(cursor.newestDue) {
 		newest = min(newestJobs, size/newestShare)
@@ -116,14 +112,21 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	return claimed, nil
 }
 
-// isBacklogged tells whether a loop has left jobs behind. l.mu is held.
-func (l *Lane[T]) isBacklogged() bool {
-	return slices.ContainsFunc(l.cursors, func(c cursor) bool { return c.backlog })
+// share is what a loop claims of now: in turn where any loop has left jobs behind,
+// and its own part where loops wait for each other. l.mu is held.
+func (l *Lane[T]) share(loop int, now time.Time) queue.Share {
+	backlogged := slices.ContainsFunc(l.cursors, func(c cursor) bool { return c.backlog })
+	contended := now.Before(l.contended)
+	share := queue.Share{Part: loop, InTurn: backlogged || contended}
+	if contended && l.options.Loops > 1 && l.kind.ShareBy != nil {
+		share.Of, share.Path = l.options.Loops, l.kind.ShareBy
+	}
+	return share
 }
 
-// unlikely is from which wait on a lane that nobody woke asks whether there is
+// looksAfter is from which wait on a lane that nobody woke asks whether there is
 // anything for it before it begins a transaction.
-const unlikely = 50 * time.Millisecond
+const looksAfter = 50 * time.Millisecond
 
 // looks tells whether jobs wait, and whether it is a loop's turn to claim them.
 // Where that cannot be told it says so, too: a transaction will tell what is wrong.
@@ -131,7 +134,7 @@ func (l *Lane[T]) looks(ctx context.Context, loop int) (waiting, ours bool) {
 	now := time.Now()
 	l.mu.Lock()
 	from := l.cursors[loop].start(now)
-	share := queue.Share{Part: loop, InTurn: l.isBacklogged() || now.Before(l.contended)}
+	share := l.share(loop, now)
 	l.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.options.Timeout)
 	defer cancel()

@@ -134,7 +134,7 @@ type Lane[T any] struct {
 	mu        sync.Mutex
 	size      int       // jobs that the next claim asks for
 	cursors   []cursor  // of each loop
-	lastClaim time.Time // the newest claim that the database answered
+	lastClaim time.Time // the newest claim, or look, that the database answered
 	lastJob   time.Time // the newest claim that found jobs
 	promises  bool      // enqueuers need not wake this lane while it goes on like this
 	awakeTill time.Time // until when it has promised to look by itself
@@ -211,7 +211,7 @@ func (l *Lane[T]) loop(ctx context.Context, loop int) {
 		if ctx.Err() != nil {
 			return
 		}
-		if !woken && failed == 0 && wait >= unlikely {
+		if !woken && failed == 0 && wait >= looksAfter {
 			if waiting, ours := l.looks(ctx, loop); !waiting {
 				empty, others = empty+1, 0
 				wait = l.untilNextLook(empty)

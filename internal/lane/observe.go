@@ -77,7 +77,7 @@ func (s Stats) Plus(o Stats) Stats {
 // Status is how a lane gets on.
 type Status struct {
 	Queue     string
-	LastClaim time.Time // the newest that the database answered, empty ones included; zero for none
+	LastClaim time.Time // the newest that the database answered, empty ones and looks included; zero for none
 	LastJob   time.Time // the newest that found jobs
 	Fault     error     // of the lane's own, so that it stands still; nil for none
 }

@@ -1,6 +1,7 @@
 package localpg
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -90,7 +91,7 @@ func TestUnreachableDirectory(t *testing.T) {
 		}
 	}
 	_, err := Start(t.Context(), Options{Dir: dir})
-	if err == nil || !strings.Contains(err.Error(), "cannot be entered by user") {
+	if !errors.Is(err, ErrCannotBeEntered) || !strings.Contains(err.Error(), "cannot be entered by user") {
 		t.Errorf("Start() = %v, want it to say who cannot enter %s", err, dir)
 	}
 }

@@ -29,6 +29,10 @@ type directory struct {
 	finalLog  string // set by close
 }
 
+// ErrCannotBeEntered is returned for a directory of root's, say, where root may not
+// run the server.
+var ErrCannotBeEntered = errors.New("cannot be entered")
+
 // openDirectory makes the directory where necessary and locks it.
 func openDirectory(ctx context.Context, path string, owner account) (_ *directory, err error) {
 	d := &directory{path: path, owner: owner, temporary: path == ""}
@@ -41,7 +45,7 @@ func openDirectory(ctx context.Context, path string, owner account) (_ *director
 		return nil, err
 	}
 	if !owner.can(ctx, d.path, "-x") {
-		return nil, fmt.Errorf("directory %s cannot be entered by %s, who runs the server", d.path, owner.name)
+		return nil, fmt.Errorf("directory %s %w by %s, who runs the server", d.path, ErrCannotBeEntered, owner.name)
 	}
 	if err := d.acquire(ctx); err != nil {
 		return nil, err
