@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -19,12 +20,40 @@ const roleQuery = `
 SELECT count(*) > 0, coalesce(bool_or(has_schema_privilege(rolname, current_schema(), 'CREATE')), false), current_schema()
 FROM pg_roles WHERE rolname = $1`
 
-// grantQuery lets a role look names up in River's schema and call the
-// functions. It gives access to no table and no sequence.
+// grantQuery lets a role look names up in River's schema, call the functions, and
+// read what acwr_series reads and returns, which everyone may call and which reads
+// as its caller. It gives access to nothing else in a table, and to no sequence.
+//
+// A column that the application does not have, or of which only the owner of its
+// table may give more, is passed over: acwr_series takes a user_settings that it
+// cannot read for none.
 const grantQuery = `
 GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT EXECUTE ON FUNCTION {schema}.enqueue_activity_ingest(jsonb, integer), {schema}.enqueue_activity_ingest(text, integer),
-	{schema}.enqueue_acwr_recalc(integer, date, date, integer) TO {role};`
+	{schema}.enqueue_acwr_recalc(integer, date, date, integer), {schema}.job_status(bigint[]) TO {role};
+DO $$
+DECLARE
+	columns record;
+BEGIN
+	IF NOT has_schema_privilege({role_literal}, current_schema(), 'USAGE') THEN
+		EXECUTE format('GRANT USAGE ON SCHEMA %I TO {role}', current_schema());
+	END IF;
+	FOR columns IN
+		SELECT a.attrelid::regclass AS of, string_agg(quote_ident(a.attname), ', ') AS names
+		FROM (VALUES
+			('activities', ARRAY['activity_id', 'user_id', 'date', 'type', 'sport_type', 'start_time', 'distance_miles', 'elevation_gain_feet', 'duration_minutes',
+			                     'avg_heart_rate', 'total_load_miles', 'trimp',
+			                     'seven_day_avg_load', 'twentyeight_day_avg_load', 'seven_day_avg_trimp', 'twentyeight_day_avg_trimp',
+			                     'acute_chronic_ratio', 'trimp_acute_chronic_ratio', 'normalized_divergence']),
+			('acwr_settings', NULL), ('user_settings', ARRAY['id', 'timezone'])
+		) AS read (name, columns)
+		JOIN pg_attribute AS a ON a.attrelid = to_regclass(read.name) AND a.attnum > 0 AND NOT a.attisdropped AND (read.columns IS NULL OR a.attname = ANY (read.columns))
+		WHERE has_column_privilege(a.attrelid, a.attnum, 'SELECT WITH GRANT OPTION')
+		GROUP BY a.attrelid
+	LOOP
+		EXECUTE format('GRANT SELECT (%s) ON %s TO {role}', columns.names, columns.of);
+	END LOOP;
+END $$;`
 
 // grantPurgeQuery is apart: who may enqueue may not delete.
 const grantPurgeQuery = `
@@ -41,8 +70,8 @@ func GrantPurge(ctx context.Context, pool *pgxpool.Pool, riverSchema, role strin
 	return warning, nil
 }
 
-// GrantEnqueue lets an existing role enqueue jobs with the SQL functions and
-// nothing else. A second time changes nothing. The warning, if any, says what
+// GrantEnqueue lets an existing role enqueue jobs with the SQL functions, ask what
+// became of them, read the results with acwr_series, and nothing else. A second time changes nothing. The warning, if any, says what
 // else the role may do that weakens this.
 func GrantEnqueue(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string) (warning string, err error) {
 	warning, err = grant(ctx, pool, riverSchema, role, grantQuery)
@@ -66,7 +95,8 @@ func grant(ctx context.Context, pool *pgxpool.Pool, riverSchema, role, query str
 			warning = fmt.Sprintf("role %q may create objects in schema %q, where other roles' statements would find them; "+
 				"unless that is meant: REVOKE CREATE ON SCHEMA %s FROM PUBLIC", role, *schema, pgx.Identifier{*schema}.Sanitize())
 		}
-		_, err := tx.Exec(ctx, inSchema(query, riverSchema, "{role}", pgx.Identifier{role}.Sanitize()))
+		_, err := tx.Exec(ctx, inSchema(query, riverSchema,
+			"{role}", pgx.Identifier{role}.Sanitize(), "{role_literal}", "'"+strings.ReplaceAll(role, "'", "''")+"'"))
 		return err
 	})
 	return warning, err

@@ -5,6 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/url"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,6 +76,8 @@ func TestEnqueueRoleCanEnqueueAndNothingElse(t *testing.T) {
 		`GRANT EXECUTE ON FUNCTION river.insert_worker_job(text, text, integer, jsonb) TO current_user`,
 		`SELECT river.insert_worker_job('acwr_recalc', 'recalc', 1, '{}')`, `SELECT river.refused_texts('[]')`, `SELECT river.nearest_name('a', '{}')`,
 		`SELECT river.purge_athlete(1)`, `SELECT river.purge_athlete(1, '0')`,
+		`SELECT notes FROM activities`, `SELECT * FROM activities`, `SELECT max_heart_rate FROM activities`, `SELECT weight_lbs FROM activities`,
+		`SELECT river.explain_reject('x')`, `SELECT river.in_rollout(1, 1)`, `UPDATE activities SET trimp = 1`, `UPDATE acwr_settings SET chronic_days = 40`,
 		`CREATE OPERATOR public.= (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)`,
 		`CREATE TABLE public.t (i int)`, `CREATE TABLE river.t (i int)`, `CREATE SCHEMA s`,
 		`CREATE CAST (jsonb AS text) WITH INOUT AS IMPLICIT`,
@@ -86,7 +91,10 @@ func TestEnqueueRoleCanEnqueueAndNothingElse(t *testing.T) {
 		t.Fatal(tables, err)
 	}
 	for _, table := range tables {
-		attempts = append(attempts, `SELECT FROM `+table, `INSERT INTO `+table+` DEFAULT VALUES`, `DELETE FROM `+table, `TRUNCATE `+table, `DO $$ BEGIN LOCK `+table+`; END $$`, `DROP TABLE `+table)
+		if !slices.Contains([]string{"activities", "acwr_settings"}, table) { // of which acwr_series reads columns
+			attempts = append(attempts, `SELECT FROM `+table)
+		}
+		attempts = append(attempts, `SELECT ctid FROM `+table, `INSERT INTO `+table+` DEFAULT VALUES`, `DELETE FROM `+table, `TRUNCATE `+table, `DO $$ BEGIN LOCK `+table+`; END $$`, `DROP TABLE `+table)
 	}
 	for _, attempt := range attempts {
 		if _, err := conn.Exec(t.Context(), attempt); !refused(err) {
@@ -95,6 +103,67 @@ func TestEnqueueRoleCanEnqueueAndNothingElse(t *testing.T) {
 	}
 	if got := text(t, pool, `SELECT string_agg(kind, ' ' ORDER BY id) FROM river.river_job`); got != "activity_ingest activity_ingest acwr_recalc" {
 		t.Errorf("jobs: %s", got)
+	}
+}
+
+// sqlOfReadme is what README.md says in SQL about enqueuing and about results.
+var sqlOfReadme = regexp.MustCompile("(?s)```sql\n(SELECT river.*?)```|`(SELECT \\* FROM acwr_series[^`]*)`|`(acwr_series\\([^`]*\\))`")
+
+// TestEnqueueRoleCanDoWhatTheReadmeSays with SQL: enqueue, ask what became of it, and
+// read the results. The schema of the tables is one that not everyone may use, and the
+// application's user_settings tells what day it is.
+func TestEnqueueRoleCanDoWhatTheReadmeSays(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	execute(t, pool, `REVOKE ALL ON SCHEMA public FROM PUBLIC`)
+	execute(t, pool, `CREATE TABLE user_settings (id integer PRIMARY KEY, timezone text, strava_access_token text); INSERT INTO user_settings VALUES (7, 'Pacific/Kiritimati', 'secret')`)
+	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date, total_load_miles, acute_chronic_ratio) VALUES (1, 7, '2025-03-01', 5, 4)`)
+	conn, _ := connectAsEnqueuer(t, pool)
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := ""
+	for _, found := range sqlOfReadme.FindAllStringSubmatch(string(readme), -1) {
+		statement := found[1] + found[2]
+		if found[3] != "" {
+			statement = "SELECT * FROM " + found[3]
+		}
+		ran += statement + "\n"
+		if _, err := conn.Exec(t.Context(), statement); err != nil {
+			t.Errorf("%s: %v", statement, err)
+		}
+	}
+	for _, want := range []string{"enqueue_activity_ingest", "enqueue_acwr_recalc", "job_status", "acwr_series(7)", "acwr_series(7, '2025"} {
+		if !strings.Contains(ran, want) {
+			t.Errorf("README.md has no example of %s; ran %s", want, ran)
+		}
+	}
+	var got string
+	const today = `SELECT concat_ws(' ', (SELECT acute_chronic_ratio FROM acwr_series(7) WHERE date = '2025-03-01'), (SELECT acute_chronic_ratio FROM activities),
+		(SELECT max(date) FROM acwr_series(7)) = (now() AT TIME ZONE 'Pacific/Kiritimati')::date, (SELECT string_agg(state, ' ') FROM river.job_status(ARRAY[1, 2, 3])))`
+	if err := conn.QueryRow(t.Context(), today).Scan(&got); err != nil || got != "4 4 t queued queued unknown" {
+		t.Errorf("the role reads %q, %v, want the ratios, the athlete's own day, and two jobs", got, err)
+	}
+	if _, err := conn.Exec(t.Context(), `SELECT strava_access_token FROM user_settings`); !refused(err) {
+		t.Errorf("tokens: %v, want that permission is denied", err)
+	}
+}
+
+// TestRolesThatMayEnqueueMayAsk after migrating, without another grant.
+func TestRolesThatMayEnqueueMayAsk(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	conn, role := connectAsEnqueuer(t, pool)
+	execute(t, pool, `REVOKE EXECUTE ON FUNCTION river.job_status(bigint[]) FROM `+role+`; DELETE FROM worker_migrations WHERE version_id >= 22`)
+	if _, err := conn.Exec(t.Context(), `SELECT river.job_status('{1}')`); !refused(err) {
+		t.Fatalf("without a grant: %v, want that permission is denied", err)
+	}
+	if _, err := migrations.Up(t.Context(), pool.Pool, dbtest.RiverSchema); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), `SELECT river.job_status('{1}')`); err != nil {
+		t.Errorf("after migrating: %v", err)
 	}
 }
 

@@ -64,12 +64,30 @@ func (s *Service) sweepOnce(ctx context.Context) error {
 	if err := s.sweepAll(ctx, sweepVersionsQuery(queue.Schema(s.config.River.Schema))); err != nil {
 		return fmt.Errorf("recorded versions: %w", err)
 	}
+	if err := s.sweepOutcomes(ctx); err != nil {
+		return fmt.Errorf("outcomes of jobs: %w", err)
+	}
 	if retained := s.config.Tokens.AuditRetention; retained > 0 {
 		if err := s.sweepAll(ctx, sweepAuditQuery, retained); err != nil {
 			return fmt.Errorf("audit log: %w", err)
 		}
 	}
 	return nil
+}
+
+// sweepOutcomes forgets what became of jobs, after a time. A job that is found
+// gone is answered for from now on for that time.
+func (s *Service) sweepOutcomes(ctx context.Context) error {
+	schema := queue.Schema(s.config.River.Schema)
+	mark, cancel := context.WithTimeout(ctx, s.config.Database.StatementTimeout)
+	defer cancel()
+	if _, err := s.pool.Exec(mark, schema.MarkGone()); err != nil {
+		return err
+	}
+	if err := s.sweepAll(ctx, schema.ForgetMarks(), s.config.River.JobStatusRetention); err != nil {
+		return err
+	}
+	return s.sweepAll(ctx, schema.ForgetOutcomes())
 }
 
 // sweepAll deletes portion by portion until one is not full.

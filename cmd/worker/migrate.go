@@ -40,8 +40,9 @@ func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 		Long: "Apply all missing migrations; several processes may do so at once. The application may run meanwhile: none\n" +
 			"of its statements waits noticeably. --plan prints what would be done to this database and changes nothing.\n\n" +
 			"Programs in any language enqueue jobs in their own transactions with the SQL functions\n" +
-			"enqueue_activity_ingest and enqueue_acwr_recalc in River's schema. The role that migrates may call them;\n" +
-			"--enqueue-role lets another, existing role do that and nothing else. It can be given again at any time.\n\n" +
+			"enqueue_activity_ingest and enqueue_acwr_recalc in River's schema, and ask with job_status what became of them.\n" +
+			"The role that migrates may call them; --enqueue-role lets another, existing role do that, read results with\n" +
+			"acwr_series, and nothing else. It can be given again at any time.\n\n" +
 			"--purge-role lets an existing role remove an athlete's data for good with the SQL function purge_athlete, and nothing\n" +
 			"else.\n\n" +
 			"--worker-role lets another, existing role run workers and the command enqueue, and change no table's definition.\n" +

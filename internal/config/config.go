@@ -56,6 +56,7 @@ type River struct {
 	PollOnly           bool
 	FetchPollInterval  time.Duration
 	CompletedRetention time.Duration
+	JobStatusRetention time.Duration
 }
 
 // Batching tunes the transactions of the lanes.
@@ -131,6 +132,7 @@ func Default() Config {
 			Schema:             "river",
 			FetchPollInterval:  time.Second,
 			CompletedRetention: time.Hour,
+			JobStatusRetention: 7 * 24 * time.Hour,
 		},
 		Batching: Batching{
 			MaxJobs:            1500,
@@ -176,6 +178,7 @@ func (c *Config) settings() []setting {
 		{"river.poll_only", boolean(&c.River.PollOnly)},
 		{"river.fetch_poll_interval", duration(&c.River.FetchPollInterval, 10*time.Millisecond, time.Hour)},
 		{"river.completed_retention", zeroOr(&c.River.CompletedRetention, duration(&c.River.CompletedRetention, time.Minute, 90*24*time.Hour))},
+		{"river.job_status_retention", duration(&c.River.JobStatusRetention, time.Minute, 365*24*time.Hour)},
 		{"batching.max_jobs", count(&c.Batching.MaxJobs, 1, 5000)},
 		{"batching.max_activities", count(&c.Batching.MaxActivities, 1, 50_000)},
 		{"batching.bulk_activities", count(&c.Batching.BulkActivities, 1, 50_000)},

@@ -24,7 +24,7 @@ SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY ms), percentile_con
 //	go test ./internal/pythonclient -run '^$' -bench Latency -benchtime 1x
 func BenchmarkLatency(b *testing.B) {
 	for b.Loop() {
-		app, pool := newApplication(b), dbtest.Migrated(b)
+		app, pool := newApplication(b, "psycopg2"), dbtest.Migrated(b)
 		s := newService(b, pool)
 		ctx, stop := context.WithCancel(b.Context())
 		done := make(chan error, 1)

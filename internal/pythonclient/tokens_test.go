@@ -16,7 +16,7 @@ func TestTokensOfEitherSideAreReadByTheOther(t *testing.T) {
 	key := func(id, of string) string {
 		return id + ":" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(of, keyring.KeyBytes)))
 	}
-	app, pool := newApplication(t), dbtest.Migrated(t)
+	app, pool := newApplication(t, "psycopg2"), dbtest.Migrated(t)
 	python := func(keys, how, user string) string {
 		t.Helper()
 		t.Setenv("TMWORKER_TOKEN_KEYS", keys)

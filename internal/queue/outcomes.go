@@ -1,0 +1,40 @@
+package queue
+
+// MarkGone returns the statement that notes up to which id all jobs are gone.
+// With job_status_retention it bounds what job_status answers for: a job's row has
+// been gone for at least as long as a mark at or above its id is old. A mark that
+// is there keeps its time.
+func (s Schema) MarkGone() string {
+	return s.sql(`
+-- name: mark_gone_jobs
+INSERT INTO {schema}.worker_job_marks (job_id)
+SELECT coalesce((SELECT min(id) - 1 FROM {schema}.river_job), ` + lastID + `)
+ON CONFLICT DO NOTHING`)
+}
+
+// ForgetMarks returns the statement that deletes up to $1 of the marks below the
+// newest one that is older than $2: from then on job_status says unknown up to it.
+func (s Schema) ForgetMarks() string {
+	return s.sql(`
+-- name: forget_job_marks
+DELETE FROM {schema}.worker_job_marks WHERE job_id IN (
+	SELECT job_id FROM {schema}.worker_job_marks
+	WHERE job_id < (SELECT max(job_id) FROM {schema}.worker_job_marks WHERE noted_at < now() - $2::interval)
+	ORDER BY job_id
+	LIMIT $1
+	FOR UPDATE SKIP LOCKED)`)
+}
+
+// ForgetOutcomes returns the statement that deletes up to $1 outcomes that
+// job_status does not answer for any more, and no others: a job that failed and of
+// which nothing is recorded would pass for done.
+func (s Schema) ForgetOutcomes() string {
+	return s.sql(`
+-- name: forget_job_outcomes
+DELETE FROM {schema}.worker_job_outcomes WHERE job_id IN (
+	SELECT job_id FROM {schema}.worker_job_outcomes
+	WHERE job_id <= (SELECT min(job_id) FROM {schema}.worker_job_marks)
+	ORDER BY job_id
+	LIMIT $1
+	FOR UPDATE SKIP LOCKED)`)
+}
