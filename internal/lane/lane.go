@@ -75,6 +75,7 @@ type Kind[T any] struct {
 
 	// Probe queues every statement of Apply without a row to work on. What fails
 	// then as well is no job's fault. nil: nothing is known to be the lane's fault.
+	// A loop begins with it, so that its session has the statements prepared.
 	Probe func(b *pgx.Batch)
 }
 
@@ -191,6 +192,7 @@ func (l *Lane[T]) Run(ctx context.Context) {
 }
 
 func (l *Lane[T]) loop(ctx context.Context, loop int) {
+	l.prepare(ctx, loop)
 	lead := &l.leads[loop]
 	defer lead.passOn()
 	wait := time.Duration(0)         // before the next turn

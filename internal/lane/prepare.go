@@ -1,0 +1,34 @@
+package lane
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/queue"
+)
+
+// prepare sends what a turn sends, without a job and rolled back: a session that
+// has not seen the statements takes longer for them than for the first jobs, and
+// after a deployment all sessions are new. What fails here fails in the first turn
+// as well, which says so.
+func (l *Lane[T]) prepare(ctx context.Context, loop int) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.options.Timeout)
+	defer cancel()
+	tx, err := l.db.BeginTx(ctx, pgx.TxOptions{BeginQuery: l.begin})
+	if err != nil {
+		return
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	b := &pgx.Batch{}
+	none, share := []queue.Job{}, queue.Share{Part: loop}
+	l.options.Schema.Claim(b, l.options.Client, l.options.Queue, share, queue.Position{}, 0, &none)
+	if l.options.Newest {
+		l.options.Schema.ClaimNewest(b, l.options.Client, l.options.Queue, share, 0, &none)
+	}
+	if l.kind.Probe != nil {
+		l.kind.Probe(b)
+	}
+	l.options.Schema.Complete(b, l.attempt(), nil)
+	_ = tx.SendBatch(ctx, b).Close()
+}
