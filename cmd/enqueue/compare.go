@@ -111,9 +111,13 @@ func writeComparison(w io.Writer, r *comparison.Report) error {
 	}
 	_, _ = fmt.Fprintf(w, "%d of %d rows differ, %d of them were never computed\n\n", r.Differing, r.Rows, r.Missing)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "COLUMN\tROWS\tLARGEST DIFFERENCE")
+	_, _ = fmt.Fprintln(table, "COLUMN\tROWS\tNEVER COMPUTED\tLARGEST DIFFERENCE")
 	for _, c := range r.Columns {
-		_, _ = fmt.Fprintf(table, "%s\t%d\t%.6g\n", c.Name, c.Rows, c.Largest)
+		largest := "-"
+		if c.Largest != nil {
+			largest = fmt.Sprintf("%.6g", *c.Largest)
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%s\n", c.Name, c.Rows, c.Missing, largest)
 	}
 	_, _ = fmt.Fprintln(table, "\nUSER\tDATE\tACTIVITY\tCOLUMN\tSTORED\tWOULD BE")
 	for _, e := range r.Examples {

@@ -19,16 +19,17 @@ func TestCompare(t *testing.T) {
 		}
 		return r
 	}
-	if r := compare(); r.Rows != 3 || r.Differing != 1 || r.Missing != 1 || r.Examples[0].Stored != nil {
-		t.Errorf("before the last row is computed: %+v, want it missing", r)
+	if r := compare(); r.Rows != 3 || r.Differing != 1 || r.Missing != 1 || r.Columns[4] != (comparison.Column{Name: "acute_chronic_ratio", Rows: 1, Missing: 1}) || r.Examples[0].Stored != nil {
+		t.Errorf("before the last row is computed: %+v, want it missing and no difference", r)
 	}
+	enqueue(t, "acwr", "--compare").want(t, 0, "COLUMN                     ROWS  NEVER COMPUTED  LARGEST DIFFERENCE", "acute_chronic_ratio        1     1               -")
 	working(t, pool)
 	enqueue(t, "backfill", "--wait").want(t, 0)
 	enqueue(t, "acwr", "--compare").want(t, 0, "no difference in 3 rows")
 	enqueue(t, "acwr", "--compare", "--user", "8").want(t, 0, "no difference in 0 rows")
 
 	r := compare("--formula", "uncoupled")
-	if r.Differing != 3 || r.Missing != 0 || r.Columns[0].Rows != 0 || r.Columns[1].Rows != 3 || r.Columns[1].Largest != float64(float32(7.25)/28) || r.Columns[4].Largest != 4 {
+	if r.Differing != 3 || r.Missing != 0 || r.Columns[0].Rows != 0 || r.Columns[1].Rows != 3 || r.Columns[0].Largest != nil || *r.Columns[1].Largest != float64(float32(7.25)/28) || *r.Columns[4].Largest != 4 {
 		t.Errorf("against uncoupled: %+v, want other chronic loads by up to 7.25/28 and ratios by up to 4", r)
 	}
 	if r := compare("--rounding", "app"); r.Differing != 3 || r.Columns[1].Rows != 3 || r.Columns[4].Rows == 0 {
@@ -40,10 +41,10 @@ func TestCompare(t *testing.T) {
 		t.Fatal(err)
 	}
 	r = compare("--user", "7")
-	if r.Differing != 1 || r.Columns[4].Rows != 1 || r.Columns[4].Largest != 0.25 || r.Examples[0].ActivityID != 2 || *r.Examples[0].Stored != 4.25 || r.Examples[0].WouldBe != 4 {
+	if r.Differing != 1 || r.Columns[4].Rows != 1 || *r.Columns[4].Largest != 0.25 || r.Examples[0].ActivityID != 2 || *r.Examples[0].Stored != 4.25 || r.Examples[0].WouldBe != 4 {
 		t.Errorf("with a planted difference: %+v", r)
 	}
-	enqueue(t, "acwr", "--compare").want(t, 0, "1 of 3 rows differ, 0 of them were never computed", "acute_chronic_ratio        1     0.25")
+	enqueue(t, "acwr", "--compare").want(t, 0, "1 of 3 rows differ, 0 of them were never computed", "acute_chronic_ratio        1     0               0.25")
 }
 
 func TestCompareUsage(t *testing.T) {

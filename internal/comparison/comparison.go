@@ -37,9 +37,10 @@ type Report struct {
 
 // Column is how the values of one result column differ.
 type Column struct {
-	Name    string  `json:"name"`
-	Rows    int64   `json:"rows"`    // whose value differs
-	Largest float64 `json:"largest"` // difference, absolute
+	Name    string   `json:"name"`
+	Rows    int64    `json:"rows"`    // whose value differs
+	Missing int64    `json:"missing"` // of those: never computed
+	Largest *float64 `json:"largest"` // difference, absolute; nil where all that differ were never computed, or none does
 }
 
 // Example is one value that differs.
@@ -160,8 +161,13 @@ func (report *Report) add(r *row, v acwr.Values) {
 		column.Rows++
 		example := Example{ActivityID: r.activityID, UserID: r.userID, Date: r.date.Format(time.DateOnly), Column: column.Name, WouldBe: want}
 		if stored.Valid {
-			column.Largest = math.Max(column.Largest, math.Abs(float64(stored.Float32)-float64(want)))
+			difference := math.Abs(float64(stored.Float32) - float64(want))
+			if column.Largest == nil || difference > *column.Largest {
+				column.Largest = &difference
+			}
 			example.Stored = &stored.Float32
+		} else {
+			column.Missing++
 		}
 		if len(report.Examples) < mostExamples {
 			report.Examples = append(report.Examples, example)
