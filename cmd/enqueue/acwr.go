@@ -130,7 +130,7 @@ func writeACWR(days []series.Day, why string, io streams) error {
 	if err := series.WriteTable(io.out, days, 0, why); err != nil {
 		return err
 	}
-	if width, ok := terminalWidth(io.out); ok {
+	if width, ok := cli.TerminalWidth(io.out); ok {
 		_, _ = fmt.Fprintln(io.out)
 		return series.WriteChart(io.out, days, width)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/jobs"
 )
@@ -70,7 +71,7 @@ func implausibleCommand(configFile *string, io streams) *cobra.Command {
 				}
 				rows := make([]string, len(activities))
 				for i, a := range activities {
-					rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s", a.ActivityID, a.Date, oneLine(a.SportType), strings.Join(a.Reasons, "; "))
+					rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s", a.ActivityID, a.Date, cli.OneLine(a.SportType), strings.Join(a.Reasons, "; "))
 				}
 				return writeNewest(io, "activities", "ID\tDATE\tSPORT\tIMPLAUSIBLE", rows, most)
 			})

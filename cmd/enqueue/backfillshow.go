@@ -8,7 +8,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -113,13 +112,12 @@ func backfillListCommand(configFile *string, io streams) *cobra.Command {
 }
 
 func writeBackfills(w io.Writer, found []backfill.Backfill) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "ID\tSTATE\tSCOPE\tUSERS\tROWS\tCHANGED\tFAILED CHUNKS\tCREATED")
-	for _, b := range found {
-		_, _ = fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", b.ID, b.State, scopeOf(b),
+	rows := make([]string, len(found))
+	for i, b := range found {
+		rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s\t%s\t%d\t%d\t%s", b.ID, b.State, scopeOf(b),
 			share(b.UserCount), share(b.Rows), b.RowsChanged, b.FailedChunks, b.CreatedAt.Local().Format(time.DateTime))
 	}
-	return table.Flush()
+	return cli.WriteTable(w, "ID\tSTATE\tSCOPE\tUSERS\tROWS\tCHANGED\tFAILED CHUNKS\tCREATED", rows)
 }
 
 func share(s backfill.Share) string { return fmt.Sprintf("%d of %d", s.Done, s.Total) }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
@@ -110,22 +109,25 @@ func writeComparison(w io.Writer, r *comparison.Report) error {
 		return err
 	}
 	_, _ = fmt.Fprintf(w, "%d of %d rows differ, %d of them were never computed\n\n", r.Differing, r.Rows, r.Missing)
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "COLUMN\tROWS\tNEVER COMPUTED\tLARGEST DIFFERENCE")
-	for _, c := range r.Columns {
+	columns := make([]string, len(r.Columns))
+	for i, c := range r.Columns {
 		largest := "-"
 		if c.Largest != nil {
 			largest = fmt.Sprintf("%.6g", *c.Largest)
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%s\n", c.Name, c.Rows, c.Missing, largest)
+		columns[i] = fmt.Sprintf("%s\t%d\t%d\t%s", c.Name, c.Rows, c.Missing, largest)
 	}
-	_, _ = fmt.Fprintln(table, "\nUSER\tDATE\tACTIVITY\tCOLUMN\tSTORED\tWOULD BE")
-	for _, e := range r.Examples {
+	if err := cli.WriteTable(w, "COLUMN\tROWS\tNEVER COMPUTED\tLARGEST DIFFERENCE", columns); err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintln(w)
+	examples := make([]string, len(r.Examples))
+	for i, e := range r.Examples {
 		stored := "-"
 		if e.Stored != nil {
 			stored = fmt.Sprintf("%.6g", *e.Stored)
 		}
-		_, _ = fmt.Fprintf(table, "%d\t%s\t%d\t%s\t%s\t%.6g\n", e.UserID, e.Date, e.ActivityID, e.Column, stored, e.WouldBe)
+		examples[i] = fmt.Sprintf("%d\t%s\t%d\t%s\t%s\t%.6g", e.UserID, e.Date, e.ActivityID, e.Column, stored, e.WouldBe)
 	}
-	return table.Flush()
+	return cli.WriteTable(w, "USER\tDATE\tACTIVITY\tCOLUMN\tSTORED\tWOULD BE", examples)
 }

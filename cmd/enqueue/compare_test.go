@@ -22,7 +22,7 @@ func TestCompare(t *testing.T) {
 	if r := compare(); r.Rows != 3 || r.Differing != 1 || r.Missing != 1 || r.Columns[4] != (comparison.Column{Name: "acute_chronic_ratio", Rows: 1, Missing: 1}) || r.Examples[0].Stored != nil {
 		t.Errorf("before the last row is computed: %+v, want it missing and no difference", r)
 	}
-	enqueue(t, "acwr", "--compare").want(t, 0, "COLUMN                     ROWS  NEVER COMPUTED  LARGEST DIFFERENCE", "acute_chronic_ratio        1     1               -")
+	enqueue(t, "acwr", "--compare").want(t, 0, "COLUMN                     ROWS  NEVER COMPUTED  LARGEST DIFFERENCE", "acute_chronic_ratio           1               1                   -")
 	working(t, pool)
 	enqueue(t, "backfill", "--wait").want(t, 0)
 	enqueue(t, "acwr", "--compare").want(t, 0, "no difference in 3 rows")
@@ -44,7 +44,7 @@ func TestCompare(t *testing.T) {
 	if r.Differing != 1 || r.Columns[4].Rows != 1 || *r.Columns[4].Largest != 0.25 || r.Examples[0].ActivityID != 2 || *r.Examples[0].Stored != 4.25 || r.Examples[0].WouldBe != 4 {
 		t.Errorf("with a planted difference: %+v", r)
 	}
-	enqueue(t, "acwr", "--compare").want(t, 0, "1 of 3 rows differ, 0 of them were never computed", "acute_chronic_ratio        1     0               0.25")
+	enqueue(t, "acwr", "--compare").want(t, 0, "1 of 3 rows differ, 0 of them were never computed", "acute_chronic_ratio           1               0                0.25")
 }
 
 func TestCompareUsage(t *testing.T) {

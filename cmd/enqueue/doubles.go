@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/doubles"
 )
@@ -70,8 +71,8 @@ func listDoubles(ctx context.Context, configFile string, user int32, from, to *t
 		}
 		rows := make([]string, len(found))
 		for i, d := range found {
-			rows[i] = fmt.Sprintf("%s\t%d\t%d\t%s\t%.6g\t%.6g\t%.6g\t%.6g\t%s\t%s", d.Date, d.ActivityID, d.EarlierID, oneLine(d.StartTime),
-				d.Miles, d.Minutes, d.LoadMiles, d.Trimp, yesOrNo(d.Counts), oneLine(nameOf(d)))
+			rows[i] = fmt.Sprintf("%s\t%d\t%d\t%s\t%.6g\t%.6g\t%.6g\t%.6g\t%s\t%s", d.Date, d.ActivityID, d.EarlierID, cli.OneLine(d.StartTime),
+				d.Miles, d.Minutes, d.LoadMiles, d.Trimp, yesOrNo(d.Counts), cli.OneLine(nameOf(d)))
 		}
 		return writeNewest(io, "doubles", "DATE\tACTIVITY\tEARLIER\tSTART\tMILES\tMINUTES\tLOAD\tTRIMP\tCOUNTS\tNAME", rows, most)
 	})

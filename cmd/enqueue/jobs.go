@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/queue"
 )
@@ -99,7 +100,7 @@ func writeJobs(io streams, found []queue.JobSummary, most int) error {
 	rows := make([]string, len(found))
 	for i, j := range found {
 		rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s\t%d/%d\t%s\t%s",
-			j.ID, oneLine(j.Kind), oneLine(j.Queue), j.State, j.Attempt, j.MaxAttempts, ago(j.CreatedAt), oneLine(j.Error))
+			j.ID, cli.OneLine(j.Kind), cli.OneLine(j.Queue), j.State, j.Attempt, j.MaxAttempts, ago(j.CreatedAt), cli.OneLine(j.Error))
 	}
 	return writeNewest(io, "jobs", "ID\tKIND\tQUEUE\tSTATE\tATTEMPT\tAGE\tLAST ERROR", rows, most)
 }
@@ -145,7 +146,7 @@ func writeJob(w io.Writer, job queue.JobDetails) error {
 	moment("tried", job.AttemptedAt)
 	moment("ended", job.FinalizedAt)
 	for _, e := range job.Errors {
-		_, _ = fmt.Fprintf(w, "attempt %d failed at %s: %s\n", e.Attempt, e.At.Local().Format(time.DateTime), oneLine(e.Error))
+		_, _ = fmt.Fprintf(w, "attempt %d failed at %s: %s\n", e.Attempt, e.At.Local().Format(time.DateTime), cli.OneLine(e.Error))
 	}
 	return writeIndented(w, "args", job.Args)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
@@ -84,9 +85,9 @@ func changeJobs(ctx context.Context, a *queue.Admin, change jobsChange, filter q
 	}
 	rows := make([]string, len(preview.Groups))
 	for i, g := range preview.Groups {
-		rows[i] = fmt.Sprintf("%s\t%s\t%s\t%d", oneLine(g.Kind), oneLine(g.Queue), g.State, g.Jobs)
+		rows[i] = fmt.Sprintf("%s\t%s\t%s\t%d", cli.OneLine(g.Kind), cli.OneLine(g.Queue), g.State, g.Jobs)
 	}
-	if err := writeTable(io.out, "KIND\tQUEUE\tSTATE\tJOBS", rows); err != nil {
+	if err := cli.WriteTable(io.out, "KIND\tQUEUE\tSTATE\tJOBS", rows); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(io.out, "%s would be %s; nothing was done. Do it with --yes\n", counted(int(preview.Jobs), "job", "jobs"), change.done)

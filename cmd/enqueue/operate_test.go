@@ -57,7 +57,7 @@ const jobStates = `SELECT string_agg(state::text, ' ' ORDER BY id) FROM river.ri
 func TestJobsAreListedAndShown(t *testing.T) {
 	operated(t)
 	enqueue(t, "jobs", "list").want(t, 0, "ID  KIND             QUEUE   STATE      ATTEMPT  AGE     LAST ERROR\n",
-		"8   activity_ingest  ingest  discarded  1/1      3 days  bad luck [2J\n")
+		" 8  activity_ingest  ingest  discarded  1/1      3 days  bad luck [2J\n")
 	for args, want := range map[string]string{
 		"":                                 "8 7 6 5 4 3 2 1",
 		"--limit 2":                        "8 7",
@@ -193,7 +193,7 @@ func TestQueuesPause(t *testing.T) {
 	if got := query[string](t, pool, paused); got != "backfill" {
 		t.Errorf("paused: %s", got)
 	}
-	enqueue(t, "queues", "list").want(t, 0, "QUEUE        AVAILABLE", "ingest       1          1        1", "paused ")
+	enqueue(t, "queues", "list").want(t, 0, "QUEUE        AVAILABLE", "ingest               1        1          1          1", "paused ")
 	enqueue(t, "status").want(t, 0, "critical: No worker is alive. Start one: worker run.\n", "warning: Queue backfill is paused", "enqueue queues resume backfill", "live: ")
 	enqueue(t, "queues", "pause", "*").want(t, 0, "all queues are paused\n")
 	enqueue(t, "queues", "resume", "*").want(t, 0, "all queues are running\n")
@@ -220,7 +220,7 @@ func TestStatusOfALivingWorker(t *testing.T) {
 
 func TestRejectsAreTriedAgain(t *testing.T) {
 	pool := operated(t)
-	enqueue(t, "rejects", "list").want(t, 0, "ID  JOB  USER  ACTIVITY  AGE", "4   102  8     33", "refused by the database: planted\n")
+	enqueue(t, "rejects", "list").want(t, 0, "ID  JOB  USER  ACTIVITY  AGE", " 4  102     8        33", "refused by the database: planted\n")
 	enqueue(t, "rejects", "show", "2").want(t, 0, "reject 2: activity 32 of user 7, from job 101", `"date": "yesterday"`)
 	enqueue(t, "rejects", "retry", "--all").want(t, 0, "4 rejects of 2 users would be tried again; nothing was done. Do it with --yes\n")
 

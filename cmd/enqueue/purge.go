@@ -136,7 +136,7 @@ func (p purgedAthlete) write(io streams) error {
 	if p.Preview {
 		header = "TABLE\tWOULD BE REMOVED"
 	}
-	if err := writeTable(io.out, header, rows); err != nil {
+	if err := cli.WriteTable(io.out, header, rows); err != nil {
 		return err
 	}
 	_, _ = fmt.Fprintln(io.out, "what stays:")

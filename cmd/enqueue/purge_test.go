@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -23,12 +24,18 @@ func TestPurge(t *testing.T) {
 	execute(t, pool, `UPDATE river.river_job SET state = 'completed', finalized_at = now() WHERE state = 'running'`)
 	execute(t, pool, `INSERT INTO token_audit_log (user_id, operation, timestamp) VALUES (7, 'old', now() - interval '3 years')`)
 	before := allRows(t, pool)
-	want := []string{"activities       3\n", "ingest_rejects   2\n", "user_tokens      1\n", "token_audit_log  1\n", "river_job        8\n", "1 row of token_audit_log until", "user_settings"}
-	enqueue(t, "athlete", "purge", "--user", "7").want(t, 0, append(want, "WOULD BE REMOVED", "nothing was done. Do it with --yes")...)
+	rows := func(heading string) (want []string) {
+		for table, n := range map[string]int{"activities": 3, "ingest_rejects": 2, "user_tokens": 1, "token_audit_log": 1, "river_job": 8} {
+			want = append(want, fmt.Sprintf("%-15s  %*d\n", table, len(heading), n))
+		}
+		return append(want, heading)
+	}
+	want := []string{"1 row of token_audit_log until", "user_settings"}
+	enqueue(t, "athlete", "purge", "--user", "7").want(t, 0, append(append(want, rows("WOULD BE REMOVED")...), "nothing was done. Do it with --yes")...)
 	if after := allRows(t, pool); after != before {
 		t.Errorf("the preview changed something:\n%s\nwas:\n%s", after, before)
 	}
-	enqueue(t, "athlete", "purge", "--user", "7", "--yes").want(t, 0, append(want, "user 7 is removed")...)
+	enqueue(t, "athlete", "purge", "--user", "7", "--yes").want(t, 0, append(append(want, rows("REMOVED")...), "user 7 is removed")...)
 	for table, left := range map[string]int{"activities": 0, "ingest_rejects": 0, "user_tokens": 0, "token_audit_log": 1} {
 		if got := query[int](t, pool, `SELECT count(*) FROM `+table+` WHERE user_id = 7`); got != left {
 			t.Errorf("%s has %d rows, want %d", table, got, left)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/overview"
 	"github.com/trainingmonkey/worker/internal/queue"
@@ -102,7 +103,7 @@ func withOverview(ctx context.Context, configFile string, fn func(lookFunc) erro
 func writeQueues(w io.Writer, queues []queue.Counts) error {
 	rows := make([]string, len(queues))
 	for i, q := range queues {
-		row := oneLine(q.Name)
+		row := cli.OneLine(q.Name)
 		oldest := 0.0
 		for _, state := range []string{"available", "running", "retryable", "scheduled", "cancelled", "discarded"} {
 			s := q.In(state)
@@ -117,7 +118,7 @@ func writeQueues(w io.Writer, queues []queue.Counts) error {
 		}
 		rows[i] = row
 	}
-	return writeTable(w, "QUEUE\tAVAILABLE\tRUNNING\tRETRYABLE\tSCHEDULED\tCANCELLED\tDISCARDED\tOLDEST\t", rows)
+	return cli.WriteTable(w, "QUEUE\tAVAILABLE\tRUNNING\tRETRYABLE\tSCHEDULED\tCANCELLED\tDISCARDED\tOLDEST\t", rows)
 }
 
 func jobCount(s queue.StateCount) string {

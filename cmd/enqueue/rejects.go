@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/operator"
 	"github.com/trainingmonkey/worker/internal/queue"
@@ -87,7 +88,7 @@ func rejectsListCommand(configFile *string, io streams) *cobra.Command {
 func writeRejects(io streams, found []operator.Reject, most int) error {
 	rows := make([]string, len(found))
 	for i, r := range found {
-		rows[i] = fmt.Sprintf("%d\t%d\t%s\t%s\t%s\t%s", r.ID, r.JobID, orDash(r.UserID), orDash(r.ActivityID), ago(r.RejectedAt), oneLine(r.Reason))
+		rows[i] = fmt.Sprintf("%d\t%d\t%s\t%s\t%s\t%s", r.ID, r.JobID, orDash(r.UserID), orDash(r.ActivityID), ago(r.RejectedAt), cli.OneLine(r.Reason))
 	}
 	return writeNewest(io, "rejects", "ID\tJOB\tUSER\tACTIVITY\tAGE\tREASON", rows, most)
 }
@@ -124,6 +125,6 @@ func rejectsShowCommand(configFile *string, io streams) *cobra.Command {
 func writeReject(w io.Writer, r operator.RejectDetails) error {
 	_, _ = fmt.Fprintf(w, "reject %d: activity %s of user %s, from job %d, at %s\n",
 		r.ID, orDash(r.ActivityID), orDash(r.UserID), r.JobID, r.RejectedAt.Local().Format(time.DateTime))
-	_, _ = fmt.Fprintf(w, "reason: %s\n", oneLine(r.Reason))
+	_, _ = fmt.Fprintf(w, "reason: %s\n", cli.OneLine(r.Reason))
 	return writeIndented(w, "payload", r.Payload)
 }

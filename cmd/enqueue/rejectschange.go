@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/operator"
 )
 
@@ -66,7 +67,7 @@ func leftError(left []operator.Left) error {
 	const mostNamed = 10
 	faults := []error{fmt.Errorf("%s rejected", counted(len(left), "activity stays", "activities stay"))}
 	for _, l := range left[:min(len(left), mostNamed)] {
-		faults = append(faults, fmt.Errorf("reject %d: %s", l.ID, oneLine(l.Reason)))
+		faults = append(faults, fmt.Errorf("reject %d: %s", l.ID, cli.OneLine(l.Reason)))
 	}
 	return errors.Join(faults...)
 }

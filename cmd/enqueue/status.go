@@ -114,7 +114,7 @@ func writeStatus(w io.Writer, s overview.Snapshot, findings []overview.Finding, 
 	}
 	_, _ = fmt.Fprintf(w, "%s\n%s. %s\n", s.TakenAt.Local().Format(time.DateTime), headline.Word, headline.Says)
 	for _, f := range findings {
-		_, _ = fmt.Fprintf(w, "%s: %s %s\n", f.Severity, oneLine(f.What), f.Do)
+		_, _ = fmt.Fprintf(w, "%s: %s %s\n", f.Severity, cli.OneLine(f.What), f.Do)
 	}
 	_, _ = fmt.Fprintln(w)
 	for _, f := range s.Freshness {
@@ -148,10 +148,10 @@ func writeProcesses(w io.Writer, processes []overview.Process) error {
 		if !p.Alive {
 			state = "dead, last seen " + ago(p.BeatAt) + " ago"
 		}
-		rows[i] = fmt.Sprintf("%s\t%s\t%s\t%s", oneLine(p.ID), ago(p.StartedAt), writes(p), state)
+		rows[i] = fmt.Sprintf("%s\t%s\t%s\t%s", cli.OneLine(p.ID), ago(p.StartedAt), writes(p), state)
 	}
 	_, _ = fmt.Fprintln(w)
-	return writeTable(w, "WORKER\tUP FOR\tRESULTS\tSTATE", rows)
+	return cli.WriteTable(w, "WORKER\tUP FOR\tRESULTS\tSTATE", rows)
 }
 
 // writes is what a worker does with results, a dash where it does not say.

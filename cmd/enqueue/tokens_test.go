@@ -48,7 +48,7 @@ func TestTokensAreRefreshedOnDemand(t *testing.T) {
 	enqueue(t, "tokens", "refresh", "--user", "1").want(t, 2, "TMWORKER_TOKEN_KEYS is not set")
 	provider := withTokens(t, pool, 120)
 	provider.Revoke(3)
-	enqueue(t, "tokens", "status").want(t, 0, "fresh                   0", "expiring within 30m0s   120", "120 encrypted with key k1")
+	enqueue(t, "tokens", "status").want(t, 0, "fresh                          0", "expiring within 30m0s        120", "120 encrypted with key k1")
 	enqueue(t, "tokens", "refresh", "--expiring-within", "5m").want(t, 0, "nothing to do")
 	enqueue(t, "tokens", "refresh", "--expiring-within", "15m").want(t, 0, "enqueued the refresh of the tokens of 120 users in 3 jobs")
 	enqueue(t, "tokens", "refresh", "--expiring-within", "15m").want(t, 0, "nothing to do")

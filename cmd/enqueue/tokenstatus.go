@@ -6,7 +6,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,7 +55,7 @@ func tokensStatusCommand(configFile *string, io streams) *cobra.Command {
 }
 
 func writeTokenStatus(w io.Writer, s tokens.Status, within time.Duration) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	counts := []string{}
 	for _, line := range []struct {
 		what string
 		n    int64
@@ -66,9 +65,11 @@ func writeTokenStatus(w io.Writer, s tokens.Status, within time.Duration) error 
 		{"expired", s.Expired},
 		{"needs re-authorization", s.NeedsReauthorization},
 	} {
-		_, _ = fmt.Fprintf(table, "%s\t%d\t\n", line.what, line.n)
+		counts = append(counts, fmt.Sprintf("%s\t%d", line.what, line.n))
 	}
-	_ = table.Flush()
+	if err := cli.WriteTable(w, "TOKENS\tATHLETES", counts); err != nil {
+		return err
+	}
 	if s.Refreshing > 0 {
 		_, _ = fmt.Fprintf(w, "%d being refreshed\n", s.Refreshing)
 	}
@@ -84,12 +85,11 @@ func writeTokenStatus(w io.Writer, s tokens.Status, within time.Duration) error 
 	if len(s.Reauthorize) == 0 {
 		return nil
 	}
-	table = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "USER\tHAS TO AUTHORIZE AGAIN SINCE\tREASON")
-	for _, user := range s.Reauthorize {
-		_, _ = fmt.Fprintf(table, "%d\t%s\t%s\n", user.UserID, user.Since.Local().Format(time.DateTime), describeReason(user.Reason))
+	rows := make([]string, len(s.Reauthorize))
+	for i, user := range s.Reauthorize {
+		rows[i] = fmt.Sprintf("%d\t%s\t%s", user.UserID, user.Since.Local().Format(time.DateTime), describeReason(user.Reason))
 	}
-	return table.Flush()
+	return cli.WriteTable(w, "USER\tHAS TO AUTHORIZE AGAIN SINCE\tREASON", rows)
 }
 
 // writeTokensUnconfigured says what has to be set before tokens are refreshed. It

@@ -48,7 +48,7 @@ func TestImplausibleActivitiesAreListed(t *testing.T) {
 		VALUES (1, 7, '2025-03-01', 'running', 40, 0, 60, 40), (2, 7, '2025-03-02', 'running', 8, 300, 60, 8.4), (3, 7, '2998-03-02', NULL, NULL, NULL, NULL, 600),
 		       (4, 8, '2025-03-01', 'running', 40, 0, 60, 40), (5, 7, '2025-03-03', 'cycling', 30, 0, 60, 10)`)
 	got := enqueue(t, "athlete", "implausible", "--user", "7")
-	got.want(t, 0, "ID  DATE        SPORT    IMPLAUSIBLE\n", "1   2025-03-01  running  a speed of 40 mph is more than 13.3\n", "a date after today, ", "a load of 600 miles is more than 550\n")
+	got.want(t, 0, "ID  DATE        SPORT    IMPLAUSIBLE\n", " 1  2025-03-01  running  a speed of 40 mph is more than 13.3\n", "a date after today, ", "a load of 600 miles is more than 550\n")
 	if lines := strings.Count(got.stdout, "\n"); lines != 3 || strings.Index(got.stdout, "2998-03-02") > strings.Index(got.stdout, "2025-03-01") {
 		t.Errorf("listed, want the newest of two first:\n%s", got.stdout)
 	}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
@@ -229,8 +228,7 @@ func migrateStatusCommand(configFile *string, stdout io.Writer) *cobra.Command {
 }
 
 func writeStatus(w io.Writer, status migrations.Status) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "tables\tdatabase is at\tthis worker needs\t")
+	var rows []string
 	for _, line := range []struct {
 		name string
 		line migrations.Line
@@ -241,7 +239,7 @@ func writeStatus(w io.Writer, status migrations.Status) error {
 		} else if line.line.Unknown() {
 			remark = "newer than this worker"
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%s\n", line.name, line.line.Current, line.line.Newest, remark)
+		rows = append(rows, fmt.Sprintf("%s\t%d\t%d\t%s", line.name, line.line.Current, line.line.Newest, remark))
 	}
-	return table.Flush()
+	return cli.WriteTable(w, "TABLES\tDATABASE IS AT\tTHIS WORKER NEEDS\tREMARK", rows)
 }

@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+)
+
+// numeric is a cell of a column of numbers: how many, "3 of 40", a decimal, or a
+// dash for none. Ids are numbers, too.
+var numeric = regexp.MustCompile(`^(-|≈?-?[0-9][0-9,.]*%?( of [0-9]+)?)$`)
+
+// WriteTable prints rows under a header, cells separated by tabs. Columns of
+// numbers are aligned to the right. On a terminal no line is longer than it is wide.
+func WriteTable(w io.Writer, header string, rows []string) error {
+	lines := make([][]string, 0, 1+len(rows))
+	for _, line := range append([]string{header}, rows...) {
+		lines = append(lines, strings.Split(line, "\t"))
+	}
+	columns := make([]column, len(lines[0]))
+	for i := range columns {
+		columns[i] = columnOf(lines, i)
+	}
+	terminal, narrow := TerminalWidth(w)
+	for _, cells := range lines {
+		var line strings.Builder
+		for i, cell := range cells {
+			gap := ""
+			if i > 0 {
+				gap = "  "
+			}
+			line.WriteString(gap + columns[min(i, len(columns)-1)].align(cell))
+		}
+		text := strings.TrimRight(line.String(), " ")
+		if narrow {
+			text = clipped(text, terminal)
+		}
+		if _, err := fmt.Fprintln(w, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type column struct {
+	width   int
+	numbers bool
+}
+
+// columnOf is the column at i of a header and its rows.
+func columnOf(lines [][]string, i int) column {
+	c := column{numbers: len(lines) > 1}
+	for n, cells := range lines {
+		if i >= len(cells) {
+			continue
+		}
+		c.width = max(c.width, utf8.RuneCountInString(cells[i]))
+		c.numbers = c.numbers && (n == 0 || numeric.MatchString(cells[i]))
+	}
+	return c
+}
+
+func (c column) align(cell string) string {
+	padding := strings.Repeat(" ", max(0, c.width-utf8.RuneCountInString(cell)))
+	if c.numbers {
+		return padding + cell
+	}
+	return cell + padding
+}
+
+// clipped cuts a line off at the width of the terminal.
+func clipped(line string, width int) string {
+	runes := []rune(line)
+	if width < 1 || len(runes) <= width {
+		return line
+	}
+	return string(runes[:width-1]) + "…"
+}
+
+// TerminalWidth is that of the terminal that w is; false where it is none.
+func TerminalWidth(w any) (int, bool) {
+	f, ok := w.(*os.File)
+	if !ok || !IsTerminal(f) {
+		return 0, false
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	return width, err == nil
+}
+
+// OneLine makes text from outside one cell of a table: no line breaks, and
+// nothing that a terminal would obey.
+func OneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }), " ")
+}
