@@ -14,7 +14,8 @@ func TestTable(t *testing.T) {
 		want   string
 	}{
 		{
-			"QUEUE\tJOBS\tDONE\tOLDEST", []string{"ingest\t7\t3 of 4\t-", "recalc ≈\t1024\t13 of 400\t2 min"},
+			"QUEUE\tJOBS\tDONE\tOLDEST",
+			[]string{"ingest\t7\t3 of 4\t-", "recalc ≈\t1024\t13 of 400\t2 min"},
 			"QUEUE     JOBS       DONE  OLDEST\n" +
 				"ingest       7     3 of 4  -\n" +
 				"recalc ≈  1024  13 of 400  2 min\n",
