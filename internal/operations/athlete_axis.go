@@ -46,7 +46,7 @@ func ticksOf(first time.Time, days int) (ticks []tick) {
 		case days <= mostInMonths:
 			t.minor = days > mostInMonths/3 && number%3 != 0
 		case days <= mostInQuarters && number%3 == 0:
-			t.minor = true
+			t.minor = number != 6
 		default:
 			continue
 		}

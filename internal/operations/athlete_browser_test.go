@@ -40,9 +40,10 @@ func sampled(t *testing.T, databaseURL string, change ...func(*config.Config)) *
 		t.Fatal(err)
 	}
 	r.exec(`INSERT INTO activities (activity_id, user_id, date, name, type, sport_type, start_time, distance_miles, duration_minutes, total_load_miles, trimp)
-		SELECT i, 7, (now() AT TIME ZONE 'UTC')::date - i, 'Run', 'Run', 'running', '07:00:00', 5, 40, 5, CASE WHEN i % 5 > 0 THEN 60 END FROM generate_series(0, 25) AS i`)
+		SELECT i + 1, 7, (now() AT TIME ZONE 'UTC')::date - i, 'Run', 'Run', 'running', '07:00:00', 5, 40, 5, CASE WHEN i % 5 > 0 THEN 60 END FROM generate_series(0, 25) AS i`)
 	r.exec(`INSERT INTO activities (activity_id, user_id, date, name, type, sport_type, start_time, distance_miles, duration_minutes, total_load_miles, trimp)
 		SELECT 100, 7, (now() AT TIME ZONE 'UTC')::date - 3, 'Run', 'Run', 'running', '07:01:00', 5, 40, 5, 60`)
+	r.exec(`INSERT INTO activities (activity_id, user_id, date, total_load_miles, trimp) SELECT 200 + i, 8, (now() AT TIME ZONE 'UTC')::date - i, 5, 60 FROM generate_series(0, 4) AS i`)
 	r.exec(`INSERT INTO ingest_rejects (job_id, user_id, activity_id, payload, reason) VALUES (1, 7, 4711, '{}', 'total_load_miles: must be a finite number, got 1e999')`)
 	r.exec(`INSERT INTO river.river_job (state, kind, queue, args, max_attempts, scheduled_at) VALUES ('scheduled', 'activity_ingest', 'ingest', '{"activities": [{"user_id": 7}]}', 25, now() + interval '1 day')`)
 	return r
@@ -68,7 +69,7 @@ func TestAthletePagesInABrowser(t *testing.T) {
 		{"two years", "full", "/athlete?user=2&from=2024-01-01&to=2025-12-31&day=2025-12-30", "a bar is the mean of a week"},
 		{"a quarter", "full", "/athlete?user=5&from=2025-10-01&to=2025-12-31", "3 months"},
 		{"beginner", "full", "/athlete?user=7&day=" + today, "short_history"},
-		{"outside", "full", "/athletes", "1 of 1 who trained"},
+		{"outside", "full", "/athletes", "1 of 2 who trained"},
 		{"shadow", "shadow", "/athlete?user=7", "not written"},
 		{"away", "away", "/athlete?user=7", "The database did not answer."},
 	} {
@@ -170,13 +171,17 @@ func TestPicturesInABrowser(t *testing.T) {
 	}
 }
 
-// take writes the first screens of a page as a picture.
+// take writes a page down to the end of its charts as a picture.
 func (l look) take(t *testing.T, browser context.Context, dir string) {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser)
 	defer cancel()
 	l.emulate(t, ctx)
 	if err := chromedp.Do(ctx, chromedp.EmulateViewport(l.width, 900), chromedp.Navigate(l.path), chromedp.WaitReady(chromedp.CSS("footer"))); err != nil {
+		t.Fatal(err)
+	}
+	height := evaluate[float64](t, ctx, `document.querySelector(".charts details").getBoundingClientRect().top`)
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(l.width, int64(height))); err != nil {
 		t.Fatal(err)
 	}
 	taken, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())

@@ -144,7 +144,7 @@ func (c athleteChart) means(m measure) template.HTML {
 	for _, column := range c.columns {
 		most = max(most, m.bar(column))
 	}
-	top := roundUp(most)
+	top := axisTop(most)
 	last := c.days[len(c.days)-1]
 	label := fmt.Sprintf("%s of a day of athlete %s from %s to %s, at most %.*f; on the last day the mean of 7 days is %.*f and the chronic mean %.*f",
 		m.name, c.user, c.days[0].Date, last.Date, m.digits, most, m.digits, m.acute(last), m.digits, m.chronic(last))
@@ -157,6 +157,20 @@ func (c athleteChart) means(m measure) template.HTML {
 	return s.end(func(column column) string {
 		return fmt.Sprintf("%s: %s %.*f, 7 d %.*f, chronic %.*f", column.dates(), m.name, m.digits, m.bar(column), m.digits, m.acute(column.Newest), m.digits, m.chronic(column.Newest))
 	})
+}
+
+// axisTop is the least round number that is at least v and has a round half.
+func axisTop(v float64) float64 {
+	if v <= 0 {
+		return 1
+	}
+	power := math.Pow(10, math.Floor(math.Log10(v)))
+	for _, digit := range []float64{1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8} {
+		if v <= digit*power {
+			return digit * power
+		}
+	}
+	return 10 * power
 }
 
 // topRatio is the greatest ratio that the axis reaches: the first weeks of an

@@ -13,7 +13,6 @@ type shownDay struct {
 	Date                                        string
 	Load, Acute, Chronic, Ratio                 string
 	Trimp, TrimpAcute, TrimpChronic, TrimpRatio string
-	Band                                        string // class
 	Marks                                       string // words, separated by commas
 }
 
@@ -28,7 +27,7 @@ func show(d series.Day) shownDay {
 		Ratio: fixed(float64(d.AcuteChronicRatio), 2),
 		Trimp: fixed(d.Trimp, 1), TrimpAcute: fixed(float64(d.SevenDayAvgTrimp), 1), TrimpChronic: fixed(float64(d.TwentyEightDayAvgTrimp), 1),
 		TrimpRatio: fixed(float64(d.TrimpAcuteChronicRatio), 2),
-		Band:       bandOf(d.AcuteChronicRatio).Class, Marks: strings.Join(marks, ","),
+		Marks:      strings.Join(marks, ","),
 	}
 }
 

@@ -81,9 +81,6 @@ type athletePage struct {
 // Shown is the newest day of the range.
 func (p athletePage) Shown() series.Day { return p.Days[len(p.Days)-1] }
 
-// Band is the band of its ratio.
-func (p athletePage) Band() ratioBand { return bandOf(p.Shown().AcuteChronicRatio) }
-
 // IsToday tells whether it is today.
 func (p athletePage) IsToday() bool { return p.Shown().Date == p.Bounds.Today.Format(time.DateOnly) }
 

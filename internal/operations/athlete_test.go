@@ -183,7 +183,7 @@ func TestAthletePageOfTenYears(t *testing.T) {
 		}
 	}
 	curve := regexp.MustCompile(`<path class="load-acute" d="([^"]*)"`).FindStringSubmatch(page)
-	if curve == nil || strings.Count(curve[1], "L") > 1700 || !strings.Contains(curve[1], ",28.57L") { // 75.71 of 106
+	if curve == nil || strings.Count(curve[1], "L") > 1700 || !strings.Contains(curve[1], ",10.71L") { // 75.71 of 84.8
 		t.Errorf("the curve has too many points, or not the highest: %v", curve)
 	}
 	t.Logf("%d bytes after %v", len(page), took)

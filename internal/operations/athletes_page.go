@@ -67,7 +67,7 @@ func (p *pages) readOutside(r *http.Request, data *athletesPage) (status int) {
 		}
 		data.Training++
 		o := outsider{l, *l.AcuteChronicRatio, *l.TrimpAcuteChronicRatio, bandOf(*l.AcuteChronicRatio)}
-		if shown := o.Band; shown != ratioBands[1] {
+		if o.Band != ratioBands[1] {
 			data.Outside = append(data.Outside, o)
 		}
 	}
