@@ -124,8 +124,15 @@ func TestAthleteReadoutInABrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, press := range []struct{ key, date string }{
-		{kb.ArrowLeft, "2025-12-30"}, {kb.ArrowLeft, "2025-12-29"}, {kb.ArrowRight, "2025-12-30"}, {kb.PageDown, "2025-12-02"},
-		{kb.Home, "2025-11-01"}, {kb.ArrowLeft, "2025-11-01"}, {kb.PageUp, "2025-11-29"}, {kb.End, "2025-12-31"}, {kb.ArrowRight, "2025-12-31"},
+		{kb.ArrowLeft, "2025-12-30"},
+		{kb.ArrowLeft, "2025-12-29"},
+		{kb.ArrowRight, "2025-12-30"},
+		{kb.PageDown, "2025-12-02"},
+		{kb.Home, "2025-11-01"},
+		{kb.ArrowLeft, "2025-11-01"},
+		{kb.PageUp, "2025-11-29"},
+		{kb.End, "2025-12-31"},
+		{kb.ArrowRight, "2025-12-31"},
 	} {
 		if err := chromedp.Do(ctx, chromedp.KeyEvent(press.key)); err != nil {
 			t.Fatal(err)
