@@ -21,10 +21,11 @@ func TestLatestFollowsTheIndex(t *testing.T) {
 		for name, q := range map[string]struct {
 			sql  string
 			args []any
+			has  string
 		}{
-			"latest": {latestQuery, []any{int32(1000), 500, ActiveDays, "none"}},
-			"bounds": {boundsQuery, []any{int32(7)}},
-			"day":    {activitiesQuery, []any{int32(7), "2025-01-01", 200}},
+			"latest": {latestQuery, []any{int32(1000), 500, ActiveDays, "none"}, "Index Cond: (user_id < walked_1.user_id)"},
+			"bounds": {boundsQuery, []any{int32(7)}, "Index Cond: ((user_id = 7) AND (date IS NOT NULL))"},
+			"day":    {activitiesQuery, []any{int32(7), "2025-01-01", 200}, "Index Cond: ((user_id = 7) AND (date = "},
 		} {
 			rows, err := pool.Query(t.Context(), "EXPLAIN "+q.sql, q.args...)
 			if err != nil {
@@ -34,7 +35,7 @@ func TestLatestFollowsTheIndex(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
-			if text := strings.Join(lines, "\n"); strings.Contains(text, "Seq Scan on activities") || !strings.Contains(text, "activities_user_id_date_worker_idx") {
+			if text := strings.Join(lines, "\n"); strings.Contains(text, "Seq Scan on activities") || !strings.Contains(text, "activities_user_id_date_worker_idx") || !strings.Contains(text, q.has) {
 				t.Errorf("%s does not follow the index:\n%s", name, text)
 			}
 		}
