@@ -76,6 +76,29 @@ func TestAthletePage(t *testing.T) {
 	}
 }
 
+// TestAthletePageIsWithinItsPolicy: its script and stylesheet are files of the
+// server, and nothing is inline.
+func TestAthletePageIsWithinItsPolicy(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, dbtest.MigratedURL(t))
+	r.fill()
+	for path, want := range map[string]string{"/athlete.js": "text/javascript; charset=utf-8", "/athlete.css": "text/css; charset=utf-8"} {
+		if got := r.get(path); got.Code != http.StatusOK || got.Header().Get("Content-Type") != want || got.Body.Len() < 1000 {
+			t.Errorf("%s = %d, %s, %d bytes", path, got.Code, got.Header().Get("Content-Type"), got.Body.Len())
+		}
+	}
+	got := r.get("/athlete?user=7&day=2025-03-01&to=2025-12-31")
+	page := strings.Replace(got.Body.String(), `<script src="/athlete.js" defer></script>`, "", 1)
+	if page == got.Body.String() || !strings.Contains(got.Header().Get("Content-Security-Policy"), "script-src 'self';") {
+		t.Error("the page has no script, or may not have it")
+	}
+	for _, never := range []string{"<script", "<style", "style=", "onclick", "http://", "https://", "ZgotmplZ", "%!", "NaN", "Inf"} {
+		if strings.Contains(page, never) {
+			t.Errorf("the page has %q", never)
+		}
+	}
+}
+
 var (
 	daysInPage  = regexp.MustCompile(` data-days="([^"]*)" data-first="([^"]*)"`)
 	rangeInPage = regexp.MustCompile(`<a href="([^"]*)"( aria-current="true")?>(3 months|1 year|all)</a>`)
