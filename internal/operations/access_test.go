@@ -71,7 +71,7 @@ func credentials(user, password string) func(*http.Request) {
 	return func(r *http.Request) { r.SetBasicAuth(user, password) }
 }
 
-var protected = []string{"/", "/athlete?user=1", "/style.css", "/river/", "/river/api/queues", "/river/jobs"}
+var protected = []string{"/", "/athlete?user=1", "/athletes", "/athlete.js", "/athlete.css", "/style.css", "/river/", "/river/api/queues", "/river/jobs"}
 
 func TestPagesNeedCredentials(t *testing.T) {
 	t.Parallel()
@@ -212,7 +212,7 @@ func TestSlowRequestsAreCutOff(t *testing.T) {
 func TestSecurityHeaders(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
-	for _, path := range []string{"/", "/athlete", "/river/", "/metrics", "/nowhere"} {
+	for _, path := range []string{"/", "/athlete", "/athletes", "/river/", "/metrics", "/nowhere"} {
 		got := r.get(path).Header()
 		for name, want := range map[string]string{
 			"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer", "Cross-Origin-Opener-Policy": "same-origin",

@@ -50,6 +50,8 @@ type look struct {
 	name, path string
 	width      int64
 	dark       bool
+	says       string // text that the page has
+	refused    bool   // its status is no success, and the browser logs that
 }
 
 // seen collects what the browser complains of, and where it went.
@@ -87,7 +89,7 @@ const textContrastScript = `(() => {
 	let texts = 0;
 	const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 	for (let node; node = walk.nextNode();) {
-		if (!node.data.trim()) continue;
+		if (!node.data.trim() || node.parentElement.closest("title")) continue;
 		const e = node.parentElement, style = getComputedStyle(e);
 		const ink = channels(e instanceof SVGElement ? style.fill : style.color), ground = behind(e);
 		const [a, b] = [luminance(ink), luminance(ground)].sort((x, y) => y - x), ratio = (a + 0.05) / (b + 0.05);
@@ -134,14 +136,7 @@ func (l look) check(t *testing.T, browser context.Context) {
 	ctx, cancelTime := context.WithTimeout(ctx, 30*time.Second)
 	defer cancelTime()
 	s := listen(t, ctx)
-	scheme := "light"
-	if l.dark {
-		scheme = "dark"
-	}
-	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
-	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, media); err != nil {
-		t.Fatal(err)
-	}
+	l.emulate(t, ctx)
 	if err := chromedp.Do(ctx, chromedp.EmulateViewport(l.width, 800), chromedp.Navigate(l.path), chromedp.WaitReady(chromedp.CSS("footer"))); err != nil {
 		t.Fatal(err)
 	}
@@ -159,8 +154,27 @@ func (l look) check(t *testing.T, browser context.Context) {
 	if overflow > 0 {
 		t.Errorf("the page is %g pixels wider than the window", overflow)
 	}
+	if text := evaluate[string](t, ctx, "document.documentElement.textContent"); !strings.Contains(text, l.says) {
+		t.Errorf("the page does not say %q", l.says)
+	}
+	if l.refused {
+		s.forget(l.path)
+	}
 	s.want(t, l.path)
 	checkKeyboard(t, ctx)
+}
+
+// emulate sets the colour scheme.
+func (l look) emulate(t *testing.T, ctx context.Context) {
+	t.Helper()
+	scheme := "light"
+	if l.dark {
+		scheme = "dark"
+	}
+	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
+	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, media); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // listen enables what tells of faults and requests, and collects it.
@@ -200,6 +214,15 @@ func (l look) picture(t *testing.T, ctx context.Context) {
 	}
 }
 
+// forget drops what the browser logs of a page whose status is no success.
+func (s *seen) forget(address string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = slices.DeleteFunc(s.faults, func(fault string) bool {
+		return strings.HasPrefix(fault, "log: Failed to load resource: the server responded with a status of ") && strings.HasSuffix(fault, address)
+	})
+}
+
 // want fails the test when the browser complained or went elsewhere.
 func (s *seen) want(t *testing.T, address string) {
 	t.Helper()
@@ -222,7 +245,7 @@ func (s *seen) want(t *testing.T, address string) {
 const focusScript = `(() => { const e = document.activeElement, style = getComputedStyle(e);
 	return e === document.body ? "" : (style.outlineStyle === "none" ? "invisible " : "") + e.outerHTML.slice(0, 60); })()`
 
-const usableScript = `document.activeElement.blur(), [...document.querySelectorAll("a, button, input, [tabindex='0']")].map(e => e.outerHTML.slice(0, 60))`
+const usableScript = `document.activeElement.blur(), [...document.querySelectorAll("a, button, input, summary, [tabindex='0']")].filter(e => e.checkVisibility()).map(e => e.outerHTML.slice(0, 60))`
 
 // checkKeyboard goes through the page with the tab key: everything that can be
 // used is reached, in its order, and shows that it has the focus.

@@ -7,12 +7,9 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"time"
 
-	"github.com/trainingmonkey/worker/internal/doubles"
 	"github.com/trainingmonkey/worker/internal/overview"
-	"github.com/trainingmonkey/worker/internal/series"
 )
 
 //go:embed web/*.html web/style.css
@@ -20,7 +17,7 @@ var web embed.FS
 
 // templates are parsed once: a mistake in them fails every test.
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"ago": ago, "count": count, "grouped": grouped, "share": shareOf, "when": when, "optional": optional,
+	"ago": ago, "count": count, "grouped": grouped, "share": shareOf, "when": when, "optional": optional, "show": show, "known": known,
 }).ParseFS(web, "web/*.html"))
 
 func style(w http.ResponseWriter, _ *http.Request) {
@@ -79,69 +76,6 @@ func (p *pages) status(w http.ResponseWriter, r *http.Request) {
 		page: p.page("Status", r), Verdict: verdictOf(s, age, known, reasons), Findings: bySeverity(findings),
 		Snapshot: s, Known: known, From: from, Process: process,
 	})
-}
-
-// athletePage is the data of athlete.html.
-type athletePage struct {
-	page
-	User    string // as it was typed
-	Fault   string
-	Days    []series.Day
-	Recent  []series.Day // the newest first: today
-	Later   series.Later
-	Stale   int
-	Why     string // days are stale
-	Notes   []qualityNote
-	Plot    template.HTML
-	Doubles []doubles.Double // the newest first
-}
-
-// recentDays is how many days the table has, mostDoubles how many likely doubles
-// the page lists.
-const (
-	recentDays  = 28
-	mostDoubles = 20
-)
-
-func (p *pages) athlete(w http.ResponseWriter, r *http.Request) {
-	data := athletePage{page: p.page("Athlete", r), User: r.URL.Query().Get("user")}
-	status := http.StatusOK
-	if data.User != "" {
-		status = p.readAthlete(r, &data)
-	}
-	p.render(w, r, status, "athlete.html", data)
-}
-
-func (p *pages) readAthlete(r *http.Request, data *athletePage) (status int) {
-	id, err := strconv.ParseInt(data.User, 10, 32)
-	if err != nil || id <= 0 {
-		data.Fault = "A user id is a positive whole number."
-		return http.StatusBadRequest
-	}
-	data.Title = "Athlete " + data.User
-	days, err := series.Read(r.Context(), p.options.Pool, int32(id), nil, nil, p.options.Rounding)
-	if err == nil {
-		data.Later, err = series.ReadLater(r.Context(), p.options.Pool, int32(id))
-	}
-	if err == nil && series.Marked(days, series.LikelyDouble) > 0 {
-		data.Doubles, err = doubles.List(r.Context(), p.options.Pool, int32(id), nil, nil, mostDoubles)
-	}
-	if err == nil && series.StaleDays(days) > 0 {
-		data.Why, err = overview.WhyStale(r.Context(), p.options.Pool, p.options.RiverSchema, int32(id))
-	}
-	if err != nil {
-		p.options.Logger.WarnContext(r.Context(), "athlete not shown", slog.Int64("user_id", id), slog.String("error", err.Error()))
-		data.Fault = "The database did not answer. Try again."
-		return http.StatusServiceUnavailable
-	}
-	data.Days = days[max(0, len(days)-mostPlotted):]
-	data.Stale = series.StaleDays(days)
-	for i := len(days) - 1; i >= max(0, len(days)-recentDays); i-- {
-		data.Recent = append(data.Recent, days[i])
-	}
-	data.Notes = qualityNotes(data.Days)
-	data.Plot = athletePlot(data.User, data.Days)
-	return http.StatusOK
 }
 
 // render writes the page when all of it is there, so that a fault in the middle

@@ -10,7 +10,6 @@ import (
 
 	"github.com/trainingmonkey/worker/internal/metrics"
 	"github.com/trainingmonkey/worker/internal/overview"
-	"github.com/trainingmonkey/worker/internal/series"
 	"github.com/trainingmonkey/worker/workers"
 )
 
@@ -165,69 +164,4 @@ func nanWhenIdle(p metrics.Point, d time.Duration) float64 {
 		return math.NaN()
 	}
 	return d.Seconds()
-}
-
-// mostPlotted is how many days a chart has at most: more would be narrower than
-// a line.
-const mostPlotted = 365
-
-// The band of ratios in which training is usually kept (Gabbett 2016).
-const bandFrom, bandTo = 0.8, 1.3
-
-func athletePlot(user string, days []series.Day) template.HTML {
-	if len(days) < 2 {
-		return ""
-	}
-	external, internal := make([]float64, len(days)), make([]float64, len(days))
-	most := 1.5
-	for i, d := range days {
-		external[i], internal[i] = float64(d.AcuteChronicRatio), float64(d.TrimpAcuteChronicRatio)
-		most = max(most, external[i], internal[i])
-	}
-	newest := days[len(days)-1]
-	marks := []mark{{0, "0"}, {bandFrom, "0.8"}, {bandTo, "1.3"}}
-	if most > 2*bandTo {
-		marks = append(marks, mark{math.Floor(most), number(math.Floor(most))})
-	}
-	return plot{
-		label: fmt.Sprintf("ACWR of athlete %s from %s to %s, last %.2f by load and %.2f by TRIMP", user, days[0].Date, newest.Date, newest.AcuteChronicRatio, newest.TrimpAcuteChronicRatio),
-		most:  most, marks: marks,
-		bands: []band{{bandFrom, bandTo, "band"}},
-		spans: qualitySpans(days),
-		lines: []line{{"series2", internal, false}, {"series1", external, false}},
-	}.svg()
-}
-
-// qualitySpans are the runs of days whose values are marked by the same word.
-// What is wrong with the day itself is a tick, what its whole window lacks covers
-// the height.
-func qualitySpans(days []series.Day) (spans []span) {
-	for _, w := range series.Words {
-		for i := 0; i < len(days); i++ {
-			from := i
-			for i < len(days) && slices.Contains(days[i].Quality, w.Word) {
-				i++
-			}
-			if i > from {
-				title := fmt.Sprintf("%s, %s to %s: %s", w.Word, days[from].Date, days[i-1].Date, w.Meaning)
-				spans = append(spans, span{w.Word, title, from, i - 1, w.Word != series.ShortHistory})
-			}
-		}
-	}
-	return spans
-}
-
-// qualityNote explains a word that days of the chart have.
-type qualityNote struct {
-	Word, Meaning string
-	Days          int
-}
-
-func qualityNotes(days []series.Day) (notes []qualityNote) {
-	for _, w := range series.Words {
-		if n := series.Marked(days, w.Word); n > 0 {
-			notes = append(notes, qualityNote{w.Word, w.Meaning, n})
-		}
-	}
-	return notes
 }

@@ -15,8 +15,6 @@ type plot struct {
 	label string // for those who do not see it
 	most  float64
 	marks []mark
-	bands []band
-	spans []span
 	lines []line
 }
 
@@ -24,21 +22,6 @@ type plot struct {
 type mark struct {
 	at   float64
 	text string
-}
-
-// band is a horizontal band.
-type band struct {
-	from, to float64
-	class    string
-}
-
-// span marks values of the lines, from one to another, over the whole height or
-// as a tick at the bottom.
-type span struct {
-	class    string
-	title    string
-	from, to int
-	tick     bool
 }
 
 // line is a curve of values at equal distances; NaN leaves a gap.
@@ -62,12 +45,6 @@ func (p plot) svg() template.HTML {
 	var b strings.Builder
 	y := func(v float64) float64 { return plotHeight * (1 - min(1, max(0, v/(p.most*headroom)))) }
 	fmt.Fprintf(&b, `<svg class="plot" role="img" aria-label="%s">`, template.HTMLEscapeString(p.label))
-	for _, band := range p.bands {
-		fmt.Fprintf(&b, `<rect class="%s" x="0" width="100%%" y="%s%%" height="%s%%"/>`, band.class, number(y(band.to)), number(y(band.from)-y(band.to)))
-	}
-	for _, s := range p.spans {
-		s.draw(&b, len(p.lines[0].values))
-	}
 	for _, m := range p.marks {
 		fmt.Fprintf(&b, `<line class="grid" x1="0" x2="100%%" y1="%s%%" y2="%[1]s%%"/>`, number(y(m.at)))
 	}
@@ -81,18 +58,6 @@ func (p plot) svg() template.HTML {
 	}
 	b.WriteString(`</svg>`)
 	return template.HTML(b.String())
-}
-
-// draw draws the span around its values, of which there are so many.
-func (s span) draw(b *strings.Builder, values int) {
-	step := 100 / float64(max(1, values-1))
-	left, right := max(0, (float64(s.from)-0.5)*step), min(100, (float64(s.to)+0.5)*step)
-	height := plotHeight
-	if s.tick {
-		height = tickHeight
-	}
-	fmt.Fprintf(b, `<rect class="%s" x="%s%%" width="%s%%" y="%s%%" height="%s%%"><title>%s</title></rect>`,
-		s.class, number(left), number(right-left), number(plotHeight-height), number(height), template.HTMLEscapeString(s.title))
 }
 
 func (l line) draw(b *strings.Builder, y func(float64) float64) {

@@ -108,10 +108,14 @@ func Handler(o Options) (http.Handler, error) {
 	mux.Handle("GET /readyz", o.Readiness)
 	mux.Handle("GET /metrics", o.Metrics)
 	for pattern, h := range map[string]http.Handler{
-		"GET /{$}":        http.HandlerFunc(pages.status),
-		"GET /style.css":  http.HandlerFunc(style),
-		"GET /athlete":    o.Turn.of(http.HandlerFunc(pages.athlete)),
-		riverPrefix + "/": o.Turn.of(river),
+		"GET /{$}":       http.HandlerFunc(pages.status),
+		"GET /style.css": http.HandlerFunc(style),
+		"GET /athlete":   o.Turn.of(http.HandlerFunc(pages.athlete)),
+		"GET /athletes":  o.Turn.of(http.HandlerFunc(pages.athletes)),
+
+		"GET /athlete.css": file("athlete.css", "text/css; charset=utf-8"),
+		"GET /athlete.js":  file("athlete.js", "text/javascript; charset=utf-8"),
+		riverPrefix + "/":  o.Turn.of(river),
 	} {
 		mux.Handle(pattern, o.Access.guard(h))
 	}

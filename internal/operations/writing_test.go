@@ -37,7 +37,10 @@ func TestPageSaysWhatIsNotWritten(t *testing.T) {
 	r.value(`tmworker_processes_writing{write="compare"}`, soon, is(1))
 	r.value(`tmworker_processes_writing{write="on"}`, soon, is(0))
 	r.value(`tmworker_rows_without_results`, soon, is(60))
-	athlete := r.get("/athlete?user=7").Body.String()
+	athlete := r.get("/athlete?user=7&to=2025-03-31").Body.String()
+	if !strings.Contains(athlete, `<span class="tag warning">not written</span> acwr.write is compare: results are computed and compared, and not written. The values below`) {
+		t.Errorf("the athlete's page does not say that nothing is written:\n%s", athlete)
+	}
 	if !strings.Contains(athlete, "not stored like this yet: acwr.write is compare") || strings.Contains(athlete, "still to come") {
 		t.Errorf("the athlete's page promises a recalculation:\n%s", athlete)
 	}

@@ -3,6 +3,9 @@ package queue
 import (
 	"context"
 	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/jobs"
 )
@@ -21,17 +24,23 @@ FROM (
 	FROM {schema}.river_job WHERE id > $1 ORDER BY id LIMIT $2
 ) AS next`
 
-// JobsOfUser counts the jobs, in whatever state, whose arguments name a user, and
-// calls searched after every statement.
-func (s Schema) JobsOfUser(ctx context.Context, db Reader, user int32, searched func(jobs int64)) (found int64, err error) {
-	kinds := []string{jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindTokenRefresh}
-	named := []string{
+// kindsOfUsers are the kinds whose arguments name users.
+var kindsOfUsers = []string{jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindTokenRefresh}
+
+// namesUser are parts of the arguments of jobs that name a user.
+func namesUser(user int32) []string {
+	return []string{
 		fmt.Sprintf(`{"activities": [{"user_id": %d}]}`, user), fmt.Sprintf(`{"activities": [{"user_id": "%d"}]}`, user),
 		fmt.Sprintf(`{"ranges": [{"user_id": %d}]}`, user), fmt.Sprintf(`{"user_ids": [%d]}`, user),
 	}
+}
+
+// JobsOfUser counts the jobs, in whatever state, whose arguments name a user, and
+// calls searched after every statement.
+func (s Schema) JobsOfUser(ctx context.Context, db Reader, user int32, searched func(jobs int64)) (found int64, err error) {
 	for after, total := int64(0), int64(0); ; {
 		var last, read, these int64
-		if err := db.QueryRow(ctx, s.sql(jobsOfUserQuery), after, searchedJobs, kinds, named).Scan(&last, &read, &these); err != nil {
+		if err := db.QueryRow(ctx, s.sql(jobsOfUserQuery), after, searchedJobs, kindsOfUsers, namesUser(user)).Scan(&last, &read, &these); err != nil {
 			return 0, fmt.Errorf("count the jobs of user %d: %w", user, err)
 		}
 		found, total = found+these, total+read
@@ -43,17 +52,19 @@ func (s Schema) JobsOfUser(ctx context.Context, db Reader, user int32, searched 
 	}
 }
 
-// comesForUserQuery looks for a user among the first jobs that are not finished and
-// bring results: no index has the arguments of all of them. A backfill's chunk is of
-// everyone.
+// waitingJobsQuery reads the first jobs that are not finished of some queues and
+// kinds: no index has the arguments of all of them.
+const waitingJobsQuery = `
+	SELECT id, kind, queue, state, attempt, created_at, scheduled_at, args FROM {schema}.river_job
+	WHERE ` + unfinished + ` AND queue = ANY($1::text[]) AND kind = ANY($2::text[])
+	LIMIT $5`
+
+// comesForUserQuery looks for a user among the jobs that bring results. A
+// backfill's chunk is of everyone.
 const comesForUserQuery = `
 -- name: queue_comes_for_user
 SELECT coalesce(bool_or(kind = $3 OR args @> ANY($4::jsonb[])), false), count(*) < $5
-FROM (
-	SELECT kind, args FROM {schema}.river_job
-	WHERE ` + unfinished + ` AND queue = ANY($1::text[]) AND kind = ANY($2::text[])
-	LIMIT $5
-) AS waiting`
+FROM (` + waitingJobsQuery + `) AS waiting`
 
 // ComesForUser tells whether a job that brings results of a user is still to come,
 // and whether all that wait were looked into.
@@ -65,4 +76,48 @@ func (s Schema) ComesForUser(ctx context.Context, db Reader, user int32) (found,
 		return false, false, fmt.Errorf("look for jobs of user %d: %w", user, err)
 	}
 	return found, all, nil
+}
+
+// WaitingJob is a job that is still going to be worked.
+type WaitingJob struct {
+	ID          int64
+	Kind        string
+	Queue       string
+	State       string
+	Attempt     int
+	CreatedAt   time.Time
+	ScheduledAt time.Time
+}
+
+// waitingForUserQuery answers with one row at least, which tells how many jobs
+// were looked into.
+const waitingForUserQuery = `
+-- name: queue_waiting_for_user
+WITH waiting AS MATERIALIZED (` + waitingJobsQuery + `)
+SELECT searched.jobs, coalesce(named.id, 0), coalesce(named.kind, ''), coalesce(named.queue, ''), coalesce(named.state::text, ''),
+       coalesce(named.attempt, 0), coalesce(named.created_at, now()), coalesce(named.scheduled_at, now())
+FROM (SELECT count(*) AS jobs FROM waiting) AS searched
+LEFT JOIN (SELECT * FROM waiting WHERE args @> ANY($4::jsonb[]) ORDER BY id LIMIT $3) AS named ON true
+ORDER BY named.id`
+
+// WaitingForUser returns up to most of the jobs that wait and name a user, the
+// oldest first, and whether all that wait were looked into.
+func (s Schema) WaitingForUser(ctx context.Context, db Reader, user int32, most int) (found []WaitingJob, all bool, err error) {
+	queues := []string{jobs.QueueIngest, jobs.QueueIngestBulk, jobs.QueueRecalc, jobs.QueueRecalcBulk, jobs.QueueTokens}
+	rows, err := db.Query(ctx, s.sql(waitingForUserQuery), queues, kindsOfUsers, most, namesUser(user), searchedJobs)
+	if err != nil {
+		return nil, false, fmt.Errorf("list waiting jobs of user %d: %w", user, err)
+	}
+	var searched int64
+	var job WaitingJob
+	_, err = pgx.ForEachRow(rows, []any{&searched, &job.ID, &job.Kind, &job.Queue, &job.State, &job.Attempt, &job.CreatedAt, &job.ScheduledAt}, func() error {
+		if job.ID != 0 {
+			found = append(found, job)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, false, fmt.Errorf("list waiting jobs of user %d: %w", user, err)
+	}
+	return found, searched < searchedJobs, nil
 }

@@ -1,0 +1,235 @@
+package operations
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/trainingmonkey/worker/internal/athletes"
+	"github.com/trainingmonkey/worker/internal/doubles"
+	"github.com/trainingmonkey/worker/internal/operator"
+	"github.com/trainingmonkey/worker/internal/overview"
+	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/internal/series"
+	"github.com/trainingmonkey/worker/internal/trainingload"
+)
+
+//go:embed web/athlete.css web/athlete.js
+var athleteFiles embed.FS
+
+// file serves a file of the athlete's page.
+func file(name, contentType string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		content, err := athleteFiles.ReadFile("web/" + name)
+		if err != nil {
+			http.Error(w, "no such file", http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", contentType)
+		w.Header().Set("Cache-Control", "max-age=300")
+		_, _ = w.Write(content)
+	})
+}
+
+// Of each list the page shows so many, the newest; of a day's activities all
+// that a day can have.
+const (
+	recentDays     = 28
+	mostDoubles    = 20
+	mostRejects    = 20
+	mostWaiting    = 20
+	mostActivities = 200
+)
+
+// athletePage is the data of athlete.html.
+type athletePage struct {
+	page
+	User          string // as it was typed, as the dates
+	From, To, Day string
+	Faults        []string
+	asked         athleteRange
+
+	Bounds  series.Bounds
+	Days    []series.Day
+	Recent  []series.Day // the newest first
+	Later   series.Later
+	Stale   int
+	Why     string // days are stale
+	Chart   athleteChart
+	Notes   []qualityNote
+	Links   []rangeLink
+	Formula series.Formula
+	Entered []string // what the athlete has entered, for TRIMP and for dates
+	Written string   // why results are not written; empty when they are
+
+	Activities []series.Activity // of Day
+	Waiting    []queue.WaitingJob
+	All        bool // that wait were looked into
+	Rejects    []operator.Reject
+	Doubles    []doubles.Double
+}
+
+// Shown is the newest day of the range.
+func (p athletePage) Shown() series.Day { return p.Days[len(p.Days)-1] }
+
+// IsToday tells whether it is today.
+func (p athletePage) IsToday() bool { return p.Shown().Date == p.Bounds.Today.Format(time.DateOnly) }
+
+// Bands are for the legend.
+func (p athletePage) Bands() []ratioBand { return ratioBands }
+
+// DayLink is the page with the activities of a day.
+func (p athletePage) DayLink(day string) template.URL {
+	date, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		return ""
+	}
+	return p.asked.link(p.User, nil, &date) + "#day"
+}
+
+func (p *pages) athlete(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	data := athletePage{page: p.page("Athlete", r), User: strings.TrimSpace(q.Get("user")), From: q.Get("from"), To: q.Get("to"), Day: q.Get("day")}
+	status := http.StatusOK
+	if data.User != "" {
+		status = p.readAthlete(r, &data)
+	}
+	p.render(w, r, status, "athlete.html", &data)
+}
+
+func (p *pages) readAthlete(r *http.Request, data *athletePage) (status int) {
+	id, err := strconv.ParseInt(data.User, 10, 32)
+	if err != nil || id <= 0 {
+		data.Faults = append(data.Faults, fmt.Sprintf("user must be a positive whole number below 2147483648, got %.40q.", data.User))
+	}
+	if data.asked, err = parseRange(r.URL.Query()); err != nil {
+		for line := range strings.Lines(err.Error()) {
+			data.Faults = append(data.Faults, strings.TrimSpace(line)+".")
+		}
+	}
+	if len(data.Faults) > 0 {
+		return http.StatusBadRequest
+	}
+	data.User = strconv.FormatInt(id, 10)
+	data.Title = "Athlete " + data.User
+	if err = p.readSeries(r.Context(), int32(id), data); err == nil {
+		err = p.readBeside(r.Context(), int32(id), data)
+	}
+	if err != nil {
+		p.options.Logger.WarnContext(r.Context(), "athlete not shown", slog.Int64("user_id", id), slog.String("error", err.Error()))
+		*data = athletePage{page: data.page, User: data.User, From: data.From, To: data.To, Day: data.Day, Faults: []string{"The database did not answer. Try again."}}
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusOK
+}
+
+// readSeries reads the days of the range.
+func (p *pages) readSeries(ctx context.Context, id int32, data *athletePage) (err error) {
+	db := p.options.Pool
+	if data.Bounds, err = series.ReadBounds(ctx, db, id); err != nil {
+		return err
+	}
+	if data.Later, err = series.ReadLater(ctx, db, id); err != nil {
+		return err
+	}
+	from, to := data.asked.within(data.Bounds)
+	if data.Bounds.First == nil || from.After(to) {
+		return nil
+	}
+	if data.Days, err = series.Read(ctx, db, id, &from, &to, p.options.Rounding); err != nil || len(data.Days) == 0 {
+		return err
+	}
+	data.From, data.To = from.Format(time.DateOnly), to.Format(time.DateOnly)
+	data.Links = data.asked.links(data.User, data.Bounds)
+	for i := len(data.Days) - 1; i >= max(0, len(data.Days)-recentDays); i-- {
+		data.Recent = append(data.Recent, data.Days[i])
+	}
+	data.Chart, data.Notes = newAthleteChart(data.User, data.Days), qualityNotes(data.Days)
+	if data.Stale = series.StaleDays(data.Days); data.Stale > 0 {
+		if data.Why, err = overview.WhyStale(ctx, db, p.options.RiverSchema, id); err != nil {
+			return err
+		}
+	}
+	if series.Marked(data.Days, series.LikelyDouble) > 0 {
+		data.Doubles, err = doubles.List(ctx, db, id, &from, &to, mostDoubles)
+	}
+	return err
+}
+
+// readBeside reads what there is of the athlete besides the days.
+func (p *pages) readBeside(ctx context.Context, id int32, data *athletePage) (err error) {
+	db := p.options.Pool
+	if data.Formula, err = series.ReadFormula(ctx, db, id); err != nil {
+		return err
+	}
+	if data.Entered, err = readEntered(ctx, db, id); err != nil {
+		return err
+	}
+	writing, err := overview.ReadWriting(ctx, db)
+	if err != nil {
+		return err
+	}
+	if writing.Mode != overview.WriteUnknown {
+		data.Written = writing.Withheld(id)
+	}
+	if data.asked.day != nil {
+		if data.Activities, err = series.ReadActivities(ctx, db, id, *data.asked.day, mostActivities); err != nil {
+			return err
+		}
+	}
+	if data.Waiting, data.All, err = queue.Schema(p.options.RiverSchema).WaitingForUser(ctx, db, id, mostWaiting); err != nil {
+		return err
+	}
+	operate, err := operator.New(db, p.options.RiverSchema)
+	if err != nil {
+		return err
+	}
+	data.Rejects, err = operate.ListRejects(ctx, operator.Filter{User: id}, mostRejects)
+	return err
+}
+
+// insufficientPrivilege is what a role gets that may not read the application's
+// table.
+const insufficientPrivilege = "42501"
+
+// readEntered returns what the application knows of a user, in words.
+func readEntered(ctx context.Context, db athletes.Querier, id int32) ([]string, error) {
+	exist, err := athletes.Exist(ctx, db)
+	if err != nil || !exist {
+		return nil, err
+	}
+	s, err := athletes.Read(ctx, db, id)
+	if refused := (*pgconn.PgError)(nil); errors.As(err, &refused) && refused.Code == insufficientPrivilege {
+		return []string{"user_settings may not be read by the worker's role"}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	known := func(name, value, otherwise string) string {
+		if strings.TrimSpace(value) == "" {
+			return name + " " + otherwise + " (nothing is entered)"
+		}
+		return name + " " + value
+	}
+	usual := trainingload.DefaultHeartRate
+	words := []string{
+		known("resting heart rate", s.RestingHR, fmt.Sprintf("%g", usual.Resting)), known("maximal heart rate", s.MaxHR, fmt.Sprintf("%g", usual.Max)),
+		known("gender", s.Gender, string(usual.Gender)), known("time zone", s.Timezone, "UTC"),
+	}
+	if _, err := s.HeartRate(usual); err != nil {
+		words = append(words, err.Error())
+	}
+	if _, err := s.Location(); err != nil {
+		words = append(words, err.Error())
+	}
+	return words, nil
+}
