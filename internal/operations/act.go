@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -16,12 +17,11 @@ import (
 // actPage is the data of act.html: a question, or why the answer is no.
 type actPage struct {
 	page
-	Says    string
+	Question, Of string
 	Change  change
 	Kind    changeKind
 	Command string
 	Fault   string
-	Reload  bool // the same may work a moment later
 }
 
 // Means is what the change means.
@@ -61,10 +61,10 @@ func (p *pages) ask(w http.ResponseWriter, r *http.Request) {
 	err = p.selectIDs(r.Context(), &c)
 	if err == nil {
 		data.Change, data.Command = c, c.command()
-		data.Says, _, err = data.Kind.preview(p)(r.Context(), c)
+		data.Question, data.Of, err = data.Kind.preview(p)(r.Context(), c)
 	}
 	if err != nil {
-		p.refuseChange(w, r, data, err)
+		p.refuseChange(w, r, data, 0, err)
 		return
 	}
 	p.render(w, r, http.StatusOK, "act.html", data)
@@ -96,11 +96,11 @@ func (p *pages) act(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	says, rows, err := data.Kind.perform(p)(ctx, c)
 	p.audit(r, c, rows, err)
+	p.options.Overview.Hurry()
 	if err != nil {
-		p.refuseChange(w, r, data, err)
+		p.refuseChange(w, r, data, rows, err)
 		return
 	}
-	p.options.Overview.Hurry()
 	http.Redirect(w, r, "/?"+p.done.sign(says, time.Now()).Encode(), http.StatusSeeOther)
 }
 
@@ -127,12 +127,17 @@ func (p *pages) refuse(w http.ResponseWriter, r *http.Request, status int, data 
 	p.render(w, r, status, "act.html", data)
 }
 
-func (p *pages) refuseChange(w http.ResponseWriter, r *http.Request, data actPage, err error) {
+// refuseChange says why a change was not done, or not all of it.
+func (p *pages) refuseChange(w http.ResponseWriter, r *http.Request, data actPage, rows int64, err error) {
 	status := http.StatusConflict
 	if errors.Is(err, context.DeadlineExceeded) {
-		status, data.Reload = http.StatusServiceUnavailable, true
+		status = http.StatusServiceUnavailable
 	}
-	p.refuse(w, r, status, data, "Not done: "+err.Error()+".")
+	fault := "Not done: " + err.Error() + "."
+	if rows > 0 {
+		fault = fmt.Sprintf("Done to %s, and then: %v.", grouped(rows), err)
+	}
+	p.refuse(w, r, status, data, fault)
 }
 
 // doneKey signs what was done, so that no link makes a page say what was not. Another

@@ -88,7 +88,7 @@ func (v visitor) do(method, path string, form url.Values, change ...func(*http.R
 
 var (
 	hiddenField = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
-	heading     = regexp.MustCompile(`<h1 id="question">([^<]*)</h1>`)
+	heading     = regexp.MustCompile(`<h1 id="question">([^<]*)</h1>\s*(?:<p>([^<]*)</p>\s*)?<p>`)
 	doneNote    = regexp.MustCompile(`<p class="done" role="status">\d\d:\d\d:\d\d UTC: ([^<]*)</p>`)
 )
 
@@ -105,7 +105,7 @@ func (v visitor) confirm(path string) (question string, form url.Values) {
 	for _, field := range hiddenField.FindAllStringSubmatch(text, -1) {
 		form.Add(html.UnescapeString(field[1]), html.UnescapeString(field[2]))
 	}
-	return html.UnescapeString(match[1]), form
+	return strings.TrimSpace(html.UnescapeString(match[1] + " " + match[2])), form
 }
 
 // press sends a form and returns what the page it leads to says was done.
@@ -168,24 +168,24 @@ func TestButtons(t *testing.T) {
 	}{
 		{
 			"/act?do=retry_jobs&state=discarded&reason=user%20%e2%80%a6%3a%20%3cgone%3e%20%26%20away",
-			"Retry 2 jobs? 2 activity_ingest of queue ingest, discarded.", "2 jobs were retried.",
+			"Retry 2 jobs? 2 activity_ingest in queue ingest, discarded.", "2 jobs were retried.",
 			"retry_jobs", "[1 2]", jobStates, "1 available, 2 available, 3 discarded, 4 retryable, 5 available",
 		},
 		{
-			"/act?do=cancel_jobs&id=4", "Cancel job 4? 1 activity_ingest of queue ingest, retryable.", "1 job was cancelled.",
+			"/act?do=cancel_jobs&id=4", "Cancel job 4? 1 activity_ingest in queue ingest, retryable.", "1 job was cancelled.",
 			"cancel_jobs", "[4]", jobStates, "1 available, 2 available, 3 discarded, 4 cancelled, 5 available",
 		},
 		{
-			"/act?do=retry_jobs&state=discarded", "Retry job 3? 1 activity_ingest of queue ingest, discarded.", "1 job was retried.",
+			"/act?do=retry_jobs&state=discarded", "Retry job 3? 1 activity_ingest in queue ingest, discarded.", "1 job was retried.",
 			"retry_jobs", "[3]", jobStates, "1 available, 2 available, 3 available, 4 cancelled, 5 available",
 		},
-		{"/act?do=drop_rejects&id=2", "Drop 1 rejected activity?", "1 rejected activity was dropped.", "drop_rejects", "[2]", rejects, "1 3"},
+		{"/act?do=drop_rejects&id=2", "Drop 1 rejected activity? Of 1 athlete.", "1 rejected activity was dropped.", "drop_rejects", "[2]", rejects, "1 3"},
 		{
-			"/act?do=retry_rejects&reason=total_load_miles%3a%20got%20%e2%80%a6", "Retry 2 rejected activities?", "2 activities were enqueued again.",
+			"/act?do=retry_rejects&reason=total_load_miles%3a%20got%20%e2%80%a6", "Retry 2 rejected activities? Of 1 athlete.", "2 activities were enqueued again.",
 			"retry_rejects", "[1 3]", rejects, "",
 		},
 		{
-			"/act?do=resume&queue=ingest", "Resume queue ingest?", "Queue ingest was resumed.",
+			"/act?do=resume&queue=ingest", "Resume queue ingest? 1 waiting in it.", "Queue ingest was resumed.",
 			"resume", "", `SELECT coalesce(paused_at::text, 'not paused') FROM river.river_queue WHERE name = 'ingest'`, "not paused",
 		},
 	} {
@@ -265,7 +265,7 @@ func TestButtonsThatCannot(t *testing.T) {
 		"/act?do=retry_jobs&state=cancelled": 409, "/act?do=retry_jobs&state=discarded&reason=other": 409, "/act?do=retry_jobs": 400, "/act": 400,
 		"/act?do=retry_rejects&reason=other": 409,
 	} {
-		if got := v.do(http.MethodGet, path, nil); got.Code != status || !strings.Contains(got.Body.String(), "Not done") {
+		if got := v.do(http.MethodGet, path, nil); got.Code != status || !strings.Contains(got.Body.String(), "Refused") {
 			t.Errorf("GET %s = %d, want %d and why", path, got.Code, status)
 		}
 	}

@@ -36,37 +36,41 @@ type changeKind struct {
 	button  string
 	means   string                  // for somebody who hesitates
 	command string                  // that does the same; the queue or the ids follow
-	preview func(*pages) changeFunc // says what would be changed
-	perform func(*pages) changeFunc // says what was
+	preview func(*pages) previewFunc
+	perform func(*pages) performFunc
 }
 
-type changeFunc = func(context.Context, change) (says string, rows int64, err error)
+// previewFunc asks whether the change is meant, and says what it is going to be of.
+type previewFunc = func(context.Context, change) (question, of string, err error)
+
+// performFunc does it, and says so.
+type performFunc = func(context.Context, change) (says string, rows int64, err error)
 
 var changeKinds = map[string]changeKind{
 	"resume": {
 		button: "Resume", command: "enqueue queues resume",
 		means:   "Workers take jobs from it again.",
-		preview: func(p *pages) changeFunc { return p.previewResume }, perform: func(p *pages) changeFunc { return p.resume },
+		preview: func(p *pages) previewFunc { return p.previewResume }, perform: func(p *pages) performFunc { return p.resume },
 	},
 	"retry_jobs": {
 		button: "Retry", command: "enqueue jobs retry",
 		means:   "They become available now. One that used up its attempts gets another.",
-		preview: func(p *pages) changeFunc { return p.previewJobs(queue.Retry, "Retry") }, perform: func(p *pages) changeFunc { return p.changeJobs(queue.Retry, "retried") },
+		preview: func(p *pages) previewFunc { return p.previewJobs(queue.Retry, "Retry") }, perform: func(p *pages) performFunc { return p.changeJobs(queue.Retry, "retried") },
 	},
 	"cancel_jobs": {
 		button: "Cancel", command: "enqueue jobs cancel",
 		means:   "They are not worked. One that runs is told to stop. They are kept for a day, in which a retry brings them back.",
-		preview: func(p *pages) changeFunc { return p.previewJobs(queue.Cancel, "Cancel") }, perform: func(p *pages) changeFunc { return p.changeJobs(queue.Cancel, "cancelled") },
+		preview: func(p *pages) previewFunc { return p.previewJobs(queue.Cancel, "Cancel") }, perform: func(p *pages) performFunc { return p.changeJobs(queue.Cancel, "cancelled") },
 	},
 	"retry_rejects": {
 		button: "Retry", command: "enqueue rejects retry",
 		means:   "They are enqueued again, as they were handed in. Those that are still invalid stay rejected, and so do those of which a newer version has come.",
-		preview: func(p *pages) changeFunc { return p.previewRejects("Retry") }, perform: func(p *pages) changeFunc { return p.retryRejects },
+		preview: func(p *pages) previewFunc { return p.previewRejects("Retry") }, perform: func(p *pages) performFunc { return p.retryRejects },
 	},
 	"drop_rejects": {
 		button: "Drop", command: "enqueue rejects drop",
 		means:   "They are forgotten for good. Nothing brings them back.",
-		preview: func(p *pages) changeFunc { return p.previewRejects("Drop") }, perform: func(p *pages) changeFunc { return p.dropRejects },
+		preview: func(p *pages) previewFunc { return p.previewRejects("Drop") }, perform: func(p *pages) performFunc { return p.dropRejects },
 	},
 }
 
@@ -92,6 +96,8 @@ func parseChange(values url.Values) (change, error) {
 		}
 		c.IDs = append(c.IDs, id)
 	}
+	slices.Sort(c.IDs)
+	c.IDs = slices.Compact(c.IDs)
 	if values.Has("reason") {
 		reason := values.Get("reason")
 		c.Reason = &reason
@@ -160,8 +166,14 @@ func (p *pages) selectIDs(ctx context.Context, c *change) error {
 	return nil
 }
 
-func (p *pages) previewResume(_ context.Context, c change) (string, int64, error) {
-	return fmt.Sprintf("Resume queue %s?", c.Queue), 1, nil
+func (p *pages) previewResume(_ context.Context, c change) (question, of string, err error) {
+	latest, _, _ := p.options.Overview.Latest()
+	for _, q := range latest.Queues {
+		if waiting := q.In("available"); q.Name == c.Queue && waiting.Jobs > 0 {
+			of = count(waiting) + " waiting in it."
+		}
+	}
+	return fmt.Sprintf("Resume queue %s?", c.Queue), of, nil
 }
 
 func (p *pages) resume(ctx context.Context, c change) (string, int64, error) {
@@ -171,25 +183,25 @@ func (p *pages) resume(ctx context.Context, c change) (string, int64, error) {
 	return fmt.Sprintf("Queue %s was resumed.", c.Queue), 1, nil
 }
 
-func (p *pages) previewJobs(action queue.Action, does string) changeFunc {
-	return func(ctx context.Context, c change) (string, int64, error) {
+func (p *pages) previewJobs(action queue.Action, does string) previewFunc {
+	return func(ctx context.Context, c change) (question, of string, err error) {
 		preview, err := p.admin.PreviewJobs(ctx, action, queue.Filter{IDs: c.IDs})
 		if err != nil || preview.Jobs == 0 {
-			return "", 0, orNothing(err)
+			return "", "", orNothing(err)
 		}
 		var groups []string
 		for _, g := range preview.Groups {
-			groups = append(groups, fmt.Sprintf("%s %s of queue %s, %s", grouped(g.Jobs), g.Kind, g.Queue, g.State))
+			groups = append(groups, fmt.Sprintf("%s %s in queue %s, %s", grouped(g.Jobs), g.Kind, g.Queue, g.State))
 		}
 		which := counted(preview.Jobs, "job", "jobs")
 		if len(c.IDs) == 1 {
 			which = fmt.Sprintf("job %d", c.IDs[0])
 		}
-		return fmt.Sprintf("%s %s? %s.", does, which, strings.Join(groups, "; ")), preview.Jobs, nil
+		return fmt.Sprintf("%s %s?", does, which), strings.Join(groups, "; ") + ".", nil
 	}
 }
 
-func (p *pages) changeJobs(action queue.Action, done string) changeFunc {
+func (p *pages) changeJobs(action queue.Action, done string) performFunc {
 	return func(ctx context.Context, c change) (string, int64, error) {
 		filter := queue.Filter{IDs: c.IDs}
 		preview, err := p.admin.PreviewJobs(ctx, action, filter)
@@ -204,17 +216,14 @@ func (p *pages) changeJobs(action queue.Action, done string) changeFunc {
 	}
 }
 
-func (p *pages) previewRejects(does string) changeFunc {
-	return func(ctx context.Context, c change) (string, int64, error) {
+func (p *pages) previewRejects(does string) previewFunc {
+	return func(ctx context.Context, c change) (question, of string, err error) {
 		preview, err := p.operator.PreviewRejects(ctx, operator.Filter{IDs: c.IDs})
 		if err != nil || preview.Rejects == 0 {
-			return "", 0, orNothing(err)
+			return "", "", orNothing(err)
 		}
-		which := counted(preview.Rejects, "rejected activity", "rejected activities")
-		if preview.Users > 1 {
-			which += " of " + counted(preview.Users, "athlete", "athletes")
-		}
-		return fmt.Sprintf("%s %s?", does, which), preview.Rejects, nil
+		return fmt.Sprintf("%s %s?", does, counted(preview.Rejects, "rejected activity", "rejected activities")),
+			"Of " + counted(preview.Users, "athlete", "athletes") + ".", nil
 	}
 }
 

@@ -204,7 +204,7 @@ func TestEventsNobodyReads(t *testing.T) {
 	}
 	server.Start()
 	t.Cleanup(server.Close)
-	for range 16 {
+	for range 20 {
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", hostOf(t, server.URL))
 		if err != nil {
 			t.Fatal(err)
@@ -216,14 +216,17 @@ func TestEventsNobodyReads(t *testing.T) {
 		}
 	}
 	full := false
-	for began := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+	for began, i := time.Now(), 0; ; i++ {
+		r.exec(`UPDATE ingest_rejects SET reason = md5($1::int::text) || repeat(' reason', 30)`, i) // another event
+		r.look()
+		time.Sleep(100 * time.Millisecond)
 		s := follow(t, server.URL)
 		s.close()
 		full = full || s.status == http.StatusServiceUnavailable
 		if full && s.status == http.StatusOK {
 			return
 		}
-		if time.Since(began) > 20*time.Second {
+		if time.Since(began) > time.Minute {
 			t.Fatalf("after %v the places were full: %v, and none is free", time.Since(began), full)
 		}
 	}

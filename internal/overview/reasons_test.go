@@ -22,8 +22,8 @@ func TestNormalized(t *testing.T) {
 		`new row for relation "activities" violates check constraint "activities_check1" (SQLSTATE 23514)`:             `new row for relation "activities" violates check constraint "activities_check1" (SQLSTATE 23514)`,
 		"ERROR: canceling statement (SQLSTATE 57014)":                                                                  "ERROR: canceling statement (SQLSTATE 57014)",
 		"request 7b1c9f9e-5a3d-4a0f-9c0e-0d9f3a1b2c4d of 10.1.2.3:5432 failed at 0xdeadBEEF, at 2025-01-01T07:00:00Z.": "request … of … failed at …, at ….",
-		"Key (user_id)=(7) is not there": "Key (user_id)=(…) is not there",
-		"int4 and user_2 stay":           "int4 and user_2 stay",
+		"Key (user_id)=(7) is not there":                                                                               "Key (user_id)=(…) is not there",
+		"int4 and user_2 stay":                                                                                         "int4 and user_2 stay",
 	} {
 		if got := Normalized(reason); got != want {
 			t.Errorf("Normalized(%q) = %q, want %q", reason, got, want)
