@@ -337,7 +337,7 @@ func TestPageLivesInABrowser(t *testing.T) {
 	waitFor(t, ctx, `!document.getElementById("retryable")`)
 	r.exec(`UPDATE river.river_job SET state = 'retryable' WHERE id = 5`) // and comes, at its place
 	r.look()
-	waitFor(t, ctx, `document.getElementById("retryable") && [...document.querySelectorAll("#parts > *")].map(e => e.querySelector("h1, h2").id).join(" ").includes("backfills retryable discarded cancelled rejects")`)
+	waitFor(t, ctx, `document.getElementById("retryable") !== null && [...document.querySelectorAll("#parts > *")].map(e => e.querySelector("h1, h2").id).join(" ").includes("backfills retryable discarded cancelled rejects")`)
 	if !evaluate[bool](t, ctx, stayed) {
 		t.Error("sections that come and go move the focus or the page")
 	}
