@@ -114,12 +114,11 @@ func (p *pages) audit(r *http.Request, c change, rows int64, err error) {
 		attributes = append(attributes, slog.Any("ids", c.IDs))
 	}
 	attributes = append(attributes, slog.Int64("changed", rows))
-	level, message := slog.LevelInfo, "changed by an operator"
 	if err != nil {
-		level, message = slog.LevelWarn, "not changed as an operator asked"
-		attributes = append(attributes, slog.String("error", err.Error()))
+		p.options.Logger.LogAttrs(r.Context(), slog.LevelWarn, "not changed as an operator asked", append(attributes, slog.String("error", err.Error()))...)
+		return
 	}
-	p.options.Logger.LogAttrs(r.Context(), level, message, attributes...)
+	p.options.Logger.LogAttrs(r.Context(), slog.LevelInfo, "changed by an operator", attributes...)
 }
 
 func (p *pages) refuse(w http.ResponseWriter, r *http.Request, status int, data actPage, fault string) {

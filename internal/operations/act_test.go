@@ -344,7 +344,7 @@ func TestDoneIsNotForged(t *testing.T) {
 func TestButtonThatWaits(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.MigratedURL(t)
-	r := newRig(t, databaseURL, func(c *config.Config) { c.Database.LockTimeout = 500 * time.Millisecond })
+	r := newRig(t, databaseURL, func(c *config.Config) { c.Database.LockTimeout = time.Minute })
 	r.failures()
 	v := r.visit()
 	tx, err := dbtest.Open(t, databaseURL).Begin(t.Context())

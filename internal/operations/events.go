@@ -54,11 +54,6 @@ func (s *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	connection := http.NewResponseController(w)
-	if err := connection.SetReadDeadline(time.Time{}); err != nil { // nothing more is read, and that is no fault
-		s.logger.ErrorContext(r.Context(), "no events", slog.String("error", err.Error()))
-		http.Error(w, "events cannot be sent", http.StatusInternalServerError)
-		return
-	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // for nginx
 	ticker := time.NewTicker(streamEvery)

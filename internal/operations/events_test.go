@@ -34,7 +34,7 @@ func follow(t *testing.T, base string) stream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := http.DefaultClient.Do(request) //nolint:bodyclose // where it is read
 	if err != nil {
 		t.Fatal(err)
 	}
