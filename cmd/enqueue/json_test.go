@@ -65,6 +65,8 @@ func TestJSONIsDocumented(t *testing.T) {
 	check("enqueue backfill list", "")
 	check("enqueue backfill status", "")
 	check("enqueue queues list", "")
+	execute(t, pool, `INSERT INTO river.river_job (state, kind, queue, args, max_attempts, scheduled_at, errors)
+		VALUES ('retryable', 'activity_ingest', 'ingest', '{"activities": [{"user_id": 7}]}', 25, now() + interval '1 hour', array[jsonb_build_object('error', 'fault injection')])`)
 	check("enqueue status", "")
 	check("enqueue ingest", "--wait "+sixtyDays(t), sixtyDays(t))
 	for command := range documents {

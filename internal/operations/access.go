@@ -81,8 +81,8 @@ func withLimits(next http.Handler) http.Handler {
 	})
 }
 
-// pagePolicy allows the page's own stylesheets and scripts and nothing else.
-const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+// pagePolicy allows the page's own stylesheet, script and events, and nothing else.
+const pagePolicy = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 // withHeaders sets what tells a browser to trust nobody.
 func withHeaders(next http.Handler) http.Handler {

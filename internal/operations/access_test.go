@@ -71,7 +71,7 @@ func credentials(user, password string) func(*http.Request) {
 	return func(r *http.Request) { r.SetBasicAuth(user, password) }
 }
 
-var protected = []string{"/", "/athlete?user=1", "/athletes", "/athlete.js", "/athlete.css", "/style.css", "/river/", "/river/api/queues", "/river/jobs"}
+var protected = []string{"/", "/athlete?user=1", "/athletes", "/athlete.js", "/athlete.css", "/style.css", "/live.js", "/events", "/river/", "/river/api/queues", "/river/jobs"}
 
 func TestPagesNeedCredentials(t *testing.T) {
 	t.Parallel()

@@ -2,7 +2,6 @@ package operations
 
 import (
 	"context"
-	"embed"
 	"errors"
 	"fmt"
 	"html/template"
@@ -22,23 +21,6 @@ import (
 	"github.com/trainingmonkey/worker/internal/series"
 	"github.com/trainingmonkey/worker/internal/trainingload"
 )
-
-//go:embed web/athlete.css web/athlete.js
-var athleteFiles embed.FS
-
-// file serves a file of the athlete's page.
-func file(name, contentType string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		content, err := athleteFiles.ReadFile("web/" + name)
-		if err != nil {
-			http.Error(w, "no such file", http.StatusInternalServerError)
-			return
-		}
-		w.Header().Set("Content-Type", contentType)
-		w.Header().Set("Cache-Control", "max-age=300")
-		_, _ = w.Write(content)
-	})
-}
 
 // Of each list the page shows so many, the newest; of a day's activities all
 // that a day can have.

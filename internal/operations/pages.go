@@ -2,6 +2,7 @@ package operations
 
 import (
 	"bytes"
+	"crypto/rand"
 	"embed"
 	"errors"
 	"html/template"
@@ -9,30 +10,52 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/trainingmonkey/worker/internal/overview"
+	"github.com/trainingmonkey/worker/internal/operator"
+	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-//go:embed web/*.html web/style.css
+//go:embed web
 var web embed.FS
 
 // templates are parsed once: a mistake in them fails every test.
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"ago": ago, "count": count, "grouped": grouped, "share": shareOf, "when": when, "optional": optional, "show": show, "known": known,
+	"ago": ago, "count": count, "grouped": grouped, "share": shareOf, "when": when, "optional": optional, "show": show, "known": known, "button": func(change string) string { return changeKinds[change].button },
 }).ParseFS(web, "web/*.html"))
 
-func style(w http.ResponseWriter, _ *http.Request) {
-	content, err := web.ReadFile("web/style.css")
-	if err != nil {
-		http.Error(w, "no stylesheet", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "text/css; charset=utf-8")
-	w.Header().Set("Cache-Control", "max-age=300")
-	_, _ = w.Write(content)
+// file serves one of our own files.
+func file(name, contentType string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		content, err := web.ReadFile("web/" + name)
+		if err != nil {
+			http.Error(w, "there is no "+name, http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", contentType)
+		w.Header().Set("Cache-Control", "max-age=300")
+		_, _ = w.Write(content)
+	})
 }
 
-// pages renders what operators look at.
-type pages struct{ options Options }
+// pages renders what operators look at, and does what they ask for.
+type pages struct {
+	options  Options
+	admin    *queue.Admin
+	operator *operator.Operator
+	done     doneKey
+}
+
+func newPages(o Options) (*pages, error) {
+	p := &pages{options: o, done: make(doneKey, 32)}
+	_, _ = rand.Read(p.done) // never fails
+	var err error
+	if p.admin, err = queue.NewAdmin(o.Pool, queue.Schema(o.RiverSchema)); err != nil {
+		return nil, err
+	}
+	if p.operator, err = operator.New(o.Pool, o.RiverSchema); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
 
 // page is what every page has.
 type page struct {
@@ -50,32 +73,6 @@ func (p *pages) page(title string, r *http.Request) page {
 		refresh = refreshEvery
 	}
 	return page{Title: title, Version: p.options.Version, Refresh: refresh, Now: time.Now().UTC()}
-}
-
-// statusPage is the data of status.html.
-type statusPage struct {
-	page
-	Verdict  verdict
-	Findings []overview.Finding
-	Snapshot overview.Snapshot
-	Known    bool   // there is a snapshot
-	From     string // how long ago it was taken, where that matters
-	Process  processPanel
-}
-
-func (p *pages) status(w http.ResponseWriter, r *http.Request) {
-	s, age, known := p.options.Overview.Latest()
-	process := p.process()
-	reasons := p.options.Readiness.Reasons()
-	from := ageOf(age, known, answers(reasons))
-	findings := localFindings(process, reasons)
-	if known {
-		findings = append(findings, aged(s.Findings(), from)...)
-	}
-	p.render(w, r, http.StatusOK, "status.html", statusPage{
-		page: p.page("Status", r), Verdict: verdictOf(s, age, known, reasons), Findings: bySeverity(findings),
-		Snapshot: s, Known: known, From: from, Process: process,
-	})
 }
 
 // render writes the page when all of it is there, so that a fault in the middle

@@ -87,6 +87,11 @@ func TestStatusPage(t *testing.T) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
+	const script = `<script src="/live.js" defer></script>`
+	if strings.Count(text, script) != 1 || strings.Contains(r.get("/?refresh").Body.String(), "<script") {
+		t.Error("the page has to have its script, and none where it is loaded again and again")
+	}
+	text = strings.Replace(text, script, "", 1)
 	for _, never := range []string{"<script", "style=", "http://", "https://", "ZgotmplZ", "%!", "NaN"} {
 		if strings.Contains(text, never) {
 			t.Errorf("the page has %q", never)
@@ -97,6 +102,54 @@ func TestStatusPage(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(text)
+	}
+}
+
+// TestEmptyQueuesTakeOneLine, and those with jobs or paused a row each.
+func TestEmptyQueuesTakeOneLine(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, dbtest.MigratedURL(t))
+	r.look()
+	if text := r.get("/").Body.String(); !strings.Contains(text, `<p class="empty">Empty: backfill, ingest, ingest_bulk, recalc, recalc_bulk, `) || strings.Contains(text, `<th scope="col">Queue</th>`) {
+		t.Errorf("queues without jobs take more than a line:\n%s", text)
+	}
+	r.exec(`INSERT INTO river.river_queue (name, paused_at, updated_at) VALUES ('recalc', now(), now())`)
+	r.exec(`INSERT INTO river.river_job (state, kind, queue, args, max_attempts, finalized_at) VALUES ('discarded', 'activity_ingest', 'ingest_bulk', '{}', 25, now())`)
+	r.look()
+	text := r.get("/").Body.String()
+	for _, want := range []string{`<p class="empty">Empty: backfill, ingest, recalc_bulk, `, `<th scope="row">ingest_bulk</th>`, `<th scope="row">recalc <span class="tag warning">paused</span></th>`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page lacks %q:\n%s", want, text)
+		}
+	}
+}
+
+// TestFailuresAreGrouped by reason, and each job names its athletes.
+func TestFailuresAreGrouped(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, dbtest.MigratedURL(t))
+	r.failures()
+	text := r.get("/").Body.String()
+	for _, want := range []string{
+		`<th scope="row" class="n" data-unit="times">2</th><td class="text">user …: &lt;gone&gt; &amp; away</td>`,
+		`<th scope="row" class="n" data-unit="times">3</th><td class="text">total_load_miles: got …</td>`,
+		`<h2 id="retryable">Jobs that failed and are tried again</h2>`, `<a href="/river/jobs/4">4</a></th><td>activity_ingest</td><td data-before="athletes"><a href="/athlete?user=7">7</a> </td>`,
+		`<td class="n" data-unit="attempts">25 of 25</td><td>in 59 min`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page lacks %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "class=\"scope\">the newest") {
+		t.Error("the page says that it looked at a part of the failures")
+	}
+	r.exec(`INSERT INTO ingest_rejects (job_id, payload, reason) SELECT i, '{}', repeat('x', i % 30 + 1) FROM generate_series(1, 600) AS i`)
+	r.look()
+	text = r.get("/").Body.String()
+	for _, want := range []string{`<h3 id="reasons-rejects">By reason <span class="scope">the newest 500</span></h3>`, "others, for other reasons."} {
+		if !strings.Contains(text, want) {
+			t.Errorf("of many rejects the page lacks %q:\n%s", want, text)
+		}
 	}
 }
 

@@ -1,10 +1,13 @@
 package operations
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"riverqueue.com/riverui"
 )
@@ -30,10 +33,67 @@ func riverUI(o Options) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("river ui: %w", err)
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return audited(o.Logger, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", riverPolicy)
-		ui.ServeHTTP(w, r)
-	}), nil
+		if !strings.Contains(r.Header.Get("Accept"), "text/html") {
+			ui.ServeHTTP(w, r)
+			return
+		}
+		document := &document{ResponseWriter: w, status: http.StatusOK}
+		ui.ServeHTTP(document, r)
+		document.send()
+	})), nil
+}
+
+// backLink leads from River's pages to ours. River UI has no place for one, so it stands
+// in a corner of the document in which River's script builds its pages.
+const backLink = `<a href="/" style="position:fixed;right:.75rem;bottom:.75rem;z-index:50;padding:.25rem .75rem;border-radius:6px;` +
+	`background:#1c1e21;color:#fff;font:0.8125rem/1.6 system-ui,sans-serif;text-decoration:none">Worker status</a>`
+
+// document is a page of River's that is changed before it is sent.
+type document struct {
+	http.ResponseWriter
+	status int
+	body   bytes.Buffer
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (d *document) WriteHeader(status int) { d.status = status }
+
+// Write implements http.ResponseWriter.
+func (d *document) Write(b []byte) (int, error) { return d.body.Write(b) }
+
+func (d *document) send() {
+	body := d.body.Bytes()
+	if strings.HasPrefix(d.Header().Get("Content-Type"), "text/html") {
+		body = bytes.Replace(body, []byte("</body>"), []byte(backLink+"</body>"), 1)
+		d.Header().Del("Content-Length")
+	}
+	d.ResponseWriter.WriteHeader(d.status)
+	_, _ = d.ResponseWriter.Write(body)
+}
+
+// mostLogged is how much of what River's UI is asked for is logged: some hundred ids.
+const mostLogged = 2000
+
+// audited logs who changed what through River's UI.
+func audited(logger *slog.Logger, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			next.ServeHTTP(w, r)
+			return
+		}
+		asked, err := io.ReadAll(r.Body)
+		if err != nil {
+			http.Error(w, "the request cannot be read", http.StatusRequestEntityTooLarge)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(asked))
+		user, _, _ := r.BasicAuth()
+		logger.InfoContext(r.Context(), "River's UI is asked for a change", slog.String("change", r.Method+" "+r.URL.Path),
+			slog.String("asked", string(asked[:min(len(asked), mostLogged)])), slog.String("user", user), slog.String("from", r.RemoteAddr))
+		next.ServeHTTP(w, r)
+	})
 }
 
 // warningsOnly leaves out what is said of every request.

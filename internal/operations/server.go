@@ -56,7 +56,7 @@ type Server struct {
 
 // Listen opens the address of o.Access and prepares what is served there.
 func Listen(ctx context.Context, o Options) (*Server, error) {
-	handler, err := Handler(o)
+	handler, streams, err := newHandler(o)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func Listen(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("operations.listen: %w; another worker on this machine needs another port, or port 0", err)
 	}
-	return &Server{listener: listener, http: &http.Server{
+	server := &Server{listener: listener, http: &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
@@ -72,7 +72,9 @@ func Listen(ctx context.Context, o Options) (*Server, error) {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    mostHeader,
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
-	}}, nil
+	}}
+	server.http.RegisterOnShutdown(streams.end)
+	return server, nil
 }
 
 // Address is where the server listens, with the port that it got.
@@ -97,29 +99,42 @@ func (s *Server) Shutdown(ctx context.Context) {
 
 // Handler is everything that the server serves.
 func Handler(o Options) (http.Handler, error) {
+	handler, _, err := newHandler(o)
+	return handler, err
+}
+
+// newHandler returns what is to be ended with the server besides.
+func newHandler(o Options) (http.Handler, *streams, error) {
 	river, err := riverUI(o)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	pages := &pages{options: o}
+	pages, err := newPages(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	streams := newStreams(pages.renderParts, o.Overview.Changed, o.Logger)
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", healthz)
 	mux.Handle("GET /readyz", o.Readiness)
 	mux.Handle("GET /metrics", o.Metrics)
 	for pattern, h := range map[string]http.Handler{
-		"GET /{$}":       http.HandlerFunc(pages.status),
-		"GET /style.css": http.HandlerFunc(style),
-		"GET /athlete":   o.Turn.of(http.HandlerFunc(pages.athlete)),
-		"GET /athletes":  o.Turn.of(http.HandlerFunc(pages.athletes)),
-
+		"GET /{$}":         http.HandlerFunc(pages.status),
+		"GET /events":      streams,
+		"GET /act":         o.Turn.of(http.HandlerFunc(pages.ask)),
+		"POST /act":        o.Turn.of(http.HandlerFunc(pages.act)),
+		"GET /style.css":   file("style.css", "text/css; charset=utf-8"),
+		"GET /live.js":     file("live.js", "text/javascript; charset=utf-8"),
+		"GET /athlete":     o.Turn.of(http.HandlerFunc(pages.athlete)),
+		"GET /athletes":    o.Turn.of(http.HandlerFunc(pages.athletes)),
 		"GET /athlete.css": file("athlete.css", "text/css; charset=utf-8"),
 		"GET /athlete.js":  file("athlete.js", "text/javascript; charset=utf-8"),
 		riverPrefix + "/":  o.Turn.of(river),
 	} {
 		mux.Handle(pattern, o.Access.guard(h))
 	}
-	return withHeaders(withLimits(http.NewCrossOriginProtection().Handler(mux))), nil
+	return withHeaders(withLimits(http.NewCrossOriginProtection().Handler(mux))), streams, nil
 }
 
 // Turn lets few at a time use the database, for what is not the work of queues.

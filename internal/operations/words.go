@@ -26,6 +26,14 @@ func when(now, t time.Time) string {
 	return "just now"
 }
 
+// in is the time until t, as of now.
+func in(now, t time.Time) string {
+	if left := t.Sub(now).Truncate(time.Second); left > 0 {
+		return "in " + overview.Spoken(left)
+	}
+	return "now"
+}
+
 // count shows how many jobs are in a state.
 func count(s queue.StateCount) string {
 	switch {

@@ -28,6 +28,14 @@ type Finding struct {
 	Severity Severity `json:"severity"`
 	What     string   `json:"what"`
 	Do       string   `json:"do"`
+	Remedy   Remedy   `json:"-"` // the command of Do, for whoever has a button for it
+}
+
+// Remedy is a command that cures what was found; the zero value is none.
+type Remedy struct {
+	Name  string // resume, retry_jobs or retry_rejects
+	Queue string // to resume
+	State string // of the jobs to retry
 }
 
 // What counts as late. The alert rules have the same limits.
@@ -39,8 +47,9 @@ const (
 // Findings says in words what is wrong, the worst first.
 func (s Snapshot) Findings() (all []Finding) {
 	add := func(severity Severity, do, what string, args ...any) {
-		all = append(all, Finding{severity, fmt.Sprintf(what, args...), do})
+		all = append(all, Finding{Severity: severity, What: fmt.Sprintf(what, args...), Do: do})
 	}
+	remedy := func(r Remedy) { all[len(all)-1].Remedy = r }
 	alive := 0
 	for _, p := range s.Processes {
 		if p.Alive {
@@ -72,13 +81,16 @@ func (s Snapshot) Findings() (all []Finding) {
 				held = ", and " + strings.TrimSpace(about+" "+counted(int(n), "job waits", "jobs wait")) + " in it"
 			}
 			add(Warning, fmt.Sprintf("Once the reason is gone: enqueue queues resume %s.", q.Name), "Queue %s is paused since %s%s.", q.Name, q.PausedAt.UTC().Format("2 Jan 15:04 UTC"), held)
+			remedy(Remedy{Name: "resume", Queue: q.Name})
 		}
 	}
 	if recent := s.endedWithinADay(s.Discarded); recent != "" {
 		add(Warning, "Cure what their errors say, then: enqueue jobs retry --state discarded.", "%s discarded within a day, after the last attempt.", recent)
+		remedy(Remedy{Name: "retry_jobs", State: "discarded"})
 	}
 	if recent := s.endedWithinADay(s.Cancelled); recent != "" {
 		add(Warning, "See by whom or why: enqueue jobs list --state cancelled. To have them worked: enqueue jobs retry --state cancelled.", "%s cancelled within a day, and not worked.", recent)
+		remedy(Remedy{Name: "retry_jobs", State: "cancelled"})
 	}
 	for _, b := range s.Backfills {
 		if b.FailedChunks > 0 && b.State != "cancelled" {
@@ -96,6 +108,7 @@ func (s Snapshot) Findings() (all []Finding) {
 	}
 	if n := s.Rejects.LastDay; n > 0 {
 		add(Notice, "See why: enqueue rejects list. After a fix: enqueue rejects retry --all.", "%s rejected within a day as invalid.", counted(int(n), "activity was", "activities were"))
+		remedy(Remedy{Name: "retry_rejects"})
 	}
 	if n := s.Tokens.NeedsReauthorization; n > 0 {
 		add(Notice, "Only the athlete can do that, in the application.", "%s to connect again.", counted(int(n), "athlete has", "athletes have"))

@@ -19,20 +19,22 @@ import (
 
 // Snapshot is the state of the system at one moment. Lists are never null.
 type Snapshot struct {
-	TakenAt   time.Time           `json:"taken_at"` // by the database's clock
-	Freshness []Freshness         `json:"freshness"`
-	Writing   Writing             `json:"writing"`
-	Queues    []queue.Counts      `json:"queues"`
-	Processes []Process           `json:"processes"` // seen within a day, those that said goodbye left out
-	Backfills []backfill.Backfill `json:"backfills"` // the newest
-	Rejects   Rejects             `json:"rejects"`
-	Discarded []queue.EndedJob    `json:"discarded"` // the most recent
-	Cancelled []queue.EndedJob    `json:"cancelled"` // the most recent
-	Tokens    Tokens              `json:"tokens"`
-	HeldBack  []VacuumHolder      `json:"-"` // told by the findings
-	Upkeep    Upkeep              `json:"-"` // so is what it says
-	LastJobID int64               `json:"last_job_id"`
-	ClockOff  float64             `json:"clock_difference_seconds"` // between the database and the machine that took the snapshot, 0 when it may be none
+	TakenAt   time.Time            `json:"taken_at"` // by the database's clock
+	Freshness []Freshness          `json:"freshness"`
+	Writing   Writing              `json:"writing"`
+	Queues    []queue.Counts       `json:"queues"`
+	Processes []Process            `json:"processes"` // seen within a day, those that said goodbye left out
+	Backfills []backfill.Backfill  `json:"backfills"` // the newest
+	Rejects   Rejects              `json:"rejects"`
+	Discarded []queue.EndedJob     `json:"discarded"` // the most recent
+	Cancelled []queue.EndedJob     `json:"cancelled"` // the most recent
+	Retryable []queue.RetryableJob `json:"retryable"` // those that are tried next
+	Reasons   FailureReasons       `json:"reasons"`
+	Tokens    Tokens               `json:"tokens"`
+	HeldBack  []VacuumHolder       `json:"-"` // told by the findings
+	Upkeep    Upkeep               `json:"-"` // so is what it says
+	LastJobID int64                `json:"last_job_id"`
+	ClockOff  float64              `json:"clock_difference_seconds"` // between the database and the machine that took the snapshot, 0 when it may be none
 }
 
 // Beginner starts transactions; a *dbpool.Pool, say.
@@ -79,6 +81,8 @@ func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
 	river.Counts(batch, o.Queues, &s.Queues)
 	river.Discarded(batch, recentRows, &s.Discarded)
 	river.Cancelled(batch, recentRows, &s.Cancelled)
+	river.Retryable(batch, recentRows, &s.Retryable)
+	queueReasons(batch, river, &s.Reasons)
 	river.NewestID(batch, &s.LastJobID)
 	queueProcesses(batch, o, &s)
 	queueRejects(batch, &s)

@@ -36,13 +36,16 @@ type Watch struct {
 	newest   Snapshot
 	at       time.Time // by this machine's clock; zero before the first
 	enqueued map[string]int64
+	changed  chan struct{} // closed by the next snapshot
+
+	now chan struct{} // asks Run for a snapshot
 
 	countedTo, lastSeen int64 // job ids
 }
 
 // NewWatch returns a watch that knows nothing before it runs.
 func NewWatch(db Beginner, o Options, logger *slog.Logger) *Watch {
-	w := &Watch{db: db, options: o, logger: logger, enqueued: map[string]int64{}}
+	w := &Watch{db: db, options: o, logger: logger, enqueued: map[string]int64{}, changed: make(chan struct{}), now: make(chan struct{}, 1)}
 	for _, kind := range o.Kinds {
 		w.enqueued[kind] = 0
 	}
@@ -64,6 +67,7 @@ func (w *Watch) Run(ctx context.Context) {
 		failing = err != nil
 		select {
 		case <-time.After(max(interval, share*time.Since(started))):
+		case <-w.now:
 		case <-ctx.Done():
 			return
 		}
@@ -93,8 +97,26 @@ func (w *Watch) Look(ctx context.Context) error {
 		to = s.LastJobID
 	}
 	w.newest, w.at = s, time.Now()
+	close(w.changed)
+	w.changed = make(chan struct{})
 	w.countedTo, w.lastSeen = to, max(w.lastSeen, s.LastJobID) // the newest row may have been deleted
 	return nil
+}
+
+// Changed returns a channel that is closed when a snapshot newer than the one that
+// Latest returns now is there.
+func (w *Watch) Changed() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.changed
+}
+
+// Hurry has Run take a snapshot now: somebody changed something and wants to see it.
+func (w *Watch) Hurry() {
+	select {
+	case w.now <- struct{}{}:
+	default: // it is going to
+	}
 }
 
 // Latest returns the newest snapshot and its age; false before the first.

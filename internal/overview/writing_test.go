@@ -42,7 +42,7 @@ func TestNoticeOfRowsWithoutResults(t *testing.T) {
 		Writing: Writing{Mode: on, RolloutPercent: &all, RowsWithout: 1},
 	}
 	findings := s.Findings()
-	if len(findings) != 1 || findings[0] != (Finding{Notice, "1 row has no results.", "Have them computed: enqueue backfill."}) {
+	if len(findings) != 1 || findings[0] != (Finding{Severity: Notice, What: "1 row has no results.", Do: "Have them computed: enqueue backfill."}) {
 		t.Errorf("findings = %v", findings)
 	}
 	if got, want := s.Headline(findings), (Headline{"", "Fresh", "No job waits. 1 row has no results."}); got != want {

@@ -90,44 +90,6 @@ func (s Schema) Counts(b *pgx.Batch, known []string, counts *[]Counts) {
 	})
 }
 
-// endedQuery follows the index by which River removes finished jobs.
-const endedQuery = `
--- name: queue_ended
-SELECT id, kind, queue, attempt, finalized_at, coalesce(left(errors[array_upper(errors, 1)]->>'error', 300), '')
-FROM {schema}.river_job
-WHERE state = $2::{schema}.river_job_state AND finalized_at IS NOT NULL
-ORDER BY finalized_at DESC
-LIMIT $1`
-
-// EndedJob is a job that will not be tried again, and did not do its work.
-type EndedJob struct {
-	ID          int64     `json:"id"`
-	Kind        string    `json:"kind"`
-	Queue       string    `json:"queue"`
-	Attempt     int       `json:"attempt"`
-	FinalizedAt time.Time `json:"finalized_at"`
-	Error       string    `json:"error"` // the last one, cut off after 300 characters
-}
-
-// Discarded queues the reading of up to limit of the most recently discarded
-// jobs, never nil.
-func (s Schema) Discarded(b *pgx.Batch, limit int, discarded *[]EndedJob) {
-	s.ended(b, "discarded", limit, discarded)
-}
-
-// Cancelled is Discarded of cancelled jobs: by somebody, or by the worker because
-// their args do not decode.
-func (s Schema) Cancelled(b *pgx.Batch, limit int, cancelled *[]EndedJob) {
-	s.ended(b, "cancelled", limit, cancelled)
-}
-
-func (s Schema) ended(b *pgx.Batch, state string, limit int, ended *[]EndedJob) {
-	b.Queue(s.sql(endedQuery), limit, state).Query(func(rows pgx.Rows) (err error) {
-		*ended, err = pgx.CollectRows(rows, pgx.RowToStructByPos[EndedJob])
-		return err
-	})
-}
-
 const newestIDQuery = `
 -- name: queue_newest_id
 SELECT coalesce(max(id), 0) FROM {schema}.river_job`

@@ -1,0 +1,176 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// usersOf is an SQL expression: up to MaxUsers of the users that a job's args name, in
+// ascending order. Args may be of any shape, from whoever enqueued them, so what is no
+// number is passed over.
+const usersOf = `ARRAY(
+		SELECT DISTINCT (named #>> '{}')::bigint AS id
+		FROM (
+			SELECT jsonb_path_query(args, '$.activities[*].user_id')
+			UNION ALL SELECT jsonb_path_query(args, '$.ranges[*].user_id')
+			UNION ALL SELECT jsonb_path_query(args, '$.user_ids[*]')
+			LIMIT 1000
+		) AS users (named)
+		WHERE named #>> '{}' ~ '^[0-9]{1,18}$'
+		ORDER BY id
+		LIMIT 4
+	)`
+
+// MaxUsers is how many of a job's users are named; more are there than are shown.
+const MaxUsers = 4
+
+// lastError is an SQL expression: why a job's last attempt failed.
+const lastError = `coalesce(left(errors[array_upper(errors, 1)]->>'error', 300), '')`
+
+// endedQuery follows the index by which River removes finished jobs.
+const endedQuery = `
+-- name: queue_ended
+SELECT id, kind, queue, attempt, finalized_at, ` + lastError + `, ` + usersOf + `
+FROM {schema}.river_job
+WHERE state = $2::{schema}.river_job_state AND finalized_at IS NOT NULL
+ORDER BY finalized_at DESC
+LIMIT $1`
+
+// EndedJob is a job that will not be tried again, and did not do its work.
+type EndedJob struct {
+	ID          int64     `json:"id"`
+	Kind        string    `json:"kind"`
+	Queue       string    `json:"queue"`
+	Attempt     int       `json:"attempt"`
+	FinalizedAt time.Time `json:"finalized_at"`
+	Error       string    `json:"error"` // the last one, cut off after 300 characters
+	Users       []int64   `json:"users"` // up to MaxUsers that the args name
+}
+
+// Discarded queues the reading of up to limit of the most recently discarded
+// jobs, never nil.
+func (s Schema) Discarded(b *pgx.Batch, limit int, discarded *[]EndedJob) {
+	s.ended(b, "discarded", limit, discarded)
+}
+
+// Cancelled is Discarded of cancelled jobs: by somebody, or by the worker because
+// their args do not decode.
+func (s Schema) Cancelled(b *pgx.Batch, limit int, cancelled *[]EndedJob) {
+	s.ended(b, "cancelled", limit, cancelled)
+}
+
+func (s Schema) ended(b *pgx.Batch, state string, limit int, ended *[]EndedJob) {
+	b.Queue(s.sql(endedQuery), limit, state).Query(func(rows pgx.Rows) (err error) {
+		*ended, err = pgx.CollectRows(rows, pgx.RowToStructByPos[EndedJob])
+		return err
+	})
+}
+
+// MaxNext is how many jobs of each queue are looked at among those that are tried again.
+const MaxNext = 100
+
+// nextOfEachQueue is a FROM item: the jobs of each queue that are tried again next. The
+// index from which River fetches has a queue's jobs together, and not those of all
+// queues in the order of their times.
+const nextOfEachQueue = `(SELECT name FROM {schema}.river_queue ORDER BY name LIMIT 50) AS queues
+CROSS JOIN LATERAL (
+	SELECT job.*
+	FROM {schema}.river_job AS job
+	WHERE job.state = 'retryable' AND job.queue = queues.name
+	ORDER BY job.priority, job.scheduled_at, job.id
+	LIMIT 100 -- MaxNext
+) AS next`
+
+const retryableQuery = `
+-- name: queue_retryable
+SELECT id, kind, queue, attempt, max_attempts, scheduled_at, ` + lastError + `, ` + usersOf + `
+FROM (SELECT next.* FROM ` + nextOfEachQueue + ` ORDER BY next.scheduled_at, next.id LIMIT $1) AS soonest
+ORDER BY scheduled_at, id`
+
+// RetryableJob is a job that failed and waits for another attempt.
+type RetryableJob struct {
+	ID          int64     `json:"id"`
+	Kind        string    `json:"kind"`
+	Queue       string    `json:"queue"`
+	Attempt     int       `json:"attempt"`
+	MaxAttempts int       `json:"max_attempts"`
+	ScheduledAt time.Time `json:"scheduled_at"` // when it is tried again
+	Error       string    `json:"error"`        // the last one, cut off after 300 characters
+	Users       []int64   `json:"users"`        // up to MaxUsers that the args name
+}
+
+// Retryable queues the reading of up to limit of the jobs that are tried again next,
+// never nil.
+func (s Schema) Retryable(b *pgx.Batch, limit int, retryable *[]RetryableJob) {
+	b.Queue(s.sql(retryableQuery), limit).Query(func(rows pgx.Rows) (err error) {
+		*retryable, err = pgx.CollectRows(rows, pgx.RowToStructByPos[RetryableJob])
+		return err
+	})
+}
+
+// LastFailure is why a job failed, without what it was to do.
+type LastFailure struct {
+	ID    int64
+	At    time.Time // of its end, or of the attempt that failed
+	Error string    // the last one, cut off after 300 characters; "" for none
+}
+
+// MaxFailures is how many failures are looked at: enough to see what fails, and few
+// beside a table of a million.
+const MaxFailures = 500
+
+const (
+	endedFailuresQuery = `
+-- name: queue_ended_failures
+SELECT id, finalized_at, ` + lastError + `
+FROM {schema}.river_job
+WHERE state = $2::text::{schema}.river_job_state AND finalized_at IS NOT NULL
+ORDER BY finalized_at DESC
+LIMIT $1`
+
+	retryableFailuresQuery = `
+-- name: queue_retryable_failures
+SELECT id, coalesce(attempted_at, created_at), ` + lastError + `
+FROM ` + nextOfEachQueue + `
+ORDER BY 2 DESC
+LIMIT $1`
+)
+
+// failuresQuery is the query of the jobs in a state, and its arguments.
+func (s Schema) failuresQuery(state string) (query string, args []any) {
+	if state == "retryable" {
+		return s.sql(retryableFailuresQuery), []any{MaxFailures}
+	}
+	return s.sql(endedFailuresQuery), []any{MaxFailures, state}
+}
+
+// Failures queues the reading of up to MaxFailures of the most recent failures of the
+// jobs in a state: retryable, discarded or cancelled. Of retryable jobs they are among
+// those that each queue tries next, up to a hundred of each.
+func (s Schema) Failures(b *pgx.Batch, state string, read func([]LastFailure)) {
+	query, args := s.failuresQuery(state)
+	b.Queue(query, args...).Query(func(rows pgx.Rows) error {
+		failures, err := pgx.CollectRows(rows, pgx.RowToStructByPos[LastFailure])
+		if err == nil {
+			read(failures)
+		}
+		return err
+	})
+}
+
+// Failures reads what Schema.Failures queues the reading of.
+func (a *Admin) Failures(ctx context.Context, state string) ([]LastFailure, error) {
+	query, args := a.schema.failuresQuery(state)
+	rows, err := a.pool.Query(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read failures of %s jobs: %w", state, err)
+	}
+	failures, err := pgx.CollectRows(rows, pgx.RowToStructByPos[LastFailure])
+	if err != nil {
+		return nil, fmt.Errorf("read failures of %s jobs: %w", state, err)
+	}
+	return failures, nil
+}
