@@ -103,7 +103,7 @@ func TestOperatorsJSON(t *testing.T) {
 		{"rejects show 1", "activity_id id job_id payload reason rejected_at user_id"},
 		{"rejects retry 1", "job_ids left matched preview retried"},
 		{"rejects drop --all", "dropped matched preview"},
-		{"status", "backfills cancelled clock_difference_seconds discarded findings freshness headline last_job_id processes queues rejects taken_at tokens writing"},
+		{"status", "backfills cancelled clock_difference_seconds discarded findings freshness headline last_job_id processes queues reasons rejects retryable taken_at tokens writing"},
 	} {
 		got := enqueue(t, append(strings.Fields(c.args), "--json")...)
 		got.want(t, 0)

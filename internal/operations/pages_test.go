@@ -131,8 +131,8 @@ func TestFailuresAreGrouped(t *testing.T) {
 	r.failures()
 	text := r.get("/").Body.String()
 	for _, want := range []string{
-		`<th scope="row" class="n" data-unit="times">2</th><td class="text">user …: &lt;gone&gt; &amp; away</td>`,
-		`<th scope="row" class="n" data-unit="times">3</th><td class="text">total_load_miles: got …</td>`,
+		`<th scope="row" class="n" data-unit="×">2</th><td class="text">user …: &lt;gone&gt; &amp; away</td>`,
+		`<th scope="row" class="n" data-unit="×">3</th><td class="text">total_load_miles: got …</td>`,
 		`<h2 id="retryable">Jobs that failed and are tried again</h2>`, `<a href="/river/jobs/4">4</a></th><td>activity_ingest</td><td data-before="athletes"><a href="/athlete?user=7">7</a> </td>`,
 		`<td class="n" data-unit="attempts">25 of 25</td><td>in 59 min`,
 	} {
