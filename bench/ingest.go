@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/trainingmonkey/worker/internal/commandtest"
+	"github.com/trainingmonkey/worker/test/commandtest"
 )
 
 // ingestSuite has the same activities stored and their ACWR made right in every

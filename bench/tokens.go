@@ -13,7 +13,6 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/keyring"
 	"github.com/trainingmonkey/worker/internal/tokens"
 	"github.com/trainingmonkey/worker/jobs"
 )
@@ -27,9 +26,9 @@ func tokensSuite(ctx context.Context, r *rig) error {
 	if r.short {
 		many, few = 500, 10
 	}
-	key := make([]byte, keyring.KeyBytes)
+	key := make([]byte, tokens.KeyBytes)
 	_, _ = rand.Read(key)
-	ring, err := keyring.Parse("k1:" + base64.StdEncoding.EncodeToString(key))
+	ring, err := tokens.ParseKeyring("k1:" + base64.StdEncoding.EncodeToString(key))
 	if err != nil {
 		return err
 	}
@@ -91,7 +90,7 @@ func tokenOf(user int32, age string) tokens.Operation {
 }
 
 // saveTokens saves those of so many users, so many of them at a time.
-func (r *rig) saveTokens(ctx context.Context, database string, ring *keyring.Keyring, age string, users, atOnce int) error {
+func (r *rig) saveTokens(ctx context.Context, database string, ring *tokens.Keyring, age string, users, atOnce int) error {
 	pool, err := r.open(ctx, database)
 	if err != nil {
 		return err
@@ -126,7 +125,7 @@ ON CONFLICT (user_id) DO UPDATE SET access_token = excluded.access_token, refres
 
 // saveWithoutPool looks for each user's row, writes it, writes the audit row and
 // reads the row back.
-func (r *rig) saveWithoutPool(ctx context.Context, database string, ring *keyring.Keyring, users int) error {
+func (r *rig) saveWithoutPool(ctx context.Context, database string, ring *tokens.Keyring, users int) error {
 	for user := range int32(users) {
 		op := tokenOf(user+1, "new")
 		sealed := func(column, plain string) string {
@@ -155,7 +154,7 @@ func (r *rig) saveWithoutPool(ctx context.Context, database string, ring *keyrin
 
 // checkTokens reads and decrypts what is stored of all, and counts the audit
 // rows of each.
-func checkTokens(ctx context.Context, pool *dbpool.Pool, ring *keyring.Keyring, users int) (fault string, err error) {
+func checkTokens(ctx context.Context, pool *dbpool.Pool, ring *tokens.Keyring, users int) (fault string, err error) {
 	ids := make([]int32, users)
 	for i := range ids {
 		ids[i] = int32(i) + 1

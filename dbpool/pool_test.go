@@ -13,12 +13,10 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/trainingmonkey/worker/dbpool"
-	"github.com/trainingmonkey/worker/internal/dbtest"
-	"github.com/trainingmonkey/worker/internal/pgfault"
-	"github.com/trainingmonkey/worker/internal/pgtest"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) { dbtest.Main(m) }
 
 func TestBudget(t *testing.T) {
 	t.Parallel()
@@ -35,7 +33,7 @@ func TestBudget(t *testing.T) {
 // TestSettingsAreOurs opens a database whose own settings are all others.
 func TestSettingsAreOurs(t *testing.T) {
 	t.Parallel()
-	o := dbtest.Options(pgtest.New(t))
+	o := dbtest.Options(dbtest.New(t))
 	others, err := pgx.Connect(t.Context(), o.URL)
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +64,7 @@ func TestSettingsAreOurs(t *testing.T) {
 		}
 	}
 	_, err = pool.Exec(t.Context(), "SELECT pg_sleep(10)")
-	if pgfault.Of(err) != pgfault.Transient {
+	if dbpool.Classify(err) != dbpool.Transient {
 		t.Errorf("a statement over its time = %v, want a transient fault", err)
 	}
 }
@@ -75,7 +73,7 @@ func TestSettingsAreOurs(t *testing.T) {
 // another encoding.
 func TestTextsArriveAsTheyAre(t *testing.T) {
 	t.Parallel()
-	address, err := url.Parse(pgtest.New(t))
+	address, err := url.Parse(dbtest.New(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +105,7 @@ func TestTextsArriveAsTheyAre(t *testing.T) {
 
 func TestAcquireTimesOut(t *testing.T) {
 	t.Parallel()
-	o := dbtest.Options(pgtest.New(t))
+	o := dbtest.Options(dbtest.New(t))
 	o.MaxConns, o.AcquireTimeout = 1, 100*time.Millisecond
 	pool, err := dbpool.Open(t.Context(), o)
 	if err != nil {
@@ -120,7 +118,7 @@ func TestAcquireTimesOut(t *testing.T) {
 	}
 	_, err = pool.Begin(t.Context())
 	var timeout *dbpool.AcquireTimeoutError
-	if !errors.As(err, &timeout) || pgfault.Of(err) != pgfault.Transient {
+	if !errors.As(err, &timeout) || dbpool.Classify(err) != dbpool.Transient {
 		t.Errorf("Begin on an exhausted pool = %v, want a transient AcquireTimeoutError", err)
 	}
 	if err := held.Rollback(t.Context()); err != nil {
@@ -135,7 +133,7 @@ func TestAcquireTimesOut(t *testing.T) {
 
 func TestInTxRunsAgainWhenNobodyIsAtFault(t *testing.T) {
 	t.Parallel()
-	pool := dbtest.Open(t, pgtest.New(t))
+	pool := dbtest.Open(t, dbtest.New(t))
 	for code, wantCalls := range map[string]int{"40001": 3, "40P01": 3, "57P01": 3, "23505": 1, "42P01": 1} {
 		calls := 0
 		err := pool.InTx(t.Context(), func(context.Context, pgx.Tx) error {
@@ -152,7 +150,7 @@ func TestInTxRunsAgainWhenNobodyIsAtFault(t *testing.T) {
 
 func TestInTxSurvivesATerminatedBackend(t *testing.T) {
 	t.Parallel()
-	pool := dbtest.Open(t, pgtest.New(t))
+	pool := dbtest.Open(t, dbtest.New(t))
 	if _, err := pool.Exec(t.Context(), `CREATE TABLE t (n int)`); err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +196,7 @@ func TestOpenNamesTheServerAndNeverThePassword(t *testing.T) {
 // database with a hyphen in its name.
 func TestOpenTakesEveryKindOfAddress(t *testing.T) {
 	t.Parallel()
-	base, err := url.Parse(pgtest.New(t))
+	base, err := url.Parse(dbtest.New(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +229,7 @@ func TestOpenTakesEveryKindOfAddress(t *testing.T) {
 // TestUselessConnectionIsClosed: the next transaction has another one.
 func TestUselessConnectionIsClosed(t *testing.T) {
 	t.Parallel()
-	o := dbtest.Options(pgtest.New(t))
+	o := dbtest.Options(dbtest.New(t))
 	o.MaxConns = 1
 	pool, err := dbpool.Open(t.Context(), o)
 	if err != nil {

@@ -9,8 +9,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-
-	"github.com/trainingmonkey/worker/internal/pgfault"
 )
 
 // ErrOutcomeUnknown is returned when the connection broke while COMMIT was
@@ -36,7 +34,7 @@ func (e *AcquireTimeoutError) Timeout() bool { return true }
 func (e *AcquireTimeoutError) Temporary() bool { return true }
 
 // Acquire takes a connection, waiting at most the pool's acquire timeout; then
-// it fails with an AcquireTimeoutError, which pgfault counts as transient.
+// it fails with an AcquireTimeoutError, which Classify counts as transient.
 func (p *Pool) Acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	bounded, cancel := context.WithTimeout(ctx, p.acquireTimeout)
 	defer cancel()
@@ -111,7 +109,7 @@ const txAttempts = 5
 func (p *Pool) InTx(ctx context.Context, fn func(ctx context.Context, tx pgx.Tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := p.inTxOnce(ctx, fn)
-		if err == nil || attempt == txAttempts || errors.Is(err, ErrOutcomeUnknown) || pgfault.Of(err) != pgfault.Transient {
+		if err == nil || attempt == txAttempts || errors.Is(err, ErrOutcomeUnknown) || Classify(err) != Transient {
 			return err
 		}
 		if Backoff(ctx, attempt) != nil {
@@ -130,7 +128,7 @@ func (p *Pool) inTxOnce(ctx context.Context, fn func(ctx context.Context, tx pgx
 		return err
 	}
 	if err := tx.Commit(ctx); err != nil {
-		if pgfault.LostConnection(err) {
+		if LostConnection(err) {
 			return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 		}
 		return err

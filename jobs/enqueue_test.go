@@ -15,11 +15,10 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/trainingmonkey/worker/dbpool"
-	"github.com/trainingmonkey/worker/internal/dbtest"
-	"github.com/trainingmonkey/worker/internal/pgtest"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) { dbtest.Main(m) }
 
 func newEnqueuer(t *testing.T, pool *dbpool.Pool) *Enqueuer {
 	t.Helper()

@@ -14,10 +14,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/trainingmonkey/worker/dbpool"
-	"github.com/trainingmonkey/worker/internal/dbtest"
-	"github.com/trainingmonkey/worker/internal/pgtest"
 	"github.com/trainingmonkey/worker/jobs"
 	"github.com/trainingmonkey/worker/migrations"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 func activities(n int) []jobs.Activity {
@@ -368,7 +367,7 @@ func TestEveryDayIsJudgedAsByEnqueuer(t *testing.T) {
 // TestFunctionsInAnotherSchema: the schema is a setting.
 func TestFunctionsInAnotherSchema(t *testing.T) {
 	t.Parallel()
-	pool := dbtest.Open(t, pgtest.New(t))
+	pool := dbtest.Open(t, dbtest.New(t))
 	if _, err := migrations.Up(t.Context(), pool.Pool, "queue_2"); err != nil {
 		t.Fatal(err)
 	}

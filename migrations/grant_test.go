@@ -15,9 +15,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/trainingmonkey/worker/dbpool"
-	"github.com/trainingmonkey/worker/internal/dbtest"
-	"github.com/trainingmonkey/worker/internal/pgtest"
 	"github.com/trainingmonkey/worker/migrations"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // connectAsEnqueuer makes a role of the test's own, grants it enqueuing, and
@@ -307,7 +306,7 @@ func TestGrantRefusals(t *testing.T) {
 // the tables migrates without being able to.
 func TestUpWithoutCreateOnTheDatabase(t *testing.T) {
 	t.Parallel()
-	address := pgtest.New(t)
+	address := dbtest.New(t)
 	pool := dbtest.Open(t, address)
 	role := "owner_" + strings.ToLower(rand.Text()[:10]) // roles belong to the server, which other tests use too
 	execute(t, pool, `CREATE ROLE `+role+` LOGIN PASSWORD 'own'; GRANT USAGE, CREATE ON SCHEMA public TO `+role)

@@ -10,14 +10,14 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
 	"github.com/trainingmonkey/worker/dbpool"
 
-	"github.com/trainingmonkey/worker/internal/dbtest"
-	"github.com/trainingmonkey/worker/internal/pgtest"
 	"github.com/trainingmonkey/worker/migrations"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) { dbtest.Main(m) }
 
 func execute(t *testing.T, pool *dbpool.Pool, sql string) {
 	t.Helper()
@@ -46,7 +46,7 @@ func up(t *testing.T, pool *dbpool.Pool) migrations.Result {
 
 func TestUpOnAnEmptyDatabase(t *testing.T) {
 	t.Parallel()
-	pool := dbtest.Open(t, pgtest.New(t))
+	pool := dbtest.Open(t, dbtest.New(t))
 	if err := migrations.Check(t.Context(), pool.Pool, dbtest.RiverSchema); !errors.Is(err, migrations.ErrUnmigrated) || !strings.Contains(err.Error(), "worker migrate up") {
 		t.Errorf("Check of an empty database = %v, want ErrUnmigrated and the command that helps", err)
 	}
@@ -66,7 +66,7 @@ func TestUpOnAnEmptyDatabase(t *testing.T) {
 
 func TestUpBySeveralProcessesAtOnce(t *testing.T) {
 	t.Parallel()
-	url := pgtest.New(t)
+	url := dbtest.New(t)
 	var wg sync.WaitGroup
 	errs := make([]error, 5)
 	for i := range errs {
@@ -98,7 +98,7 @@ SELECT concat_ws(E'\n',
 
 func TestUpOnTheApplicationsTable(t *testing.T) {
 	t.Parallel()
-	pool := dbtest.Open(t, pgtest.New(t))
+	pool := dbtest.Open(t, dbtest.New(t))
 	execute(t, pool, `
 		CREATE TABLE activities (activity_id bigint PRIMARY KEY, user_id integer, date date NOT NULL, strava_gear text DEFAULT 'none',
 			notes text, total_load_miles real, average_speed_mph numeric(5,2), sport_type varchar(40), kudos integer NOT NULL DEFAULT 0);
@@ -144,7 +144,7 @@ func TestUpRefusesWhatItWouldHaveToConvert(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			pool := dbtest.Open(t, pgtest.New(t))
+			pool := dbtest.Open(t, dbtest.New(t))
 			execute(t, pool, `CREATE SCHEMA app; CREATE TABLE `+c.table)
 			_, err := migrations.Up(t.Context(), pool.Pool, dbtest.RiverSchema)
 			if !errors.Is(err, migrations.ErrIncompatible) || !strings.Contains(err.Error(), c.want) {

@@ -6,9 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/trainingmonkey/worker/internal/dbtest"
-	"github.com/trainingmonkey/worker/internal/pgtest"
 	"github.com/trainingmonkey/worker/migrations"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // TestTokensOnTheApplicationsTables: whatever expires_at is, both functions
@@ -18,7 +17,7 @@ func TestTokensOnTheApplicationsTables(t *testing.T) {
 	for _, expiry := range []string{"bigint", "integer", "timestamptz", "timestamp"} {
 		t.Run(expiry, func(t *testing.T) {
 			t.Parallel()
-			pool := dbtest.Open(t, pgtest.New(t))
+			pool := dbtest.Open(t, dbtest.New(t))
 			value := "1790000000"
 			if strings.HasPrefix(expiry, "timestamp") {
 				value = "to_timestamp(1790000000) AT TIME ZONE 'UTC'"
@@ -70,7 +69,7 @@ func TestTokensThatWouldHaveToBeConvertedAreRefused(t *testing.T) {
 		`user_id integer PRIMARY KEY, expires_at text`:          `column "expires_at" of user_tokens is text, needed is bigint`,
 		`user_id text PRIMARY KEY, refresh_token bytea`:         `column "refresh_token" of user_tokens is bytea`,
 	} {
-		pool := dbtest.Open(t, pgtest.New(t))
+		pool := dbtest.Open(t, dbtest.New(t))
 		execute(t, pool, `CREATE TABLE user_tokens (`+table+`)`)
 		_, err := migrations.Up(t.Context(), pool.Pool, dbtest.RiverSchema)
 		if !errors.Is(err, migrations.ErrIncompatible) || !strings.Contains(err.Error(), want) {

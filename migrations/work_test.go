@@ -8,8 +8,8 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/dbtest"
 	"github.com/trainingmonkey/worker/internal/oracle"
+	"github.com/trainingmonkey/worker/test/dbtest"
 	"github.com/trainingmonkey/worker/workers"
 )
 

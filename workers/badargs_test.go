@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/trainingmonkey/worker/internal/dbtest"
 	"github.com/trainingmonkey/worker/jobs"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 func TestActivityOfAnotherUserIsRejected(t *testing.T) {

@@ -9,9 +9,9 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/dbtest"
 	"github.com/trainingmonkey/worker/jobs"
 	"github.com/trainingmonkey/worker/migrations"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // captured is a migrated database whose changes are captured.

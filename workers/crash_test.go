@@ -12,8 +12,8 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/dbtest"
 	"github.com/trainingmonkey/worker/jobs"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // TestCrashAtEveryStatement loses the connection of the lanes once at every

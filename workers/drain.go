@@ -6,7 +6,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/trainingmonkey/worker/internal/pgfault"
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/jobs"
 )
@@ -26,7 +26,7 @@ func (s *Service) waitUntilEmpty(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case err != nil && pgfault.Of(err) != pgfault.Transient:
+		case err != nil && dbpool.Classify(err) != dbpool.Transient:
 			return fmt.Errorf("check whether the queues are empty: %w", err)
 		case err == nil && !due:
 			if unfinished > 0 {

@@ -3,8 +3,8 @@ package workers
 import (
 	"testing"
 
-	"github.com/trainingmonkey/worker/internal/dbtest"
 	"github.com/trainingmonkey/worker/jobs"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // TestRestDaysHeal: an activity removes its athlete's placeholder of that date,

@@ -9,8 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/lane"
-	"github.com/trainingmonkey/worker/internal/pgfault"
 	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/jobs"
 )
@@ -327,7 +327,7 @@ func (in *ingester) write(plan *ingestPlan, results planResults, jobIDs []int64)
 			}
 			for _, a := range added.activities {
 				if !written[a.ActivityID] {
-					return fmt.Errorf("insert activity %d: the row was not inserted, by a trigger perhaps, or somebody else's was first: %w", a.ActivityID, pgfault.ErrRaced)
+					return fmt.Errorf("insert activity %d: the row was not inserted, by a trigger perhaps, or somebody else's was first: %w", a.ActivityID, dbpool.ErrRaced)
 				}
 			}
 			return nil
@@ -343,7 +343,7 @@ func (in *ingester) write(plan *ingestPlan, results planResults, jobIDs []int64)
 			var gone bool
 			_, err := pgx.ForEachRow(rows, []any{&id, &gone}, func() error {
 				if gone {
-					return fmt.Errorf("update activity %d: somebody else has deleted the row, or given it to another user: %w", id, pgfault.ErrRaced)
+					return fmt.Errorf("update activity %d: somebody else has deleted the row, or given it to another user: %w", id, dbpool.ErrRaced)
 				}
 				written[id] = true
 				return nil

@@ -14,13 +14,13 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/acwr"
+	"github.com/trainingmonkey/worker/internal/athlete"
 	"github.com/trainingmonkey/worker/internal/backfill"
-	"github.com/trainingmonkey/worker/internal/comparison"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/dbtest"
 	"github.com/trainingmonkey/worker/internal/oracle"
 	"github.com/trainingmonkey/worker/jobs"
 	"github.com/trainingmonkey/worker/migrations"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // recorded is a run of 6 miles in an hour at seven, of a source.
@@ -39,7 +39,7 @@ func checkWeighed(t *testing.T, pool *dbpool.Pool) {
 		t.Errorf("%d rows are wrong, %v: %v", total, err, wrong)
 	}
 	checkSeries(t, pool)
-	if report := compare(t, pool, comparison.Options{}); report.Differing > 0 {
+	if report := compare(t, pool, athlete.CompareOptions{}); report.Differing > 0 {
 		t.Errorf("compare finds %+v", report)
 	}
 	before := query[string](t, pool, versions)
@@ -69,10 +69,10 @@ func checkSeries(t *testing.T, pool *dbpool.Pool) {
 	}
 }
 
-func compare(t *testing.T, pool *dbpool.Pool, o comparison.Options) (report *comparison.Report) {
+func compare(t *testing.T, pool *dbpool.Pool, o athlete.CompareOptions) (report *athlete.Comparison) {
 	t.Helper()
 	err := pool.InTx(t.Context(), func(ctx context.Context, tx pgx.Tx) (err error) {
-		report, err = comparison.Compare(ctx, tx, o)
+		report, err = athlete.Compare(ctx, tx, o)
 		return err
 	})
 	if err != nil {
@@ -213,10 +213,10 @@ func TestDoublesUnderEveryFormula(t *testing.T) {
 		if n := query[int](t, pool, `SELECT count(*) FROM differing`); n > 0 {
 			t.Errorf("rounding %s: %d rows differ from acwr_series", rounding, n)
 		}
-		if report := compare(t, pool, comparison.Options{Rounding: rounding}); report.Differing > 0 {
+		if report := compare(t, pool, athlete.CompareOptions{Rounding: rounding}); report.Differing > 0 {
 			t.Errorf("rounding %s: compare finds %+v", rounding, report)
 		}
-		if report := compare(t, pool, comparison.Options{Rounding: rounding, Doubles: "count"}); report.Differing < 10 {
+		if report := compare(t, pool, athlete.CompareOptions{Rounding: rounding, Doubles: "count"}); report.Differing < 10 {
 			t.Errorf("rounding %s: counting every activity makes a difference in %d rows only", rounding, report.Differing)
 		}
 	}

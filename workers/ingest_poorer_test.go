@@ -4,8 +4,8 @@ import (
 	"testing"
 
 	"github.com/trainingmonkey/worker/dbpool"
-	"github.com/trainingmonkey/worker/internal/dbtest"
 	"github.com/trainingmonkey/worker/jobs"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // tokyo is a morning run in Tokyo as the application stores it: with the watch,

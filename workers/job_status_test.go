@@ -14,10 +14,9 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/dbtest"
-	"github.com/trainingmonkey/worker/internal/rollout"
 	"github.com/trainingmonkey/worker/jobs"
 	"github.com/trainingmonkey/worker/migrations"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // jobStatus is what job_status says of some jobs, a line each: state, stored,
@@ -185,7 +184,7 @@ func TestJobStatusSaysWhetherResultsAreWritten(t *testing.T) {
 	pool := dbtest.Migrated(t)
 	var in, out int32
 	for user := int32(1); in == 0 || out == 0; user++ {
-		if rollout.Includes(int64(user), 50) {
+		if config.InRollout(int64(user), 50) {
 			in = user
 		} else {
 			out = user
@@ -218,7 +217,7 @@ func TestJobStatusSaysWhetherResultsAreWritten(t *testing.T) {
 	}
 }
 
-// TestRolloutInSQL is internal/rollout's share.
+// TestRolloutInSQL is config.InRollout.
 func TestRolloutInSQL(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -231,7 +230,7 @@ func TestRolloutInSQL(t *testing.T) {
 	var percent int
 	var in bool
 	tag, err := pgx.ForEachRow(rows, []any{&id, &percent, &in}, func() error {
-		if want := rollout.Includes(id, percent); in != want {
+		if want := config.InRollout(id, percent); in != want {
 			return fmt.Errorf("in_rollout(%d, %d) = %v, want %v", id, percent, in, want)
 		}
 		return nil

@@ -13,8 +13,8 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/dbtest"
 	"github.com/trainingmonkey/worker/jobs"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // purge removes all that there is of a user, call by call.

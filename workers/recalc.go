@@ -9,9 +9,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/internal/acwr"
-	"github.com/trainingmonkey/worker/internal/doubles"
+	"github.com/trainingmonkey/worker/internal/athlete"
+	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/lane"
-	"github.com/trainingmonkey/worker/internal/rollout"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
@@ -65,7 +65,7 @@ func (rc *recalculator) probe(b *pgx.Batch) {
 
 // writesFor tells whether results of a user may be written.
 func (rc *recalculator) writesFor(userID int32) bool {
-	return rc.write == writeOn && rollout.Includes(int64(userID), rc.rolloutPercent)
+	return rc.write == writeOn && config.InRollout(int64(userID), rc.rolloutPercent)
 }
 
 // recalculate reads, in one round trip with first, every window that the changed
@@ -116,7 +116,7 @@ SELECT ` + windowsColumns + windowsFrom
 // than by windowsQuery. Ingest takes that one: what it writes decides as well.
 const weighedWindowsQuery = `
 -- name: read_weighed_windows` + windowsWith + `
-SELECT ` + windowsColumns + `, w.ignores_later AND ` + doubles.OfEarlier + windowsFrom
+SELECT ` + windowsColumns + `, w.ignores_later AND ` + athlete.DoubleOfEarlier + windowsFrom
 
 const windowsWith = `
 WITH windows AS (

@@ -6,7 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/internal/acwr"
-	"github.com/trainingmonkey/worker/internal/dbtest"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // TestSeriesEqualsTheCalculator compares acwr_series with internal/acwr, bit for

@@ -24,7 +24,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/lane"
 	"github.com/trainingmonkey/worker/internal/queue"
-	"github.com/trainingmonkey/worker/internal/tokenrefresh"
+	"github.com/trainingmonkey/worker/internal/tokens/refresh"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
@@ -250,10 +250,10 @@ func (s *Service) Client() *river.Client[pgx.Tx] { return s.client }
 
 // Stats are what a process did so far.
 type Stats struct {
-	Ingest     lane.Stats         `json:"activity_ingest"`
-	Recalc     lane.Stats         `json:"acwr_recalc"`
-	Backfill   lane.Stats         `json:"acwr_backfill"`
-	TokenUsers tokenrefresh.Stats `json:"token_users"`
+	Ingest     lane.Stats    `json:"activity_ingest"`
+	Recalc     lane.Stats    `json:"acwr_recalc"`
+	Backfill   lane.Stats    `json:"acwr_backfill"`
+	TokenUsers refresh.Stats `json:"token_users"`
 }
 
 // Stats returns the counts of each kind, live and bulk together.

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/dbtest"
 	"github.com/trainingmonkey/worker/jobs"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 func TestIngestThenRecalc(t *testing.T) {

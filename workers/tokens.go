@@ -14,9 +14,8 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/pgfault"
-	"github.com/trainingmonkey/worker/internal/tokenrefresh"
 	"github.com/trainingmonkey/worker/internal/tokens"
+	"github.com/trainingmonkey/worker/internal/tokens/refresh"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
@@ -42,7 +41,7 @@ func (args *tokenArgs) UnmarshalJSON(data []byte) error {
 type tokenWorker struct {
 	river.WorkerDefaults[tokenArgs]
 	pool        *dbpool.Pool
-	refresher   *tokenrefresh.Refresher // nil: this process refreshes none
+	refresher   *refresh.Refresher // nil: this process refreshes none
 	enqueuer    *jobs.Enqueuer
 	riverSchema string
 }
@@ -54,8 +53,8 @@ func newTokenWorker(pool *dbpool.Pool, enqueuer *jobs.Enqueuer, c config.Config,
 	}
 	store := tokens.New(pool, c.TokenKeys, c.River.Schema)
 	saver := tokens.NewSaver(store, tokens.SaverOptions{MaxBatch: c.Tokens.SaveBatch, Linger: c.Tokens.SaveLinger, Timeout: c.Batching.TransactionTimeout})
-	provider := tokenrefresh.NewProvider(c.Tokens.TokenURL, c.Tokens.ClientID, c.TokensClientSecret, "trainingmonkey-worker", c.Tokens.HTTPTimeout, c.Tokens.Workers)
-	w.refresher = tokenrefresh.New(store, saver, provider, tokenrefresh.Options{
+	provider := refresh.NewProvider(c.Tokens.TokenURL, c.Tokens.ClientID, c.TokensClientSecret, "trainingmonkey-worker", c.Tokens.HTTPTimeout, c.Tokens.Workers)
+	w.refresher = refresh.New(store, saver, provider, refresh.Options{
 		ClientID: clientID, Workers: c.Tokens.Workers, Lease: c.Tokens.Lease,
 		Limits: tokens.Limits{Quarter: c.Tokens.LimitQuarter, Day: c.Tokens.LimitDay},
 		Logger: logger,
@@ -74,7 +73,7 @@ func (w *tokenWorker) Work(ctx context.Context, job *river.Job[tokenArgs]) error
 		return w.refresh(ctx, job)
 	}
 	err := w.plan(ctx, job)
-	if err != nil && pgfault.Of(err) == pgfault.Transient {
+	if err != nil && dbpool.Classify(err) == dbpool.Transient {
 		return river.JobSnooze(tokenSnooze)
 	}
 	return err
@@ -111,7 +110,7 @@ func (w *tokenWorker) refresh(ctx context.Context, job *river.Job[tokenArgs]) er
 	wanted := tokens.Wanted{Within: time.Duration(job.Args.ExpiringWithin) * time.Second, Since: job.CreatedAt}
 	result, err := w.refresher.Refresh(ctx, job.Args.UserIDs, wanted)
 	switch {
-	case err != nil && pgfault.Of(err) == pgfault.Transient:
+	case err != nil && dbpool.Classify(err) == dbpool.Transient:
 		return river.JobSnooze(tokenSnooze)
 	case err != nil:
 		return err
@@ -132,9 +131,9 @@ func (w *tokenWorker) stop() {
 }
 
 // usersStats returns what became of users.
-func (w *tokenWorker) usersStats() tokenrefresh.Stats {
+func (w *tokenWorker) usersStats() refresh.Stats {
 	if w.refresher == nil {
-		return tokenrefresh.Stats{}
+		return refresh.Stats{}
 	}
 	return w.refresher.Stats()
 }

@@ -14,21 +14,20 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/dbtest"
-	"github.com/trainingmonkey/worker/internal/keyring"
-	"github.com/trainingmonkey/worker/internal/providertest"
 	"github.com/trainingmonkey/worker/internal/tokens"
 	"github.com/trainingmonkey/worker/jobs"
+	"github.com/trainingmonkey/worker/test/dbtest"
+	"github.com/trainingmonkey/worker/test/providertest"
 )
 
-var keyText = base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", keyring.KeyBytes)))
+var keyText = base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", tokens.KeyBytes)))
 
 // tokenConfig is that of a worker that refreshes at the provider.
 func tokenConfig(t *testing.T, provider *providertest.Provider) config.Config {
 	t.Helper()
 	c := config.Default()
 	var err error
-	if c.TokenKeys, err = keyring.Parse("k1:" + keyText); err != nil {
+	if c.TokenKeys, err = tokens.ParseKeyring("k1:" + keyText); err != nil {
 		t.Fatal(err)
 	}
 	c.Tokens.TokenURL, c.Tokens.ClientID, c.TokensClientSecret = provider.URL, providertest.ClientID, providertest.ClientSecret
@@ -168,7 +167,7 @@ func TestTokensAreRefreshedInTime(t *testing.T) {
 		t.Error("errors and logs say nothing, so that nothing is found in them proves nothing")
 	}
 	for place, content := range places {
-		for _, secret := range append(provider.Secrets(), keyText, strings.Repeat("k", keyring.KeyBytes)) {
+		for _, secret := range append(provider.Secrets(), keyText, strings.Repeat("k", tokens.KeyBytes)) {
 			if strings.Contains(content, secret) {
 				t.Errorf("%s has a secret, %.10s…", place, secret)
 			}

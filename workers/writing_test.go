@@ -8,9 +8,8 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/backfill"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/dbtest"
-	"github.com/trainingmonkey/worker/internal/rollout"
 	"github.com/trainingmonkey/worker/jobs"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // recalcEveryone enqueues the recalculation of each user by the SQL function.
@@ -51,7 +50,7 @@ func TestShareOfUsers(t *testing.T) {
 	for _, percent := range []int{0, 30, 80, 100} {
 		var want []int32
 		for user := int32(1); user <= users; user++ {
-			if rollout.Includes(int64(user), percent) {
+			if config.InRollout(int64(user), percent) {
 				want = append(want, user)
 			}
 		}

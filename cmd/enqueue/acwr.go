@@ -4,17 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/admin"
+	"github.com/trainingmonkey/worker/internal/athlete"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/overview"
-	"github.com/trainingmonkey/worker/internal/series"
 )
 
 func acwrCommand(configFile *string, io streams) *cobra.Command {
@@ -74,13 +72,13 @@ const eightWeeks = 56
 
 func showACWR(ctx context.Context, configFile string, user int32, from, to *time.Time, most int, asJSON bool, io streams) error {
 	return withDatabase(ctx, configFile, "enqueue acwr", func(pool *dbpool.Pool, settings config.Config) error {
-		days, err := series.Read(ctx, pool, user, from, to, settings.ACWR.Rounding)
+		days, err := athlete.ReadDays(ctx, pool, user, from, to, settings.ACWR.Rounding)
 		if err != nil {
 			return err
 		}
-		var later series.Later
+		var later athlete.Later
 		if to == nil {
-			if later, err = series.ReadLater(ctx, pool, user); err != nil {
+			if later, err = athlete.ReadLater(ctx, pool, user); err != nil {
 				return err
 			}
 		}
@@ -98,8 +96,8 @@ func showACWR(ctx context.Context, configFile string, user int32, from, to *time
 			days = days[left:]
 		}
 		why := ""
-		if series.StaleDays(days) > 0 {
-			if why, err = overview.WhyStale(ctx, pool, settings.River.Schema, user); err != nil {
+		if athlete.StaleDays(days) > 0 {
+			if why, err = admin.WhyStale(ctx, pool, settings.River.Schema, user); err != nil {
 				return err
 			}
 		}
@@ -107,14 +105,14 @@ func showACWR(ctx context.Context, configFile string, user int32, from, to *time
 	})
 }
 
-func writeACWRJSON(days []series.Day, io streams) error {
+func writeACWRJSON(days []athlete.Day, io streams) error {
 	if days == nil {
-		days = []series.Day{}
+		days = []athlete.Day{}
 	}
 	return json.NewEncoder(io.out).Encode(days)
 }
 
-func writeNoACWR(user int32, bounded bool, later series.Later, io streams) error {
+func writeNoACWR(user int32, bounded bool, later athlete.Later, io streams) error {
 	what := "no activities; put some in with: enqueue ingest"
 	switch {
 	case bounded:
@@ -126,22 +124,13 @@ func writeNoACWR(user int32, bounded bool, later series.Later, io streams) error
 	return err
 }
 
-func writeACWR(days []series.Day, why string, io streams) error {
-	if err := series.WriteTable(io.out, days, 0, why); err != nil {
+func writeACWR(days []athlete.Day, why string, io streams) error {
+	if err := athlete.WriteTable(io.out, days, 0, why); err != nil {
 		return err
 	}
 	if width, ok := cli.TerminalWidth(io.out); ok {
 		_, _ = fmt.Fprintln(io.out)
-		return series.WriteChart(io.out, days, width)
+		return athlete.WriteChart(io.out, days, width)
 	}
 	return nil
-}
-
-func terminalWidth(w any) (int, bool) {
-	f, ok := w.(*os.File)
-	if !ok || !cli.IsTerminal(f) {
-		return 0, false
-	}
-	width, _, err := term.GetSize(int(f.Fd()))
-	return width, err == nil
 }

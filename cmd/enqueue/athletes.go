@@ -6,7 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/trainingmonkey/worker/internal/athletes"
+	"github.com/trainingmonkey/worker/internal/athlete"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/trainingload"
 )
@@ -15,12 +15,12 @@ import (
 // application's user_settings, where that table exists and no flag says
 // otherwise. It reads within tx, while the input is read.
 func (a *activities) askApplication(ctx context.Context, tx pgx.Tx) error {
-	exist, err := athletes.Exist(ctx, tx)
+	exist, err := athlete.SettingsExist(ctx, tx)
 	if err != nil || !exist {
 		return err
 	}
 	if a.options.UserID > 0 && a.options.Location == nil {
-		s, err := athletes.Read(ctx, tx, a.options.UserID)
+		s, err := athlete.ReadSettings(ctx, tx, a.options.UserID)
 		if err != nil {
 			return err
 		}
@@ -33,7 +33,7 @@ func (a *activities) askApplication(ctx context.Context, tx pgx.Tx) error {
 		if h, ok := known[userID]; ok {
 			return h, nil
 		}
-		s, err := athletes.Read(ctx, tx, userID)
+		s, err := athlete.ReadSettings(ctx, tx, userID)
 		if err != nil {
 			a.failed = err
 			return trainingload.HeartRate{}, err
@@ -55,7 +55,7 @@ func (a *activities) askApplication(ctx context.Context, tx pgx.Tx) error {
 const mostKnown = 100_000
 
 // override drops what a flag decides.
-func (f ingestFlags) override(s *athletes.Settings) {
+func (f ingestFlags) override(s *athlete.Settings) {
 	if f.given["resting-hr"] {
 		s.RestingHR = ""
 	}

@@ -12,10 +12,9 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/acwr"
+	"github.com/trainingmonkey/worker/internal/athlete"
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/comparison"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/doubles"
 )
 
 // compareFlags are those of acwr --compare.
@@ -45,8 +44,8 @@ func (f *compareFlags) unused(c *cobra.Command) error {
 }
 
 // options validates the flags, all of them at once. user 0 is everyone.
-func (f *compareFlags) options(c *cobra.Command, user int32, configured string) (comparison.Options, error) {
-	o := comparison.Options{UserID: user, Doubles: f.doubles}
+func (f *compareFlags) options(c *cobra.Command, user int32, configured string) (athlete.CompareOptions, error) {
+	o := athlete.CompareOptions{UserID: user, Doubles: f.doubles}
 	var faults []error
 	if user < 0 {
 		faults = append(faults, fmt.Errorf("--user must be a positive id, got %d", user))
@@ -60,7 +59,7 @@ func (f *compareFlags) options(c *cobra.Command, user int32, configured string) 
 		faults = append(faults, err)
 	}
 	if f.doubles != "" {
-		faults = append(faults, doubles.CheckSetting(f.doubles))
+		faults = append(faults, athlete.CheckDoubles(f.doubles))
 	}
 	if f.formula != "" {
 		o.Settings = &acwr.Settings{Formula: acwr.Formula(f.formula), ChronicDays: f.chronicDays, DecayRate: f.decayRate}
@@ -92,7 +91,7 @@ func compareACWR(ctx context.Context, configFile string, c *cobra.Command, user 
 		if _, err := tx.Exec(ctx, `SET LOCAL statement_timeout = '1h'`); err != nil {
 			return err
 		}
-		report, err := comparison.Compare(ctx, tx, o)
+		report, err := athlete.Compare(ctx, tx, o)
 		if err != nil {
 			return err
 		}
@@ -103,7 +102,7 @@ func compareACWR(ctx context.Context, configFile string, c *cobra.Command, user 
 	})
 }
 
-func writeComparison(w io.Writer, r *comparison.Report) error {
+func writeComparison(w io.Writer, r *athlete.Comparison) error {
 	if r.Differing == 0 {
 		_, err := fmt.Fprintf(w, "no difference in %s\n", counted(int(r.Rows), "row", "rows"))
 		return err

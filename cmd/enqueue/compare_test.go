@@ -4,13 +4,13 @@ import (
 	"encoding/json"
 	"testing"
 
-	"github.com/trainingmonkey/worker/internal/comparison"
+	"github.com/trainingmonkey/worker/internal/athlete"
 )
 
 func TestCompare(t *testing.T) {
 	pool := migrated(t)
 	stored(t, pool)
-	compare := func(args ...string) (r comparison.Report) {
+	compare := func(args ...string) (r athlete.Comparison) {
 		t.Helper()
 		got := enqueue(t, append([]string{"acwr", "--compare", "--json"}, args...)...)
 		got.want(t, 0)
@@ -19,7 +19,7 @@ func TestCompare(t *testing.T) {
 		}
 		return r
 	}
-	if r := compare(); r.Rows != 3 || r.Differing != 1 || r.Missing != 1 || r.Columns[4] != (comparison.Column{Name: "acute_chronic_ratio", Rows: 1, Missing: 1}) || r.Examples[0].Stored != nil {
+	if r := compare(); r.Rows != 3 || r.Differing != 1 || r.Missing != 1 || r.Columns[4] != (athlete.ComparedColumn{Name: "acute_chronic_ratio", Rows: 1, Missing: 1}) || r.Examples[0].Stored != nil {
 		t.Errorf("before the last row is computed: %+v, want it missing and no difference", r)
 	}
 	enqueue(t, "acwr", "--compare").want(t, 0, "COLUMN                     ROWS  NEVER COMPUTED  LARGEST DIFFERENCE", "acute_chronic_ratio           1               1                   -")

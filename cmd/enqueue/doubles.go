@@ -9,9 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/athlete"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/doubles"
 )
 
 func doublesCommand(configFile *string, io streams) *cobra.Command {
@@ -58,7 +58,7 @@ func doublesListCommand(configFile *string, io streams) *cobra.Command {
 
 func listDoubles(ctx context.Context, configFile string, user int32, from, to *time.Time, most int, asJSON bool, io streams) error {
 	return withDatabase(ctx, configFile, "enqueue doubles", func(pool *dbpool.Pool, _ config.Config) error {
-		found, err := doubles.List(ctx, pool, user, from, to, most)
+		found, err := athlete.ListDoubles(ctx, pool, user, from, to, most)
 		if err != nil {
 			return err
 		}
@@ -79,7 +79,7 @@ func listDoubles(ctx context.Context, configFile string, user int32, from, to *t
 }
 
 // nameOf is what an activity is called, or its type.
-func nameOf(d doubles.Double) string {
+func nameOf(d athlete.Double) string {
 	if d.Name != nil {
 		return *d.Name
 	}

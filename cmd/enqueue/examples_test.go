@@ -11,7 +11,7 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/commandtest"
+	"github.com/trainingmonkey/worker/test/commandtest"
 )
 
 // TestExamplesRun runs every example of every command's help, and every command

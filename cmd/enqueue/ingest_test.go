@@ -12,8 +12,8 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/oracle"
-	"github.com/trainingmonkey/worker/internal/pgtest"
 	"github.com/trainingmonkey/worker/jobs"
+	"github.com/trainingmonkey/worker/test/dbtest"
 	"github.com/trainingmonkey/worker/workers"
 )
 
@@ -102,7 +102,7 @@ func TestDryRunNeedsNoDatabase(t *testing.T) {
 
 // TestDatabaseFaults are failures, not usage, and keep the password to themselves.
 func TestDatabaseFaults(t *testing.T) {
-	empty := pgtest.New(t)
+	empty := dbtest.New(t)
 	path := file(t, "a.ndjson", good)
 	for _, args := range [][]string{{"ingest", path}, {"recalc", "--user", "7"}, {"acwr", "--user", "7"}} {
 		t.Run(args[0], func(t *testing.T) {
@@ -144,7 +144,7 @@ func workingAs(t *testing.T, pool *dbpool.Pool, c config.Config) {
 func TestWaitUntilEveryACWRIsRight(t *testing.T) {
 	pool := migrated(t)
 	working(t, pool)
-	const files = "../../internal/endtoend/testdata/strava_export_runner.csv"
+	const files = "../../test/endtoend/testdata/strava_export_runner.csv"
 	got := enqueue(t, "ingest", "--user", "7", "--timezone", "US/Pacific", "--wait", files)
 	got.want(t, 0, "enqueued 610 activities of 1 user from 2022-09-30 to 2025-01-08 (1 implausible) in 7 jobs\n", "stored, with their results\n")
 	wrong, total, err := oracle.Check(t.Context(), pool)

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/commandtest"
+	"github.com/trainingmonkey/worker/test/commandtest"
 )
 
 // TestJSONIsDocumented compares what every --json prints, of a database with

@@ -11,11 +11,10 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/dbtest"
-	"github.com/trainingmonkey/worker/internal/pgtest"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) { dbtest.Main(m) }
 
 // outcome is what a caller sees of a command.
 type outcome struct {

@@ -9,18 +9,18 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/operator"
 )
 
 // purgedAthlete is what purge --json prints.
 type purgedAthlete struct {
-	UserID    int32              `json:"user_id"`
-	Preview   bool               `json:"preview"`
-	Tables    []operator.Holding `json:"tables"`
-	AuditRows int64              `json:"audit_rows"` // that stay
-	Stays     []string           `json:"stays"`
+	UserID    int32           `json:"user_id"`
+	Preview   bool            `json:"preview"`
+	Tables    []admin.Holding `json:"tables"`
+	AuditRows int64           `json:"audit_rows"` // that stay
+	Stays     []string        `json:"stays"`
 }
 
 func purgeCommand(configFile *string, io streams) *cobra.Command {
@@ -43,7 +43,7 @@ func purgeCommand(configFile *string, io streams) *cobra.Command {
 				return err
 			}
 			return withDatabase(c.Context(), *configFile, "enqueue athlete", func(pool *dbpool.Pool, settings config.Config) error {
-				o, err := operator.New(pool, settings.River.Schema)
+				o, err := admin.NewOperator(pool, settings.River.Schema)
 				if err != nil {
 					return err
 				}
@@ -79,7 +79,7 @@ func auditRetention(settings config.Config, withAudit bool) *time.Duration {
 	return &retention
 }
 
-func purge(ctx context.Context, o *operator.Operator, user int32, retention *time.Duration, yes bool, io streams) (purgedAthlete, error) {
+func purge(ctx context.Context, o *admin.Operator, user int32, retention *time.Duration, yes bool, io streams) (purgedAthlete, error) {
 	searching := cli.NewBar(io.err, 0, "searching jobs", "jobs")
 	held, err := o.Holdings(ctx, user, retention, searching.Set)
 	searching.Finish()

@@ -10,9 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/overview"
 	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/workers"
 )
@@ -84,13 +84,13 @@ func queueStateCommand(configFile *string, io streams, use, short, done string, 
 }
 
 // lookFunc takes a snapshot of the system.
-type lookFunc func(context.Context) (overview.Snapshot, error)
+type lookFunc func(context.Context) (admin.Snapshot, error)
 
 // withOverview calls fn with the means to look at the configured database.
 func withOverview(ctx context.Context, configFile string, fn func(lookFunc) error) error {
 	return withDatabase(ctx, configFile, "enqueue status", func(pool *dbpool.Pool, settings config.Config) error {
-		return fn(func(ctx context.Context) (overview.Snapshot, error) {
-			return overview.Read(ctx, pool, overview.Options{
+		return fn(func(ctx context.Context) (admin.Snapshot, error) {
+			return admin.Read(ctx, pool, admin.Options{
 				RiverSchema: settings.River.Schema,
 				Queues:      workers.QueueNames(),
 				DeadAfter:   queue.DeadAfter,
@@ -136,5 +136,5 @@ func waited(seconds float64) string {
 	if seconds <= 0 {
 		return "-"
 	}
-	return overview.Spoken(time.Duration(seconds * float64(time.Second)))
+	return admin.Spoken(time.Duration(seconds * float64(time.Second)))
 }

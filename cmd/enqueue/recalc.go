@@ -9,9 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/overview"
 	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/jobs"
 )
@@ -123,12 +123,12 @@ func recalcIn(ctx context.Context, pool *dbpool.Pool, settings config.Config, us
 		return err
 	}
 	_, _ = fmt.Fprintf(io.out, "enqueued the recalculation of user %d, %s to %s, as job %d\n", user, span.From, span.To, id)
-	writing, err := overview.ReadWriting(ctx, pool)
+	writing, err := admin.ReadWriting(ctx, pool)
 	if err != nil {
 		return err
 	}
 	switch withheld := writing.Withheld(user); {
-	case wait && writing.Mode == overview.WriteOff:
+	case wait && writing.Mode == admin.WriteOff:
 		return fmt.Errorf("no longer waiting: %s; job %d stays enqueued until a worker computes results", withheld, id)
 	case !wait && withheld != "":
 		_, err := fmt.Fprintf(io.out, "what becomes of it: %s\n", withheld)
@@ -144,17 +144,17 @@ func recalcIn(ctx context.Context, pool *dbpool.Pool, settings config.Config, us
 	if failed > 0 {
 		return fmt.Errorf("%s failed; see the errors in %s.river_job", counted(failed, "recalculation", "recalculations"), settings.River.Schema)
 	}
-	if writing, err = overview.ReadWriting(ctx, pool); err != nil {
+	if writing, err = admin.ReadWriting(ctx, pool); err != nil {
 		return err
 	}
 	return sayRecalculated(user, writing, io)
 }
 
 // sayRecalculated promises nothing that workers do not write.
-func sayRecalculated(user int32, writing overview.Writing, io streams) error {
+func sayRecalculated(user int32, writing admin.Writing, io streams) error {
 	said := fmt.Sprintf("the results of user %d are written", user)
 	switch withheld := writing.Withheld(user); {
-	case writing.Mode == overview.WriteMixed, writing.Mode == overview.WriteUnknown:
+	case writing.Mode == admin.WriteMixed, writing.Mode == admin.WriteUnknown:
 		said = "recalculated; " + withheld
 	case withheld != "":
 		said = "recalculated, and nothing was written: " + withheld

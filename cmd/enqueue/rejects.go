@@ -10,9 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/operator"
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
@@ -34,9 +34,9 @@ func rejectsCommand(configFile *string, io streams) *cobra.Command {
 }
 
 // withOperator calls fn with an operator of the configured database.
-func withOperator(ctx context.Context, configFile string, fn func(*operator.Operator) error) error {
+func withOperator(ctx context.Context, configFile string, fn func(*admin.Operator) error) error {
 	return withDatabase(ctx, configFile, "enqueue operator", func(pool *dbpool.Pool, settings config.Config) error {
-		o, err := operator.New(pool, settings.River.Schema)
+		o, err := admin.NewOperator(pool, settings.River.Schema)
 		if err != nil {
 			return err
 		}
@@ -45,8 +45,8 @@ func withOperator(ctx context.Context, configFile string, fn func(*operator.Oper
 }
 
 // rejectFilter is what the flags of every filter select among rejects.
-func rejectFilter(f queue.Filter) operator.Filter {
-	return operator.Filter{IDs: f.IDs, User: f.User, OlderThan: f.OlderThan}
+func rejectFilter(f queue.Filter) admin.Filter {
+	return admin.Filter{IDs: f.IDs, User: f.User, OlderThan: f.OlderThan}
 }
 
 func rejectsListCommand(configFile *string, io streams) *cobra.Command {
@@ -67,7 +67,7 @@ func rejectsListCommand(configFile *string, io streams) *cobra.Command {
 			if err := checkLimit(most); err != nil {
 				return err
 			}
-			return withOperator(c.Context(), *configFile, func(o *operator.Operator) error {
+			return withOperator(c.Context(), *configFile, func(o *admin.Operator) error {
 				found, err := o.ListRejects(c.Context(), rejectFilter(filter), most)
 				if err != nil {
 					return err
@@ -85,7 +85,7 @@ func rejectsListCommand(configFile *string, io streams) *cobra.Command {
 	return c
 }
 
-func writeRejects(io streams, found []operator.Reject, most int) error {
+func writeRejects(io streams, found []admin.Reject, most int) error {
 	rows := make([]string, len(found))
 	for i, r := range found {
 		rows[i] = fmt.Sprintf("%d\t%d\t%s\t%s\t%s\t%s", r.ID, r.JobID, orDash(r.UserID), orDash(r.ActivityID), ago(r.RejectedAt), cli.OneLine(r.Reason))
@@ -106,7 +106,7 @@ func rejectsShowCommand(configFile *string, io streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return withOperator(c.Context(), *configFile, func(o *operator.Operator) error {
+			return withOperator(c.Context(), *configFile, func(o *admin.Operator) error {
 				r, err := o.ShowReject(c.Context(), id)
 				if err != nil {
 					return err
@@ -122,7 +122,7 @@ func rejectsShowCommand(configFile *string, io streams) *cobra.Command {
 	return c
 }
 
-func writeReject(w io.Writer, r operator.RejectDetails) error {
+func writeReject(w io.Writer, r admin.RejectDetails) error {
 	_, _ = fmt.Fprintf(w, "reject %d: activity %s of user %s, from job %d, at %s\n",
 		r.ID, orDash(r.ActivityID), orDash(r.UserID), r.JobID, r.RejectedAt.Local().Format(time.DateTime))
 	_, _ = fmt.Fprintf(w, "reason: %s\n", cli.OneLine(r.Reason))

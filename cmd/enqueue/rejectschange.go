@@ -8,15 +8,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/operator"
 )
 
 // retriedRejects is what retry --json prints.
 type retriedRejects struct {
 	Matched int64 `json:"matched"`
 	Preview bool  `json:"preview"`
-	operator.RetriedRejects
+	admin.RetriedRejects
 }
 
 // droppedRejects is what drop --json prints.
@@ -37,8 +37,8 @@ func rejectsRetryCommand(configFile *string, io streams) *cobra.Command {
 			"  enqueue rejects retry --user 7 --yes\n" +
 			"  enqueue rejects retry --all",
 	}}
-	return s.command(configFile, func(ctx context.Context, o *operator.Operator, filter operator.Filter, p operator.RejectPreview) error {
-		result := retriedRejects{Matched: p.Rejects, Preview: !s.yes, RetriedRejects: operator.RetriedRejects{JobIDs: []int64{}, Left: []operator.Left{}}}
+	return s.command(configFile, func(ctx context.Context, o *admin.Operator, filter admin.Filter, p admin.RejectPreview) error {
+		result := retriedRejects{Matched: p.Rejects, Preview: !s.yes, RetriedRejects: admin.RetriedRejects{JobIDs: []int64{}, Left: []admin.Left{}}}
 		if s.yes {
 			var err error
 			if result.RetriedRejects, err = o.RetryRejects(ctx, filter, p); err != nil {
@@ -60,7 +60,7 @@ func rejectsRetryCommand(configFile *string, io streams) *cobra.Command {
 }
 
 // leftError names the first rejects that stayed.
-func leftError(left []operator.Left) error {
+func leftError(left []admin.Left) error {
 	if len(left) == 0 {
 		return nil
 	}
@@ -81,7 +81,7 @@ func rejectsDropCommand(configFile *string, io streams) *cobra.Command {
 		Example: "  enqueue rejects drop 3\n" +
 			"  enqueue rejects drop --older-than 720h --yes",
 	}}
-	return s.command(configFile, func(ctx context.Context, o *operator.Operator, filter operator.Filter, p operator.RejectPreview) error {
+	return s.command(configFile, func(ctx context.Context, o *admin.Operator, filter admin.Filter, p admin.RejectPreview) error {
 		result := droppedRejects{Matched: p.Rejects, Preview: !s.yes}
 		if s.yes {
 			var err error
@@ -109,7 +109,7 @@ type rejectsScope struct {
 	all, yes, asJSON bool
 }
 
-func (s *rejectsScope) command(configFile *string, act func(context.Context, *operator.Operator, operator.Filter, operator.RejectPreview) error) *cobra.Command {
+func (s *rejectsScope) command(configFile *string, act func(context.Context, *admin.Operator, admin.Filter, admin.RejectPreview) error) *cobra.Command {
 	s.c.RunE = func(c *cobra.Command, args []string) error {
 		parse := s.flags.parseScope
 		if s.all && len(args) == 0 {
@@ -121,7 +121,7 @@ func (s *rejectsScope) command(configFile *string, act func(context.Context, *op
 		}
 		filter := rejectFilter(parsed)
 		s.yes = s.yes || len(args) > 0
-		return withOperator(c.Context(), *configFile, func(o *operator.Operator) error {
+		return withOperator(c.Context(), *configFile, func(o *admin.Operator) error {
 			p, err := o.PreviewRejects(c.Context(), filter)
 			if err != nil {
 				return err
@@ -139,7 +139,7 @@ func (s *rejectsScope) command(configFile *string, act func(context.Context, *op
 	return s.c
 }
 
-func (s *rejectsScope) writePreview(io streams, p operator.RejectPreview) error {
+func (s *rejectsScope) writePreview(io streams, p admin.RejectPreview) error {
 	if p.Rejects == 0 {
 		_, err := fmt.Fprintln(io.out, "no such rejects")
 		return err

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/overview"
 )
 
 // errCritical is what --check fails with.
@@ -20,9 +20,9 @@ var errCritical = errors.New("athletes' numbers are not fresh")
 
 // shownStatus is what status --json prints.
 type shownStatus struct {
-	overview.Snapshot
-	Headline overview.Headline  `json:"headline"`
-	Findings []overview.Finding `json:"findings"` // the worst first, never null
+	admin.Snapshot
+	Headline admin.Headline  `json:"headline"`
+	Findings []admin.Finding `json:"findings"` // the worst first, never null
 }
 
 func statusCommand(configFile *string, io streams) *cobra.Command {
@@ -56,7 +56,7 @@ func statusCommand(configFile *string, io streams) *cobra.Command {
 				if err := writeStatus(io.out, s, findings, asJSON); err != nil {
 					return err
 				}
-				if check && len(findings) > 0 && findings[0].Severity == overview.Critical {
+				if check && len(findings) > 0 && findings[0].Severity == admin.Critical {
 					return errCritical
 				}
 				return nil
@@ -107,10 +107,10 @@ func watchStatus(ctx context.Context, look lookFunc, every time.Duration, asJSON
 	}
 }
 
-func writeStatus(w io.Writer, s overview.Snapshot, findings []overview.Finding, asJSON bool) error {
+func writeStatus(w io.Writer, s admin.Snapshot, findings []admin.Finding, asJSON bool) error {
 	headline := s.Headline(findings)
 	if asJSON {
-		return json.NewEncoder(w).Encode(shownStatus{s, headline, append([]overview.Finding{}, findings...)})
+		return json.NewEncoder(w).Encode(shownStatus{s, headline, append([]admin.Finding{}, findings...)})
 	}
 	_, _ = fmt.Fprintf(w, "%s\n%s. %s\n", s.TakenAt.Local().Format(time.DateTime), headline.Word, headline.Says)
 	for _, f := range findings {
@@ -138,7 +138,7 @@ func writeStatus(w io.Writer, s overview.Snapshot, findings []overview.Finding, 
 	return nil
 }
 
-func writeProcesses(w io.Writer, processes []overview.Process) error {
+func writeProcesses(w io.Writer, processes []admin.Process) error {
 	if len(processes) == 0 {
 		return nil
 	}
@@ -155,11 +155,11 @@ func writeProcesses(w io.Writer, processes []overview.Process) error {
 }
 
 // writes is what a worker does with results, a dash where it does not say.
-func writes(p overview.Process) string {
+func writes(p admin.Process) string {
 	switch {
 	case p.Write == nil || p.RolloutPercent == nil:
 		return "-"
-	case *p.Write == overview.WriteOn && *p.RolloutPercent < 100:
+	case *p.Write == admin.WriteOn && *p.RolloutPercent < 100:
 		return fmt.Sprintf("%s for %d %%", *p.Write, *p.RolloutPercent)
 	}
 	return *p.Write

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/overview"
 )
 
 // orDash is the number, or a dash for none.
@@ -17,7 +17,7 @@ func orDash(n *int64) string {
 }
 
 // ago is how long something is past.
-func ago(t time.Time) string { return overview.Spoken(max(0, time.Since(t))) }
+func ago(t time.Time) string { return admin.Spoken(max(0, time.Since(t))) }
 
 // writeNewest prints a listing of the newest things of a kind, and says so when
 // there are none or may be more than the most that was asked for.

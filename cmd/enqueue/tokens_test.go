@@ -9,10 +9,9 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/dbtest"
-	"github.com/trainingmonkey/worker/internal/keyring"
-	"github.com/trainingmonkey/worker/internal/providertest"
 	"github.com/trainingmonkey/worker/internal/tokens"
+	"github.com/trainingmonkey/worker/test/dbtest"
+	"github.com/trainingmonkey/worker/test/providertest"
 )
 
 // withTokens gives users 1 to n tokens of a provider that expire in ten minutes,
@@ -20,7 +19,7 @@ import (
 func withTokens(t *testing.T, pool *dbpool.Pool, n int32) *providertest.Provider {
 	t.Helper()
 	provider := providertest.New(t, nil)
-	key := "k1:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", keyring.KeyBytes)))
+	key := "k1:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", tokens.KeyBytes)))
 	for name, value := range map[string]string{
 		"TMWORKER_TOKEN_KEYS": key, "TMWORKER_TOKENS_CLIENT_SECRET": providertest.ClientSecret,
 		"TMWORKER_TOKENS_CLIENT_ID": providertest.ClientID, "TMWORKER_TOKENS_TOKEN_URL": provider.URL, "TMWORKER_TOKENS_REFRESH_EVERY": "1h",
@@ -28,7 +27,7 @@ func withTokens(t *testing.T, pool *dbpool.Pool, n int32) *providertest.Provider
 	} {
 		t.Setenv(name, value)
 	}
-	ring, err := keyring.Parse(key)
+	ring, err := tokens.ParseKeyring(key)
 	if err != nil {
 		t.Fatal(err)
 	}

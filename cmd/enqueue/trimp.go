@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/trainingmonkey/worker/dbpool"
-	"github.com/trainingmonkey/worker/internal/athletes"
+	"github.com/trainingmonkey/worker/internal/athlete"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/queue"
@@ -111,11 +111,11 @@ func (f ingestFlags) heartRate() (trainingload.HeartRate, error) {
 // heartRateOf is what an import takes for the user: a flag, what the user has entered,
 // or the default.
 func heartRateOf(ctx context.Context, pool *dbpool.Pool, user int32, flags ingestFlags, given trainingload.HeartRate) (trainingload.HeartRate, error) {
-	exist, err := athletes.Exist(ctx, pool)
+	exist, err := athlete.SettingsExist(ctx, pool)
 	if err != nil || !exist {
 		return given, err
 	}
-	s, err := athletes.Read(ctx, pool, user)
+	s, err := athlete.ReadSettings(ctx, pool, user)
 	if err != nil {
 		return given, err
 	}

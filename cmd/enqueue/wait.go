@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/overview"
 	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/jobs"
 )
@@ -37,12 +37,12 @@ func waitFor(ctx context.Context, pool *dbpool.Pool, schema string, source *acti
 	if err != nil {
 		return err
 	}
-	writing, err := overview.ReadWriting(ctx, pool)
+	writing, err := admin.ReadWriting(ctx, pool)
 	if err != nil {
 		return err
 	}
 	failedRecalcs := 0
-	if writing.Mode != overview.WriteOff { // otherwise nobody works them
+	if writing.Mode != admin.WriteOff { // otherwise nobody works them
 		if failedRecalcs, err = w.recalculated(ctx, ids[0]); err != nil {
 			return err
 		}

@@ -10,14 +10,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/trainingmonkey/worker/internal/dbtest"
 	"github.com/trainingmonkey/worker/internal/doctor"
-	"github.com/trainingmonkey/worker/internal/pgtest"
 	"github.com/trainingmonkey/worker/migrations"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 func TestMigrate(t *testing.T) {
-	t.Setenv("DATABASE_URL", pgtest.New(t))
+	t.Setenv("DATABASE_URL", dbtest.New(t))
 	worker(t, "migrate", "status").want(t, 0, "run: worker migrate up")
 	up := worker(t, "migrate", "up")
 	up.want(t, 0, "applied river 1\n", "applied 00001_activities\n", "the database is up to date\n")
@@ -47,7 +46,7 @@ func TestMigrate(t *testing.T) {
 }
 
 func TestMigratePlan(t *testing.T) {
-	url := pgtest.New(t)
+	url := dbtest.New(t)
 	t.Setenv("DATABASE_URL", url)
 	worker(t, "migrate", "up", "--plan", "--enqueue-role", "x").want(t, 2, "--plan changes nothing; leave out --enqueue-role")
 	pool := dbtest.Open(t, url)
@@ -131,7 +130,7 @@ func TestCheck(t *testing.T) {
 		value        string
 		check, fault string
 	}{
-		{"unmigrated", "DATABASE_URL", pgtest.New(t), "migrations", "run: worker migrate up"},
+		{"unmigrated", "DATABASE_URL", dbtest.New(t), "migrations", "run: worker migrate up"},
 		{"unreachable", "DATABASE_URL", nowhere, "connection", "127.0.0.1:1"},
 		{"no URL", "DATABASE_URL", "postgres://%zz", "connection", "DATABASE_URL"},
 		{"budget", "TMWORKER_DATABASE_MAX_CONNS", "4", "connection budget", "set database.max_conns to at least"},
@@ -167,7 +166,7 @@ func TestCheck(t *testing.T) {
 }
 
 func TestRun(t *testing.T) {
-	t.Setenv("DATABASE_URL", pgtest.New(t))
+	t.Setenv("DATABASE_URL", dbtest.New(t))
 	for _, args := range [][]string{{"run"}, {"run", "--drain"}} {
 		worker(t, args...).want(t, 1, "not migrated", "worker migrate up")
 	}
@@ -187,7 +186,7 @@ func TestRunWithoutServer(t *testing.T) {
 }
 
 func TestDevOnDatabaseURL(t *testing.T) {
-	t.Setenv("DATABASE_URL", pgtest.New(t))
+	t.Setenv("DATABASE_URL", dbtest.New(t))
 	workerUntil(t, `"msg":"working"`, "dev").want(t, 0, "migrated PostgreSQL ", ", database ", "working until Ctrl-C\n")
 	worker(t, "migrate", "status").want(t, 0, "up to date")
 }

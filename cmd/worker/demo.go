@@ -8,15 +8,16 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/trainingmonkey/worker/internal/sample"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/athlete"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/oracle"
-	"github.com/trainingmonkey/worker/internal/sample"
-	"github.com/trainingmonkey/worker/internal/series"
 	"github.com/trainingmonkey/worker/jobs"
 	"github.com/trainingmonkey/worker/workers"
 )
@@ -149,16 +150,16 @@ const (
 )
 
 func showAthlete(ctx context.Context, pool *dbpool.Pool, rounding string, stdout io.Writer) error {
-	days, err := series.Read(ctx, pool, shownAthlete, nil, &sample.LastDay, rounding)
+	days, err := athlete.ReadDays(ctx, pool, shownAthlete, nil, &sample.LastDay, rounding)
 	if err != nil {
 		return err
 	}
 	_, _ = fmt.Fprintf(stdout, "athlete %d, external load in miles, internal load as TRIMP:\n", shownAthlete)
-	if err := series.WriteTable(stdout, days, shownDays, "it was not worked"); err != nil {
+	if err := athlete.WriteTable(stdout, days, shownDays, "it was not worked"); err != nil {
 		return err
 	}
 	_, _ = fmt.Fprintln(stdout)
-	return series.WriteChart(stdout, days, chartWidth)
+	return athlete.WriteChart(stdout, days, chartWidth)
 }
 
 func checkAgainstOracle(ctx context.Context, pool *dbpool.Pool, stdout io.Writer) error {

@@ -11,10 +11,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/trainingmonkey/worker/internal/commandtest"
-	"github.com/trainingmonkey/worker/internal/dbtest"
-	"github.com/trainingmonkey/worker/internal/keyring"
-	"github.com/trainingmonkey/worker/internal/pgtest"
+	"github.com/trainingmonkey/worker/internal/tokens"
+	"github.com/trainingmonkey/worker/test/commandtest"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // interruptedAt is what those commands say that work until they are stopped.
@@ -36,7 +35,7 @@ func TestExamplesRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("TMWORKER_TOKEN_KEYS", "k1:"+base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", keyring.KeyBytes))))
+	t.Setenv("TMWORKER_TOKEN_KEYS", "k1:"+base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", tokens.KeyBytes))))
 	here := t.TempDir()
 	for _, dir := range []string{here, filepath.Dir(here)} { // which are for their owner alone, and a server of root's has another
 		if err := os.Chmod(dir, 0o755); err != nil {
@@ -51,7 +50,7 @@ func TestExamplesRun(t *testing.T) {
 			case strings.Contains(example, "--dir"), strings.Contains(example, "--keep"):
 				url = "" // they bring servers of their own, and tell how to get in
 			case strings.Contains(example, "migrate"):
-				url = pgtest.New(t)
+				url = dbtest.New(t)
 			}
 			t.Setenv("DATABASE_URL", url)
 			command := strings.ReplaceAll(example, "/etc/trainingmonkey/config.yaml", config)

@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/trainingmonkey/worker/internal/commandtest"
-	"github.com/trainingmonkey/worker/internal/dbtest"
-	"github.com/trainingmonkey/worker/internal/keyring"
+	"github.com/trainingmonkey/worker/internal/tokens"
+	"github.com/trainingmonkey/worker/test/commandtest"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // TestJSONIsDocumented compares what every --json prints with what scripts are
@@ -15,7 +15,7 @@ import (
 func TestJSONIsDocumented(t *testing.T) {
 	url := dbtest.MigratedURL(t)
 	t.Setenv("DATABASE_URL", url)
-	t.Setenv("TMWORKER_TOKEN_KEYS", "k1:"+base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", keyring.KeyBytes))))
+	t.Setenv("TMWORKER_TOKEN_KEYS", "k1:"+base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", tokens.KeyBytes))))
 	if _, err := dbtest.Open(t, url).Exec(t.Context(), `INSERT INTO user_tokens (user_id, access_token, refresh_token) VALUES (7, 'a', 'enc:v1:k1:x')`); err != nil {
 		t.Fatal(err)
 	}

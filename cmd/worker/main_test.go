@@ -10,13 +10,13 @@ import (
 	"testing"
 
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/pgtest"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // TestMain has every worker take a port of its own.
 func TestMain(m *testing.M) {
 	_ = os.Setenv("TMWORKER_OPERATIONS_LISTEN", "127.0.0.1:0")
-	pgtest.Main(m)
+	dbtest.Main(m)
 }
 
 // outcome is what a caller sees of a command.

@@ -14,12 +14,12 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/metrics"
-	"github.com/trainingmonkey/worker/internal/operations"
-	"github.com/trainingmonkey/worker/internal/overview"
 	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/internal/web"
 	"github.com/trainingmonkey/worker/jobs"
 	"github.com/trainingmonkey/worker/workers"
 )
@@ -28,7 +28,7 @@ import (
 // operations.listen empty it has nothing and costs nothing.
 type operator struct {
 	settings config.Config
-	access   operations.Access
+	access   web.Access
 	metrics  *metrics.Metrics // nil when there is no server
 	logger   *slog.Logger
 
@@ -50,8 +50,8 @@ func newOperator(settings config.Config, logger *slog.Logger) (*operator, error)
 	return o, nil
 }
 
-func accessOf(settings config.Config) operations.Access {
-	return operations.Access{Listen: settings.Operations.Listen, User: settings.Operations.User, Password: settings.Operations.Password}
+func accessOf(settings config.Config) web.Access {
+	return web.Access{Listen: settings.Operations.Listen, User: settings.Operations.User, Password: settings.Operations.Password}
 }
 
 // tracer is for the pool, nil for none.
@@ -84,8 +84,8 @@ func (o *operator) during(ctx context.Context, pool *dbpool.Pool, service *worke
 		wg.Go(func() { tellSystemd(ctx, background, func() bool { return true }, o.logger) })
 		return work()
 	}
-	turn := operations.NewTurn(o.settings.Database.ApplicationReserve)
-	watch := overview.NewWatch(pool, overview.Options{
+	turn := web.NewTurn(o.settings.Database.ApplicationReserve)
+	watch := admin.NewWatch(pool, admin.Options{
 		RiverSchema: o.settings.River.Schema,
 		Queues:      workers.QueueNames(),
 		Kinds:       []string{jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindACWRBackfill},
@@ -93,19 +93,19 @@ func (o *operator) during(ctx context.Context, pool *dbpool.Pool, service *worke
 		Timeout:     overviewTimeout,
 		Gate:        turn,
 	}, o.logger)
-	readiness := operations.NewReadiness(pool, o.settings.River.Schema, service, o.logger)
+	readiness := web.NewReadiness(pool, o.settings.River.Schema, service, o.logger)
 	history := o.metrics.History()
 	o.metrics.Connect(metrics.Sources{Pool: pool.Stat, Service: service, Overview: watch, Ready: readiness.Ready})
-	options := operations.Options{
+	options := web.Options{
 		Access: o.access, Version: cli.Version(), Rounding: o.settings.ACWR.Rounding, RiverSchema: o.settings.River.Schema,
 		Pool: pool, Turn: turn,
 		Service: service, Overview: watch, Metrics: o.metrics.Handler(), History: history.Points,
 		Readiness: readiness, Logger: o.logger,
 	}
-	server, err := operations.Listen(ctx, options)
+	server, err := web.Listen(ctx, options)
 	if host, _, splitErr := net.SplitHostPort(options.Access.Listen); o.announce != nil && errors.Is(err, syscall.EADDRINUSE) && splitErr == nil {
 		options.Access.Listen = net.JoinHostPort(host, "0")
-		server, err = operations.Listen(ctx, options)
+		server, err = web.Listen(ctx, options)
 	}
 	if err != nil {
 		return err

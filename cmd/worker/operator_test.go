@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/dbtest"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 func TestPagesForStrangersAreRefused(t *testing.T) {

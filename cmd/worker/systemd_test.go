@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/trainingmonkey/worker/internal/dbtest"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // TestSystemdIsTold plays the service manager: it hears that the worker is

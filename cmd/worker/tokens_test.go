@@ -6,13 +6,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/trainingmonkey/worker/internal/dbtest"
-	"github.com/trainingmonkey/worker/internal/keyring"
 	"github.com/trainingmonkey/worker/internal/tokens"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 func keyOf(id string) string {
-	return id + ":" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(id[:1], keyring.KeyBytes)))
+	return id + ":" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(id[:1], tokens.KeyBytes)))
 }
 
 // TestRotate encrypts rows that never were, changes the key, and leaves alone
@@ -40,7 +39,7 @@ func TestRotate(t *testing.T) {
 		t.Errorf("--json: exit code %d, %s (%v)", got.code, got.stdout, err)
 	}
 	got.want(t, 1, "tokens that do not decrypt with any of the keys are left as they are, 1 in all; users 600")
-	ring, err := keyring.Parse(keyOf("b2"))
+	ring, err := tokens.ParseKeyring(keyOf("b2"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/trainingmonkey/worker/internal/keyring"
+	"github.com/trainingmonkey/worker/internal/tokens"
 )
 
 // Config holds every setting. Default has the values of config.yaml.
@@ -34,7 +34,7 @@ type Config struct {
 
 	// TokenKeys are the environment's TMWORKER_TOKEN_KEYS; nil: tokens are not
 	// worked on. They are secrets.
-	TokenKeys *keyring.Keyring
+	TokenKeys *tokens.Keyring
 	// TokensClientSecret is the environment's TMWORKER_TOKENS_CLIENT_SECRET.
 	TokensClientSecret string
 }

@@ -11,7 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/trainingmonkey/worker/internal/keyring"
+	"github.com/trainingmonkey/worker/internal/tokens"
 )
 
 // DefaultFile is read when no file is named. It alone may be missing.
@@ -155,7 +155,7 @@ func (c *Config) secret(name, value string) (is bool, err error) {
 		if c.TokenKeys = nil; value == "" {
 			return true, nil
 		}
-		if c.TokenKeys, err = keyring.Parse(value); err != nil {
+		if c.TokenKeys, err = tokens.ParseKeyring(value); err != nil {
 			return true, fmt.Errorf("environment: %s: %w", name, err)
 		}
 	case "TMWORKER_OPERATIONS_USER":

@@ -11,11 +11,10 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/dbtest"
-	"github.com/trainingmonkey/worker/internal/pgtest"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) { dbtest.Main(m) }
 
 func execute(t *testing.T, pool *dbpool.Pool, sql string) {
 	t.Helper()
@@ -79,7 +78,7 @@ func TestFindings(t *testing.T) {
 // TestSettingsThatWereDropped: something between has made the session another.
 func TestSettingsThatWereDropped(t *testing.T) {
 	t.Parallel()
-	o := dbtest.Options(pgtest.New(t))
+	o := dbtest.Options(dbtest.New(t))
 	o.MaxConns = 1
 	pool, err := dbpool.Open(t.Context(), o)
 	if err != nil {
@@ -101,7 +100,7 @@ func TestSettingsThatWereDropped(t *testing.T) {
 // does.
 func TestVacuumHeldBack(t *testing.T) {
 	t.Parallel()
-	pool := dbtest.Open(t, pgtest.New(t))
+	pool := dbtest.Open(t, dbtest.New(t))
 	tx, err := pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
 	if err != nil {
 		t.Fatal(err)

@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/overview"
 	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/migrations"
 	"github.com/trainingmonkey/worker/workers"
@@ -113,13 +113,13 @@ func examineJobIDs(ctx context.Context, pool *dbpool.Pool, settings config.Confi
 
 // examineVacuum names what holds back vacuum.
 func examineVacuum(ctx context.Context, pool *dbpool.Pool) Finding {
-	return vacuumHeldBack(ctx, pool, overview.HeldBackFor)
+	return vacuumHeldBack(ctx, pool, admin.HeldBackFor)
 }
 
 func vacuumHeldBack(ctx context.Context, pool *dbpool.Pool, longer time.Duration) Finding {
-	var holders []overview.VacuumHolder
+	var holders []admin.VacuumHolder
 	b := &pgx.Batch{}
-	overview.QueueVacuumHolders(b, longer, &holders)
+	admin.QueueVacuumHolders(b, longer, &holders)
 	if err := pool.SendBatch(ctx, b).Close(); err != nil {
 		return unknown("vacuum", err)
 	}
@@ -135,16 +135,16 @@ func vacuumHeldBack(ctx context.Context, pool *dbpool.Pool, longer time.Duration
 
 // examineUpkeep names what the server neglects.
 func examineUpkeep(ctx context.Context, pool *dbpool.Pool, settings config.Config) []Finding {
-	var upkeep overview.Upkeep
+	var upkeep admin.Upkeep
 	b := &pgx.Batch{}
-	overview.QueueUpkeep(b, settings.River.Schema, &upkeep)
+	admin.QueueUpkeep(b, settings.River.Schema, &upkeep)
 	if err := pool.SendBatch(ctx, b).Close(); err != nil {
-		return []Finding{unknown(overview.CheckAutovacuum, err), unknown(overview.CheckIndexes, err)}
+		return []Finding{unknown(admin.CheckAutovacuum, err), unknown(admin.CheckIndexes, err)}
 	}
-	autovacuum, indexes := fine(overview.CheckAutovacuum, "on"), fine(overview.CheckIndexes, "valid")
+	autovacuum, indexes := fine(admin.CheckAutovacuum, "on"), fine(admin.CheckIndexes, "valid")
 	for _, n := range upkeep.Neglected() {
 		finding := Finding{n.Check, true, n.What, n.Why, n.Cure}
-		if n.Check == overview.CheckAutovacuum {
+		if n.Check == admin.CheckAutovacuum {
 			autovacuum = finding
 		} else {
 			indexes = finding

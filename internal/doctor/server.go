@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/overview"
 )
 
 // serverQuery reads what the server allows to this role at this database, and
@@ -72,15 +72,15 @@ func aboutReading(standby, readOnly bool) Finding {
 
 // aboutClock compares the server's clock with this machine's.
 func aboutClock(clock, asked, answered time.Time) Finding {
-	difference := overview.ClockDifference(clock, asked, answered)
-	if difference > overview.MaxClockDifference {
+	difference := admin.ClockDifference(clock, asked, answered)
+	if difference > admin.MaxClockDifference {
 		return Finding{
 			"clock", true, fmt.Sprintf("this machine's and the server's differ by %v", difference.Round(time.Second)),
 			"retries of token jobs wait as much longer or shorter, and latencies in metrics are as wrong; all that decides about activities goes by the server's clock",
 			"synchronize both, with chrony for instance",
 		}
 	}
-	return fine("clock", "within %v of the server's", overview.MaxClockDifference)
+	return fine("clock", "within %v of the server's", admin.MaxClockDifference)
 }
 
 func aboutEncoding(encoding string) Finding {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/trainingmonkey/worker/internal/pgfault"
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
@@ -73,7 +73,7 @@ func (t *turn[T]) isolate(group []*Job[T]) error {
 
 // refuse salvages what can be of a refused job, or fails it.
 func (t *turn[T]) refuse(job *Job[T], reason error) error {
-	if t.lane.kind.Salvage != nil && (pgfault.Of(reason) == pgfault.Data || isRace(reason)) {
+	if t.lane.kind.Salvage != nil && (dbpool.Classify(reason) == dbpool.Data || isRace(reason)) {
 		salvaged, err := t.salvage(job)
 		if salvaged || err != nil {
 			return err
@@ -171,19 +171,19 @@ func (t *turn[T]) try(apply func(context.Context, *pgx.Batch) (Writes, error), c
 	if ownFault := (*Fault)(nil); errors.As(err, &ownFault) {
 		return err
 	}
-	fault := pgfault.Of(err)
-	if fault == pgfault.Transient && (!t.raceIsJob || !isRace(err)) {
+	fault := dbpool.Classify(err)
+	if fault == dbpool.Transient && (!t.raceIsJob || !isRace(err)) {
 		return err
 	}
 	if t.tx.firstSent {
 		if rollbackErr := t.simply("ROLLBACK TO SAVEPOINT try; RELEASE SAVEPOINT try"); rollbackErr != nil {
-			if pgfault.Of(rollbackErr) == pgfault.Transient {
+			if dbpool.Classify(rollbackErr) == dbpool.Transient {
 				return rollbackErr
 			}
 			return &Fault{fmt.Errorf("%w; roll back to a savepoint: %w", err, rollbackErr)}
 		}
 	}
-	if fault == pgfault.Program && !isPanic(err) {
+	if fault == dbpool.Program && !isPanic(err) {
 		if probeErr := t.probe(); probeErr != nil {
 			return probeErr
 		}
@@ -244,7 +244,7 @@ func (t *turn[T]) probe() error {
 	b := &pgx.Batch{}
 	t.lane.kind.Probe(b)
 	if err := t.tx.SendBatch(t.ctx, b).Close(); err != nil {
-		if pgfault.Of(err) == pgfault.Transient {
+		if dbpool.Classify(err) == dbpool.Transient {
 			return err
 		}
 		return &Fault{err}

@@ -10,9 +10,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/trainingmonkey/worker/internal/dbtest"
-	"github.com/trainingmonkey/worker/internal/pgfault"
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // TestOneTransaction: effects and completion of all jobs in one commit and a
@@ -334,7 +334,7 @@ func raceApply(kind Kind[effectArgs]) Kind[effectArgs] {
 			if err := row.Scan(&n); err != nil || n == len(batch) {
 				return err
 			}
-			return pgfault.ErrRaced
+			return dbpool.ErrRaced
 		})
 		return w, nil
 	}

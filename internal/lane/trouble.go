@@ -9,7 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/trainingmonkey/worker/internal/pgfault"
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 const (
@@ -35,7 +35,7 @@ const queryCanceled = "57014"
 // happens again and again.
 func isRace(err error) bool {
 	var pgErr *pgconn.PgError
-	return errors.Is(err, pgfault.ErrRaced) || (errors.As(err, &pgErr) && pgErr.Code == queryCanceled)
+	return errors.Is(err, dbpool.ErrRaced) || (errors.As(err, &pgErr) && pgErr.Code == queryCanceled)
 }
 
 const lockNotAvailable = "55P03"
@@ -149,7 +149,7 @@ func (l *Lane[T]) afterError(ctx context.Context, err error, failed int) time.Du
 	fault := &Fault{}
 	longest := maxTransientWait
 	l.counts.retries.Add(1)
-	if !errors.As(err, &fault) && pgfault.Of(err) != pgfault.Transient {
+	if !errors.As(err, &fault) && dbpool.Classify(err) != dbpool.Transient {
 		fault = &Fault{err}
 	}
 	l.mu.Lock()

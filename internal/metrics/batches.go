@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/lane"
-	"github.com/trainingmonkey/worker/internal/pgfault"
 )
 
 // batches are the instruments of the lanes.
@@ -108,5 +108,5 @@ func outcomeOf(err error) string {
 	case errors.As(err, &pgErr) && pgErr.Code == deadlockDetected:
 		return "deadlock"
 	}
-	return pgfault.Of(err).String()
+	return dbpool.Classify(err).String()
 }

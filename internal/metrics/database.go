@@ -5,20 +5,20 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/backfill"
-	"github.com/trainingmonkey/worker/internal/overview"
 )
 
 // databaseCollector shows the newest snapshot of the whole database. It never
 // asks the database.
 type databaseCollector struct {
-	watch *overview.Watch
+	watch *admin.Watch
 
 	age, depth, oldest, paused, freshness, waiting, enqueued, processes, rejects, writing, without *prometheus.Desc
 	backfillRows, backfillFailed, tokens, heldBack, neglected, clock                               *prometheus.Desc
 }
 
-func newDatabaseCollector(watch *overview.Watch) *databaseCollector {
+func newDatabaseCollector(watch *admin.Watch) *databaseCollector {
 	return &databaseCollector{
 		watch:          watch,
 		age:            description("overview_age_seconds", "Age of what this process knows of the whole database."),
@@ -61,7 +61,7 @@ func (c *databaseCollector) Collect(ch chan<- prometheus.Metric) {
 		lag := f.Age
 		if lag > 0 {
 			lag += age.Seconds() // what waited then still does, as far as anybody knows
-		} else if age > overview.Old {
+		} else if age > admin.Old {
 			continue // that nothing waits is not known any more
 		}
 		gauge(ch, c.freshness, lag, f.Lane)
@@ -117,7 +117,7 @@ func (c *databaseCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, n := range s.Upkeep.Neglected() {
 		neglected[n.Check] = true
 	}
-	for _, what := range []string{overview.CheckAutovacuum, overview.CheckIndexes} {
+	for _, what := range []string{admin.CheckAutovacuum, admin.CheckIndexes} {
 		gauge(ch, c.neglected, oneIf(neglected[what]), what)
 	}
 	gauge(ch, c.clock, s.ClockOff)

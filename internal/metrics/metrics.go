@@ -18,7 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/trainingmonkey/worker/internal/overview"
+	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/workers"
 )
 
@@ -53,7 +53,7 @@ func (m *Metrics) Tracer() *Tracer { return m.tracer }
 type Sources struct {
 	Pool     func() *pgxpool.Stat
 	Service  *workers.Service
-	Overview *overview.Watch
+	Overview *admin.Watch
 	Ready    func() bool
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/trainingmonkey/worker/internal/pgfault"
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // Tracer tells how long statements, connecting and waiting for connections take.
@@ -171,7 +171,7 @@ func (t *Tracer) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, data pgxp
 func (t *Tracer) observe(ctx context.Context, sql string, took time.Duration, err error) {
 	s := t.statement(nameOf(sql))
 	s.duration.Observe(took.Seconds())
-	if err != nil && pgfault.LostConnection(err) && !errors.Is(err, context.DeadlineExceeded) {
+	if err != nil && dbpool.LostConnection(err) && !errors.Is(err, context.DeadlineExceeded) {
 		t.faults.WithLabelValues("statement").Inc()
 	}
 	if took < t.slow {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/trainingmonkey/worker/internal/dbtest"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // TestRetryWakesWorkers as an insert does, and only of the queues in which

@@ -6,7 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/trainingmonkey/worker/internal/dbtest"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // failedJobsQuery has jobs that name users in every way, and args of others' making.

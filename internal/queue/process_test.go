@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/trainingmonkey/worker/dbpool"
-	"github.com/trainingmonkey/worker/internal/dbtest"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 func newProcess(pool *dbpool.Pool) *Process {

@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/dbpool"
-	"github.com/trainingmonkey/worker/internal/dbtest"
 	"github.com/trainingmonkey/worker/jobs"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // oneOfEachStateQuery makes jobs 1 to 8, one in each state.

@@ -12,8 +12,8 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
 	"github.com/trainingmonkey/worker/dbpool"
-	"github.com/trainingmonkey/worker/internal/dbtest"
 	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // outcomes are the errors that jobs of either queue end with, by their value.

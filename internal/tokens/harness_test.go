@@ -8,22 +8,20 @@ import (
 	"time"
 
 	"github.com/trainingmonkey/worker/dbpool"
-	"github.com/trainingmonkey/worker/internal/dbtest"
-	"github.com/trainingmonkey/worker/internal/keyring"
-	"github.com/trainingmonkey/worker/internal/pgtest"
 	"github.com/trainingmonkey/worker/internal/tokens"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) { dbtest.Main(m) }
 
 // keys returns a keyring of keys whose bytes are their ids' first.
-func keys(t testing.TB, ids ...string) *keyring.Keyring {
+func keys(t testing.TB, ids ...string) *tokens.Keyring {
 	t.Helper()
 	entries := make([]string, len(ids))
 	for i, id := range ids {
-		entries[i] = id + ":" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(id[:1], keyring.KeyBytes)))
+		entries[i] = id + ":" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(id[:1], tokens.KeyBytes)))
 	}
-	ring, err := keyring.Parse(strings.Join(entries, ","))
+	ring, err := tokens.ParseKeyring(strings.Join(entries, ","))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/trainingmonkey/worker/internal/dbtest"
 	"github.com/trainingmonkey/worker/internal/tokens"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 var plenty = tokens.Limits{Quarter: 1_000_000, Day: 1_000_000}

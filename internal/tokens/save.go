@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/dbpool"
-	"github.com/trainingmonkey/worker/internal/pgfault"
 )
 
 // unknownTries is how often a batch is saved whose commit got no answer.
@@ -34,7 +33,7 @@ func (s *Store) Save(ctx context.Context, operations []Operation) (outcomes []er
 			break
 		}
 	}
-	if err != nil && pgfault.Of(err) == pgfault.Data {
+	if err != nil && dbpool.Classify(err) == dbpool.Data {
 		outcomes, err = s.saveApart(ctx, operations)
 	}
 	if err != nil {

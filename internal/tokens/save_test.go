@@ -8,9 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/trainingmonkey/worker/internal/dbtest"
-	"github.com/trainingmonkey/worker/internal/keyring"
 	"github.com/trainingmonkey/worker/internal/tokens"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 func TestSaveAndLoad(t *testing.T) {
@@ -181,16 +180,16 @@ func TestUnreadableRows(t *testing.T) {
 		want   error
 		users  string
 	}{
-		"missing key": {"SELECT", []string{"z9"}, keyring.ErrUnknownKey, "1 2 3"},
-		"wrong key":   {"UPDATE user_tokens SET access_token = replace(access_token, ':k1:', ':z9:'), refresh_token = replace(refresh_token, ':k1:', ':z9:')", []string{"z9"}, keyring.ErrForged, "1 2 3"},
-		"cut short":   {"UPDATE user_tokens SET refresh_token = left(refresh_token, 20) WHERE user_id = 2", []string{"k1"}, keyring.ErrMalformed, "2"},
-		"cut a bit":   {"UPDATE user_tokens SET refresh_token = left(refresh_token, 38) WHERE user_id = 2", []string{"k1"}, keyring.ErrMalformed, "2"},
+		"missing key": {"SELECT", []string{"z9"}, tokens.ErrUnknownKey, "1 2 3"},
+		"wrong key":   {"UPDATE user_tokens SET access_token = replace(access_token, ':k1:', ':z9:'), refresh_token = replace(refresh_token, ':k1:', ':z9:')", []string{"z9"}, tokens.ErrForged, "1 2 3"},
+		"cut short":   {"UPDATE user_tokens SET refresh_token = left(refresh_token, 20) WHERE user_id = 2", []string{"k1"}, tokens.ErrMalformed, "2"},
+		"cut a bit":   {"UPDATE user_tokens SET refresh_token = left(refresh_token, 38) WHERE user_id = 2", []string{"k1"}, tokens.ErrMalformed, "2"},
 		"swapped rows": {
 			"UPDATE user_tokens AS t SET access_token = o.access_token, refresh_token = o.refresh_token FROM user_tokens AS o WHERE t.user_id + o.user_id = 3",
 			[]string{"k1"},
-			keyring.ErrForged, "1 2",
+			tokens.ErrForged, "1 2",
 		},
-		"swapped columns": {"UPDATE user_tokens SET access_token = refresh_token, refresh_token = access_token WHERE user_id = 3", []string{"k1"}, keyring.ErrForged, "3"},
+		"swapped columns": {"UPDATE user_tokens SET access_token = refresh_token, refresh_token = access_token WHERE user_id = 3", []string{"k1"}, tokens.ErrForged, "3"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

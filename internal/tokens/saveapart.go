@@ -6,7 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/trainingmonkey/worker/internal/pgfault"
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // saveApart saves operations of which the database refused some, for a user who
@@ -24,7 +24,7 @@ func (s *Store) saveApart(ctx context.Context, operations []Operation) (outcomes
 			switch {
 			case err == nil:
 				outcomes[i] = outcome[0]
-			case pgfault.Of(err) != pgfault.Data:
+			case dbpool.Classify(err) != dbpool.Data:
 				return err
 			default:
 				outcomes[i] = fmt.Errorf("%w: %w", ErrNotStored, err)
@@ -45,7 +45,7 @@ func auditRefusal(ctx context.Context, tx pgx.Tx, op *Operation, refusal error) 
 		queueAudits(batch, []*audit{auditOf(op, refusal)})
 		return tx.SendBatch(ctx, batch).Close()
 	})
-	if err != nil && pgfault.Of(err) == pgfault.Data {
+	if err != nil && dbpool.Classify(err) == dbpool.Data {
 		return nil
 	}
 	return err

@@ -20,18 +20,17 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/dbpool"
-	"github.com/trainingmonkey/worker/internal/keyring"
 )
 
 // Store reads and writes tokens. Its methods may be called concurrently.
 type Store struct {
 	pool        *dbpool.Pool
-	ring        *keyring.Keyring
+	ring        *Keyring
 	riverSchema string
 }
 
 // New returns a store over a migrated database.
-func New(pool *dbpool.Pool, ring *keyring.Keyring, riverSchema string) *Store {
+func New(pool *dbpool.Pool, ring *Keyring, riverSchema string) *Store {
 	return &Store{pool: pool, ring: ring, riverSchema: riverSchema}
 }
 

@@ -10,9 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/dbpool"
-	"github.com/trainingmonkey/worker/internal/dbtest"
-	"github.com/trainingmonkey/worker/internal/keyring"
 	"github.com/trainingmonkey/worker/internal/tokens"
+	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // tripCounter counts what waits for the server's answer: statements, and whole
@@ -83,7 +82,7 @@ func TestSavesTakeConstantRoundTrips(t *testing.T) {
 
 // baselineOf saves tokens as the application does: read, write and audit, each
 // on a connection of its own.
-func baselineOf(t *testing.T, url string, ring *keyring.Keyring, users int) time.Duration {
+func baselineOf(t *testing.T, url string, ring *tokens.Keyring, users int) time.Duration {
 	t.Helper()
 	started := time.Now()
 	for user := 10_001; user <= 10_000+users; user++ {

@@ -89,7 +89,7 @@ AS $$
     CROSS JOIN LATERAL (SELECT found.code, replace(sentences.sentence, '%s', CASE WHEN names.name IS NULL THEN '%s' ELSE 'its %s' END)) AS kinds (code, message)
 $$;
 
--- Whether a user belongs to the given percent of all: internal/rollout's rule.
+-- Whether a user belongs to the given percent of all: internal/config's InRollout.
 CREATE OR REPLACE FUNCTION {schema}.in_rollout(user_id bigint, percent integer) RETURNS boolean
 LANGUAGE sql
 IMMUTABLE

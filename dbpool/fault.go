@@ -1,0 +1,116 @@
+package dbpool
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/puddle/v2"
+)
+
+// Fault is who has to pay for an error of the database: nobody, the data, or the
+// program. Every retry, bisection and snooze follows from this one classification;
+// nothing else looks at SQLSTATEs to decide who pays.
+type Fault int
+
+const (
+	// Program is an error that neither waiting nor other data cures: a missing
+	// table, a refused permission, a bug. It is the default.
+	Program Fault = iota
+	// Transient is the fault of nobody: the same transaction may succeed when
+	// it is run again.
+	Transient
+	// Data is a value that PostgreSQL refuses: some row of the statement is
+	// guilty, its neighbours are not.
+	Data
+)
+
+// String returns the name of the fault as it stands in logs.
+func (f Fault) String() string {
+	switch f {
+	case Transient:
+		return "transient"
+	case Data:
+		return "data"
+	default:
+		return "program"
+	}
+}
+
+// ErrRaced is for code that found, within a transaction, that somebody else's
+// commit got in between: running the transaction again will see it. It is
+// Transient.
+var ErrRaced = errors.New("raced with another transaction")
+
+// Classify classifies err, which may wrap the error of interest. A nil error is not
+// a fault; do not ask.
+func Classify(err error) Fault {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		return classifySQLState(pgErr.Code)
+	}
+	if LostConnection(err) || errors.Is(err, ErrRaced) {
+		return Transient
+	}
+	return Program
+}
+
+// classifySQLState follows appendix A of the PostgreSQL manual, by class unless a
+// single code of the class differs.
+func classifySQLState(code string) Fault {
+	switch code {
+	case "40002": // integrity constraint violated at commit: a row is guilty
+		return Data
+	case "53400": // a configured limit: waiting does not move it
+		return Program
+	case "55P03", // lock_timeout
+		"57014",                   // statement_timeout, or a cancel from outside
+		"57P01", "57P02", "57P03", // shutdown, crash, starting up
+		"57P05",          // idle_session_timeout
+		"25P03", "25P04", // idle in transaction, transaction_timeout
+		"25006", // read-only: a standby that is about to be promoted
+		"58030": // I/O error
+		return Transient
+	}
+	if len(code) != 5 {
+		return Program
+	}
+	switch code[:2] {
+	case "08", // connection exception
+		"40", // serialization failure, deadlock
+		"53": // disk full, out of memory, too many connections
+		return Transient
+	case "22", // data exception
+		"23", // integrity constraint violation
+		"44", // WITH CHECK OPTION violation
+		"P0": // raised by a trigger of the application
+		return Data
+	}
+	return Program
+}
+
+// LostConnection reports whether err is about reaching the server or about
+// running out of time, rather than about what the server said. After such an
+// error the outcome of a COMMIT is unknown.
+func LostConnection(err error) bool {
+	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) {
+		return strings.HasPrefix(pgErr.Code, "57P0") // the server went down with an answer
+	}
+	var netErr net.Error
+	var connectErr *pgconn.ConnectError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, net.ErrClosed),
+		errors.Is(err, puddle.ErrNotAvailable),
+		errors.As(err, &connectErr),
+		errors.As(err, &netErr),
+		pgconn.SafeToRetry(err),
+		strings.Contains(err.Error(), "conn closed"): // pgconn has no exported error for it
+		return true
+	}
+	return false
+}

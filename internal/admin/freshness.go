@@ -1,0 +1,66 @@
+package admin
+
+import (
+	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// Freshness is how far the work lags behind what was accepted. Whether the results
+// of what was worked are written is Writing's.
+type Freshness struct {
+	Lane    string  `json:"lane"`               // live: what athletes wait for; bulk: imports
+	Age     float64 `json:"oldest_age_seconds"` // of the oldest job that is not worked yet; 0 for none
+	Waiting int64   `json:"waiting"`            // jobs
+	About   string  `json:"about"`              // "about" or "at least" where Waiting was not counted; otherwise empty
+}
+
+// lanes are the queues that an activity passes through, by their place in
+// Snapshot.Freshness.
+var lanes = map[string]int{jobs.QueueIngest: 0, jobs.QueueRecalc: 0, jobs.QueueIngestBulk: 1, jobs.QueueRecalcBulk: 1}
+
+// unworked are the states of jobs that are not worked yet.
+var unworked = []string{"available", "running", "retryable", "scheduled"}
+
+// freshnessOf follows an activity through ingestion and recalculation.
+func freshnessOf(queues []queue.Counts) []Freshness {
+	all := []Freshness{{Lane: "live"}, {Lane: "bulk"}}
+	for _, q := range queues {
+		lane, ok := lanes[q.Name]
+		if !ok {
+			continue
+		}
+		n, about := waitingIn(q)
+		all[lane].Waiting += n
+		all[lane].About = vaguer(all[lane].About, about)
+		for _, state := range unworked {
+			if age := q.In(state).OldestAge; age != nil {
+				all[lane].Age = max(all[lane].Age, *age)
+			}
+		}
+	}
+	return all
+}
+
+// waitingIn counts the jobs of a queue that are not worked yet. about is "about" or
+// "at least" where they were not counted.
+func waitingIn(q queue.Counts) (n int64, about string) {
+	for _, state := range unworked {
+		s := q.In(state)
+		n += s.Jobs
+		switch {
+		case s.AtLeast():
+			about = vaguer(about, "at least")
+		case s.Estimated:
+			about = vaguer(about, "about")
+		}
+	}
+	return n, about
+}
+
+// vaguer is what is to be said of the sum of two numbers.
+func vaguer(a, b string) string {
+	if a == "at least" || b == "" {
+		return a
+	}
+	return b
+}

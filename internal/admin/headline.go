@@ -1,0 +1,108 @@
+package admin
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/trainingmonkey/worker/internal/backfill"
+)
+
+// Headline answers in a few words whether the athletes' numbers are fresh. What it
+// says is of all processes together.
+type Headline struct {
+	Severity Severity `json:"severity"` // empty when all is well
+	Word     string   `json:"word"`
+	Says     string   `json:"says"`
+}
+
+// Headline is the answer for a snapshot and what was found in it.
+func (s Snapshot) Headline(findings []Finding) Headline {
+	worst := Severity("")
+	for _, f := range findings {
+		if f.Severity == Critical || f.Severity == Warning && worst != Critical {
+			worst = f.Severity
+		}
+	}
+	var says []string
+	for _, part := range []string{s.waitingSays(), s.pausedSays(), s.Writing.Says, s.Writing.Rows()} {
+		if part != "" {
+			says = append(says, part)
+		}
+	}
+	h := Headline{worst, "Fresh", strings.Join(says, " ")}
+	live, bulk := s.Freshness[0], s.Freshness[1]
+	switch {
+	case live.Age > LateLive.Seconds():
+		h.Severity, h.Word = Critical, "Late"
+	case worst == Critical:
+		h.Word = "Trouble"
+	case s.pausedSays() != "":
+		h.Severity, h.Word = Warning, "Paused, and jobs wait"
+	case s.Writing.Headline() != "":
+		h.Severity, h.Word = Warning, s.Writing.Headline()
+	case bulk.Age > LateBulk.Seconds():
+		h.Severity, h.Word = Warning, "Imports are late"
+	case worst == Warning:
+		h.Word = "Fresh, with warnings"
+	case bulk.Waiting > 0:
+		h.Word = "Fresh, and imports go on"
+	}
+	return h
+}
+
+func (s Snapshot) waitingSays() string {
+	live, bulk := s.Freshness[0], s.Freshness[1]
+	waiting := func(what string, f Freshness) string {
+		return fmt.Sprintf("%s not worked yet, the oldest %s old.", capital(strings.TrimSpace(f.About+" "+counted(int(f.Waiting), what+" job is", what+" jobs are"))), Spoken(time.Duration(f.Age*float64(time.Second))))
+	}
+	var all []string
+	if live.Waiting > 0 {
+		all = append(all, waiting("live", live))
+	}
+	if bulk.Waiting > 0 {
+		all = append(all, waiting("import", bulk))
+	}
+	if len(all) == 0 {
+		return "No job waits."
+	}
+	return strings.Join(all, " ")
+}
+
+// pausedSays tells what waits in queues that activities pass through and that are
+// paused; empty for nothing.
+func (s Snapshot) pausedSays() string {
+	var names []string
+	sum, vague := int64(0), ""
+	for _, q := range s.Queues {
+		if _, passed := lanes[q.Name]; !passed || q.PausedAt == nil {
+			continue
+		}
+		if n, about := waitingIn(q); n > 0 {
+			names, sum, vague = append(names, q.Name), sum+n, vaguer(vague, about)
+		}
+	}
+	if sum == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s in paused queues: %s.", capital(strings.TrimSpace(vague+" "+counted(int(sum), "job waits", "jobs wait"))), strings.Join(names, ", "))
+}
+
+// capital begins a sentence.
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// computing tells whether results are still being computed, so that rows without
+// them are nothing to wonder about.
+func (s Snapshot) computing() bool {
+	for _, f := range s.Freshness {
+		if f.Waiting > 0 {
+			return true
+		}
+	}
+	for _, b := range s.Backfills {
+		if b.State == backfill.Running {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,60 @@
+package admin
+
+import (
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/jobs"
+)
+
+// Operator acts on one database.
+type Operator struct {
+	pool     *dbpool.Pool
+	river    queue.Schema
+	enqueuer *jobs.Enqueuer
+}
+
+// NewOperator returns an Operator. riverSchema is where River's tables live.
+func NewOperator(pool *dbpool.Pool, riverSchema string) (*Operator, error) {
+	enqueuer, err := jobs.NewEnqueuer(pool.Pool, riverSchema)
+	if err != nil {
+		return nil, err
+	}
+	return &Operator{pool: pool, river: queue.Schema(riverSchema), enqueuer: enqueuer}, nil
+}
+
+// step is how many rows one transaction of a bulk operation changes: a few
+// milliseconds in which the workers may wait for their locks.
+const step = 500
+
+// Filter selects rejects. An empty field selects all rejects; a reject has to
+// match every field that is set.
+type Filter struct {
+	IDs       []int64
+	User      int32         // whose activity it is
+	OlderThan time.Duration // since the activity was rejected
+}
+
+// put puts the conditions into a query at {where}, and adds their arguments to
+// args. Only what was asked for becomes part of the query, so the planner sees
+// which index answers it.
+func (f Filter) put(query string, args pgx.NamedArgs) string {
+	var all []string
+	if len(f.IDs) > 0 {
+		all, args["ids"] = append(all, "id = ANY(@ids::bigint[])"), f.IDs
+	}
+	if f.User != 0 {
+		all, args["user"] = append(all, "user_id = @user"), f.User
+	}
+	if f.OlderThan > 0 {
+		all, args["older_than"] = append(all, "rejected_at < clock_timestamp() - @older_than::interval"), f.OlderThan
+	}
+	if len(all) == 0 {
+		all = []string{"true"}
+	}
+	return strings.Replace(query, "{where}", strings.Join(all, " AND "), 1)
+}

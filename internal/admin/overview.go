@@ -1,0 +1,116 @@
+// Package admin is what an operator sees and does: a snapshot of the whole system,
+// whether the athletes' results are fresh, and why not; and what is done to rejects
+// and to an athlete's data.
+//
+// Rules. Looking stays cheap with millions of jobs in the queues: every query
+// follows an index and stops after a bounded number of rows. Nothing that was
+// accepted is lost by accident: rows are locked and changed in key order, in
+// transactions short enough for the workers beside them; a rejected activity and the
+// job that tries it again change places in one commit; and nothing old ever replaces
+// something newer.
+package admin
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/backfill"
+	"github.com/trainingmonkey/worker/internal/queue"
+)
+
+// Snapshot is the state of the system at one moment. Lists are never null.
+type Snapshot struct {
+	TakenAt   time.Time            `json:"taken_at"` // by the database's clock
+	Freshness []Freshness          `json:"freshness"`
+	Writing   Writing              `json:"writing"`
+	Queues    []queue.Counts       `json:"queues"`
+	Processes []Process            `json:"processes"` // seen within a day, those that said goodbye left out
+	Backfills []backfill.Backfill  `json:"backfills"` // the newest
+	Rejects   Rejects              `json:"rejects"`
+	Discarded []queue.EndedJob     `json:"discarded"` // the most recent
+	Cancelled []queue.EndedJob     `json:"cancelled"` // the most recent
+	Retryable []queue.RetryableJob `json:"retryable"` // those that are tried next
+	Reasons   FailureReasons       `json:"reasons"`
+	Tokens    Tokens               `json:"tokens"`
+	HeldBack  []VacuumHolder       `json:"-"` // told by the findings
+	Upkeep    Upkeep               `json:"-"` // so is what it says
+	LastJobID int64                `json:"last_job_id"`
+	ClockOff  float64              `json:"clock_difference_seconds"` // between the database and the machine that took the snapshot, 0 when it may be none
+}
+
+// Beginner starts transactions; a *dbpool.Pool, say.
+type Beginner interface {
+	BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error)
+}
+
+// Options say where to look.
+type Options struct {
+	RiverSchema string
+	Queues      []string      // that are shown although no worker ever served them
+	Kinds       []string      // that a Watch counts by name
+	DeadAfter   time.Duration // after which a process without a heartbeat is dead
+	Timeout     time.Duration // of one Read
+	Gate        sync.Locker   // held by a Watch while it reads; nil for none
+}
+
+const (
+	newestBackfills = 5
+	recentRows      = 10
+)
+
+// limitsQuery keeps the reading from ever being in the way of the work.
+const limitsQuery = `
+-- name: overview_limits
+SELECT clock_timestamp(), set_config('statement_timeout', $1, true), set_config('lock_timeout', '1s', true)`
+
+// Read takes a snapshot in one read-only transaction.
+func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+	defer cancel()
+	tx, err := db.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return s, fmt.Errorf("overview: %w", err)
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	asked := time.Now()
+	if err := tx.QueryRow(ctx, limitsQuery, fmt.Sprint(o.Timeout.Milliseconds())).Scan(&s.TakenAt, nil, nil); err != nil {
+		return s, fmt.Errorf("overview: %w", err)
+	}
+	s.ClockOff = ClockDifference(s.TakenAt, asked, time.Now()).Seconds()
+	batch := &pgx.Batch{}
+	river := queue.Schema(o.RiverSchema)
+	river.Counts(batch, o.Queues, &s.Queues)
+	river.Discarded(batch, recentRows, &s.Discarded)
+	river.Cancelled(batch, recentRows, &s.Cancelled)
+	river.Retryable(batch, recentRows, &s.Retryable)
+	queueReasons(batch, river, &s.Reasons)
+	river.NewestID(batch, &s.LastJobID)
+	queueProcesses(batch, o, &s)
+	queueRejects(batch, &s)
+	var without, looked int64
+	queueWithoutResults(batch, &without, &looked)
+	queueTokens(batch, o, &s)
+	QueueVacuumHolders(batch, HeldBackFor, &s.HeldBack)
+	QueueUpkeep(batch, o.RiverSchema, &s.Upkeep)
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return s, fmt.Errorf("overview: %w", err)
+	}
+	if err := river.EstimateCounts(ctx, tx, s.Queues); err != nil {
+		return s, fmt.Errorf("overview: %w", err)
+	}
+	if err := estimateManyTokens(ctx, tx, o, &s.Tokens); err != nil {
+		return s, fmt.Errorf("overview: %w", err)
+	}
+	if s.Backfills, err = backfill.List(ctx, tx, o.RiverSchema, newestBackfills); err != nil {
+		return s, fmt.Errorf("overview: %w", err)
+	}
+	s.Freshness, s.Writing = freshnessOf(s.Queues), writingOf(s.Processes)
+	if err := s.Writing.estimateWithoutResults(ctx, tx, without, looked); err != nil {
+		return s, fmt.Errorf("overview: %w", err)
+	}
+	return s, nil
+}

@@ -1,0 +1,130 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Holding is what a table has of an athlete.
+type Holding struct {
+	Table   string `json:"table"`
+	Rows    int64  `json:"rows"`    // that a purge removes; of river_job, jobs whose arguments name the athlete
+	Removed int64  `json:"removed"` // so far
+}
+
+// Holdings is all that there is of an athlete.
+type Holdings struct {
+	Tables    []Holding // those that a purge looks into, whether they have anything or not
+	AuditRows int64     // that are to be retained
+}
+
+// Rows counts what a purge removes.
+func (h Holdings) Rows() (rows int64) {
+	for _, t := range h.Tables {
+		rows += t.Rows
+	}
+	return rows
+}
+
+// purgedTables are those of which purge_athlete tells, in the order in which it is
+// shown; river_job comes last.
+var purgedTables = []string{"activities", "ingest_versions", "ingest_rejects", "acwr_settings", "user_tokens", "token_audit_log"}
+
+const jobsTable = "river_job"
+
+// holdingsQuery counts, by user, what purge_athlete removes: first of purgedTables, in
+// their order, then the audit rows that stay.
+const holdingsQuery = `
+-- name: operator_holdings
+SELECT (SELECT count(*) FROM activities WHERE user_id = $1),
+       (SELECT count(*) FROM ingest_versions WHERE user_id = $1),
+       (SELECT count(*) FROM ingest_rejects
+        WHERE user_id = $1 OR user_id IS NULL AND (payload @> jsonb_build_object('user_id', $1::int) OR payload @> jsonb_build_object('user_id', $1::int::text))),
+       (SELECT count(*) FROM acwr_settings WHERE user_id = $1),
+       (SELECT count(*) FROM user_tokens WHERE user_id = $1),
+       count(*) FILTER (WHERE goes), count(*) FILTER (WHERE NOT goes)
+FROM (
+	SELECT coalesce($2::interval = interval '0' OR timestamp < now() - $2::interval, false) AS goes FROM token_audit_log WHERE user_id = $1
+) AS audit`
+
+// Holdings counts what a purge of an athlete removes, and changes nothing. Audit rows
+// younger than retention stay; nil keeps all of them. searched is called with the
+// number of jobs that were looked into.
+func (o *Operator) Holdings(ctx context.Context, user int32, retention *time.Duration, searched func(jobs int64)) (h Holdings, err error) {
+	rows := make([]int64, len(purgedTables))
+	targets := make([]any, 0, len(rows)+1)
+	for i := range rows {
+		targets = append(targets, &rows[i])
+	}
+	if err := o.pool.QueryRow(ctx, holdingsQuery, user, retention).Scan(append(targets, &h.AuditRows)...); err != nil {
+		return h, fmt.Errorf("count what there is of user %d: %w", user, err)
+	}
+	for i, table := range purgedTables {
+		h.Tables = append(h.Tables, Holding{Table: table, Rows: rows[i]})
+	}
+	jobs, err := o.river.JobsOfUser(ctx, o.pool, user, searched)
+	h.Tables = append(h.Tables, Holding{Table: jobsTable, Rows: jobs})
+	return h, err
+}
+
+const purgeQuery = `
+-- name: operator_purge
+SELECT {schema}.purge_athlete($1, $2)`
+
+// ErrInHand is returned when workers have jobs of an athlete in hand for long.
+var ErrInHand = errors.New("jobs that name the athlete are still being worked")
+
+const (
+	// inHandPause is between two calls when all that is left is in a worker's hands.
+	inHandPause = 100 * time.Millisecond
+	// maxInHand is longer than a worker has a job in hand, and than River takes to
+	// return one of a worker that was killed.
+	maxInHand = 2 * time.Minute
+)
+
+// Purge removes all that there is of an athlete, portion by portion, each in a
+// transaction of its own. What was enqueued for the athlete before does nothing from
+// the first portion on. It may be ended at any time, and be called again. removed is
+// called after every portion with what it removed, by table, and how many jobs workers
+// have in hand, which are left to the next.
+func (o *Operator) Purge(ctx context.Context, user int32, retention *time.Duration, removed func(rows map[string]int64, inHand int)) error {
+	query := strings.ReplaceAll(purgeQuery, "{schema}", pgx.Identifier{string(o.river)}.Sanitize())
+	for lastProgress := time.Now(); ; {
+		var answer []byte
+		err := o.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+			return tx.QueryRow(ctx, query, user, retention).Scan(&answer)
+		})
+		var portion struct {
+			Done    bool             `json:"done"`
+			Removed map[string]int64 `json:"removed"`
+			InHand  int              `json:"in_hand"`
+		}
+		if err == nil {
+			err = json.Unmarshal(answer, &portion)
+		}
+		if err != nil {
+			return fmt.Errorf("purge user %d: %w", user, err)
+		}
+		removed(portion.Removed, portion.InHand)
+		switch now := time.Now(); {
+		case portion.Done:
+			return nil
+		case portion.InHand == 0:
+			lastProgress = now
+			continue
+		case now.Sub(lastProgress) > maxInHand:
+			return fmt.Errorf("purge user %d: %w: %d of them, for %v; run the same again", user, ErrInHand, portion.InHand, maxInHand)
+		}
+		select {
+		case <-time.After(inHandPause):
+		case <-ctx.Done():
+			return fmt.Errorf("purge user %d: %w", user, ctx.Err())
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package admin
+
+import (
+	"cmp"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/queue"
+)
+
+// Reason is why several things failed alike.
+type Reason struct {
+	Reason   string    `json:"reason"` // as Normalized
+	Count    int64     `json:"count"`
+	NewestAt time.Time `json:"newest_at"`
+	NewestID int64     `json:"newest_id"` // of the job, or of the reject
+}
+
+// Reasons are what the newest failures have in common, the most frequent first.
+type Reasons struct {
+	Groups []Reason `json:"groups"` // up to 20, never null
+	Looked int64    `json:"looked"` // failures that were looked at
+	All    bool     `json:"all"`    // there are no others
+}
+
+// FailureReasons are the reasons why jobs and activities failed.
+type FailureReasons struct {
+	Retryable Reasons `json:"retryable"`
+	Discarded Reasons `json:"discarded"`
+	Cancelled Reasons `json:"cancelled"`
+	Rejected  Reasons `json:"rejected"`
+}
+
+// maxReasons is how many groups are shown.
+const maxReasons = 20
+
+// varying is what differs between failures of one kind: ids, values, dates, and those
+// in hexadecimal. Names that end in digits stay, and so do the codes of PostgreSQL.
+var varying = regexp.MustCompile(`SQLSTATE [0-9A-Z]{5}|\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b0x[0-9a-fA-F]+\b|[-+]?\b\d(?:[\w.:+-]*\w)?`)
+
+// Normalized is the first line of a reason, with … for what differs between failures of
+// one kind.
+func Normalized(reason string) string {
+	first, _, _ := strings.Cut(strings.TrimSpace(reason), "\n")
+	return strings.TrimSpace(varying.ReplaceAllStringFunc(first, func(s string) string {
+		if strings.HasPrefix(s, "SQLSTATE ") {
+			return s
+		}
+		return "…"
+	}))
+}
+
+// NormalizedReject is Normalized of a reject's reason, which is grouped by its beginning.
+func NormalizedReject(reason string) string {
+	if runes := []rune(reason); len(runes) > maxReason {
+		reason = string(runes[:maxReason])
+	}
+	return Normalized(reason)
+}
+
+// maxReason is how many characters of a reason are read.
+const maxReason = 300
+
+// reasonsOf groups failures. Of as many as limit, or more, there may be others.
+func reasonsOf(failures []queue.LastFailure, limit int) Reasons {
+	r := Reasons{Groups: []Reason{}, Looked: int64(len(failures)), All: len(failures) < limit}
+	at := map[string]int{}
+	for _, f := range failures {
+		reason := Normalized(f.Error)
+		i, known := at[reason]
+		if !known {
+			i, at[reason] = len(r.Groups), len(r.Groups)
+			r.Groups = append(r.Groups, Reason{Reason: reason})
+		}
+		g := &r.Groups[i]
+		g.Count++
+		if newest := f.At.Compare(g.NewestAt); newest > 0 || newest == 0 && f.ID > g.NewestID {
+			g.NewestAt, g.NewestID = f.At, f.ID
+		}
+	}
+	slices.SortFunc(r.Groups, func(a, b Reason) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), b.NewestAt.Compare(a.NewestAt), cmp.Compare(a.Reason, b.Reason))
+	})
+	r.Groups = r.Groups[:min(len(r.Groups), maxReasons)]
+	return r
+}
+
+// rejectFailuresQuery reads the newest rejects along the primary key.
+const rejectFailuresQuery = `
+-- name: overview_reject_failures
+SELECT id, rejected_at, left(reason, $2)
+FROM ingest_rejects
+ORDER BY id DESC
+LIMIT $1`
+
+// queueReasons queues the reading of failures. The reasons are there when the batch is
+// closed.
+func queueReasons(batch *pgx.Batch, river queue.Schema, r *FailureReasons) {
+	group := func(reasons *Reasons, limit int) func([]queue.LastFailure) {
+		return func(failures []queue.LastFailure) { *reasons = reasonsOf(failures, limit) }
+	}
+	river.Failures(batch, "retryable", group(&r.Retryable, queue.MaxNext)) // one queue may have more
+	river.Failures(batch, "discarded", group(&r.Discarded, queue.MaxFailures))
+	river.Failures(batch, "cancelled", group(&r.Cancelled, queue.MaxFailures))
+	batch.Queue(rejectFailuresQuery, queue.MaxFailures, maxReason).Query(func(rows pgx.Rows) error {
+		failures, err := pgx.CollectRows(rows, pgx.RowToStructByPos[queue.LastFailure])
+		r.Rejected = reasonsOf(failures, queue.MaxFailures)
+		return err
+	})
+}

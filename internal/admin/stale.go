@@ -1,0 +1,47 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/queue"
+)
+
+// ReadWriting reads what the live workers do with results, without counting rows.
+func ReadWriting(ctx context.Context, db queue.Reader) (Writing, error) {
+	rows, err := db.Query(ctx, processesQuery, queue.DeadAfter)
+	if err != nil {
+		return Writing{}, fmt.Errorf("read what workers write: %w", err)
+	}
+	processes, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Process])
+	if err != nil {
+		return Writing{}, fmt.Errorf("read what workers write: %w", err)
+	}
+	return writingOf(processes), nil
+}
+
+// WhyStale tells why rows of an athlete do not have the values that they should
+// have, as far as that is known: because results are not written, because a job
+// is still to come, or because there is none. It continues a sentence.
+func WhyStale(ctx context.Context, db queue.Reader, riverSchema string, userID int32) (string, error) {
+	w, err := ReadWriting(ctx, db)
+	if err != nil {
+		return "", err
+	}
+	found, all, err := queue.Schema(riverSchema).ComesForUser(ctx, db, userID)
+	switch {
+	case err != nil:
+		return "", err
+	case w.Withheld(userID) != "" && w.Mode != WriteUnknown:
+		return w.Withheld(userID), nil
+	case found && w.Mode == WriteUnknown:
+		return "its recalculation waits; whether it will be written is not known: no live worker says", nil
+	case found:
+		return "its recalculation is still to come", nil
+	case !all:
+		return fmt.Sprintf("its recalculation may be among the many jobs that wait; otherwise: enqueue recalc --user %d", userID), nil
+	}
+	return fmt.Sprintf("no recalculation of it waits; have it done with: enqueue recalc --user %d", userID), nil
+}

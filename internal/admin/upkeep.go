@@ -1,0 +1,77 @@
+package admin
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/migrations"
+)
+
+// Upkeep is what the server neglects, so that the work becomes slow little by
+// little.
+type Upkeep struct {
+	AutovacuumOff bool     // of the whole server
+	NotVacuumed   []string // tables for which autovacuum is off
+	Broken        []migrations.BrokenIndex
+}
+
+// Neglect is one thing that is neglected.
+type Neglect struct {
+	Check string // autovacuum or indexes
+	What  string
+	Why   string // it matters
+	Cure  string // statements that end it
+}
+
+// Checks of Upkeep.
+const (
+	CheckAutovacuum = "autovacuum"
+	CheckIndexes    = "indexes"
+)
+
+// autovacuumQuery reads whether the server vacuums the tables that change most.
+const autovacuumQuery = `
+-- name: overview_autovacuum
+SELECT NOT (current_setting('autovacuum')::bool AND current_setting('track_counts')::bool),
+       coalesce((SELECT array_agg(c.oid::regclass::text ORDER BY c.oid::regclass::text)
+                 FROM pg_class AS c, unnest(c.reloptions) AS o
+                 WHERE c.oid IN ($1::text::regclass, 'activities'::regclass) AND o ~* '^autovacuum_enabled=(off|false|no|0)$'), '{}')`
+
+// QueueUpkeep queues the reading of what the server neglects.
+func QueueUpkeep(b *pgx.Batch, riverSchema string, u *Upkeep) {
+	b.Queue(autovacuumQuery, queue.Schema(riverSchema).JobTable()).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&u.AutovacuumOff, &u.NotVacuumed)
+	})
+	migrations.QueueBrokenIndexes(b, riverSchema, &u.Broken)
+}
+
+// Neglected says what is neglected; nothing where all is well.
+func (u Upkeep) Neglected() (all []Neglect) {
+	const unvacuumed = "finished jobs stay in table and indexes, which grow, and claims become slow"
+	switch {
+	case u.AutovacuumOff:
+		all = append(all, Neglect{CheckAutovacuum, "off", unvacuumed, "ALTER SYSTEM SET autovacuum = on; ALTER SYSTEM SET track_counts = on; SELECT pg_reload_conf()"})
+	case len(u.NotVacuumed) > 0:
+		var cures []string
+		for _, table := range u.NotVacuumed {
+			cures = append(cures, fmt.Sprintf("ALTER TABLE %s RESET (autovacuum_enabled)", table))
+		}
+		all = append(all, Neglect{CheckAutovacuum, "off for " + strings.Join(u.NotVacuumed, ", "), unvacuumed, strings.Join(cures, "; ")})
+	}
+	if len(u.Broken) > 0 {
+		var names, cures []string
+		for _, index := range u.Broken {
+			names = append(names, index.Name)
+			cure := "REINDEX INDEX CONCURRENTLY " + index.Name
+			if index.Leftover {
+				cure = "DROP INDEX CONCURRENTLY " + index.Name + ", as worker migrate up does"
+			}
+			cures = append(cures, cure)
+		}
+		all = append(all, Neglect{CheckIndexes, "not valid: " + strings.Join(names, ", "), "every write maintains them for nothing", strings.Join(cures, "; ")})
+	}
+	return all
+}

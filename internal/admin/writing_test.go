@@ -1,0 +1,55 @@
+package admin
+
+import (
+	"testing"
+
+	"github.com/trainingmonkey/worker/test/dbtest"
+)
+
+// TestRowsWithoutResults counts a small table, and estimates a large one without
+// reading it.
+func TestRowsWithoutResults(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	execute(t, pool, `ALTER TABLE activities SET (autovacuum_enabled = off)`)
+	fill := `INSERT INTO activities (activity_id, user_id, date, acute_chronic_ratio) SELECT i, 7, '2025-01-01', CASE WHEN i % 4 = 0 THEN 1 END FROM generate_series($1::int, $2::int) AS i`
+	execute(t, pool, fill, 1, 80)
+	if w := read(t, pool).Writing; w.Mode != WriteUnknown || w.RowsWithout != 60 || w.About != "" || w.Rows() != "60 rows have no results." {
+		t.Errorf("of 80 rows: %+v, %s", w, w.Rows())
+	}
+	execute(t, pool, fill, 81, 30_000)
+	if w := read(t, pool).Writing; w.RowsWithout < 7_400 || w.About == "" {
+		t.Errorf("of 30,000 rows before they were analyzed: %+v, want a lower bound or an estimate, labelled so", w)
+	}
+	execute(t, pool, `ANALYZE activities`)
+	if w := read(t, pool).Writing; w.RowsWithout < 21_500 || w.RowsWithout > 23_500 || w.About != "about" {
+		t.Errorf("of 30,000 rows: %+v, want about 22,500", w)
+	}
+	execute(t, pool, `UPDATE activities SET acute_chronic_ratio = 1`)
+	execute(t, pool, `VACUUM ANALYZE activities`)
+	if w := read(t, pool).Writing; w.RowsWithout != 0 || w.Rows() != "" {
+		t.Errorf("of 30,000 rows with results: %+v", w)
+	}
+}
+
+// TestNoticeOfRowsWithoutResults: with everything written, rows without results are
+// history that no backfill has worked, but not while something still computes.
+func TestNoticeOfRowsWithoutResults(t *testing.T) {
+	t.Parallel()
+	on, all := WriteOn, 100
+	s := Snapshot{
+		Processes: []Process{{Alive: true, Write: &on, RolloutPercent: &all}}, Freshness: []Freshness{{Lane: "live"}, {Lane: "bulk"}},
+		Writing: Writing{Mode: on, RolloutPercent: &all, RowsWithout: 1},
+	}
+	findings := s.Findings()
+	if len(findings) != 1 || findings[0] != (Finding{Severity: Notice, What: "1 row has no results.", Do: "Have them computed: enqueue backfill."}) {
+		t.Errorf("findings = %v", findings)
+	}
+	if got, want := s.Headline(findings), (Headline{"", "Fresh", "No job waits. 1 row has no results."}); got != want {
+		t.Errorf("headline = %+v, want %+v", got, want)
+	}
+	s.Freshness[0].Waiting = 1
+	if got := s.Findings(); len(got) != 0 {
+		t.Errorf("findings while a job waits = %v", got)
+	}
+}

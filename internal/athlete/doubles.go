@@ -1,0 +1,94 @@
+package athlete
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// The settings of acwr_settings.doubles.
+const (
+	CountDoubles = "count"        // every activity counts
+	IgnoreLater  = "ignore-later" // a likely double weighs nothing
+)
+
+// CheckDoubles tells what is wrong with a setting of acwr_settings.doubles, if anything is.
+func CheckDoubles(s string) error {
+	if s != CountDoubles && s != IgnoreLater {
+		return fmt.Errorf("doubles must be %s or %s, got %q", CountDoubles, IgnoreLater, s)
+	}
+	return nil
+}
+
+// DoubleOfEarlier is the condition, in SQL, that the activity a is a double. It finds the
+// earlier ones of its day by the index of (user_id, date), and what they are
+// compared with anew by its key: so a statement in which it is rarely asked does not
+// carry along what it compares. That a's id appears with < keeps PostgreSQL from
+// comparing everybody's days beforehand.
+const DoubleOfEarlier = `EXISTS (
+	SELECT FROM activities AS earlier JOIN activities AS later ON later.activity_id = a.activity_id
+	WHERE earlier.user_id = a.user_id AND earlier.date = a.date AND earlier.activity_id < a.activity_id AND ` + resembles + `)`
+
+const resembles = `acwr_resembles(
+	earlier.sport_type, earlier.type, earlier.start_time, earlier.distance_miles, earlier.duration_minutes,
+	later.sport_type, later.type, later.start_time, later.distance_miles, later.duration_minutes)`
+
+// Double is an activity that is likely the same training as an earlier one: recorded
+// by a watch and by an application, or uploaded once more. Nothing of it is stored: it
+// is one as long as an activity of its athlete and date with a smaller id resembles it,
+// by the rule of internal/trainingload.
+type Double struct {
+	UserID     int32   `json:"user_id"`
+	Date       string  `json:"date"` // YYYY-MM-DD
+	ActivityID int64   `json:"activity_id"`
+	Name       *string `json:"name"`
+	Type       *string `json:"type"`
+	StartTime  string  `json:"start_time"`
+	Miles      float64 `json:"distance_miles"`
+	Minutes    float64 `json:"duration_minutes"`
+	LoadMiles  float64 `json:"total_load_miles"`
+	Trimp      float64 `json:"trimp"`
+	EarlierID  int64   `json:"earlier_activity_id"` // the first that it resembles
+	Counts     bool    `json:"counts"`              // false: it weighs nothing
+}
+
+// listDoublesQuery goes through the days of one athlete, newest first, along the index of
+// (user_id, date). Numbers go through numeric, which shows a real as it was typed.
+const listDoublesQuery = `
+-- name: list_doubles
+SELECT later.user_id, later.date::text, later.activity_id, later.name, later.type, later.start_time,
+       later.distance_miles::numeric::float8, later.duration_minutes::numeric::float8,
+       coalesce(later.total_load_miles, 0)::numeric::float8, coalesce(later.trimp, 0)::numeric::float8, first.activity_id,
+       (SELECT s.doubles = 'count' FROM acwr_settings AS s WHERE s.user_id IN (0, $1) ORDER BY s.user_id DESC LIMIT 1)
+FROM activities AS later
+CROSS JOIN LATERAL (
+	SELECT earlier.activity_id FROM activities AS earlier
+	WHERE earlier.user_id = later.user_id AND earlier.date = later.date AND earlier.activity_id < later.activity_id AND ` + resembles + `
+	ORDER BY earlier.activity_id LIMIT 1) AS first
+WHERE later.user_id = $1 AND later.date BETWEEN $2 AND $3
+ORDER BY later.date DESC, later.activity_id DESC
+LIMIT $4`
+
+// ListDoubles returns the newest of a user between from and to, both included; a
+// nil bound is none.
+func ListDoubles(ctx context.Context, db Querier, userID int32, from, to *time.Time, most int) ([]Double, error) {
+	rows, err := db.Query(ctx, listDoublesQuery, userID, bound(from, pgtype.NegativeInfinity), bound(to, pgtype.Infinity), most)
+	if err != nil {
+		return nil, fmt.Errorf("list the likely doubles of user %d: %w", userID, err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Double])
+	if err != nil {
+		return nil, fmt.Errorf("list the likely doubles of user %d: %w", userID, err)
+	}
+	return found, nil
+}
+
+func bound(date *time.Time, none pgtype.InfinityModifier) pgtype.Date {
+	if date == nil {
+		return pgtype.Date{InfinityModifier: none, Valid: true}
+	}
+	return pgtype.Date{Time: *date, Valid: true}
+}

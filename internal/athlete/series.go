@@ -1,0 +1,141 @@
+package athlete
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Day is one calendar day from an athlete's first activity on, with its values
+// as they are now.
+type Day struct {
+	Date       string `json:"date"` // YYYY-MM-DD
+	Activities int    `json:"activities"`
+
+	LoadMiles float64 `json:"total_load_miles"` // of the day
+	Trimp     float64 `json:"trimp"`            // of the day
+
+	SevenDayAvgLoad        float32 `json:"seven_day_avg_load"`
+	TwentyEightDayAvgLoad  float32 `json:"twentyeight_day_avg_load"`
+	SevenDayAvgTrimp       float32 `json:"seven_day_avg_trimp"`
+	TwentyEightDayAvgTrimp float32 `json:"twentyeight_day_avg_trimp"`
+	AcuteChronicRatio      float32 `json:"acute_chronic_ratio"`
+	TrimpAcuteChronicRatio float32 `json:"trimp_acute_chronic_ratio"`
+	NormalizedDivergence   float32 `json:"normalized_divergence"`
+
+	// Stale tells that a row of this day does not have these values: its
+	// recalculation is still to come, or its results are not written.
+	Stale bool `json:"stale"`
+
+	// Quality has a word for each reason not to take the values for facts.
+	Quality []string `json:"quality"`
+}
+
+// The words of Quality, those of acwr_series.
+const (
+	ShortHistory = "short_history"
+	NoHeartRate  = "no_heart_rate"
+	Implausible  = "implausible"
+	LikelyDouble = "likely_double"
+	Future       = "future"
+)
+
+// QualityWords are what the words of Quality mean, in the order of a day's.
+var QualityWords = []struct{ Word, Meaning string }{
+	{ShortHistory, "the window begins before the first activity: ratios come out too high"},
+	{NoHeartRate, "an activity counts as a TRIMP of 0, because it has no heart rate"},
+	{Implausible, "an activity has a value beyond what its sport allows"},
+	{LikelyDouble, "an activity is likely the same training as an earlier one of the day"},
+	{Future, "the day lies after today"},
+}
+
+// seriesQuery reads one row per calendar day, by default from the user's first
+// activity to today where the user lives: the ratio of someone who stopped
+// training falls, and a date in the future hides nothing. Today is asked for once
+// and not for every activity. The day's sums go through numeric, which shows a
+// real as it was typed. Only on days that have a double an activity is asked whether
+// it is one, and weighs nothing where doubles are ignored.
+const seriesQuery = `
+-- name: read_series
+WITH today AS MATERIALIZED (
+	SELECT coalesce($3::date, acwr_today($1)) AS last
+), bounds AS (
+	SELECT coalesce($2::date, greatest(min(a.date), today.last - 150000)) AS first, today.last
+	FROM activities AS a, today WHERE a.user_id = $1 GROUP BY today.last
+	HAVING coalesce($2::date, min(a.date)) <= today.last
+)
+SELECT s.date::text, count(a.activity_id), coalesce(sum(a.total_load_miles::numeric) FILTER (WHERE weighs), 0)::float8, coalesce(sum(a.trimp::numeric) FILTER (WHERE weighs), 0)::float8,
+       s.seven_day_avg_load, s.twentyeight_day_avg_load, s.seven_day_avg_trimp, s.twentyeight_day_avg_trimp,
+       s.acute_chronic_ratio, s.trimp_acute_chronic_ratio, s.normalized_divergence,
+       coalesce(bool_or((a.seven_day_avg_load, a.twentyeight_day_avg_load, a.seven_day_avg_trimp, a.twentyeight_day_avg_trimp,
+                         a.acute_chronic_ratio, a.trimp_acute_chronic_ratio, a.normalized_divergence) IS DISTINCT FROM
+                        (s.seven_day_avg_load, s.twentyeight_day_avg_load, s.seven_day_avg_trimp, s.twentyeight_day_avg_trimp,
+                         s.acute_chronic_ratio, s.trimp_acute_chronic_ratio, s.normalized_divergence)) FILTER (WHERE a.activity_id IS NOT NULL), false),
+       s.quality
+FROM bounds
+CROSS JOIN LATERAL acwr_series($1, bounds.first, bounds.last, $4) AS s
+LEFT JOIN activities AS a ON a.user_id = $1 AND a.date = s.date
+CROSS JOIN LATERAL (SELECT CASE WHEN s.quality @> '{likely_double}' AND
+	(SELECT settings.doubles FROM acwr_settings AS settings WHERE settings.user_id IN (0, $1) ORDER BY settings.user_id DESC LIMIT 1) = 'ignore-later'
+	THEN NOT ` + DoubleOfEarlier + ` ELSE true END AS weighs OFFSET 0) AS w
+GROUP BY s.date, s.seven_day_avg_load, s.twentyeight_day_avg_load, s.seven_day_avg_trimp, s.twentyeight_day_avg_trimp,
+         s.acute_chronic_ratio, s.trimp_acute_chronic_ratio, s.normalized_divergence, s.quality
+ORDER BY s.date`
+
+// ReadDays returns the days of a user between from and to, both included; a nil
+// bound is the user's first activity, or today. rounding is "none" or "app", as
+// the workers have it. Without activities there are no days.
+func ReadDays(ctx context.Context, db Querier, userID int32, from, to *time.Time, rounding string) ([]Day, error) {
+	rows, err := db.Query(ctx, seriesQuery, userID, from, to, rounding)
+	if err != nil {
+		return nil, fmt.Errorf("read the series of user %d: %w", userID, err)
+	}
+	days, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Day])
+	if err != nil {
+		return nil, fmt.Errorf("read the series of user %d: %w", userID, err)
+	}
+	return days, nil
+}
+
+// Later are activities that lie after today and are not in a series that ends
+// there.
+type Later struct {
+	Activities int
+	Today      string // YYYY-MM-DD where the user lives, as the others
+	First      string // "" for none
+	Last       string
+}
+
+// laterQuery reads along the index of the series, from a day that is asked for
+// once.
+const laterQuery = `
+-- name: read_later
+SELECT count(date), today::text, coalesce(min(date)::text, ''), coalesce(max(date)::text, '')
+FROM (SELECT (SELECT acwr_today($1)) AS today) AS t LEFT JOIN activities ON user_id = $1 AND date > today
+GROUP BY today`
+
+// ReadLater returns what a user has after today.
+func ReadLater(ctx context.Context, db Querier, userID int32) (later Later, err error) {
+	rows, err := db.Query(ctx, laterQuery, userID)
+	if err == nil {
+		later, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Later])
+	}
+	if err != nil {
+		return later, fmt.Errorf("read the activities of user %d after today: %w", userID, err)
+	}
+	return later, nil
+}
+
+// String says what there is, or is empty.
+func (l Later) String() string {
+	switch l.Activities {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("1 activity is dated after today (%s): %s", l.Today, l.First)
+	default:
+		return fmt.Sprintf("%d activities are dated after today (%s): %s to %s", l.Activities, l.Today, l.First, l.Last)
+	}
+}

@@ -1,0 +1,130 @@
+package tokens
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// prefix begins every sealed text; what follows it is the version of the format.
+const prefix = "enc:"
+
+// version of the format: enc:v1:<key id>:<base64 of nonce, ciphertext and tag>,
+// with a nonce of 12 bytes and a tag of 16, and the place as associated data.
+const version = "v1"
+
+// KeyBytes is the length of a key.
+const KeyBytes = 32
+
+// Why a text does not open.
+var (
+	ErrUnknownKey = errors.New("it was encrypted with a key that is not configured")
+	ErrMalformed  = errors.New("it is cut short or not in a format that is known")
+	ErrForged     = errors.New("it does not decrypt: the key is another one of the same name, or the text was altered or belongs to another place")
+)
+
+// Keyring encrypts short texts with AES-256-GCM under keys that have names, so that a
+// new key can be introduced while texts of the old one are still read. A text is bound
+// to the place it was sealed for: moved to another place, cut short or altered it does
+// not open. No error, log or dump of a Keyring shows a key or a text. Its methods may be
+// called concurrently.
+type Keyring struct {
+	current string
+	ids     []string
+	keys    map[string]cipher.AEAD
+}
+
+var keyID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
+
+// ParseKeyring reads keys as they stand in the environment: id:base64,id:base64, each
+// of 32 bytes. The first one encrypts, all of them decrypt. Errors name the
+// place in the list and never quote it.
+func ParseKeyring(text string) (*Keyring, error) {
+	ring := &Keyring{keys: map[string]cipher.AEAD{}}
+	for i, entry := range strings.Split(text, ",") {
+		id, encoded, found := strings.Cut(strings.TrimSpace(entry), ":")
+		if !found || !keyID.MatchString(id) {
+			return nil, fmt.Errorf("key %d: must be id:base64 with an id of letters, digits, - and _", i+1)
+		}
+		key, err := base64.StdEncoding.DecodeString(encoded)
+		if err != nil || len(key) != KeyBytes {
+			return nil, fmt.Errorf("key %d: must be %d random bytes in base64; make one with: openssl rand -base64 %d", i+1, KeyBytes, KeyBytes)
+		}
+		if _, again := ring.keys[id]; again {
+			return nil, fmt.Errorf("key %d: has the id of an earlier one", i+1)
+		}
+		block, err := aes.NewCipher(key)
+		if err != nil {
+			return nil, fmt.Errorf("key %d: %w", i+1, err)
+		}
+		// Random nonces are good for 2³² texts under one key: a million users
+		// whose tokens are refreshed four times a day reach that in a year and
+		// a half, and rotating starts anew.
+		if ring.keys[id], err = cipher.NewGCMWithRandomNonce(block); err != nil {
+			return nil, fmt.Errorf("key %d: %w", i+1, err)
+		}
+		ring.ids = append(ring.ids, id)
+	}
+	ring.current = ring.ids[0]
+	return ring, nil
+}
+
+// Seal encrypts a text for a place with the current key.
+func (k *Keyring) Seal(place, plain string) string {
+	sealed := k.keys[k.current].Seal(nil, nil, []byte(plain), []byte(place))
+	return k.CurrentPrefix() + base64.StdEncoding.EncodeToString(sealed)
+}
+
+// CurrentPrefix begins every text that the current key sealed.
+func (k *Keyring) CurrentPrefix() string { return prefix + version + ":" + k.current + ":" }
+
+// Current returns the id of the key that encrypts.
+func (k *Keyring) Current() string { return k.current }
+
+// Open returns the text that was sealed for the place. A text that nobody
+// sealed is returned as it is: that is how rows look before encryption is
+// introduced.
+func (k *Keyring) Open(place, stored string) (string, error) {
+	if !Sealed(stored) {
+		return stored, nil
+	}
+	parts := strings.Split(stored, ":")
+	if len(parts) != 4 || parts[1] != version {
+		return "", ErrMalformed
+	}
+	key, known := k.keys[parts[2]]
+	if !known {
+		return "", fmt.Errorf("%w (%s)", ErrUnknownKey, nameOf(parts[2]))
+	}
+	sealed, err := base64.StdEncoding.DecodeString(parts[3])
+	if err != nil || len(sealed) < key.Overhead() {
+		return "", ErrMalformed
+	}
+	plain, err := key.Open(nil, nil, sealed, []byte(place))
+	if err != nil {
+		return "", ErrForged
+	}
+	return string(plain), nil
+}
+
+// Sealed tells whether a stored text is encrypted.
+func Sealed(stored string) bool { return strings.HasPrefix(stored, prefix) }
+
+// nameOf keeps whatever stands in the place of an id out of messages unless it
+// is one.
+func nameOf(id string) string {
+	if keyID.MatchString(id) {
+		return id
+	}
+	return "its id is not one"
+}
+
+// String names the keys.
+func (k *Keyring) String() string { return "keys " + strings.Join(k.ids, ", ") }
+
+// Format keeps the keys out of whatever prints a value, by any verb.
+func (k *Keyring) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte(k.String())) }

@@ -1,0 +1,278 @@
+package refresh
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/trainingmonkey/worker/internal/tokens"
+)
+
+// Options of a Refresher. All are required.
+type Options struct {
+	ClientID string        // of this process, for leases
+	Workers  int           // requests to the provider at once
+	Lease    time.Duration // how long nobody else may refresh the user meanwhile; longer than a request and a save take
+	Limits   tokens.Limits
+	Logger   *slog.Logger
+}
+
+// Refresher refreshes users' tokens. One per process: its workers and its one
+// connection for leases are shared by all jobs.
+type Refresher struct {
+	store    *tokens.Store
+	saver    *tokens.Saver
+	provider *Provider
+	options  Options
+	asking   chan struct{} // a place for each request at once
+	leasing  chan struct{} // a place for the one connection
+	stopping chan struct{}
+	stopOnce sync.Once
+	counts   counters
+}
+
+// New returns a Refresher.
+func New(store *tokens.Store, saver *tokens.Saver, provider *Provider, o Options) *Refresher {
+	return &Refresher{
+		store: store, saver: saver, provider: provider, options: o,
+		asking: make(chan struct{}, o.Workers), leasing: make(chan struct{}, 1), stopping: make(chan struct{}),
+	}
+}
+
+// Stop has no further request be made; those that are made are answered and
+// stored. Refresh returns once they are.
+func (r *Refresher) Stop() { r.stopOnce.Do(func() { close(r.stopping) }) }
+
+// Result is what became of the users of one Refresh.
+type Result struct {
+	Refreshed, Fresh, Marked, Absent, Failed int
+
+	Wait  time.Duration // until those who are left can be tried; 0: nobody is, or it is not known
+	Left  int           // users who wait for another process, for the provider's limits or for another worker
+	First error         // of those that failed
+}
+
+// Refresh refreshes those of the users whose tokens are not as wanted. ctx ends
+// it between users; a user who is under way is finished.
+func (r *Refresher) Refresh(ctx context.Context, users []int32, wanted tokens.Wanted) (Result, error) {
+	remaining, result, err := r.look(ctx, users, wanted)
+	if err != nil {
+		return result, err
+	}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for i, user := range remaining {
+		if !r.place(ctx) {
+			mu.Lock()
+			result.Left += len(remaining) - i
+			mu.Unlock()
+			break
+		}
+		wg.Go(func() {
+			defer func() { <-r.asking }()
+			one := r.refresh(ctx, user, wanted)
+			mu.Lock()
+			defer mu.Unlock()
+			result.add(one)
+		})
+	}
+	wg.Wait()
+	return result, nil
+}
+
+// place waits for a worker; false when there will be none.
+func (r *Refresher) place(ctx context.Context) bool {
+	select {
+	case <-r.stopping:
+		return false
+	default:
+	}
+	select {
+	case r.asking <- struct{}{}:
+		return true
+	case <-ctx.Done():
+	case <-r.stopping:
+	}
+	return false
+}
+
+// look loads all users in one query and leaves out those there is nothing to do
+// for. Whoever is left is looked at again, under lock.
+func (r *Refresher) look(ctx context.Context, users []int32, wanted tokens.Wanted) (remaining []int32, result Result, err error) {
+	if err := r.exclusively(ctx, func() (err error) {
+		var loaded tokens.Loaded
+		if loaded, err = r.store.Load(ctx, users); err != nil {
+			return err
+		}
+		for _, token := range loaded.Tokens {
+			switch {
+			case token.Reauthorize != "":
+				result.Marked++
+			case wanted.Within > 0 && time.Until(token.ExpiresAt) > wanted.Within:
+				result.Fresh++
+			default:
+				remaining = append(remaining, token.UserID)
+			}
+		}
+		for _, unreadable := range loaded.Unreadable {
+			remaining = append(remaining, unreadable.UserID) // to fail, audited
+		}
+		result.Absent = len(loaded.Missing)
+		return nil
+	}); err != nil {
+		return nil, Result{}, err
+	}
+	r.counts.fresh.Add(int64(result.Fresh))
+	return remaining, result, nil
+}
+
+// exclusively runs fn on the one connection of this kind.
+func (r *Refresher) exclusively(ctx context.Context, fn func() error) error {
+	select {
+	case r.leasing <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-r.leasing }()
+	return fn()
+}
+
+// busyWait is after how long it is worth looking what became of a user whom
+// another process refreshes. The lease lasts longer: it ends when that dies.
+const busyWait = 2 * time.Second
+
+// refresh refreshes one user: lease, ask, save.
+func (r *Refresher) refresh(ctx context.Context, user int32, wanted tokens.Wanted) Result {
+	var lease tokens.Lease
+	var standing tokens.Standing
+	var wait time.Duration
+	by := r.options.ClientID + "/" + rand.Text()[:10]
+	err := r.exclusively(ctx, func() (err error) {
+		lease, standing, wait, err = r.store.Lease(ctx, user, wanted, by, r.options.Lease, r.options.Limits)
+		return err
+	})
+	if unreadable := (*tokens.UnreadableError)(nil); errors.As(err, &unreadable) {
+		return r.fail(ctx, tokens.Operation{UserID: user, Failure: &tokens.Failure{Reason: unreadable.Error()}}, 0)
+	}
+	switch {
+	case err != nil:
+		r.counts.failed.Add(1)
+		return Result{Failed: 1, First: err}
+	case standing == tokens.Fresh:
+		r.counts.fresh.Add(1)
+		return Result{Fresh: 1}
+	case standing == tokens.Marked:
+		return Result{Marked: 1}
+	case standing == tokens.Absent:
+		return Result{Absent: 1}
+	case standing == tokens.Busy:
+		return Result{Left: 1, Wait: min(wait, busyWait)}
+	case standing == tokens.Limited:
+		return Result{Left: 1, Wait: wait}
+	}
+	answer := r.provider.Refresh(ctx, lease.Refresh)
+	op := tokens.Operation{
+		UserID: user, Used: lease.Refresh, Lease: by, UserAgent: r.provider.UserAgent,
+		Details: map[string]any{"status": answer.Status},
+	}
+	if answer.Kind == Given {
+		return r.keep(ctx, op, answer)
+	}
+	op.Failure = &tokens.Failure{Reason: answer.Reason, AnswerMayBeLost: answer.Kind == Lost || (lease.AnswerLost && answer.Kind != Refused)}
+	switch answer.Kind {
+	case Refused:
+		op.Failure.Reauthorize = tokens.Refused
+		if lease.AnswerLost {
+			op.Failure.Reauthorize = tokens.AnswerLost
+			op.Failure.Reason += "; an earlier refresh with it was cut off before its answer was stored, and what the provider gave then is lost"
+		}
+	case Throttled:
+		if err := r.exclusively(ctx, func() error { return r.store.Pause(ctx, answer.RetryAfter) }); err != nil {
+			r.options.Logger.WarnContext(ctx, "other processes do not know yet that the provider throttles", slog.String("error", err.Error()))
+		}
+	}
+	return r.fail(ctx, op, answer.RetryAfter)
+}
+
+// keep stores what the provider gave.
+func (r *Refresher) keep(ctx context.Context, op tokens.Operation, answer Answer) Result {
+	op.Access, op.Refresh, op.ExpiresAt = answer.Access, answer.Refresh, answer.ExpiresAt
+	if op.Refresh == "" {
+		op.Refresh = op.Used
+	}
+	refusal, err := r.save(ctx, op)
+	switch {
+	case err == nil && refusal == nil:
+		r.counts.refreshed.Add(1)
+		return Result{Refreshed: 1}
+	case err == nil && (errors.Is(refusal, tokens.ErrSuperseded) || errors.Is(refusal, tokens.ErrMissing)):
+		r.counts.superseded.Add(1)
+		return Result{Fresh: 1} // the user authorized anew, or is gone, meanwhile
+	}
+	r.counts.failed.Add(1)
+	err = fmt.Errorf("tokens of user %d are given by the provider and not stored: %w", op.UserID, errors.Join(err, refusal))
+	r.options.Logger.ErrorContext(ctx, "tokens not stored", slog.Int64("user_id", int64(op.UserID)), slog.String("error", err.Error()))
+	return Result{Failed: 1, First: err}
+}
+
+// fail records a failure.
+func (r *Refresher) fail(ctx context.Context, op tokens.Operation, retryAfter time.Duration) Result {
+	refusal, err := r.save(ctx, op)
+	r.counts.failed.Add(1)
+	switch {
+	case err != nil:
+		return Result{Failed: 1, First: err}
+	case errors.Is(refusal, tokens.ErrSuperseded):
+		return Result{Fresh: 1} // somebody stored newer tokens meanwhile
+	case op.Failure.Reauthorize != "" && refusal == nil:
+		r.counts.marked.Add(1)
+		r.options.Logger.WarnContext(ctx, "user has to authorize again",
+			slog.Int64("user_id", int64(op.UserID)), slog.String("reason", op.Failure.Reason))
+		return Result{Marked: 1}
+	case retryAfter > 0:
+		return Result{Left: 1, Wait: retryAfter}
+	}
+	return Result{Failed: 1, First: fmt.Errorf("user %d: %s", op.UserID, op.Failure.Reason)}
+}
+
+// Tries of a save: as often as it takes, at first soon.
+const (
+	firstPause = 20 * time.Millisecond
+	savePause  = time.Second
+)
+
+// save stores an operation, and tries again until it is stored or ctx ends: no
+// other process can, for no other has the answer. A try that is under way when
+// ctx ends is finished, and one is made in any case.
+func (r *Refresher) save(ctx context.Context, op tokens.Operation) (refusal, err error) {
+	for pause := firstPause; ; pause = min(2*pause, savePause) {
+		if refusal, err = r.saver.Save(context.WithoutCancel(ctx), op); err == nil || ctx.Err() != nil {
+			return refusal, err
+		}
+		if pause == 2*firstPause {
+			r.options.Logger.WarnContext(ctx, "tokens not stored yet, trying on",
+				slog.Int64("user_id", int64(op.UserID)), slog.String("error", err.Error()))
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (r *Result) add(o Result) {
+	r.Refreshed += o.Refreshed
+	r.Fresh += o.Fresh
+	r.Marked += o.Marked
+	r.Absent += o.Absent
+	r.Failed += o.Failed
+	r.Left += o.Left
+	r.Wait = max(r.Wait, o.Wait)
+	if r.First == nil {
+		r.First = o.First
+	}
+}

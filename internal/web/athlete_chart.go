@@ -1,0 +1,276 @@
+package web
+
+import (
+	"fmt"
+	"html/template"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/trainingmonkey/worker/internal/athlete"
+)
+
+// ratioBand is a range of ratios, up to its end. The bands are those in which
+// training loads are usually judged (Gabbett 2016).
+type ratioBand struct {
+	Class, Text string
+	From, To    float64
+}
+
+var ratioBands = []ratioBand{
+	{"band-low", "below 0.8", 0, 0.8},
+	{"band-usual", "0.8 to 1.3", 0.8, 1.3},
+	{"band-raised", "1.3 to 1.5", 1.3, 1.5},
+	{"band-high", "above 1.5", 1.5, math.Inf(1)},
+}
+
+// bandFrom and bandTo are the band in which training is usually kept.
+const bandFrom, bandTo = 0.8, 1.3
+
+// bandOf is the band of a ratio, as it is shown: of 1.3 it is not yet the higher.
+func bandOf(ratio float32) ratioBand {
+	shown := math.Round(float64(ratio)*100) / 100
+	switch {
+	case shown < bandFrom:
+		return ratioBands[0]
+	case shown <= bandTo:
+		return ratioBands[1]
+	case shown <= 1.5:
+		return ratioBands[2]
+	}
+	return ratioBands[3]
+}
+
+// mostDayBars is how many days have a bar each, mostBars how many bars a chart
+// has at most: more would be narrower than a line. mostPoints is how many points
+// a curve has about at most.
+const (
+	mostDayBars = 400
+	mostBars    = 800
+	mostPoints  = 1600
+)
+
+// column is what one bar stands for: a day, or, where days would be too many,
+// several of them.
+type column struct {
+	first, last int // of the days
+	Newest      athlete.Day
+	Oldest      string  // YYYY-MM-DD
+	Days        int     // more than one where the range is long
+	Load, Trimp float64 // of a day, on average
+	Quality     []string
+	Stale       bool
+}
+
+// columnDays is how many days a column has in a chart of so many: one, a week,
+// or as many weeks as it takes.
+func columnDays(days int) int {
+	if days <= mostDayBars {
+		return 1
+	}
+	return 7 * ((days + 7*mostBars - 1) / (7 * mostBars))
+}
+
+// columnsOf puts days together. The newest column is whole, and the oldest may
+// be a part.
+func columnsOf(days []athlete.Day) (columns []column) {
+	width := columnDays(len(days))
+	first := 0
+	for last := (len(days) - 1) % width; last < len(days); last += width {
+		c := column{first: first, last: last, Newest: days[last], Oldest: days[first].Date, Days: last - first + 1}
+		for _, d := range days[first : last+1] {
+			c.Load += d.LoadMiles / float64(c.Days)
+			c.Trimp += d.Trimp / float64(c.Days)
+			c.Stale = c.Stale || d.Stale
+			for _, word := range d.Quality {
+				if !slices.Contains(c.Quality, word) {
+					c.Quality = append(c.Quality, word)
+				}
+			}
+		}
+		columns = append(columns, c)
+		first = last + 1
+	}
+	return columns
+}
+
+// athleteChart draws the days of an athlete. Every day has a slot of the same
+// width; what it stretches to is the stylesheet's, as with plot.
+type athleteChart struct {
+	user    string
+	days    []athlete.Day
+	columns []column
+	ticks   []tick
+}
+
+func newAthleteChart(user string, days []athlete.Day) athleteChart {
+	c := athleteChart{user: user, days: days, columns: columnsOf(days)}
+	first, err := time.Parse(time.DateOnly, days[0].Date)
+	if err == nil { // a year beyond 9999 has no axis
+		c.ticks = ticksOf(first, len(days))
+	}
+	return c
+}
+
+// measure is what is drawn for load and for TRIMP alike.
+type measure struct {
+	name, class    string
+	digits         int
+	bar            func(column) float64
+	acute, chronic func(athlete.Day) float32
+}
+
+var (
+	loadMeasure = measure{
+		"Load", "load", 2, func(c column) float64 { return c.Load },
+		func(d athlete.Day) float32 { return d.SevenDayAvgLoad }, func(d athlete.Day) float32 { return d.TwentyEightDayAvgLoad },
+	}
+	trimpMeasure = measure{
+		"TRIMP", "trimp", 1, func(c column) float64 { return c.Trimp },
+		func(d athlete.Day) float32 { return d.SevenDayAvgTrimp }, func(d athlete.Day) float32 { return d.TwentyEightDayAvgTrimp },
+	}
+)
+
+// Load is the acute and the chronic mean of the load over bars.
+func (c athleteChart) Load() template.HTML { return c.means(loadMeasure) }
+
+// Trimp is the same of TRIMP.
+func (c athleteChart) Trimp() template.HTML { return c.means(trimpMeasure) }
+
+func (c athleteChart) means(m measure) template.HTML {
+	acute, chronic := c.values(m.acute), c.values(m.chronic)
+	most := max(slices.Max(acute), slices.Max(chronic))
+	for _, column := range c.columns {
+		most = max(most, m.bar(column))
+	}
+	top := axisTop(most)
+	last := c.days[len(c.days)-1]
+	label := fmt.Sprintf("%s of a day of athlete %s from %s to %s, at most %.*f; on the last day the mean of 7 days is %.*f and the chronic mean %.*f",
+		m.name, c.user, c.days[0].Date, last.Date, m.digits, most, m.digits, m.acute(last), m.digits, m.chronic(last))
+	s := c.begin(label, top, []mark{{0, "0"}, {top / 2, number(top / 2)}, {top, number(top)}})
+	s.stretched(func() {
+		s.bars(m.class+"-bar", c.columns, m.bar)
+		s.curve("chronic", chronic)
+		s.curve(m.class+"-acute", acute)
+	})
+	return s.end(func(column column) string {
+		return fmt.Sprintf("%s: %s %.*f, 7 d %.*f, chronic %.*f", column.dates(), m.name, m.digits, m.bar(column), m.digits, m.acute(column.Newest), m.digits, m.chronic(column.Newest))
+	})
+}
+
+// axisTop is the least round number that is at least v and has a round half.
+func axisTop(v float64) float64 {
+	if v <= 0 {
+		return 1
+	}
+	power := math.Pow(10, math.Floor(math.Log10(v)))
+	for _, digit := range []float64{1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8} {
+		if v <= digit*power {
+			return digit * power
+		}
+	}
+	return 10 * power
+}
+
+// topRatio is the greatest ratio that the axis reaches: the first weeks of an
+// athlete have ratios beside which no other could be told apart.
+const topRatio = 3
+
+// Ratio is the two ratios over their bands.
+func (c athleteChart) Ratio() template.HTML {
+	external := c.values(func(d athlete.Day) float32 { return d.AcuteChronicRatio })
+	internal := c.values(func(d athlete.Day) float32 { return d.TrimpAcuteChronicRatio })
+	most := max(slices.Max(external), slices.Max(internal))
+	top := min(topRatio, max(2, math.Ceil(most*2)/2))
+	last := c.days[len(c.days)-1]
+	label := fmt.Sprintf("ACWR of athlete %s from %s to %s, last %.2f by load and %.2f by TRIMP, at most %.2f and %.2f",
+		c.user, c.days[0].Date, last.Date, last.AcuteChronicRatio, last.TrimpAcuteChronicRatio, slices.Max(external), slices.Max(internal))
+	marks := []mark{{0, "0"}, {bandFrom, "0.8"}, {bandTo, "1.3"}, {1.5, "1.5"}, {2, "2"}}
+	if top > 2 {
+		marks = append(marks, mark{top, number(top)})
+	}
+	s := c.begin(label, top, marks, ratioBands...)
+	s.stretched(func() {
+		s.curve("series2", internal)
+		s.curve("series1", external)
+	})
+	return s.end(func(column column) string {
+		title := fmt.Sprintf("%s: ACWR %.2f by load, %.2f by TRIMP", column.dates(), column.Newest.AcuteChronicRatio, column.Newest.TrimpAcuteChronicRatio)
+		if len(column.Quality) > 0 {
+			title += " (" + strings.Join(column.Quality, ", ") + ")"
+		}
+		return title
+	})
+}
+
+// Beyond tells that ratios are greater than the axis.
+func (c athleteChart) Beyond() bool {
+	return slices.ContainsFunc(c.days, func(d athlete.Day) bool { return max(d.AcuteChronicRatio, d.TrimpAcuteChronicRatio) > topRatio })
+}
+
+// PerBar says what a bar is, empty for a day.
+func (c athleteChart) PerBar() string {
+	switch width := columnDays(len(c.days)); width {
+	case 1:
+		return ""
+	case 7:
+		return "a bar is the mean of a week"
+	default:
+		return fmt.Sprintf("a bar is the mean of %d weeks", width/7)
+	}
+}
+
+func (c column) dates() string {
+	if c.Days == 1 {
+		return c.Oldest
+	}
+	return c.Oldest + " to " + c.Newest.Date
+}
+
+func (c athleteChart) values(of func(athlete.Day) float32) []float64 {
+	values := make([]float64, len(c.days))
+	for i, d := range c.days {
+		values[i] = float64(of(d))
+	}
+	return values
+}
+
+// marked is a run of columns that have the same word of quality.
+type marked struct {
+	word, title string
+	first, last int // of the days
+}
+
+// marked returns the runs of columns by word.
+func (c athleteChart) marked() (runs []marked) {
+	for _, w := range athlete.QualityWords {
+		for i := 0; i < len(c.columns); i++ {
+			from := i
+			for i < len(c.columns) && slices.Contains(c.columns[i].Quality, w.Word) {
+				i++
+			}
+			if i > from {
+				oldest, newest := c.columns[from], c.columns[i-1]
+				title := fmt.Sprintf("%s, %s to %s: %s", w.Word, oldest.Oldest, newest.Newest.Date, w.Meaning)
+				runs = append(runs, marked{w.Word, title, oldest.first, newest.last})
+			}
+		}
+	}
+	return runs
+}
+
+// qualityNote explains a word that days of the chart have.
+type qualityNote struct {
+	Word, Meaning string
+	Days          int
+}
+
+func qualityNotes(days []athlete.Day) (notes []qualityNote) {
+	for _, w := range athlete.QualityWords {
+		if n := athlete.Marked(days, w.Word); n > 0 {
+			notes = append(notes, qualityNote{w.Word, w.Meaning, n})
+		}
+	}
+	return notes
+}

@@ -1,0 +1,214 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/trainingmonkey/worker/internal/admin"
+	"github.com/trainingmonkey/worker/internal/athlete"
+	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/internal/trainingload"
+)
+
+// Of each list the page shows so many, the newest; of a day's activities all
+// that a day can have.
+const (
+	recentDays     = 28
+	mostDoubles    = 20
+	mostRejects    = 20
+	mostWaiting    = 20
+	mostActivities = 200
+)
+
+// athletePage is the data of athlete.html.
+type athletePage struct {
+	page
+	User          string // as it was typed, as the dates
+	From, To, Day string
+	Faults        []string
+	asked         athleteRange
+
+	Bounds  athlete.Bounds
+	Days    []athlete.Day
+	Recent  []athlete.Day // the newest first
+	Later   athlete.Later
+	Stale   int
+	Why     string // days are stale
+	Chart   athleteChart
+	Notes   []qualityNote
+	Links   []rangeLink
+	Formula athlete.Formula
+	Entered []string // what the athlete has entered, for TRIMP and for dates
+	Written string   // why results are not written; empty when they are
+
+	Activities []athlete.Activity // of Day
+	Waiting    []queue.WaitingJob
+	All        bool // that wait were looked into
+	Rejects    []admin.Reject
+	Doubles    []athlete.Double
+}
+
+// Shown is the newest day of the range.
+func (p athletePage) Shown() athlete.Day { return p.Days[len(p.Days)-1] }
+
+// IsToday tells whether it is today.
+func (p athletePage) IsToday() bool { return p.Shown().Date == p.Bounds.Today.Format(time.DateOnly) }
+
+// Bands are for the legend.
+func (p athletePage) Bands() []ratioBand { return ratioBands }
+
+// DayLink is the page with the activities of a day.
+func (p athletePage) DayLink(day string) template.URL {
+	date, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		return ""
+	}
+	return p.asked.link(p.User, nil, &date) + "#day"
+}
+
+func (p *pages) athlete(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	data := athletePage{page: p.page("Athlete", r), User: strings.TrimSpace(q.Get("user")), From: q.Get("from"), To: q.Get("to"), Day: q.Get("day")}
+	status := http.StatusOK
+	if data.User != "" {
+		status = p.readAthlete(r, &data)
+	}
+	p.render(w, r, status, "athlete.html", &data)
+}
+
+func (p *pages) readAthlete(r *http.Request, data *athletePage) (status int) {
+	id, err := strconv.ParseInt(data.User, 10, 32)
+	if err != nil || id <= 0 {
+		data.Faults = append(data.Faults, fmt.Sprintf("user must be a positive whole number below 2147483648, got %.40q.", data.User))
+	}
+	if data.asked, err = parseRange(r.URL.Query()); err != nil {
+		for line := range strings.Lines(err.Error()) {
+			data.Faults = append(data.Faults, strings.TrimSpace(line)+".")
+		}
+	}
+	if len(data.Faults) > 0 {
+		return http.StatusBadRequest
+	}
+	data.User = strconv.FormatInt(id, 10)
+	data.Title = "Athlete " + data.User
+	if err = p.readSeries(r.Context(), int32(id), data); err == nil {
+		err = p.readBeside(r.Context(), int32(id), data)
+	}
+	if err != nil {
+		p.options.Logger.WarnContext(r.Context(), "athlete not shown", slog.Int64("user_id", id), slog.String("error", err.Error()))
+		*data = athletePage{page: data.page, User: data.User, From: data.From, To: data.To, Day: data.Day, Faults: []string{"The database did not answer. Try again."}}
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusOK
+}
+
+// readSeries reads the days of the range.
+func (p *pages) readSeries(ctx context.Context, id int32, data *athletePage) (err error) {
+	db := p.options.Pool
+	if data.Bounds, err = athlete.ReadBounds(ctx, db, id); err != nil {
+		return err
+	}
+	if data.Later, err = athlete.ReadLater(ctx, db, id); err != nil {
+		return err
+	}
+	from, to := data.asked.within(data.Bounds)
+	if data.Bounds.First == nil || from.After(to) {
+		return nil
+	}
+	if data.Days, err = athlete.ReadDays(ctx, db, id, &from, &to, p.options.Rounding); err != nil || len(data.Days) == 0 {
+		return err
+	}
+	data.From, data.To = from.Format(time.DateOnly), to.Format(time.DateOnly)
+	data.Links = data.asked.links(data.User, data.Bounds)
+	for i := len(data.Days) - 1; i >= max(0, len(data.Days)-recentDays); i-- {
+		data.Recent = append(data.Recent, data.Days[i])
+	}
+	data.Chart, data.Notes = newAthleteChart(data.User, data.Days), qualityNotes(data.Days)
+	if data.Stale = athlete.StaleDays(data.Days); data.Stale > 0 {
+		if data.Why, err = admin.WhyStale(ctx, db, p.options.RiverSchema, id); err != nil {
+			return err
+		}
+	}
+	if athlete.Marked(data.Days, athlete.LikelyDouble) > 0 {
+		data.Doubles, err = athlete.ListDoubles(ctx, db, id, &from, &to, mostDoubles)
+	}
+	return err
+}
+
+// readBeside reads what there is of the athlete besides the days.
+func (p *pages) readBeside(ctx context.Context, id int32, data *athletePage) (err error) {
+	db := p.options.Pool
+	if data.Formula, err = athlete.ReadFormula(ctx, db, id); err != nil {
+		return err
+	}
+	if data.Entered, err = readEntered(ctx, db, id); err != nil {
+		return err
+	}
+	writing, err := admin.ReadWriting(ctx, db)
+	if err != nil {
+		return err
+	}
+	if writing.Mode != admin.WriteUnknown {
+		data.Written = writing.Withheld(id)
+	}
+	if data.asked.day != nil {
+		if data.Activities, err = athlete.ReadActivities(ctx, db, id, *data.asked.day, mostActivities); err != nil {
+			return err
+		}
+	}
+	if data.Waiting, data.All, err = queue.Schema(p.options.RiverSchema).WaitingForUser(ctx, db, id, mostWaiting); err != nil {
+		return err
+	}
+	operate, err := admin.NewOperator(db, p.options.RiverSchema)
+	if err != nil {
+		return err
+	}
+	data.Rejects, err = operate.ListRejects(ctx, admin.Filter{User: id}, mostRejects)
+	return err
+}
+
+// insufficientPrivilege is what a role gets that may not read the application's
+// table.
+const insufficientPrivilege = "42501"
+
+// readEntered returns what the application knows of a user, in words.
+func readEntered(ctx context.Context, db athlete.Querier, id int32) ([]string, error) {
+	exist, err := athlete.SettingsExist(ctx, db)
+	if err != nil || !exist {
+		return nil, err
+	}
+	s, err := athlete.ReadSettings(ctx, db, id)
+	if refused := (*pgconn.PgError)(nil); errors.As(err, &refused) && refused.Code == insufficientPrivilege {
+		return []string{"user_settings may not be read by the worker's role"}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	known := func(name, value, otherwise string) string {
+		if strings.TrimSpace(value) == "" {
+			return name + " " + otherwise + " (nothing is entered)"
+		}
+		return name + " " + value
+	}
+	usual := trainingload.DefaultHeartRate
+	words := []string{
+		known("resting heart rate", s.RestingHR, fmt.Sprintf("%g", usual.Resting)), known("maximal heart rate", s.MaxHR, fmt.Sprintf("%g", usual.Max)),
+		known("gender", s.Gender, string(usual.Gender)), known("time zone", s.Timezone, "UTC"),
+	}
+	if _, err := s.HeartRate(usual); err != nil {
+		words = append(words, err.Error())
+	}
+	if _, err := s.Location(); err != nil {
+		words = append(words, err.Error())
+	}
+	return words, nil
+}

@@ -1,0 +1,118 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"html/template"
+	"net/url"
+	"time"
+
+	"github.com/trainingmonkey/worker/internal/athlete"
+)
+
+// mostDays is how long a range is at most.
+const mostDays = 40 * 366
+
+// athleteRange is which days of an athlete are shown. What is nil was not asked
+// for.
+type athleteRange struct{ from, to, day *time.Time }
+
+// parseRange reads the dates of a query and reports every fault at once.
+func parseRange(query url.Values) (r athleteRange, err error) {
+	var faults []error
+	for _, field := range []struct {
+		name string
+		date **time.Time
+	}{{"from", &r.from}, {"to", &r.to}, {"day", &r.day}} {
+		value := query.Get(field.name)
+		if value == "" {
+			continue
+		}
+		date, err := time.Parse(time.DateOnly, value)
+		if err != nil || date.Year() < 1 {
+			faults = append(faults, fmt.Errorf("%s must be a date as 2025-01-31, got %.40q", field.name, value))
+			continue
+		}
+		*field.date = &date
+	}
+	if r.from != nil && r.to != nil {
+		switch {
+		case r.from.After(*r.to):
+			faults = append(faults, fmt.Errorf("from (%s) must not be after to (%s)", r.from.Format(time.DateOnly), r.to.Format(time.DateOnly)))
+		case r.to.After(r.from.AddDate(0, 0, mostDays-1)):
+			faults = append(faults, fmt.Errorf("from (%s) must be at most %d days before to (%s)", r.from.Format(time.DateOnly), mostDays-1, r.to.Format(time.DateOnly)))
+		}
+	}
+	return r, errors.Join(faults...)
+}
+
+// within fills in what was not asked for: the year up to today, but nothing
+// from before the first activity.
+func (r athleteRange) within(b athlete.Bounds) (from, to time.Time) {
+	to = b.Today
+	if r.to != nil {
+		to = *r.to
+	}
+	from = yearBefore(to)
+	if r.from != nil {
+		from = *r.from
+		if r.to == nil && from.After(to) {
+			to = from
+		}
+	}
+	if b.First != nil && from.Before(*b.First) {
+		from = *b.First
+	}
+	if oldest := to.AddDate(0, 0, 1-mostDays); from.Before(oldest) {
+		from = oldest
+	}
+	return from, to
+}
+
+func yearBefore(to time.Time) time.Time { return to.AddDate(-1, 0, 1) }
+
+// rangeLink is a range that can be chosen.
+type rangeLink struct {
+	Text    string
+	Link    template.URL
+	Current bool
+}
+
+// links are ranges up to today, or to the day that was asked for.
+func (r athleteRange) links(user string, b athlete.Bounds) (links []rangeLink) {
+	from, to := r.within(b)
+	earliest := yearBefore(to)
+	if b.First != nil {
+		earliest = *b.First
+	}
+	if oldest := to.AddDate(0, 0, 1-mostDays); earliest.Before(oldest) {
+		earliest = oldest
+	}
+	marked := false
+	for _, l := range []struct {
+		text string
+		from time.Time
+	}{{"3 months", to.AddDate(0, -3, 1)}, {"1 year", yearBefore(to)}, {"all", earliest}} {
+		shown := l.from
+		if shown.Before(earliest) {
+			shown = earliest
+		}
+		links = append(links, rangeLink{l.text, r.link(user, &l.from, nil), shown.Equal(from) && !marked})
+		marked = marked || shown.Equal(from) // one, where ranges are the same
+	}
+	return links
+}
+
+// link is the page with the range from, or the one asked for, and a day, or none.
+func (r athleteRange) link(user string, from, day *time.Time) template.URL {
+	if from == nil {
+		from = r.from
+	}
+	q := url.Values{"user": {user}}
+	for name, date := range map[string]*time.Time{"from": from, "to": r.to, "day": day} {
+		if date != nil {
+			q.Set(name, date.Format(time.DateOnly))
+		}
+	}
+	return template.URL("/athlete?" + q.Encode())
+}

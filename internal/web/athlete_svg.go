@@ -1,0 +1,150 @@
+package web
+
+import (
+	"fmt"
+	"html/template"
+	"math"
+	"strings"
+
+	"github.com/trainingmonkey/worker/internal/athlete"
+)
+
+// chartSVG is a chart of an athlete that is being drawn. All that goes into it
+// unescaped are numbers and names of classes.
+type chartSVG struct {
+	b     strings.Builder
+	chart athleteChart
+	marks []mark
+	most  float64
+}
+
+// begin draws what lies behind the curves.
+func (c athleteChart) begin(label string, top float64, marks []mark, bands ...ratioBand) *chartSVG {
+	s := &chartSVG{chart: c, marks: marks, most: top * headroom}
+	fmt.Fprintf(&s.b, `<svg class="plot" role="img" aria-label="%s">`, template.HTMLEscapeString(label))
+	for _, b := range bands {
+		to := min(b.To, s.most)
+		fmt.Fprintf(&s.b, `<rect class="%s" x="0" width="100%%" y="%s%%" height="%s%%"/>`, b.Class, number(s.y(to)), number(s.y(b.From)-s.y(to)))
+	}
+	if len(bands) > 0 {
+		for _, run := range c.marked() {
+			s.marked(run)
+		}
+	}
+	for _, m := range marks {
+		fmt.Fprintf(&s.b, `<line class="grid" x1="0" x2="100%%" y1="%s%%" y2="%[1]s%%"/>`, number(s.y(m.at)))
+	}
+	for _, t := range c.ticks {
+		fmt.Fprintf(&s.b, `<line class="month" x1="%s%%" x2="%[1]s%%" y1="0" y2="100%%"/>`, number(100*s.slot(t.day)))
+	}
+	return s
+}
+
+// y is where a value is, in hundredths of the height; what is too great is at
+// the top.
+func (s *chartSVG) y(v float64) float64 { return plotHeight * (1 - min(1, max(0, v/s.most))) }
+
+// slot is where a day begins, as a share of the width.
+func (s *chartSVG) slot(day int) float64 { return float64(day) / float64(len(s.chart.days)) }
+
+// marked draws what is wrong with days themselves as a tick at the bottom, and
+// what their windows lack over the whole height.
+func (s *chartSVG) marked(run marked) {
+	height := tickHeight
+	if run.word == athlete.ShortHistory {
+		height = plotHeight
+	}
+	left, right := 100*s.slot(run.first), 100*s.slot(run.last+1)
+	fmt.Fprintf(&s.b, `<rect class="%s" x="%s%%" width="%s%%" y="%s%%" height="%s%%"><title>%s</title></rect>`,
+		run.word, number(left), number(right-left), number(plotHeight-height), number(height), template.HTMLEscapeString(run.title))
+}
+
+// stretched draws bars and curves, in a picture that fills the width.
+func (s *chartSVG) stretched(draw func()) {
+	fmt.Fprintf(&s.b, `<svg viewBox="0 0 %g %g" preserveAspectRatio="none" width="100%%" height="100%%">`, plotWidth, plotHeight)
+	draw()
+	s.b.WriteString(`</svg>`)
+}
+
+// bars draws all bars as one path.
+func (s *chartSVG) bars(class string, columns []column, value func(column) float64) {
+	gap := 0.0
+	if len(columns) <= mostDayBars/2 {
+		gap = 0.1 * plotWidth / float64(len(columns))
+	}
+	fmt.Fprintf(&s.b, `<path class="%s" d="`, class)
+	for _, c := range columns {
+		if v := value(c); v > 0 {
+			fmt.Fprintf(&s.b, "M%s,100V%sH%sV100Z", number(plotWidth*s.slot(c.first)+gap), number(s.y(v)), number(plotWidth*s.slot(c.last+1)-gap))
+		}
+	}
+	s.b.WriteString(`"/>`)
+}
+
+// curve draws values in the middle of their days.
+func (s *chartSVG) curve(class string, values []float64) {
+	fmt.Fprintf(&s.b, `<path class="%s" d="`, class)
+	for i, day := range thinned(values, mostPoints) {
+		command := "L"
+		if i == 0 {
+			command = "M"
+		}
+		fmt.Fprintf(&s.b, "%s%s,%s", command, number(plotWidth*(s.slot(day)+s.slot(day+1))/2), number(s.y(values[day])))
+	}
+	if len(values) == 1 {
+		s.b.WriteString("l0.01,0") // a dot
+	}
+	s.b.WriteString(`"/>`)
+}
+
+// thinned returns which of the values are drawn: of so many that several share a
+// pixel, the least and the greatest of each part, and the last.
+func thinned(values []float64, most int) (drawn []int) {
+	part := max(1, int(math.Ceil(2*float64(len(values))/float64(most))))
+	if len(values) <= most {
+		part = 1
+	}
+	for from := 0; from < len(values); from += part {
+		low, high := from, from
+		for i := from; i < min(from+part, len(values)); i++ {
+			if values[i] < values[low] {
+				low = i
+			}
+			if values[i] > values[high] {
+				high = i
+			}
+		}
+		drawn = append(drawn, min(low, high))
+		if low != high {
+			drawn = append(drawn, max(low, high))
+		}
+	}
+	if last := len(values) - 1; drawn[len(drawn)-1] != last {
+		drawn = append(drawn, last)
+	}
+	return drawn
+}
+
+// end draws the texts, and over everything a title for each column: what is
+// read under the pointer where no script runs.
+func (s *chartSVG) end(title func(column) string) template.HTML {
+	for _, m := range s.marks {
+		fmt.Fprintf(&s.b, `<text x="-8" y="%s%%" dy="0.32em" text-anchor="end">%s</text>`, number(s.y(m.at)), template.HTMLEscapeString(m.text))
+	}
+	for _, t := range s.chart.ticks {
+		class := "tick"
+		if t.minor {
+			class = "tick minor"
+		}
+		if t.text != "" {
+			fmt.Fprintf(&s.b, `<text class="%s" x="%s%%" y="100%%" dx="3" dy="1.35em">%s</text>`, class, number(100*s.slot(t.day)), template.HTMLEscapeString(t.text))
+		}
+	}
+	s.b.WriteString(`<g class="days">`)
+	for _, c := range s.chart.columns {
+		fmt.Fprintf(&s.b, `<rect x="%s%%" width="%s%%" height="100%%"><title>%s</title></rect>`,
+			number(100*s.slot(c.first)), number(100*(s.slot(c.last+1)-s.slot(c.first))), template.HTMLEscapeString(title(c)))
+	}
+	s.b.WriteString(`</g></svg>`)
+	return template.HTML(s.b.String())
+}

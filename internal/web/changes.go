@@ -1,0 +1,288 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/trainingmonkey/worker/internal/admin"
+	"github.com/trainingmonkey/worker/internal/queue"
+)
+
+// change is what an operator asks for with a button: a command of enqueue, for rows
+// that are named. It changes at most as many as fit into one transaction, so that it is
+// done, or not, before the page is.
+type change struct {
+	Name  string // a key of changeKinds
+	Queue string
+	IDs   []int64
+
+	// By these a page selects IDs: among the newest failures of jobs in a state, or
+	// among the newest rejects, those with a reason; nil for any.
+	State  string
+	Reason *string
+}
+
+// maxChanged is how many rows a button changes at most: one transaction of the command.
+const maxChanged = queue.MaxFailures
+
+// changeKind is what kinds of change differ in.
+type changeKind struct {
+	button  string
+	means   string // for somebody who hesitates
+	command string // that does the same; the queue or the ids follow
+	preview func(*pages) previewFunc
+	perform func(*pages) performFunc
+}
+
+// previewFunc asks whether the change is meant, and says what it is going to be of.
+type previewFunc = func(context.Context, change) (question, of string, err error)
+
+// performFunc does it, and says so.
+type performFunc = func(context.Context, change) (says string, rows int64, err error)
+
+var changeKinds = map[string]changeKind{
+	"resume": {
+		button: "Resume", command: "enqueue queues resume",
+		means:   "Workers take jobs from it again.",
+		preview: func(p *pages) previewFunc { return p.previewResume }, perform: func(p *pages) performFunc { return p.resume },
+	},
+	"retry_jobs": {
+		button: "Retry", command: "enqueue jobs retry",
+		means:   "They become available now. One that used up its attempts gets another.",
+		preview: func(p *pages) previewFunc { return p.previewJobs(queue.Retry, "Retry") }, perform: func(p *pages) performFunc { return p.changeJobs(queue.Retry, "retried") },
+	},
+	"cancel_jobs": {
+		button: "Cancel", command: "enqueue jobs cancel",
+		means:   "They are not worked. One that runs is told to stop. They are kept for a day, in which a retry brings them back.",
+		preview: func(p *pages) previewFunc { return p.previewJobs(queue.Cancel, "Cancel") }, perform: func(p *pages) performFunc { return p.changeJobs(queue.Cancel, "cancelled") },
+	},
+	"retry_rejects": {
+		button: "Retry", command: "enqueue rejects retry",
+		means:   "They are enqueued again, as they were handed in. Those that are still invalid stay rejected, and so do those of which a newer version has come.",
+		preview: func(p *pages) previewFunc { return p.previewRejects("Retry") }, perform: func(p *pages) performFunc { return p.retryRejects },
+	},
+	"drop_rejects": {
+		button: "Drop", command: "enqueue rejects drop",
+		means:   "They are forgotten for good. Nothing brings them back.",
+		preview: func(p *pages) previewFunc { return p.previewRejects("Drop") }, perform: func(p *pages) performFunc { return p.dropRejects },
+	},
+}
+
+// errNothing is returned where there is nothing to change any more.
+var errNothing = errors.New("nothing is left to do: what was named is gone, or has changed meanwhile")
+
+// parseChange reads a change as forms and links have it.
+func parseChange(values url.Values) (change, error) {
+	c := change{Name: values.Get("do"), Queue: values.Get("queue"), State: values.Get("state")}
+	if _, known := changeKinds[c.Name]; !known {
+		return c, fmt.Errorf("do: there is no such change as %q", c.Name)
+	}
+	if len(c.Queue) > 100 || strings.ContainsRune(c.Queue, 0) {
+		return c, errors.New("queue: this is no name of a queue")
+	}
+	if len(values["id"]) > maxChanged {
+		return c, fmt.Errorf("id: at most %d at a time, got %d", maxChanged, len(values["id"]))
+	}
+	for _, text := range values["id"] {
+		id, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || id <= 0 {
+			return c, fmt.Errorf("id: must be a positive whole number, got %q", text)
+		}
+		c.IDs = append(c.IDs, id)
+	}
+	slices.Sort(c.IDs)
+	c.IDs = slices.Compact(c.IDs)
+	if values.Has("reason") {
+		reason := values.Get("reason")
+		c.Reason = &reason
+	}
+	switch {
+	case c.State != "" && !slices.Contains([]string{"retryable", "discarded", "cancelled"}, c.State):
+		return c, fmt.Errorf("state: must be retryable, discarded or cancelled, got %q", c.State)
+	case (c.Name == "resume") != (c.Queue != ""):
+		return c, errors.New("queue: is for resume, and only for it")
+	case c.jobs() && len(c.IDs) == 0 && c.State == "":
+		return c, errors.New("id: which jobs? give ids, or the state of those that failed")
+	}
+	return c, nil
+}
+
+// jobs tells whether the rows are jobs.
+func (c change) jobs() bool { return strings.HasSuffix(c.Name, "_jobs") }
+
+// command is what does the same.
+func (c change) command() string {
+	words := []string{changeKinds[c.Name].command}
+	if c.Queue != "" {
+		words = append(words, c.Queue)
+	}
+	for _, id := range c.IDs[:min(len(c.IDs), maxNamed)] {
+		words = append(words, strconv.FormatInt(id, 10))
+	}
+	if len(c.IDs) > maxNamed {
+		words = append(words, "…")
+	}
+	return strings.Join(words, " ")
+}
+
+// maxNamed is how many ids are named in a text.
+const maxNamed = 10
+
+// selectIDs names the rows that the page means.
+func (p *pages) selectIDs(ctx context.Context, c *change) error {
+	switch {
+	case c.Name == "resume" || len(c.IDs) > 0:
+		return nil
+	case c.jobs():
+		failures, err := p.admin.Failures(ctx, c.State)
+		if err != nil {
+			return err
+		}
+		for _, f := range failures {
+			if c.Reason == nil || admin.Normalized(f.Error) == *c.Reason {
+				c.IDs = append(c.IDs, f.ID)
+			}
+		}
+	default:
+		rejects, err := p.operator.ListRejects(ctx, admin.Filter{}, maxChanged)
+		if err != nil {
+			return err
+		}
+		for _, r := range rejects {
+			if c.Reason == nil || admin.NormalizedReject(r.Reason) == *c.Reason {
+				c.IDs = append(c.IDs, r.ID)
+			}
+		}
+	}
+	if len(c.IDs) == 0 {
+		return errNothing
+	}
+	return nil
+}
+
+func (p *pages) previewResume(_ context.Context, c change) (question, of string, err error) {
+	latest, _, _ := p.options.Overview.Latest()
+	for _, q := range latest.Queues {
+		if waiting := q.In("available"); q.Name == c.Queue && waiting.Jobs > 0 {
+			of = count(waiting) + " waiting in it."
+		}
+	}
+	return fmt.Sprintf("Resume queue %s?", c.Queue), of, nil
+}
+
+func (p *pages) resume(ctx context.Context, c change) (string, int64, error) {
+	if err := p.admin.ResumeQueue(ctx, c.Queue); err != nil {
+		return "", 0, err
+	}
+	return fmt.Sprintf("Queue %s was resumed.", c.Queue), 1, nil
+}
+
+func (p *pages) previewJobs(action queue.Action, does string) previewFunc {
+	return func(ctx context.Context, c change) (question, of string, err error) {
+		preview, err := p.admin.PreviewJobs(ctx, action, queue.Filter{IDs: c.IDs})
+		if err != nil || preview.Jobs == 0 {
+			return "", "", orNothing(err)
+		}
+		var groups []string
+		for _, g := range preview.Groups {
+			groups = append(groups, fmt.Sprintf("%s %s in queue %s, %s", grouped(g.Jobs), g.Kind, g.Queue, g.State))
+		}
+		which := counted(preview.Jobs, "job", "jobs")
+		if len(c.IDs) == 1 {
+			which = fmt.Sprintf("job %d", c.IDs[0])
+		}
+		return fmt.Sprintf("%s %s?", does, which), strings.Join(groups, "; ") + ".", nil
+	}
+}
+
+func (p *pages) changeJobs(action queue.Action, done string) performFunc {
+	return func(ctx context.Context, c change) (string, int64, error) {
+		filter := queue.Filter{IDs: c.IDs}
+		preview, err := p.admin.PreviewJobs(ctx, action, filter)
+		if err != nil || preview.Jobs == 0 {
+			return "", 0, orNothing(err)
+		}
+		n, err := p.admin.ChangeJobs(ctx, action, filter, preview)
+		if err != nil || n == 0 {
+			return "", n, orNothing(err)
+		}
+		return counted(n, "job was ", "jobs were ") + done + "." + leftAlone(n, c.IDs), n, nil
+	}
+}
+
+func (p *pages) previewRejects(does string) previewFunc {
+	return func(ctx context.Context, c change) (question, of string, err error) {
+		preview, err := p.operator.PreviewRejects(ctx, admin.Filter{IDs: c.IDs})
+		if err != nil || preview.Rejects == 0 {
+			return "", "", orNothing(err)
+		}
+		return fmt.Sprintf("%s %s?", does, counted(preview.Rejects, "rejected activity", "rejected activities")),
+			"Of " + counted(preview.Users, "athlete", "athletes") + ".", nil
+	}
+}
+
+func (p *pages) retryRejects(ctx context.Context, c change) (string, int64, error) {
+	filter := admin.Filter{IDs: c.IDs}
+	preview, err := p.operator.PreviewRejects(ctx, filter)
+	if err != nil || preview.Rejects == 0 {
+		return "", 0, orNothing(err)
+	}
+	result, err := p.operator.RetryRejects(ctx, filter, preview)
+	if err != nil {
+		return "", result.Retried, err
+	}
+	if len(result.Left) == 0 {
+		if result.Retried == 0 {
+			return "", 0, errNothing
+		}
+		return counted(result.Retried, "activity was", "activities were") + " enqueued again." + leftAlone(result.Retried, c.IDs), result.Retried, nil
+	}
+	stays := fmt.Sprintf("%s rejected; number %d: %s.", counted(int64(len(result.Left)), "activity stays", "activities stay"), result.Left[0].ID, cutOff(result.Left[0].Reason))
+	if result.Retried == 0 {
+		return "", 0, errors.New(stays)
+	}
+	return counted(result.Retried, "activity was", "activities were") + " enqueued again. " + stays, result.Retried, nil
+}
+
+func (p *pages) dropRejects(ctx context.Context, c change) (string, int64, error) {
+	filter := admin.Filter{IDs: c.IDs}
+	preview, err := p.operator.PreviewRejects(ctx, filter)
+	if err != nil || preview.Rejects == 0 {
+		return "", 0, orNothing(err)
+	}
+	n, err := p.operator.DropRejects(ctx, filter, preview)
+	if err != nil || n == 0 {
+		return "", n, orNothing(err)
+	}
+	return counted(n, "rejected activity was", "rejected activities were") + " dropped." + leftAlone(n, c.IDs), n, nil
+}
+
+func orNothing(err error) error {
+	if err != nil {
+		return err
+	}
+	return errNothing
+}
+
+// leftAlone says of how many named rows nothing was done.
+func leftAlone(n int64, ids []int64) string {
+	left := int64(len(ids)) - n
+	if left <= 0 {
+		return ""
+	}
+	return " " + counted(left, "other had", "others had") + " changed meanwhile."
+}
+
+// cutOff keeps a text short enough for an address.
+func cutOff(text string) string {
+	const most = 200
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most]) + "…"
+	}
+	return text
+}

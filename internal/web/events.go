@@ -1,0 +1,112 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+const (
+	// maxStreams is how many pages are kept up to date at once. A browser has one for
+	// each page that is in view.
+	maxStreams = 16
+	// streamEvery is how often a page is brought up to date while no snapshot comes: what
+	// this process knows of itself changes, and what is old grows older.
+	streamEvery = 5 * time.Second
+	// streamWrite is how long a browser may take for what is written to it.
+	streamWrite = 5 * time.Second
+)
+
+// streams keeps pages that are looked at up to date, by events that have what is on the
+// page.
+//
+// Rule: a stream is open for as long as somebody looks. It never has a connection or a
+// turn: what it sends is made of what is known already.
+type streams struct {
+	render func() ([]byte, error)
+	next   func() <-chan struct{} // is closed when there is something new
+	logger *slog.Logger
+
+	places  chan struct{}
+	ended   chan struct{} // closed when the server stops
+	endOnce sync.Once
+}
+
+func newStreams(render func() ([]byte, error), next func() <-chan struct{}, logger *slog.Logger) *streams {
+	return &streams{render: render, next: next, logger: logger, places: make(chan struct{}, maxStreams), ended: make(chan struct{})}
+}
+
+// end ends all streams, so that none holds up the server's stop.
+func (s *streams) end() { s.endOnce.Do(func() { close(s.ended) }) }
+
+// ServeHTTP sends events until the browser goes away or the server stops.
+func (s *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	select {
+	case s.places <- struct{}{}:
+		defer func() { <-s.places }()
+	default:
+		w.Header().Set("Retry-After", "10")
+		http.Error(w, strconv.Itoa(maxStreams)+" pages are kept up to date already, try again later", http.StatusServiceUnavailable)
+		return
+	}
+	connection := http.NewResponseController(w)
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no") // for nginx
+	ticker := time.NewTicker(streamEvery)
+	defer ticker.Stop()
+	for sent := []byte(nil); ; {
+		next := s.next() // before it is rendered: what comes meanwhile is not missed
+		body, err := s.render()
+		if err != nil {
+			s.logger.ErrorContext(r.Context(), "page not rendered", slog.String("error", err.Error()))
+			return
+		}
+		if err := send(w, connection, body, sent); err != nil {
+			s.logger.DebugContext(r.Context(), "event not sent", slog.String("error", err.Error()))
+			return
+		}
+		sent = body
+		select {
+		case <-next:
+		case <-ticker.C:
+		case <-s.ended:
+			return
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// event is the data of an event. It is JSON, which is one line whatever is on the page.
+type event struct {
+	At   string `json:"at"`
+	HTML string `json:"html,omitempty"` // what is on the page; empty: as before
+}
+
+// send writes an event: with the page where it changed, otherwise with the time alone,
+// from which both sides know that the other is there.
+func send(w http.ResponseWriter, connection *http.ResponseController, body, sent []byte) error {
+	e := event{At: time.Now().UTC().Format("15:04:05 UTC")}
+	if !bytes.Equal(body, sent) {
+		e.HTML = string(body)
+	}
+	var b bytes.Buffer
+	b.WriteString("retry: 2000\ndata: ")
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(e); err != nil {
+		return err
+	}
+	b.WriteString("\n")
+	if err := connection.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil {
+		return err
+	}
+	if _, err := b.WriteTo(w); err != nil {
+		return err
+	}
+	return connection.Flush()
+}

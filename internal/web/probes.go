@@ -1,0 +1,185 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/migrations"
+	"github.com/trainingmonkey/worker/workers"
+)
+
+// healthz says that the process lives: it answers.
+func healthz(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = fmt.Fprintln(w, `{"alive":true}`)
+}
+
+// Reason is why a process is not ready.
+type Reason struct {
+	Check  string `json:"check"` // draining, database, writes, migrations, claiming or checks
+	Reason string `json:"reason"`
+}
+
+// databaseCheck is the check of whether the database answers.
+const databaseCheck = "database"
+
+const (
+	checkInterval = time.Second
+	checkTimeout  = 3 * time.Second
+	// migrationsInterval is between checks of migrations that were right.
+	migrationsInterval = 5 * time.Second
+	// checkedWithin is how old the last result may be.
+	checkedWithin = checkInterval + 2*checkTimeout
+)
+
+// Readiness looks time and again whether a process can do its work, so that
+// asking costs nothing.
+type Readiness struct {
+	pool    *dbpool.Pool
+	schema  string
+	service *workers.Service
+	logger  *slog.Logger
+
+	migrated time.Time // when the migrations were right
+
+	mu      sync.Mutex
+	reasons []Reason
+	at      time.Time
+}
+
+// NewReadiness returns a readiness that is not ready before it runs.
+func NewReadiness(pool *dbpool.Pool, riverSchema string, service *workers.Service, logger *slog.Logger) *Readiness {
+	return &Readiness{
+		pool: pool, schema: riverSchema, service: service, logger: logger, at: time.Now(),
+		reasons: []Reason{{"checks", "nothing was checked yet"}},
+	}
+}
+
+// Run looks until ctx ends.
+func (r *Readiness) Run(ctx context.Context) {
+	ticker := time.NewTicker(checkInterval)
+	defer ticker.Stop()
+	for {
+		reasons, cause := r.look(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		r.keep(ctx, reasons, cause)
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// keep stores what was found and logs when it changes between ready and not.
+func (r *Readiness) keep(ctx context.Context, reasons []Reason, cause error) {
+	r.mu.Lock()
+	was := len(r.reasons) == 0
+	r.reasons, r.at = reasons, time.Now()
+	r.mu.Unlock()
+	switch is := len(reasons) == 0; {
+	case is && !was:
+		r.logger.InfoContext(ctx, "ready")
+	case !is && was:
+		var texts []string
+		for _, reason := range reasons {
+			texts = append(texts, reason.Reason)
+		}
+		attributes := []any{slog.String("reasons", strings.Join(texts, "; "))}
+		if cause != nil {
+			attributes = append(attributes, slog.String("error", cause.Error()))
+		}
+		r.logger.WarnContext(ctx, "not ready", attributes...)
+	}
+}
+
+// look checks everything. Anyone may read the reasons. Of what the database said
+// they have only why a lane stands still, which names tables, columns and
+// permissions; the rest is for the log.
+func (r *Readiness) look(ctx context.Context) (reasons []Reason, cause error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	var paused []string // no progress is to be expected of these queues
+	var err error
+	if time.Since(r.migrated) > migrationsInterval {
+		if err = migrations.Check(ctx, r.pool.Pool, r.schema); err == nil {
+			r.migrated = time.Now()
+		}
+	}
+	switch {
+	case errors.Is(err, migrations.ErrUnmigrated), errors.Is(err, migrations.ErrNewer):
+		reasons = append(reasons, Reason{"migrations", err.Error()})
+	case err == nil:
+		if paused, err = queue.Schema(r.schema).PausedQueues(ctx, r.pool); err == nil {
+			_, err = r.pool.Exec(ctx, tryWritingQuery)
+		}
+	}
+	switch {
+	case len(reasons) > 0:
+	case isReadOnly(err):
+		return []Reason{{"writes", "the server is a standby, or its transactions are read-only"}}, err
+	case errors.Is(err, context.DeadlineExceeded):
+		return []Reason{{databaseCheck, fmt.Sprintf("gave no answer within %v", checkTimeout)}}, err
+	case err != nil:
+		return []Reason{{databaseCheck, "cannot be reached, or refuses"}}, err
+	}
+	for _, stall := range r.service.Stalls(paused) {
+		reasons = append(reasons, Reason{"claiming", stall})
+	}
+	return reasons, nil
+}
+
+// tryWritingQuery writes nothing, but is refused where nothing can be written.
+const tryWritingQuery = `
+-- name: readiness_write
+DELETE FROM worker_processes WHERE false`
+
+func isReadOnly(err error) bool {
+	const readOnlyTransaction = "25006"
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && refused.Code == readOnlyTransaction
+}
+
+// Reasons returns why the process is not ready; none when it is.
+func (r *Readiness) Reasons() []Reason {
+	if r.service.Stopping() {
+		return []Reason{{"draining", "finishes what is running and takes no more jobs"}}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if age := time.Since(r.at); age > checkedWithin {
+		return []Reason{{"checks", fmt.Sprintf("nothing was checked for %v", age.Round(time.Second))}}
+	}
+	return r.reasons
+}
+
+// Ready tells whether there are no reasons against it.
+func (r *Readiness) Ready() bool { return len(r.Reasons()) == 0 }
+
+// ServeHTTP answers 200 when the process is ready, otherwise 503 with the
+// reasons.
+func (r *Readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	reasons := r.Reasons()
+	answer := struct {
+		Ready   bool     `json:"ready"`
+		Reasons []Reason `json:"reasons"`
+	}{len(reasons) == 0, append([]Reason{}, reasons...)}
+	w.Header().Set("Content-Type", "application/json")
+	if !answer.Ready {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_ = json.NewEncoder(w).Encode(answer)
+}

@@ -1,0 +1,115 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"riverqueue.com/riverui"
+)
+
+const riverPrefix = "/river"
+
+// riverPolicy is what River UI needs: its own scripts, and styles that these
+// set on elements.
+const riverPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; " +
+	"manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// riverUI is River's own UI, with which jobs can be read, retried and
+// cancelled. It is not started on purpose: what it would run in the background
+// counts every job again and again, whether anyone looks or not. Unstarted it
+// counts up to a limit when it is asked.
+func riverUI(o Options) (http.Handler, error) {
+	ui, err := riverui.NewHandler(&riverui.HandlerOpts{
+		Endpoints:                riverui.NewEndpoints(o.Service.Client(), nil),
+		JobListHideArgsByDefault: true,
+		Logger:                   slog.New(warningsOnly{o.Logger.Handler()}),
+		Prefix:                   riverPrefix,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("river ui: %w", err)
+	}
+	return audited(o.Logger, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", riverPolicy)
+		if !strings.Contains(r.Header.Get("Accept"), "text/html") {
+			ui.ServeHTTP(w, r)
+			return
+		}
+		document := &document{ResponseWriter: w, status: http.StatusOK}
+		ui.ServeHTTP(document, r)
+		document.send()
+	})), nil
+}
+
+// backLink leads from River's pages to ours. River UI has no place for one, so it stands
+// in a corner of the document in which River's script builds its pages.
+const backLink = `<a href="/" style="position:fixed;right:.75rem;bottom:.75rem;z-index:50;padding:.25rem .75rem;border-radius:6px;` +
+	`background:#1c1e21;color:#fff;font:0.8125rem/1.6 system-ui,sans-serif;text-decoration:none">Worker status</a>`
+
+// document is a page of River's that is changed before it is sent.
+type document struct {
+	http.ResponseWriter
+	status int
+	body   bytes.Buffer
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (d *document) WriteHeader(status int) { d.status = status }
+
+// Write implements http.ResponseWriter.
+func (d *document) Write(b []byte) (int, error) { return d.body.Write(b) }
+
+func (d *document) send() {
+	body := d.body.Bytes()
+	if strings.HasPrefix(d.Header().Get("Content-Type"), "text/html") {
+		body = bytes.Replace(body, []byte("</body>"), []byte(backLink+"</body>"), 1)
+		d.Header().Del("Content-Length")
+	}
+	d.ResponseWriter.WriteHeader(d.status)
+	_, _ = d.ResponseWriter.Write(body)
+}
+
+// mostLogged is how much of what River's UI is asked for is logged: some hundred ids.
+const mostLogged = 2000
+
+// audited logs who changed what through River's UI.
+func audited(logger *slog.Logger, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			next.ServeHTTP(w, r)
+			return
+		}
+		asked, err := io.ReadAll(r.Body)
+		if err != nil {
+			http.Error(w, "the request cannot be read", http.StatusRequestEntityTooLarge)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(asked))
+		user, _, _ := r.BasicAuth()
+		logger.InfoContext(r.Context(), "River's UI is asked for a change", slog.String("change", r.Method+" "+r.URL.Path),
+			slog.String("asked", string(asked[:min(len(asked), mostLogged)])), slog.String("user", user), slog.String("from", r.RemoteAddr))
+		next.ServeHTTP(w, r)
+	})
+}
+
+// warningsOnly leaves out what is said of every request.
+type warningsOnly struct{ slog.Handler }
+
+// Enabled implements slog.Handler.
+func (h warningsOnly) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && h.Handler.Enabled(ctx, level)
+}
+
+// WithAttrs implements slog.Handler.
+func (h warningsOnly) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return warningsOnly{h.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup implements slog.Handler.
+func (h warningsOnly) WithGroup(name string) slog.Handler {
+	return warningsOnly{h.Handler.WithGroup(name)}
+}

@@ -1,0 +1,119 @@
+//go:build chaos
+
+package chaos
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/trainingmonkey/worker/test/commandtest"
+)
+
+// shiftSource gives package time a clock that is off by SHIFT_CLOCK seconds. Only
+// the date is: how much time has passed is right.
+const shiftSource = `package time
+
+import "syscall"
+
+var shiftedBy = func() (seconds int64) {
+	text, _ := syscall.Getenv("SHIFT_CLOCK")
+	sign := int64(1)
+	for _, c := range []byte(text) {
+		if c == '-' {
+			sign = -1
+		} else {
+			seconds = 10*seconds + int64(c-'0')
+		}
+	}
+	return sign * seconds
+}()
+`
+
+// buildShifted builds the commands with that clock.
+func buildShifted(t *testing.T) commandtest.Commands {
+	t.Helper()
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	library := filepath.Join(strings.TrimSpace(string(root)), "src", "time")
+	source, err := os.ReadFile(filepath.Join(library, "time.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const now = "	sec, nsec, mono := runtimeNow()\n"
+	if strings.Count(string(source), now) == 0 {
+		t.Fatal("time.Now of this Go reads the clock in another way")
+	}
+	dir := t.TempDir()
+	write := func(name string, content []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{
+		filepath.Join(library, "time.go"):  write("time.go", []byte(strings.Replace(string(source), now, now+"	sec += shiftedBy\n", 1))),
+		filepath.Join(library, "shift.go"): write("shift.go", []byte(shiftSource)),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", write("overlay.json", overlay), "-o", dir, "../../cmd/worker", "../../cmd/enqueue")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return commandtest.Commands(dir)
+}
+
+// TestShiftedClocks works on a machine whose clock is an hour and a half ahead of
+// the server's, or behind it: what is enqueued is due at once, and a retry
+// neither comes early nor late.
+func TestShiftedClocks(t *testing.T) {
+	shifted := buildShifted(t)
+	for name, seconds := range map[string]string{"Ahead": "5400", "Behind": "-5400"} {
+		t.Run(name, func(t *testing.T) {
+			r := shared(t)
+			t.Setenv("SHIFT_CLOCK", seconds)
+			r.exec(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not yet'; END $$`)
+			r.exec(`CREATE TRIGGER refuse BEFORE INSERT ON activities FOR EACH ROW WHEN (NEW.name = 'refused') EXECUTE FUNCTION refuse()`)
+			stdout, _, _ := shifted.Run(t, r.url, "worker", "check")
+			if !strings.Contains(stdout, "WARN  clock: this machine's and the server's differ by 1h30m") {
+				t.Errorf("worker check says nothing of the clock:\n%s", stdout)
+			}
+			r.start(shifted, "worker", settings)
+			file := filepath.Join(t.TempDir(), "activities.ndjson")
+			if err := os.WriteFile(file, []byte(`{"activity_id": 1, "user_id": 7, "date": "2025-03-01", "total_load_miles": 5, "trimp": 50}`+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			if stdout, stderr, code := shifted.Run(t, r.url, "enqueue", "ingest", "--wait", file); code != 0 {
+				t.Fatalf("enqueue ingest --wait: exit code %d\n%s%s", code, stdout, stderr)
+			}
+			if rows := r.count(`SELECT count(*) FROM activities WHERE acute_chronic_ratio IS NOT NULL`); rows != 1 {
+				t.Errorf("%d rows have a ratio, want 1", rows)
+			}
+			t.Logf("enqueued and done after %v", time.Since(began))
+			r.exec(`SELECT river.enqueue_activity_ingest('[{"activity_id": 2, "user_id": 7, "date": "2025-03-02", "total_load_miles": 5, "trimp": 50, "name": "refused"}]')`)
+			for deadline := time.Now().Add(10 * time.Second); r.count(`SELECT count(*) FROM river.river_job WHERE errors IS NOT NULL`) == 0; time.Sleep(20 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal("the job was not refused")
+				}
+			}
+			r.exec(`DROP TRIGGER refuse ON activities`)
+			healed := time.Now()
+			r.drained(25 * time.Second) // the second retry is 16 s after the first
+			t.Logf("tried again %v after the cure", time.Since(healed))
+			if rows := r.count(`SELECT count(*) FROM activities WHERE acute_chronic_ratio IS NOT NULL`); rows != 2 {
+				t.Errorf("%d rows have a ratio, want 2", rows)
+			}
+			r.stopWorkers()
+		})
+	}
+}

@@ -1,0 +1,124 @@
+//go:build chaos
+
+package chaos
+
+import (
+	"context"
+	"math/rand/v2"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/test/commandtest"
+)
+
+// heldQuery finds the jobs that a worker's transactions have claimed: they stay
+// available, and xmax of a locked row is the transaction that locked it. A server
+// that has half of a pipeline waits for the rest of it without a limit, unless it
+// has transaction_timeout (PostgreSQL 17): no bound holds for what that has.
+const heldQuery = `
+SELECT job.id
+FROM pg_stat_activity AS backend JOIN river.river_job AS job ON job.xmax = backend.backend_xid
+WHERE backend.application_name = $1 AND backend.datname = current_database() AND job.state = 'available'
+  AND NOT (backend.state = 'active' AND backend.wait_event = 'ClientRead')`
+
+func (r *rig) heldBy(w *commandtest.Process) (ids []int64) {
+	r.Helper()
+	err := r.connect(func(ctx context.Context, conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, heldQuery, r.names[w])
+		if err != nil {
+			return err
+		}
+		ids, err = pgx.CollectRows(rows, pgx.RowTo[int64])
+		return err
+	})
+	if err != nil {
+		r.Fatal(err)
+	}
+	return ids
+}
+
+// releasedWithin is how long after the server's timeout the jobs of a frozen or
+// cut-off worker are claimed by another: a second loop may have waited for locks of
+// the first (half a second) before its own time began to run, and whoever claims
+// them may be waiting for those locks, too. Usually it is a few hundred
+// milliseconds.
+const releasedWithin = 2 * time.Second
+
+// settles is how long after a worker stopped talking its last statement, a
+// COMMIT perhaps, has ended for certain.
+const settles = 100 * time.Millisecond
+
+// takenAway takes a worker away at a moment when it holds jobs. what does so,
+// and its undo gives the worker back: it is tried until there are jobs. The time
+// is that of the last try; the server is on this machine, or its clock agrees.
+func (r *rig) takenAway(w *commandtest.Process, what func() (undo func())) (held []int64, at time.Time) {
+	r.Helper()
+	r.load.rate.Store(10 * steadyRate)
+	defer r.load.rate.Store(steadyRate)
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		for works := time.Now().Add(5 * time.Second); len(r.heldBy(w)) == 0 && time.Now().Before(works); {
+			time.Sleep(time.Millisecond) // the last try may have cost it its connections
+		}
+		at = time.Now()
+		undo := what()
+		time.Sleep(settles)
+		if held = r.heldBy(w); len(held) > 0 {
+			return held, at
+		}
+		undo()
+		if time.Now().After(deadline) {
+			r.Fatal("the worker never held a job")
+		}
+		time.Sleep(rand.N(50 * time.Millisecond))
+	}
+}
+
+// frozen stops a worker's process while it holds jobs.
+func (r *rig) frozen(w *commandtest.Process) (held []int64, at time.Time) {
+	r.Helper()
+	return r.takenAway(w, func() (undo func()) {
+		w.Signal(r.T, syscall.SIGSTOP)
+		return func() { w.Signal(r.T, syscall.SIGCONT) }
+	})
+}
+
+// killed kills a worker while it holds jobs.
+func (r *rig) killed(w *commandtest.Process) (held []int64, at time.Time) {
+	r.Helper()
+	held, _ = r.frozen(w)
+	at = time.Now()
+	w.Signal(r.T, syscall.SIGKILL)
+	<-w.Done
+	return held, at
+}
+
+// claimedQuery tells when the transactions began that completed the jobs, and of
+// how many it was not one attempt of another worker.
+const claimedQuery = `
+SELECT max(attempted_at), count(*) FILTER (WHERE state <> 'completed' OR attempt <> 1 OR errors IS NOT NULL
+	OR array_length(attempted_by, 1) <> 1 OR attempted_by[1] LIKE '%-' || $2 || '-%')
+FROM river.river_job WHERE id = ANY($1)`
+
+// claimedElsewhere checks, when all jobs are done, that those which a worker held
+// were claimed by another in time, and that it completed none of them itself.
+func (r *rig) claimedElsewhere(w *commandtest.Process, held []int64, since time.Time, within time.Duration) {
+	r.Helper()
+	var last time.Time
+	var wrong int
+	err := r.connect(func(ctx context.Context, conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, claimedQuery, held, strconv.Itoa(w.Process.Pid)).Scan(&last, &wrong)
+	})
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.Logf("%d jobs that the worker held were claimed by others within %v", len(held), last.Sub(since).Round(time.Millisecond))
+	if last.Sub(since) > within {
+		r.Errorf("the last of its jobs was claimed after %v, want at most %v", last.Sub(since), within)
+	}
+	if wrong > 0 {
+		r.Errorf("%d of its jobs were not completed by one attempt of another worker", wrong)
+	}
+}
