@@ -18,6 +18,8 @@ const (
 	// share is the part of the time, as a divisor, that may go into taking
 	// them: a slow database is asked less often.
 	share = 20
+	// mostUnasked bounds what is added to the interval while nobody asks.
+	mostUnasked = 15 * time.Second
 	// Old is the age from which on a snapshot says nothing about now.
 	Old = 30 * time.Second
 	// mostEnqueued bounds how many new jobs are counted by kind at one look. The
@@ -38,14 +40,15 @@ type Watch struct {
 	enqueued map[string]int64
 	changed  chan struct{} // closed by the next snapshot
 
-	now chan struct{} // asks Run for a snapshot
+	now   chan struct{} // asks Run for a snapshot
+	asked chan struct{} // somebody wanted the newest
 
 	countedTo, lastSeen int64 // job ids
 }
 
 // NewWatch returns a watch that knows nothing before it runs.
 func NewWatch(db Beginner, o Options, logger *slog.Logger) *Watch {
-	w := &Watch{db: db, options: o, logger: logger, enqueued: map[string]int64{}, changed: make(chan struct{}), now: make(chan struct{}, 1)}
+	w := &Watch{db: db, options: o, logger: logger, enqueued: map[string]int64{}, changed: make(chan struct{}), now: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
 	for _, kind := range o.Kinds {
 		w.enqueued[kind] = 0
 	}
@@ -65,13 +68,38 @@ func (w *Watch) Run(ctx context.Context) {
 			w.logger.WarnContext(ctx, "no overview, will try again", slog.String("error", err.Error()))
 		}
 		failing = err != nil
+		pause, more := w.pauses(time.Since(started))
 		select {
-		case <-time.After(max(interval, share*time.Since(started))):
+		case <-time.After(pause):
+		case <-w.now:
+			continue
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(more):
+		case <-w.asked:
 		case <-w.now:
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// pauses are how long to wait after a snapshot that took so long, whoever asks, and
+// how long more while nobody does: all workers together are not to keep the database
+// much busier with it than one.
+func (w *Watch) pauses(took time.Duration) (pause, more time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	others := -1
+	for _, p := range w.newest.Processes {
+		if p.Alive {
+			others++
+		}
+	}
+	pause = max(interval, share*took)
+	return pause, min(time.Duration(max(0, others))*pause, mostUnasked)
 }
 
 // Look takes a snapshot now.
@@ -119,8 +147,13 @@ func (w *Watch) Hurry() {
 	}
 }
 
-// Latest returns the newest snapshot and its age; false before the first.
+// Latest returns the newest snapshot and its age; false before the first. Where that
+// is older than the interval, Run takes another.
 func (w *Watch) Latest() (s Snapshot, age time.Duration, ok bool) {
+	select {
+	case w.asked <- struct{}{}:
+	default:
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.newest, time.Since(w.at), !w.at.IsZero()
