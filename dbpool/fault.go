@@ -24,7 +24,7 @@ const (
 	// it is run again.
 	Transient
 	// Data is a value that PostgreSQL refuses: some row of the statement is
-	// guilty, its neighbours are not.
+	// to blame, its neighbours are not.
 	Data
 )
 
@@ -62,7 +62,7 @@ func Classify(err error) Fault {
 // single code of the class differs.
 func classifySQLState(code string) Fault {
 	switch code {
-	case "40002": // integrity constraint violated at commit: a row is guilty
+	case "40002": // integrity constraint violated at commit: a row is to blame
 		return Data
 	case "53400": // a configured limit: waiting does not move it
 		return Program

@@ -69,10 +69,10 @@ func (args ActivityIngest) Validate() error {
 	case n > MaxActivitiesPerJob:
 		return fmt.Errorf("activities: a job takes at most %d, got %d", MaxActivitiesPerJob, n)
 	}
-	const mostReported = 100
+	const maxReported = 100
 	var faults []error
 	for i := range args.Activities {
-		if err := args.Activities[i].Validate(); err != nil && len(faults) < mostReported {
+		if err := args.Activities[i].Validate(); err != nil && len(faults) < maxReported {
 			faults = append(faults, fmt.Errorf("activities[%d] (activity_id %d): %w", i, args.Activities[i].ActivityID, err))
 		}
 	}

@@ -82,7 +82,7 @@ type crashRig struct {
 func newCrashRig(t *testing.T) *crashRig {
 	t.Helper()
 	pool := dbtest.Migrated(t)
-	execute(t, pool, `ALTER TABLE activities ADD CONSTRAINT planted CHECK (total_load_miles <> 666)`)
+	execute(t, pool, `ALTER TABLE activities ADD CONSTRAINT injected CHECK (total_load_miles <> 666)`)
 	enqueue(t, pool, []jobs.Activity{
 		run(1, 1, "2025-01-01", 1, 10), run(2, 1, "2025-01-02", 2, 20), run(3, 2, "2025-01-03", 3, 30),
 		run(4, 2, "2025-01-04", 4, 40), run(5, 1, "2025-01-20", 5, 50), run(6, 2, "2025-01-20", 6, 60),

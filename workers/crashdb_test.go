@@ -54,7 +54,7 @@ func step[T any](db *crashDB, tx pgx.Tx, execute func() (T, error)) (T, error) {
 	return v, err
 }
 
-// cut ends the connection as a failing network does: nobody says goodbye.
+// cut ends the connection as a failing network does: nothing is closed.
 func cut(tx pgx.Tx) { _ = tx.Conn().PgConn().Conn().Close() }
 
 func (db *crashDB) BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error) {

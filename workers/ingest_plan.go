@@ -287,9 +287,9 @@ func (p *ingestPlan) upserts() (added, kept upserts) {
 	return added, kept
 }
 
-// healedDays returns the days with a placeholder on which an athlete trained
+// replacedRestDays returns the days with a placeholder on which an athlete trained
 // after all: also those whose activity has been stored for long.
-func (p *ingestPlan) healedDays() []userDay {
+func (p *ingestPlan) replacedRestDays() []userDay {
 	var days []userDay
 	for _, id := range p.activityIDs() {
 		if state := p.current[id]; state.exists && state.next != nil {
@@ -304,10 +304,10 @@ func (p *ingestPlan) healedDays() []userDay {
 
 // removals returns the ids of stored rows that go: deleted ones, those whose
 // owner gave the id up to another user within the batch, and placeholders of
-// healed days.
+// days whose rest row was replaced.
 func (p *ingestPlan) removals() []int64 {
 	var ids []int64
-	for _, day := range p.healedDays() {
+	for _, day := range p.replacedRestDays() {
 		for _, rest := range p.restDays[day] {
 			ids = append(ids, rest.activityID)
 		}
@@ -368,7 +368,7 @@ func (p *ingestPlan) confirmed(written map[int64]bool) versionRecords {
 // is 0 for a day that loses a placeholder.
 func (p *ingestPlan) changedDates(more func(userID int32, activityID int64) bool) map[int32][]int32 {
 	dates := map[int32][]int32{}
-	for _, day := range p.healedDays() {
+	for _, day := range p.replacedRestDays() {
 		if more(day.userID, 0) || slices.ContainsFunc(p.restDays[day], func(r restDay) bool { return r.load != 0 || r.trimp != 0 }) {
 			dates[day.userID] = append(dates[day.userID], day.date)
 		}

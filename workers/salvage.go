@@ -37,7 +37,7 @@ func (in *ingester) salvage(_ context.Context, s *lane.Salvage, job *ingestJob) 
 }
 
 // salvageParts is in how many parts refused activities are split. With ten,
-// finding one culprit among a thousand takes at most 31 tries.
+// finding one bad activity among a thousand takes at most 31 tries.
 const salvageParts = 10
 
 // salvager searches one job's activities for the refused ones, each try in a

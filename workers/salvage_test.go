@@ -18,7 +18,7 @@ import (
 func refusing(t *testing.T) *dbpool.Pool {
 	t.Helper()
 	pool := dbtest.Migrated(t)
-	execute(t, pool, `ALTER TABLE activities ADD CONSTRAINT planted CHECK (total_load_miles <> 666)`)
+	execute(t, pool, `ALTER TABLE activities ADD CONSTRAINT injected CHECK (total_load_miles <> 666)`)
 	return pool
 }
 
@@ -59,7 +59,7 @@ func TestRefusedActivitiesAreRejectedAlone(t *testing.T) {
 	}
 	got := query[string](t, pool, `
 		SELECT string_agg(concat_ws(' ', job_id - (SELECT min(id) FROM river.river_job), user_id, activity_id, payload->>'date', payload->>'total_load_miles'), '; ' ORDER BY activity_id)
-		FROM ingest_rejects WHERE reason LIKE 'refused by the database: %planted%'`)
+		FROM ingest_rejects WHERE reason LIKE 'refused by the database: %injected%'`)
 	if want := "1 1 1 2025-01-01 666; 1 1 501 2025-02-20 666; 1 10 1000 2025-04-10 666"; got != want {
 		t.Errorf("rejects = %q, want %q", got, want)
 	}
@@ -120,7 +120,7 @@ func TestRefusedLoneActivityIsTriedAgain(t *testing.T) {
 	if got, want := jobStates(t, pool), "1 completed attempt 1 errors 0, 1 completed attempt 25 errors 5"; got != want {
 		t.Errorf("jobs after the last attempt: %s, want %s", got, want)
 	}
-	if got, want := query[string](t, pool, `SELECT concat_ws(' ', activity_id, payload->>'date') FROM ingest_rejects WHERE reason LIKE '%planted%'`), "1 2025-01-01"; got != want {
+	if got, want := query[string](t, pool, `SELECT concat_ws(' ', activity_id, payload->>'date') FROM ingest_rejects WHERE reason LIKE '%injected%'`), "1 2025-01-01"; got != want {
 		t.Errorf("reject = %q, want %q", got, want)
 	}
 	checkOracle(t, pool)
@@ -131,14 +131,14 @@ func TestRefusedLoneActivityIsTriedAgain(t *testing.T) {
 func TestRejectThatIsRefused(t *testing.T) {
 	t.Parallel()
 	pool := refusing(t)
-	execute(t, pool, `ALTER TABLE ingest_rejects ADD CONSTRAINT planted_too CHECK (activity_id <> 3)`)
+	execute(t, pool, `ALTER TABLE ingest_rejects ADD CONSTRAINT injected_too CHECK (activity_id <> 3)`)
 	enqueue(t, pool, many(1, 5, 0, 2), many(11, 5))
 	execute(t, pool, `UPDATE river.river_job SET attempt = 4, errors = ARRAY['{}', '{}', '{}', '{}']::jsonb[]`)
 	drain(t, pool)
 	if got, want := jobStates(t, pool), "1 completed attempt 5 errors 4, 1 retryable attempt 5 errors 5"; got != want {
 		t.Errorf("jobs: %s, want %s", got, want)
 	}
-	if got := query[string](t, pool, `SELECT errors[5]->>'error' FROM river.river_job WHERE state = 'retryable'`); !strings.Contains(got, `"planted"`) {
+	if got := query[string](t, pool, `SELECT errors[5]->>'error' FROM river.river_job WHERE state = 'retryable'`); !strings.Contains(got, `"injected"`) {
 		t.Errorf("error = %q, want the first refusal", got)
 	}
 	if got := query[string](t, pool, `SELECT concat((SELECT count(*) FROM activities), ' rows, ', (SELECT count(*) FROM ingest_rejects), ' rejects')`); got != "5 rows, 0 rejects" {

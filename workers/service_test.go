@@ -108,7 +108,7 @@ func TestUntouchedColumnsAndPartialEdit(t *testing.T) {
 func TestRefusedJobInABatchOf500(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
-	execute(t, pool, `ALTER TABLE activities ADD CONSTRAINT planted CHECK (total_load_miles <> 666)`)
+	execute(t, pool, `ALTER TABLE activities ADD CONSTRAINT injected CHECK (total_load_miles <> 666)`)
 	var groups [][]jobs.Activity
 	for i := range 500 {
 		load := float64(i % 20)
@@ -135,7 +135,7 @@ func TestRefusedJobInABatchOf500(t *testing.T) {
 		t.Errorf("activities = %d, want 499", got)
 	}
 	if got := query[int](t, pool, `SELECT count(*) FROM river.river_job WHERE kind = 'activity_ingest' AND errors IS NOT NULL`); got != 1 {
-		t.Errorf("%d jobs have errors, want the culprit alone", got)
+		t.Errorf("%d jobs have errors, want only the poison job", got)
 	}
 	if got := query[string](t, pool, `SELECT args->'activities'->0->>'activity_id' FROM river.river_job WHERE errors IS NOT NULL`); got != "322" {
 		t.Errorf("the job with the error is that of activity %s, want 322", got)

@@ -33,8 +33,8 @@ type activities struct {
 	doubles                  importDoubles
 }
 
-// mostReported is how many invalid activities are told one by one.
-const mostReported = 20
+// maxReported is how many invalid activities are told one by one.
+const maxReported = 20
 
 // all yields the activities of all files. An error is final: what is wrong with
 // the input, a usage error that names file, line and field. With --skip-invalid
@@ -52,8 +52,8 @@ func (a *activities) all() iter.Seq2[jobs.Activity, error] {
 				return
 			}
 		}
-		if a.invalid > mostReported {
-			_, _ = fmt.Fprintf(a.io.err, "skipped %s\n", counted(a.invalid-mostReported, "more invalid activity", "more invalid activities"))
+		if a.invalid > maxReported {
+			_, _ = fmt.Fprintf(a.io.err, "skipped %s\n", counted(a.invalid-maxReported, "more invalid activity", "more invalid activities"))
 		}
 	}
 }
@@ -102,14 +102,14 @@ func (a *activities) file(path string, yield func(jobs.Activity, error) bool) (e
 }
 
 func (a *activities) skip(fault error) {
-	if a.invalid++; a.invalid <= mostReported {
+	if a.invalid++; a.invalid <= maxReported {
 		a.bar.Say(fmt.Sprintf("skipped: %v", fault))
 	}
 }
 
 // warn says what the caller should know and what stops nothing.
 func (a *activities) warn(what string) {
-	if a.warned++; a.warned <= mostReported {
+	if a.warned++; a.warned <= maxReported {
 		a.bar.Say("warning: " + what)
 	}
 }

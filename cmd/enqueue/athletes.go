@@ -43,7 +43,7 @@ func (a *activities) askApplication(ctx context.Context, tx pgx.Tx) error {
 		if err != nil {
 			a.warn(fmt.Sprintf("%v; TRIMP is left out of this athlete's activities: correct it and import them again, or give --resting-hr, --max-hr or --gender", err))
 		}
-		if len(known) < mostKnown {
+		if len(known) < maxKnown {
 			known[userID] = h
 		}
 		return h, nil
@@ -51,8 +51,8 @@ func (a *activities) askApplication(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// mostKnown bounds the memory of an import of very many users.
-const mostKnown = 100_000
+// maxKnown bounds the memory of an import of very many users.
+const maxKnown = 100_000
 
 // override drops what a flag decides.
 func (f ingestFlags) override(s *athlete.Settings) {

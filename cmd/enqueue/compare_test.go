@@ -36,13 +36,13 @@ func TestCompare(t *testing.T) {
 		t.Errorf("against the application's rounding: %+v, want every row to differ", r)
 	}
 
-	// Planted: one wrong value is found exactly.
+	// Injected: one wrong value is found exactly.
 	if _, err := pool.Exec(t.Context(), `UPDATE activities SET acute_chronic_ratio = acute_chronic_ratio + 0.25 WHERE activity_id = 2`); err != nil {
 		t.Fatal(err)
 	}
 	r = compare("--user", "7")
 	if r.Differing != 1 || r.Columns[4].Rows != 1 || *r.Columns[4].Largest != 0.25 || r.Examples[0].ActivityID != 2 || *r.Examples[0].Stored != 4.25 || r.Examples[0].WouldBe != 4 {
-		t.Errorf("with a planted difference: %+v", r)
+		t.Errorf("with an injected difference: %+v", r)
 	}
 	enqueue(t, "acwr", "--compare").want(t, 0, "1 of 3 rows differ, 0 of them were never computed", "acute_chronic_ratio           1               0                0.25")
 }

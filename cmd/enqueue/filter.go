@@ -105,11 +105,11 @@ func limitFlag(c *cobra.Command, most *int) {
 }
 
 func checkLimit(most int) error {
-	if most < 1 || most > mostListed {
-		return cli.Usagef("--limit must lie between 1 and %d, got %d", mostListed, most)
+	if most < 1 || most > maxListed {
+		return cli.Usagef("--limit must lie between 1 and %d, got %d", maxListed, most)
 	}
 	return nil
 }
 
-// mostListed keeps a listing out of the way of the work.
-const mostListed = 10_000
+// maxListed keeps a listing out of the way of the work.
+const maxListed = 10_000

@@ -24,7 +24,7 @@ func (i *implausibles) note(a jobs.Activity, today string) {
 	if a.Deleted || len(reasons) == 0 {
 		return
 	}
-	if i.count++; i.count <= mostReported {
+	if i.count++; i.count <= maxReported {
 		i.lines = append(i.lines, fmt.Sprintf("activity %d of user %d on %s: %s", a.ActivityID, a.UserID, a.Date, strings.Join(reasons, "; ")))
 	}
 }

@@ -46,7 +46,7 @@ func (d *importDoubles) compare(ctx context.Context, tx pgx.Tx) error {
 	}
 	d.waiting = d.waiting[:0]
 	for _, f := range found {
-		if d.count++; d.count <= mostReported {
+		if d.count++; d.count <= maxReported {
 			d.lines = append(d.lines, fmt.Sprintf("activity %d of user %d on %s: like activity %d", f.ActivityID, f.UserID, f.Date, f.EarlierID))
 		}
 	}

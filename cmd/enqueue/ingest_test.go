@@ -45,15 +45,15 @@ func TestIngestWords(t *testing.T) {
 func TestSkipInvalidEnqueuesTheRest(t *testing.T) {
 	pool := migrated(t)
 	const bad = `{"activity_id":0,"user_id":7,"date":"2025-09-28"}` + "\n"
-	path := file(t, "a.ndjson", good+strings.Repeat(bad, mostReported+5)+"{\n"+strings.Replace(good, `"activity_id":1`, `"activity_id":2`, 1))
+	path := file(t, "a.ndjson", good+strings.Repeat(bad, maxReported+5)+"{\n"+strings.Replace(good, `"activity_id":1`, `"activity_id":2`, 1))
 	got := enqueue(t, "ingest", "--skip-invalid", path)
 	got.want(t, 0, "enqueued 2 activities of 1 user from 2025-09-28 (left out 26 invalid) in 1 job\n")
 	if n := query[int](t, pool, countActivities); n != 2 {
 		t.Errorf("%d activities were enqueued, want 2", n)
 	}
 	if !strings.Contains(got.stderr, "skipped: "+path+":2: activity_id: must be a positive integer") ||
-		strings.Count(got.stderr, "skipped: ") != mostReported || !strings.HasSuffix(got.stderr, "skipped 6 more invalid activities\n") {
-		t.Errorf("stderr does not tell %d skipped activities and that there are 6 more:\n%s", mostReported, got.stderr)
+		strings.Count(got.stderr, "skipped: ") != maxReported || !strings.HasSuffix(got.stderr, "skipped 6 more invalid activities\n") {
+		t.Errorf("stderr does not tell %d skipped activities and that there are 6 more:\n%s", maxReported, got.stderr)
 	}
 }
 
@@ -85,11 +85,11 @@ func TestDryRunListsImplausible(t *testing.T) {
 			"implausible, and taken as they are:\n"+
 			"  activity 2 of user 7 on 2098-01-01: a date after today, "+today+"\n"+
 			"  activity 3 of user 7 on 2025-09-29: a load of 2237 miles is more than 550; a distance of 559 miles is more than 93.6; a speed of 1677 mph is more than 5.7\n")
-	many := strings.Repeat(strings.SplitAfter(content, "\n")[1], mostReported+5)
+	many := strings.Repeat(strings.SplitAfter(content, "\n")[1], maxReported+5)
 	got := enqueue(t, "ingest", "--dry-run", file(t, "a.ndjson", many))
 	got.want(t, 0, "(25 implausible)", "\n  and 5 more activities\n")
-	if strings.Count(got.stdout, "a date after today") != mostReported {
-		t.Errorf("not %d of them are listed:\n%s", mostReported, got.stdout)
+	if strings.Count(got.stdout, "a date after today") != maxReported {
+		t.Errorf("not %d of them are listed:\n%s", maxReported, got.stdout)
 	}
 }
 

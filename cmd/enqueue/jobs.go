@@ -151,8 +151,8 @@ func writeJob(w io.Writer, job queue.JobDetails) error {
 	return writeIndented(w, "args", job.Args)
 }
 
-// mostLines is how many lines of JSON are printed among other text.
-const mostLines = 40
+// maxLines is how many lines of JSON are printed among other text.
+const maxLines = 40
 
 // writeIndented prints JSON under a name, and of much of it the beginning.
 func writeIndented(w io.Writer, name string, data json.RawMessage) error {
@@ -161,8 +161,8 @@ func writeIndented(w io.Writer, name string, data json.RawMessage) error {
 		return err
 	}
 	lines := strings.Split(string(text), "\n")
-	if left := len(lines) - mostLines; left > 0 {
-		lines = append(lines[:mostLines], fmt.Sprintf("… %s; see all with --json", counted(left, "more line", "more lines")))
+	if left := len(lines) - maxLines; left > 0 {
+		lines = append(lines[:maxLines], fmt.Sprintf("… %s; see all with --json", counted(left, "more line", "more lines")))
 	}
 	_, err = fmt.Fprintf(w, "%s %s\n", name, strings.Join(lines, "\n"))
 	return err

@@ -39,10 +39,10 @@ ORDER BY place`)
 	execute(t, pool, `INSERT INTO river.river_queue (name, updated_at) VALUES ('ingest', now()), ('ingest_bulk', now()), ('backfill', now())`)
 	execute(t, pool, `
 INSERT INTO ingest_rejects (job_id, user_id, activity_id, payload, reason)
-VALUES (100, 7, 31, '{"activity_id": 31, "user_id": 7, "date": "2025-01-01", "total_load_miles": 3}', 'refused by the database: planted'),
+VALUES (100, 7, 31, '{"activity_id": 31, "user_id": 7, "date": "2025-01-01", "total_load_miles": 3}', 'refused by the database: injected'),
        (101, 7, 32, '{"activity_id": 32, "user_id": 7, "date": "yesterday"}', 'date: must be a date that exists'),
-       (100, 8, 33, '{"activity_id": 33, "user_id": 8, "date": "2025-01-01", "total_load_miles": 1}', 'refused by the database: planted'),
-       (102, 8, 33, '{"activity_id": 33, "user_id": 8, "date": "2025-01-01", "total_load_miles": 2}', 'refused by the database: planted')`)
+       (100, 8, 33, '{"activity_id": 33, "user_id": 8, "date": "2025-01-01", "total_load_miles": 1}', 'refused by the database: injected'),
+       (102, 8, 33, '{"activity_id": 33, "user_id": 8, "date": "2025-01-01", "total_load_miles": 2}', 'refused by the database: injected')`)
 }
 
 func execute(t *testing.T, pool *dbpool.Pool, sql string) {
@@ -220,7 +220,7 @@ func TestStatusOfALivingWorker(t *testing.T) {
 
 func TestRejectsAreTriedAgain(t *testing.T) {
 	pool := operated(t)
-	enqueue(t, "rejects", "list").want(t, 0, "ID  JOB  USER  ACTIVITY  AGE", " 4  102     8        33", "refused by the database: planted\n")
+	enqueue(t, "rejects", "list").want(t, 0, "ID  JOB  USER  ACTIVITY  AGE", " 4  102     8        33", "refused by the database: injected\n")
 	enqueue(t, "rejects", "show", "2").want(t, 0, "reject 2: activity 32 of user 7, from job 101", `"date": "yesterday"`)
 	enqueue(t, "rejects", "retry", "--all").want(t, 0, "4 rejects of 2 users would be tried again; nothing was done. Do it with --yes\n")
 

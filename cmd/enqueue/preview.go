@@ -96,7 +96,7 @@ func readAll(source *activities, use func(jobs.Activity) error) error {
 	return nil
 }
 
-// preview tells the changes one by one, up to mostReported, and counts them.
+// preview tells the changes one by one, up to maxReported, and counts them.
 type preview struct {
 	out io.Writer
 
@@ -126,7 +126,7 @@ func (p *preview) add(changes []workers.Change) {
 }
 
 func (p *preview) tell(c workers.Change) {
-	if p.told++; p.told > mostReported {
+	if p.told++; p.told > maxReported {
 		return
 	}
 	line := fmt.Sprintf("activity %d:", c.ActivityID)
@@ -143,8 +143,8 @@ func (p *preview) tell(c workers.Change) {
 }
 
 func (p *preview) summarize() {
-	if p.told > mostReported {
-		_, _ = fmt.Fprintf(p.out, "and %s\n", counted(p.told-mostReported, "more activity", "more activities"))
+	if p.told > maxReported {
+		_, _ = fmt.Fprintf(p.out, "and %s\n", counted(p.told-maxReported, "more activity", "more activities"))
 	}
 	_, _ = fmt.Fprintf(p.out, "beside what is stored now: %d new, %d with another day or load, %d with the same; %s and %s that are better stay\n",
 		p.added, p.changed, p.same, counted(p.keptDays, "day", "days"), counted(p.keptTRIMPs, "TRIMP", "TRIMPs"))

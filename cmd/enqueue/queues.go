@@ -136,5 +136,5 @@ func waited(seconds float64) string {
 	if seconds <= 0 {
 		return "-"
 	}
-	return admin.Spoken(time.Duration(seconds * float64(time.Second)))
+	return admin.HumanReadable(time.Duration(seconds * float64(time.Second)))
 }

@@ -17,7 +17,7 @@ func orDash(n *int64) string {
 }
 
 // ago is how long something is past.
-func ago(t time.Time) string { return admin.Spoken(max(0, time.Since(t))) }
+func ago(t time.Time) string { return admin.HumanReadable(max(0, time.Since(t))) }
 
 // writeNewest prints a listing of the newest things of a kind, and says so when
 // there are none or may be more than the most that was asked for.

@@ -37,7 +37,7 @@ type operator struct {
 	announce io.Writer
 }
 
-// newOperator refuses to show pages to strangers.
+// newOperator refuses to show pages to whoever asks.
 func newOperator(settings config.Config, logger *slog.Logger) (*operator, error) {
 	o := &operator{settings: settings, logger: logger, access: accessOf(settings)}
 	if o.access.Listen == "" {

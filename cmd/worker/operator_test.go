@@ -22,10 +22,10 @@ func TestPagesForStrangersAreRefused(t *testing.T) {
 	}
 	t.Setenv("TMWORKER_OPERATIONS_USER", "operator")
 	worker(t, "run").want(t, 2, "go together")
-	t.Setenv("TMWORKER_OPERATIONS_PASSWORD", "planted password")
+	t.Setenv("TMWORKER_OPERATIONS_PASSWORD", "injected password")
 	got := worker(t, "run")
 	got.want(t, 1, "connect to")
-	if bytes.Contains([]byte(got.stdout+got.stderr), []byte("planted password")) {
+	if bytes.Contains([]byte(got.stdout+got.stderr), []byte("injected password")) {
 		t.Error("the password is printed")
 	}
 }

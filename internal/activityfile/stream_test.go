@@ -55,7 +55,7 @@ func inputs(size int) map[Format]*endless {
 // A file of any size costs the memory of one record. The heap is looked at
 // while the file is read, so what a reader kept would be seen.
 func TestMemoryStaysBounded(t *testing.T) {
-	const size, most, mostForFaults = 2 << 20, 1 << 20, 4 << 20
+	const size, most, maxForFaults = 2 << 20, 1 << 20, 4 << 20
 	for format, in := range inputs(size) {
 		t.Run(string(format), func(t *testing.T) {
 			checkHeap(t, in, Options{Format: format, UserID: 7}, most, false)
@@ -63,10 +63,10 @@ func TestMemoryStaysBounded(t *testing.T) {
 	}
 	// Records that do not end: nothing to return, but no reason to keep them.
 	t.Run("one line of 200 MB", func(t *testing.T) {
-		checkHeap(t, &endless{record: strings.Repeat("x", 1<<16), tail: "\n" + ownRecord, size: 200 << 20}, Options{Format: NDJSON}, mostForFaults, true)
+		checkHeap(t, &endless{record: strings.Repeat("x", 1<<16), tail: "\n" + ownRecord, size: 200 << 20}, Options{Format: NDJSON}, maxForFaults, true)
 	})
 	t.Run("a quote open for 200 MB", func(t *testing.T) {
-		checkHeap(t, &endless{head: exportHeader + "1,\"", record: strings.Repeat("x\n", 1<<15), size: 200 << 20}, Options{Format: StravaExport, UserID: 7}, mostForFaults, true)
+		checkHeap(t, &endless{head: exportHeader + "1,\"", record: strings.Repeat("x\n", 1<<15), size: 200 << 20}, Options{Format: StravaExport, UserID: 7}, maxForFaults, true)
 	})
 }
 

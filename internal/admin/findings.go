@@ -69,9 +69,9 @@ func (s Snapshot) Findings() (all []Finding) {
 		switch {
 		case f.Lane == "live" && late > LateLive:
 			add(Critical, "Look below for a paused queue, dead workers or failing jobs; otherwise start more workers.",
-				"Athletes wait: the oldest activity that is not worked yet is %s old.", Spoken(late))
+				"Athletes wait: the oldest activity that is not worked yet is %s old.", HumanReadable(late))
 		case f.Lane == "bulk" && late > LateBulk:
-			add(Warning, "Imports give way to live jobs. Start more workers if they have to be faster.", "The oldest import waits for %s.", Spoken(late))
+			add(Warning, "Imports give way to live jobs. Start more workers if they have to be faster.", "The oldest import waits for %s.", HumanReadable(late))
 		}
 	}
 	for _, q := range s.Queues {
@@ -104,7 +104,7 @@ func (s Snapshot) Findings() (all []Finding) {
 		add(Warning, n.Cure+".", "%s%s: %s.", strings.ToUpper(n.Check[:1]), n.Check[1:]+" "+n.What, n.Why)
 	}
 	if off := time.Duration(s.ClockOff * float64(time.Second)); off > MaxClockDifference {
-		add(Warning, "Synchronize both, with chrony for instance.", "The clocks of this machine and of the database differ by %s: retries of token jobs and latencies are as wrong.", Spoken(off))
+		add(Warning, "Synchronize both, with chrony for instance.", "The clocks of this machine and of the database differ by %s: retries of token jobs and latencies are as wrong.", HumanReadable(off))
 	}
 	if n := s.Rejects.LastDay; n > 0 {
 		add(Notice, "See why: enqueue rejects list. After a fix: enqueue rejects retry --all.", "%s rejected within a day as invalid.", counted(int(n), "activity was", "activities were"))
@@ -143,8 +143,8 @@ func counted(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// Spoken is a duration in one or two units, as an operator would say it.
-func Spoken(d time.Duration) string {
+// HumanReadable is a duration in one or two units, as an operator would say it.
+func HumanReadable(d time.Duration) string {
 	switch {
 	case d < time.Millisecond && d > 0:
 		return fmt.Sprintf("%.1f ms", d.Seconds()*1000)

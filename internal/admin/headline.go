@@ -54,7 +54,7 @@ func (s Snapshot) Headline(findings []Finding) Headline {
 func (s Snapshot) waitingSays() string {
 	live, bulk := s.Freshness[0], s.Freshness[1]
 	waiting := func(what string, f Freshness) string {
-		return fmt.Sprintf("%s not worked yet, the oldest %s old.", capital(strings.TrimSpace(f.About+" "+counted(int(f.Waiting), what+" job is", what+" jobs are"))), Spoken(time.Duration(f.Age*float64(time.Second))))
+		return fmt.Sprintf("%s not worked yet, the oldest %s old.", capital(strings.TrimSpace(f.About+" "+counted(int(f.Waiting), what+" job is", what+" jobs are"))), HumanReadable(time.Duration(f.Age*float64(time.Second))))
 	}
 	var all []string
 	if live.Waiting > 0 {

@@ -28,7 +28,7 @@ type Snapshot struct {
 	Freshness []Freshness          `json:"freshness"`
 	Writing   Writing              `json:"writing"`
 	Queues    []queue.Counts       `json:"queues"`
-	Processes []Process            `json:"processes"` // seen within a day, those that said goodbye left out
+	Processes []Process            `json:"processes"` // seen within a day, those that deregistered left out
 	Backfills []backfill.Backfill  `json:"backfills"` // the newest
 	Rejects   Rejects              `json:"rejects"`
 	Discarded []queue.EndedJob     `json:"discarded"` // the most recent

@@ -107,7 +107,7 @@ func TestReadOfLongQueues(t *testing.T) {
 func TestQueriesFollowTheIndexes(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
-	execute(t, pool, `INSERT INTO ingest_rejects (job_id, payload, reason, rejected_at) SELECT i, '{}', 'planted', now() - i * interval '1 minute' FROM generate_series(1, 20000) AS i`)
+	execute(t, pool, `INSERT INTO ingest_rejects (job_id, payload, reason, rejected_at) SELECT i, '{}', 'injected', now() - i * interval '1 minute' FROM generate_series(1, 20000) AS i`)
 	execute(t, pool, manyTokensQuery)
 	execute(t, pool, `ANALYZE`)
 	for name, q := range map[string]struct {

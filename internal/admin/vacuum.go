@@ -20,7 +20,7 @@ func (h VacuumHolder) String() string {
 	if h.Age == 0 {
 		return h.What
 	}
-	return h.What + " for " + Spoken(time.Duration(h.Age*float64(time.Second)))
+	return h.What + " for " + HumanReadable(time.Duration(h.Age*float64(time.Second)))
 }
 
 // HeldBackFor is how long something may hold back vacuum without being named.

@@ -18,13 +18,13 @@ const (
 	// share is the part of the time, as a divisor, that may go into taking
 	// them: a slow database is asked less often.
 	share = 20
-	// mostUnasked bounds what is added to the interval while nobody asks.
-	mostUnasked = 15 * time.Second
+	// maxUnasked bounds what is added to the interval while nobody asks.
+	maxUnasked = 15 * time.Second
 	// Old is the age from which on a snapshot says nothing about now.
 	Old = 30 * time.Second
-	// mostEnqueued bounds how many new jobs are counted by kind at one look. The
+	// maxEnqueued bounds how many new jobs are counted by kind at one look. The
 	// next look goes on from there.
-	mostEnqueued = 100_000
+	maxEnqueued = 100_000
 )
 
 // Watch keeps the newest snapshot at hand, so that nothing that shows it asks
@@ -99,7 +99,7 @@ func (w *Watch) pauses(took time.Duration) (pause, more time.Duration) {
 		}
 	}
 	pause = max(interval, share*took)
-	return pause, min(time.Duration(max(0, others))*pause, mostUnasked)
+	return pause, min(time.Duration(max(0, others))*pause, maxUnasked)
 }
 
 // Look takes a snapshot now.
@@ -171,7 +171,7 @@ func (w *Watch) Enqueued() map[string]int64 {
 // that took their ids before that have committed meanwhile, but for very long
 // ones.
 func (w *Watch) countEnqueued(ctx context.Context) (byKind map[string]int64, to int64, err error) {
-	to = max(w.countedTo, min(w.lastSeen, w.countedTo+mostEnqueued))
+	to = max(w.countedTo, min(w.lastSeen, w.countedTo+maxEnqueued))
 	if to == w.countedTo {
 		return nil, to, nil
 	}

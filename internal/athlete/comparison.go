@@ -20,8 +20,8 @@ type CompareOptions struct {
 	Doubles  string // count or ignore-later, "": each user's own
 }
 
-// mostExamples is how many differing values a Comparison shows.
-const mostExamples = 10
+// maxExamples is how many differing values a Comparison shows.
+const maxExamples = 10
 
 // Comparison sums up a comparison.
 type Comparison struct {
@@ -166,7 +166,7 @@ func (report *Comparison) add(r *row, v acwr.Values) {
 		} else {
 			column.Missing++
 		}
-		if len(report.Examples) < mostExamples {
+		if len(report.Examples) < maxExamples {
 			report.Examples = append(report.Examples, example)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 // its table user_settings. No other column is read: the table holds tokens as well.
 // They are as they stand in the table; "" where
 // nothing does. A value is judged when it is asked for: one that nobody needs,
-// because a flag decides, is nobody's fault.
+// because a flag decides, is no fault.
 type Settings struct {
 	UserID    int32
 	RestingHR string

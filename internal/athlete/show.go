@@ -88,9 +88,9 @@ func number(x float32) string {
 }
 
 const (
-	chartHeight   = 10
-	narrowestPlot = 20
-	axisWidth     = 8
+	chartHeight  = 10
+	minPlotWidth = 20
+	axisWidth    = 8
 )
 
 // WriteChart draws the external ratio over the days, fitted to a terminal of
@@ -111,7 +111,7 @@ func WriteChart(w io.Writer, days []Day, width int) error {
 	}
 	options := []asciigraph.Option{
 		asciigraph.Height(chartHeight), asciigraph.Precision(2), asciigraph.LowerBound(0),
-		asciigraph.Width(max(narrowestPlot, width-axisWidth)),
+		asciigraph.Width(max(minPlotWidth, width-axisWidth)),
 		asciigraph.Caption(caption),
 	}
 	_, err := fmt.Fprintln(w, asciigraph.Plot(ratios, options...))

@@ -29,13 +29,13 @@ type Bar struct {
 	terminal bool
 	width    int // of the terminal; 0: ask it
 
-	done, counted  int64 // counted: of the unit, where total is of something else
-	counts         bool
-	begun, shown   time.Time
-	first          int64 // what was done, or counted, when the bar began
-	begins, drawn  bool
-	now            func() time.Time
-	mostTextBefore int
+	done, counted int64 // counted: of the unit, where total is of something else
+	counts        bool
+	begun, shown  time.Time
+	first         int64 // what was done, or counted, when the bar began
+	begins, drawn bool
+	now           func() time.Time
+	maxTextBefore int
 }
 
 // NewBar shows progress towards total of a unit, as "activities", or without an
@@ -83,14 +83,14 @@ func (b *Bar) show() {
 // draw writes over what was drawn before.
 func (b *Bar) draw(line string) {
 	n := len([]rune(line))
-	_, _ = fmt.Fprintf(b.w, "\r%s%s", line, strings.Repeat(" ", max(0, b.mostTextBefore-n)))
-	b.drawn, b.mostTextBefore = true, n
+	_, _ = fmt.Fprintf(b.w, "\r%s%s", line, strings.Repeat(" ", max(0, b.maxTextBefore-n)))
+	b.drawn, b.maxTextBefore = true, n
 }
 
 func (b *Bar) clear() {
 	if b.drawn {
-		_, _ = fmt.Fprintf(b.w, "\r%s\r", strings.Repeat(" ", b.mostTextBefore))
-		b.drawn, b.mostTextBefore = false, 0
+		_, _ = fmt.Fprintf(b.w, "\r%s\r", strings.Repeat(" ", b.maxTextBefore))
+		b.drawn, b.maxTextBefore = false, 0
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 const (
 	// carefulJobs are worked at once by a careful lane.
 	carefulJobs = 20
-	// maxDeaths of marked jobs: one in company, three alone. The death that began
+	// maxDeaths of marked jobs: one beside others, three alone. The death that began
 	// it all is one more.
 	maxDeaths = 4
 	// carefulFor is how long after an unclean death processes are careful.

@@ -107,7 +107,7 @@ func TestMarksOfTheLivingCountNothing(t *testing.T) {
 	if got, want := ask[string](t, pool, jobStates), "1 available attempt 0 errors 0, 29 completed attempt 1 errors 0"; got != want {
 		t.Errorf("jobs while they live: %s, want %s", got, want)
 	}
-	exec(t, pool, `UPDATE worker_processes SET beat_at = '-infinity'`) // they said goodbye
+	exec(t, pool, `UPDATE worker_processes SET beat_at = '-infinity'`) // they deregistered
 	turns(t, New(pool, testOptions(t), effectKind()))
 	if got, want := ask[string](t, pool, jobStates), "30 completed attempt 1 errors 0"; got != want {
 		t.Errorf("jobs when they are gone: %s, want %s", got, want)

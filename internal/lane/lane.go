@@ -9,7 +9,7 @@
 //
 // Rules. Effects and outcomes of all jobs of a turn commit together. One job
 // that the database refuses, or that panics, costs its neighbours nothing. What
-// is nobody's fault, and what is the fault of the lane itself, costs no job an
+// is transient, and what is the fault of the lane itself, costs no job an
 // attempt.
 //
 // The package knows nothing of what the jobs do.
@@ -224,9 +224,9 @@ func (l *Lane[T]) loop(ctx context.Context, loop int) {
 				continue
 			}
 		}
-		impatient := time.AfterFunc(patience, lead.passOn)
+		tooLong := time.AfterFunc(leadTime, lead.passOn)
 		found, err := l.turn(ctx, loop)
-		impatient.Stop()
+		tooLong.Stop()
 		switch {
 		case err != nil:
 			failed++

@@ -16,9 +16,9 @@ type lead struct {
 	held   atomic.Bool
 }
 
-// patience is how long a transaction may take before another loop looks for what
+// leadTime is how long a transaction may take before another loop looks for what
 // has arrived meanwhile.
-const patience = 25 * time.Millisecond
+const leadTime = 25 * time.Millisecond
 
 func newLeads(loops int) []lead {
 	vacant := make(chan struct{}, 1)

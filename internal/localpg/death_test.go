@@ -123,7 +123,7 @@ func TestKilledDuringStart(t *testing.T) {
 	}
 }
 
-// A directory that the user named outlives everything, and can be taken over
+// A directory that the user named outlives everything, and can be used again
 // at once: Start waits for the shutdown of the dead process's server.
 func TestTakeOverFromKilledProcess(t *testing.T) {
 	t.Parallel()

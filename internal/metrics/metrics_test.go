@@ -48,7 +48,7 @@ func TestOutcomeOf(t *testing.T) {
 		"transient": &pgconn.PgError{Code: "40001"},
 		"data":      &pgconn.PgError{Code: "23505"},
 		"program":   errors.New("a bug"),
-		"panic":     &lane.PanicError{Value: "planted"},
+		"panic":     &lane.PanicError{Value: "injected"},
 	} {
 		if got := outcomeOf(err); got != want {
 			t.Errorf("outcomeOf(%v) = %s, want %s", err, got, want)
@@ -63,7 +63,7 @@ func TestSlowStatementsAreToldOnceInAWhile(t *testing.T) {
 		var log strings.Builder
 		tracer := newTracer(500*time.Millisecond, slog.New(slog.NewTextHandler(&log, nil)))
 		run := func(took time.Duration) {
-			ctx := tracer.TraceQueryStart(t.Context(), nil, pgx.TraceQueryStartData{SQL: "-- name: planted\nSELECT $1", Args: []any{"s3cr3t"}})
+			ctx := tracer.TraceQueryStart(t.Context(), nil, pgx.TraceQueryStartData{SQL: "-- name: injected\nSELECT $1", Args: []any{"s3cr3t"}})
 			time.Sleep(took)
 			tracer.TraceQueryEnd(ctx, nil, pgx.TraceQueryEndData{})
 		}
@@ -73,7 +73,7 @@ func TestSlowStatementsAreToldOnceInAWhile(t *testing.T) {
 		}
 		run(2 * time.Second)
 		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
-		if len(lines) != 2 || !strings.Contains(lines[0], "statement=planted took=1s times=1") || !strings.Contains(lines[1], "times=10") || strings.Contains(log.String(), "s3cr3t") {
+		if len(lines) != 2 || !strings.Contains(lines[0], "statement=injected took=1s times=1") || !strings.Contains(lines[1], "times=10") || strings.Contains(log.String(), "s3cr3t") {
 			t.Errorf("log = %q, want the first and, 10 s later, how often since", lines)
 		}
 	})

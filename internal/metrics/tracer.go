@@ -36,15 +36,15 @@ type statement struct {
 	duration prometheus.Observer
 	slow     prometheus.Counter
 
-	mu     sync.Mutex
-	told   time.Time // when it was logged last
-	untold int       // how often it was slow since
+	mu         sync.Mutex
+	logged     time.Time // when it was logged last
+	suppressed int       // how often it was slow since
 }
 
 const (
-	// mostStatements bounds the names. There are fewer in this program; the
+	// maxStatements bounds the names. There are fewer in this program; the
 	// bound is for what others send through the pool.
-	mostStatements = 200
+	maxStatements  = 200
 	otherStatement = "other"
 	// tellEvery is how often the same slow statement is logged.
 	tellEvery = 10 * time.Second
@@ -167,7 +167,7 @@ func (t *Tracer) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, data pgxp
 	}
 }
 
-// observe takes what a statement took. Its arguments are nobody's business.
+// observe takes what a statement took. Its arguments are never logged.
 func (t *Tracer) observe(ctx context.Context, sql string, took time.Duration, err error) {
 	s := t.statement(nameOf(sql))
 	s.duration.Observe(took.Seconds())
@@ -179,11 +179,11 @@ func (t *Tracer) observe(ctx context.Context, sql string, took time.Duration, er
 	}
 	s.slow.Inc()
 	s.mu.Lock()
-	s.untold++
-	times := s.untold
-	tell := time.Since(s.told) >= tellEvery
+	s.suppressed++
+	times := s.suppressed
+	tell := time.Since(s.logged) >= tellEvery
 	if tell {
-		s.told, s.untold = time.Now(), 0
+		s.logged, s.suppressed = time.Now(), 0
 	}
 	s.mu.Unlock()
 	if tell {
@@ -194,7 +194,7 @@ func (t *Tracer) observe(ctx context.Context, sql string, took time.Duration, er
 // statement returns the instruments of a name.
 func (t *Tracer) statement(name string) *statement {
 	t.mu.RLock()
-	s, full := t.statements[name], len(t.statements) >= mostStatements
+	s, full := t.statements[name], len(t.statements) >= maxStatements
 	t.mu.RUnlock()
 	if s != nil {
 		return s

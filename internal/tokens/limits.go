@@ -34,8 +34,8 @@ SELECT extract(epoch FROM greatest(p.paused_until,
 	CASE WHEN p.day_used >= $2 THEN p.day + interval '1 day' END) - statement_timestamp())::float8
 FROM token_provider AS p`
 
-// leastWait is what waits are rounded up to: the time that one ends may be now.
-const leastWait = 100 * time.Millisecond
+// minWait is what waits are rounded up to: the time that one ends may be now.
+const minWait = 100 * time.Millisecond
 
 // reserve returns 0 when the request may be made, otherwise how long to wait.
 func (l Limits) reserve(ctx context.Context, tx pgx.Tx) (time.Duration, error) {
@@ -47,7 +47,7 @@ func (l Limits) reserve(ctx context.Context, tx pgx.Tx) (time.Duration, error) {
 	if err := tx.QueryRow(ctx, roomAgainQuery, l.Quarter, l.Day).Scan(&seconds); err != nil {
 		return 0, err
 	}
-	return max(time.Duration(seconds*float64(time.Second)), leastWait), nil
+	return max(time.Duration(seconds*float64(time.Second)), minWait), nil
 }
 
 const pauseQuery = `UPDATE token_provider SET paused_until = greatest(paused_until, clock_timestamp() + $1::interval)`

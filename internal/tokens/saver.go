@@ -11,7 +11,7 @@ import (
 // SaverOptions tune a Saver. All are required.
 type SaverOptions struct {
 	MaxBatch int           // operations in one transaction
-	Linger   time.Duration // how long the first of a batch waits for company, at most
+	Linger   time.Duration // how long the first of a batch waits for others, at most
 	Timeout  time.Duration // one transaction with its retries
 }
 

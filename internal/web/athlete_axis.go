@@ -15,22 +15,22 @@ type tick struct {
 // Lengths of the ranges that are divided into weeks, into months and into
 // quarters; longer ones are divided into years.
 const (
-	mostInWeeks    = 45
-	mostInMonths   = 430
-	mostInQuarters = 1500
-	mostYears      = 12 // that have a text
+	maxInWeeks    = 45
+	maxInMonths   = 430
+	maxInQuarters = 1500
+	maxYears      = 12 // that have a text
 )
 
 // ticksOf divides the days from first on. January shows its year.
 func ticksOf(first time.Time, days int) (ticks []tick) {
 	last := first.AddDate(0, 0, days-1)
-	if days <= mostInWeeks {
+	if days <= maxInWeeks {
 		for day := (8 - int(first.Weekday())) % 7; day < days; day += 7 { // Mondays
 			ticks = append(ticks, tick{day, first.AddDate(0, 0, day).Format("2 Jan"), len(ticks)%2 == 1})
 		}
 		return withoutLast(ticks, days)
 	}
-	everyYears := (last.Year()-first.Year())/mostYears + 1
+	everyYears := (last.Year()-first.Year())/maxYears + 1
 	for month := time.Date(first.Year(), first.Month(), 1, 0, 0, 0, 0, time.UTC); !month.After(last); month = month.AddDate(0, 1, 0) {
 		if month.Before(first) {
 			continue
@@ -39,13 +39,13 @@ func ticksOf(first time.Time, days int) (ticks []tick) {
 		switch number := int(month.Month()) - 1; {
 		case number == 0:
 			t.text = strconv.Itoa(month.Year())
-			t.minor = days > mostInQuarters && month.Year()/everyYears%2 == 1
+			t.minor = days > maxInQuarters && month.Year()/everyYears%2 == 1
 			if month.Year()%everyYears != 0 {
 				continue
 			}
-		case days <= mostInMonths:
-			t.minor = days > mostInMonths/3 && number%3 != 0
-		case days <= mostInQuarters && number%3 == 0:
+		case days <= maxInMonths:
+			t.minor = days > maxInMonths/3 && number%3 != 0
+		case days <= maxInQuarters && number%3 == 0:
 			t.minor = number != 6
 		default:
 			continue

@@ -42,13 +42,13 @@ func bandOf(ratio float32) ratioBand {
 	return ratioBands[3]
 }
 
-// mostDayBars is how many days have a bar each, mostBars how many bars a chart
-// has at most: more would be narrower than a line. mostPoints is how many points
+// maxDayBars is how many days have a bar each, maxBars how many bars a chart
+// has at most: more would be narrower than a line. maxPoints is how many points
 // a curve has about at most.
 const (
-	mostDayBars = 400
-	mostBars    = 800
-	mostPoints  = 1600
+	maxDayBars = 400
+	maxBars    = 800
+	maxPoints  = 1600
 )
 
 // column is what one bar stands for: a day, or, where days would be too many,
@@ -66,10 +66,10 @@ type column struct {
 // columnDays is how many days a column has in a chart of so many: one, a week,
 // or as many weeks as it takes.
 func columnDays(days int) int {
-	if days <= mostDayBars {
+	if days <= maxDayBars {
 		return 1
 	}
-	return 7 * ((days + 7*mostBars - 1) / (7 * mostBars))
+	return 7 * ((days + 7*maxBars - 1) / (7 * maxBars))
 }
 
 // columnsOf puts days together. The newest column is whole, and the oldest may

@@ -22,11 +22,11 @@ import (
 // Of each list the page shows so many, the newest; of a day's activities all
 // that a day can have.
 const (
-	recentDays     = 28
-	mostDoubles    = 20
-	mostRejects    = 20
-	mostWaiting    = 20
-	mostActivities = 200
+	recentDays    = 28
+	maxDoubles    = 20
+	maxRejects    = 20
+	maxWaiting    = 20
+	maxActivities = 200
 )
 
 // athletePage is the data of athlete.html.
@@ -139,7 +139,7 @@ func (p *pages) readSeries(ctx context.Context, id int32, data *athletePage) (er
 		}
 	}
 	if athlete.Marked(data.Days, athlete.LikelyDouble) > 0 {
-		data.Doubles, err = athlete.ListDoubles(ctx, db, id, &from, &to, mostDoubles)
+		data.Doubles, err = athlete.ListDoubles(ctx, db, id, &from, &to, maxDoubles)
 	}
 	return err
 }
@@ -161,18 +161,18 @@ func (p *pages) readBeside(ctx context.Context, id int32, data *athletePage) (er
 		data.Written = writing.Withheld(id)
 	}
 	if data.asked.day != nil {
-		if data.Activities, err = athlete.ReadActivities(ctx, db, id, *data.asked.day, mostActivities); err != nil {
+		if data.Activities, err = athlete.ReadActivities(ctx, db, id, *data.asked.day, maxActivities); err != nil {
 			return err
 		}
 	}
-	if data.Waiting, data.All, err = queue.Schema(p.options.RiverSchema).WaitingForUser(ctx, db, id, mostWaiting); err != nil {
+	if data.Waiting, data.All, err = queue.Schema(p.options.RiverSchema).WaitingForUser(ctx, db, id, maxWaiting); err != nil {
 		return err
 	}
 	operate, err := admin.NewOperator(db, p.options.RiverSchema)
 	if err != nil {
 		return err
 	}
-	data.Rejects, err = operate.ListRejects(ctx, admin.Filter{User: id}, mostRejects)
+	data.Rejects, err = operate.ListRejects(ctx, admin.Filter{User: id}, maxRejects)
 	return err
 }
 

@@ -10,8 +10,8 @@ import (
 	"github.com/trainingmonkey/worker/internal/athlete"
 )
 
-// mostDays is how long a range is at most.
-const mostDays = 40 * 366
+// maxDays is how long a range is at most.
+const maxDays = 40 * 366
 
 // athleteRange is which days of an athlete are shown. What is nil was not asked
 // for.
@@ -39,8 +39,8 @@ func parseRange(query url.Values) (r athleteRange, err error) {
 		switch {
 		case r.from.After(*r.to):
 			faults = append(faults, fmt.Errorf("from (%s) must not be after to (%s)", r.from.Format(time.DateOnly), r.to.Format(time.DateOnly)))
-		case r.to.After(r.from.AddDate(0, 0, mostDays-1)):
-			faults = append(faults, fmt.Errorf("from (%s) must be at most %d days before to (%s)", r.from.Format(time.DateOnly), mostDays-1, r.to.Format(time.DateOnly)))
+		case r.to.After(r.from.AddDate(0, 0, maxDays-1)):
+			faults = append(faults, fmt.Errorf("from (%s) must be at most %d days before to (%s)", r.from.Format(time.DateOnly), maxDays-1, r.to.Format(time.DateOnly)))
 		}
 	}
 	return r, errors.Join(faults...)
@@ -63,7 +63,7 @@ func (r athleteRange) within(b athlete.Bounds) (from, to time.Time) {
 	if b.First != nil && from.Before(*b.First) {
 		from = *b.First
 	}
-	if oldest := to.AddDate(0, 0, 1-mostDays); from.Before(oldest) {
+	if oldest := to.AddDate(0, 0, 1-maxDays); from.Before(oldest) {
 		from = oldest
 	}
 	return from, to
@@ -85,7 +85,7 @@ func (r athleteRange) links(user string, b athlete.Bounds) (links []rangeLink) {
 	if b.First != nil {
 		earliest = *b.First
 	}
-	if oldest := to.AddDate(0, 0, 1-mostDays); earliest.Before(oldest) {
+	if oldest := to.AddDate(0, 0, 1-maxDays); earliest.Before(oldest) {
 		earliest = oldest
 	}
 	marked := false

@@ -69,7 +69,7 @@ func (s *chartSVG) stretched(draw func()) {
 // bars draws all bars as one path.
 func (s *chartSVG) bars(class string, columns []column, value func(column) float64) {
 	gap := 0.0
-	if len(columns) <= mostDayBars/2 {
+	if len(columns) <= maxDayBars/2 {
 		gap = 0.1 * plotWidth / float64(len(columns))
 	}
 	fmt.Fprintf(&s.b, `<path class="%s" d="`, class)
@@ -84,7 +84,7 @@ func (s *chartSVG) bars(class string, columns []column, value func(column) float
 // curve draws values in the middle of their days.
 func (s *chartSVG) curve(class string, values []float64) {
 	fmt.Fprintf(&s.b, `<path class="%s" d="`, class)
-	for i, day := range thinned(values, mostPoints) {
+	for i, day := range thinned(values, maxPoints) {
 		command := "L"
 		if i == 0 {
 			command = "M"

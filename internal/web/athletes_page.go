@@ -11,9 +11,9 @@ import (
 	"github.com/trainingmonkey/worker/internal/athlete"
 )
 
-// mostWalked is how many athletes one page looks at: each costs about a
+// maxWalked is how many athletes one page looks at: each costs about a
 // millisecond, and a turn is not for long.
-const mostWalked = 500
+const maxWalked = 500
 
 // athletesPage is the data of athletes.html.
 type athletesPage struct {
@@ -51,7 +51,7 @@ func (p *pages) readOutside(r *http.Request, data *athletesPage) (status int) {
 		}
 		data.From = int32(id)
 	}
-	latest, err := athlete.ReadLatest(r.Context(), p.options.Pool, data.From, mostWalked, p.options.Rounding)
+	latest, err := athlete.ReadLatest(r.Context(), p.options.Pool, data.From, maxWalked, p.options.Rounding)
 	if err != nil {
 		p.options.Logger.WarnContext(r.Context(), "athletes not shown", slog.String("error", err.Error()))
 		data.Fault = "The database did not answer. Try again."
@@ -60,7 +60,7 @@ func (p *pages) readOutside(r *http.Request, data *athletesPage) (status int) {
 	if data.Walked = len(latest); data.Walked > 0 {
 		data.Greatest, data.Least = latest[0].UserID, latest[data.Walked-1].UserID
 	}
-	data.More = data.Walked == mostWalked
+	data.More = data.Walked == maxWalked
 	for _, l := range latest {
 		if l.Last == nil || l.AcuteChronicRatio == nil || l.TrimpAcuteChronicRatio == nil {
 			continue

@@ -73,7 +73,7 @@ func TestFreshnessAndQueues(t *testing.T) {
 func TestFailures(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
-	r.exec(`ALTER TABLE activities ADD CONSTRAINT planted CHECK (acute_chronic_ratio <> 4)`)
+	r.exec(`ALTER TABLE activities ADD CONSTRAINT injected CHECK (acute_chronic_ratio <> 4)`)
 	r.exec(`INSERT INTO activities (activity_id, user_id, date, total_load_miles) VALUES (1, 9, '2025-01-01', 5)`)
 	r.exec(`INSERT INTO river.river_job (kind, queue, args, max_attempts)
 		SELECT 'acwr_recalc', 'recalc', '{"ranges": [{"user_id": 1, "from": "2025-01-01", "to": "2025-01-01"}]}', 25 FROM generate_series(1, 4)`)
@@ -158,10 +158,10 @@ func TestConnections(t *testing.T) {
 	r.value(`tmworker_pool_acquire_timeouts_total`, soon, is(1))
 	r.value(`tmworker_pool_utilization_ratio`, soon, is(0))
 
-	r.exec("-- name: planted\nSELECT pg_sleep(0.6)")
-	r.value(`tmworker_statements_slow_total{statement="planted"}`, soon, is(1))
-	r.value(`tmworker_statement_duration_seconds_bucket{statement="planted",le="0.5"}`, soon, is(0))
-	r.value(`tmworker_statement_duration_seconds_sum{statement="planted"}`, soon, above(0.6))
+	r.exec("-- name: injected\nSELECT pg_sleep(0.6)")
+	r.value(`tmworker_statements_slow_total{statement="injected"}`, soon, is(1))
+	r.value(`tmworker_statement_duration_seconds_bucket{statement="injected",le="0.5"}`, soon, is(0))
+	r.value(`tmworker_statement_duration_seconds_sum{statement="injected"}`, soon, above(0.6))
 
 	r.run()
 	r.value(`tmworker_ready`, soon, is(1))
@@ -206,7 +206,7 @@ const deadlockTwiceQuery = `
 CREATE SEQUENCE tries;
 CREATE FUNCTION deadlock() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-	IF nextval('public.tries') <= 2 THEN RAISE EXCEPTION 'planted' USING ERRCODE = 'deadlock_detected'; END IF;
+	IF nextval('public.tries') <= 2 THEN RAISE EXCEPTION 'injected' USING ERRCODE = 'deadlock_detected'; END IF;
 	RETURN NEW;
 END $$;
 CREATE TRIGGER deadlock BEFORE INSERT ON activities FOR EACH ROW EXECUTE FUNCTION deadlock()`

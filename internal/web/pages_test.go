@@ -39,7 +39,7 @@ func (r *rig) fill() {
 	r.exec(`INSERT INTO worker_processes (client_id, beat_at) SELECT 'worker-7f9c-' || i || '-abcdefgh', now() - interval '1 minute' * greatest(0, i - 3) FROM generate_series(1, 4) AS i`)
 	r.exec(`INSERT INTO acwr_backfills (state, planned) VALUES ('running', true), ('paused', true)`)
 	r.exec(`INSERT INTO acwr_backfill_chunks (backfill_id, number, users, rows, state, job_id, error)
-		SELECT b.id, i, array[i], 5000, CASE WHEN i = 4 THEN 'failed' WHEN i < 60 THEN 'done' ELSE 'pending' END, (SELECT max(id) FROM river.river_job WHERE state = 'available'), CASE WHEN i = 4 THEN 'planted' END
+		SELECT b.id, i, array[i], 5000, CASE WHEN i = 4 THEN 'failed' WHEN i < 60 THEN 'done' ELSE 'pending' END, (SELECT max(id) FROM river.river_job WHERE state = 'available'), CASE WHEN i = 4 THEN 'injected' END
 		FROM acwr_backfills AS b, generate_series(1, 97) AS i`)
 	r.exec(`UPDATE activities SET acute_chronic_ratio = 9 WHERE activity_id = 300 - 1`)
 	r.exec(`ANALYZE river.river_job`)

@@ -29,7 +29,7 @@ func ageOf(age time.Duration, known, answers bool) string {
 	if !known || answers && age < agedAfter {
 		return ""
 	}
-	return admin.Spoken(age.Truncate(time.Second)) + " ago"
+	return admin.HumanReadable(age.Truncate(time.Second)) + " ago"
 }
 
 // answers tells whether the database answers this process.
@@ -150,7 +150,7 @@ func latencyPlot(points []metrics.Point) template.HTML {
 	worst, most := hour(points, func(p metrics.Point) float64 { return nanWhenIdle(p, p.P99) })
 	half, _ := hour(points, func(p metrics.Point) float64 { return nanWhenIdle(p, p.P50) })
 	top := roundUp(max(most, 0.001))
-	text := func(s float64) string { return admin.Spoken(time.Duration(s * float64(time.Second))) }
+	text := func(s float64) string { return admin.HumanReadable(time.Duration(s * float64(time.Second))) }
 	return plot{
 		label: "Time from a job's insertion to its commit over the last hour, the median and the 99th percentile, at most " + text(most),
 		most:  top,

@@ -43,8 +43,8 @@ const (
 	readTimeout    = 10 * time.Second
 	writeTimeout   = 30 * time.Second
 	idleTimeout    = time.Minute
-	mostHeader     = 16 << 10
-	mostBody       = 1 << 20
+	maxHeader      = 16 << 10
+	maxBody        = 1 << 20
 	shutdownWithin = 200 * time.Millisecond // part of the grace period, and pages can wait
 )
 
@@ -70,7 +70,7 @@ func Listen(ctx context.Context, o Options) (*Server, error) {
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    mostHeader,
+		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}}
 	server.http.RegisterOnShutdown(streams.end)

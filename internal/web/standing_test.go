@@ -83,7 +83,7 @@ func TestBackfillThatStands(t *testing.T) {
 		c.Backfill.ChunkRows, c.Database.LockTimeout = 1, 200*time.Millisecond
 	})
 	r.exec(`INSERT INTO activities (activity_id, user_id, date, total_load_miles) SELECT i, i, '2025-01-01', 5 FROM generate_series(1, 3) AS i`)
-	r.exec(`ALTER TABLE activities ADD CONSTRAINT planted CHECK (user_id <> 2 OR acute_chronic_ratio IS NULL)`)
+	r.exec(`ALTER TABLE activities ADD CONSTRAINT injected CHECK (user_id <> 2 OR acute_chronic_ratio IS NULL)`)
 	enqueuer, err := jobs.NewEnqueuer(r.pool.Pool, dbtest.RiverSchema)
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +121,7 @@ func TestBackfillThatStands(t *testing.T) {
 	r.gone(done, soon) // the others are done; what failed is still told
 	r.value(failed, soon, is(1))
 
-	r.exec(`ALTER TABLE activities DROP CONSTRAINT planted`)
+	r.exec(`ALTER TABLE activities DROP CONSTRAINT injected`)
 	err = r.pool.InTx(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
 		_, err := backfill.Resume(ctx, tx, enqueuer, dbtest.RiverSchema, id)
 		return err

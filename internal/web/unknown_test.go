@@ -16,7 +16,7 @@ func TestPageWithTheDatabaseAway(t *testing.T) {
 	r := newRig(t, through)
 	r.run()
 	r.turns("", noticed)
-	r.exec(`INSERT INTO ingest_rejects (job_id, payload, reason) VALUES (1, '{}', 'planted')`)
+	r.exec(`INSERT INTO ingest_rejects (job_id, payload, reason) VALUES (1, '{}', 'injected')`)
 	r.look()
 	if page := r.get("/").Body.String(); !strings.Contains(page, `<h1 id="verdict">Fresh</h1>`) || strings.Contains(page, "ago</span>") {
 		t.Errorf("before the outage the page is not fresh, or gives an age:\n%s", page)

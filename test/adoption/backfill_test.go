@@ -61,7 +61,7 @@ func besideApplication() config.Config {
 // TestBackfillBesideTheApplication: with 4,000 rows, rest days and days of
 // several activities among them, a backfill leaves the values that the
 // application's rules give, while the application goes on writing and never waits
-// longer than longestWait.
+// longer than maxWait.
 func TestBackfillBesideTheApplication(t *testing.T) {
 	pool := openApplication(t, variants[0])
 	if _, err := migrations.Up(t.Context(), pool.Pool, dbtest.RiverSchema); err != nil {
@@ -84,7 +84,7 @@ func TestBackfillBesideTheApplication(t *testing.T) {
 	written, errs := make([]int, 2), make([]error, 3)
 	for i := range written {
 		application := pool.Config().ConnConfig.Copy()
-		application.RuntimeParams["lock_timeout"] = longestWait
+		application.RuntimeParams["lock_timeout"] = maxWait
 		wg.Go(func() { written[i], errs[i] = write(ctx, application, i+1) })
 	}
 	wg.Go(func() { errs[2] = s.Run(ctx) })

@@ -14,10 +14,10 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// longestWait is how long a statement of the application may wait for a lock.
+// maxWait is how long a statement of the application may wait for a lock.
 // The server enforces it: one that waits longer fails. That does not depend on
 // how busy the machine is, as its duration would.
-const longestWait = "200ms"
+const maxWait = "200ms"
 
 // write does as the application does until the context ends: select, then insert
 // or update, each in a transaction of its own on a connection of its own.
@@ -57,7 +57,7 @@ func TestNobodyWaitsForAMigration(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, beside a transaction of %v", v.name, reader), func(t *testing.T) {
 				pool := openApplication(t, v)
 				config := pool.Config().ConnConfig.Copy()
-				config.RuntimeParams["lock_timeout"] = longestWait
+				config.RuntimeParams["lock_timeout"] = maxWait
 
 				// As pg_dump does: it reads the table and keeps its lock.
 				dump, err := pool.Begin(t.Context())

@@ -22,7 +22,7 @@ var ranOutOfMemory = regexp.MustCompile(`out of memory|cannot allocate memory|pt
 // TestJobThatKillsItsProcess has a job that exhausts its process's memory, among
 // others, in a process that is started again whenever it dies.
 func TestJobThatKillsItsProcess(t *testing.T) {
-	const mostDeaths = 5
+	const maxDeaths = 5
 	r := shared(t)
 	if err := os.WriteFile(filepath.Join(string(commands), "small-worker"), []byte(smallWorker), 0o700); err != nil {
 		t.Fatal(err)
@@ -44,13 +44,13 @@ func TestJobThatKillsItsProcess(t *testing.T) {
 			if !ranOutOfMemory.MatchString(w.Log()) {
 				t.Fatalf("a worker ended otherwise:\n%s", w.Log())
 			}
-			if deaths++; deaths > 2*mostDeaths {
+			if deaths++; deaths > 2*maxDeaths {
 				t.Fatal("there is no end of deaths")
 			}
 			w = r.start(commands, "small-worker", settings)
 		case <-time.After(20 * time.Millisecond):
 		}
-		if r.count(`SELECT count(*) FROM river.river_job WHERE id = ANY($1) AND state = 'discarded'`, r.planted) == 1 {
+		if r.count(`SELECT count(*) FROM river.river_job WHERE id = ANY($1) AND state = 'discarded'`, r.injected) == 1 {
 			ended = time.Now()
 		}
 		if time.Now().After(deadline) {
@@ -58,8 +58,8 @@ func TestJobThatKillsItsProcess(t *testing.T) {
 		}
 	}
 	t.Logf("discarded after %d deaths and %v", deaths, ended.Sub(began).Round(10*time.Millisecond))
-	if deaths == 0 || deaths > mostDeaths {
-		t.Errorf("%d deaths, want 1 to %d", deaths, mostDeaths)
+	if deaths == 0 || deaths > maxDeaths {
+		t.Errorf("%d deaths, want 1 to %d", deaths, maxDeaths)
 	}
 	meanwhile := r.count(`SELECT count(*) FROM river.river_job WHERE kind = 'acwr_recalc' AND state = 'completed' AND finalized_at < $1`, ended)
 	close(stop)

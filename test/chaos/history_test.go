@@ -36,7 +36,7 @@ func (r *rig) check() {
 	known := map[int64]workedJob{}
 	for _, job := range history {
 		known[job.ID] = job
-		if slices.Contains(r.planted, job.ID) {
+		if slices.Contains(r.injected, job.ID) {
 			continue
 		}
 		if job.State != "completed" {
@@ -88,7 +88,7 @@ type version struct {
 }
 
 // checkRows applies the jobs one after the other and compares the rows. Jobs
-// that a scenario planted to fail have no effect.
+// that a scenario injected to fail have no effect.
 func (r *rig) checkRows(pool *dbpool.Pool, history []workedJob) {
 	r.Helper()
 	want := map[int64]version{}

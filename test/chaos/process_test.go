@@ -62,7 +62,7 @@ func TestTerminatedTwice(t *testing.T) {
 	r.recoveredWithin(15 * time.Second)
 }
 
-// TestFrozenWorker stops a process until its jobs were taken over, and lets it go
+// TestFrozenWorker stops a process until its jobs were claimed by another, and lets it go
 // on: of what it held then it commits nothing.
 func TestFrozenWorker(t *testing.T) {
 	r := shared(t)
@@ -92,18 +92,18 @@ func (r *rig) plant(n int, load float64, name string) {
 		if err != nil {
 			r.Fatal(err)
 		}
-		r.planted = append(r.planted, ids...)
+		r.injected = append(r.injected, ids...)
 	}
 }
 
-// TestSIGTERMDuringBisection stops a worker while it looks for guilty jobs.
+// TestSIGTERMDuringBisection stops a worker while it looks for poison jobs.
 func TestSIGTERMDuringBisection(t *testing.T) {
 	r := shared(t)
-	r.exec(`ALTER TABLE activities ADD CONSTRAINT planted CHECK (total_load_miles <> 666)`)
+	r.exec(`ALTER TABLE activities ADD CONSTRAINT injected CHECK (total_load_miles <> 666)`)
 	r.begin(2)
 	r.fault(func() {
 		r.load.rate.Store(5 * steadyRate)
-		r.plant(60, 666, "planted")
+		r.plant(60, 666, "injected")
 		r.stopCleanly(r.workers[0])
 		r.load.rate.Store(steadyRate)
 	})
@@ -122,8 +122,8 @@ func TestPanicInABatch(t *testing.T) {
 	})
 	r.end()
 	var panicked int
-	if err := r.pool().QueryRow(t.Context(), `SELECT count(*) FROM river.river_job WHERE id = ANY($1) AND errors[1]->>'error' LIKE 'panic: %'`, r.planted).Scan(&panicked); err != nil || panicked != len(r.planted) {
-		t.Errorf("%d of %d jobs have the panic as their error (%v)", panicked, len(r.planted), err)
+	if err := r.pool().QueryRow(t.Context(), `SELECT count(*) FROM river.river_job WHERE id = ANY($1) AND errors[1]->>'error' LIKE 'panic: %'`, r.injected).Scan(&panicked); err != nil || panicked != len(r.injected) {
+		t.Errorf("%d of %d jobs have the panic as their error (%v)", panicked, len(r.injected), err)
 	}
 	for _, w := range r.workers {
 		if strings.Contains(w.Log(), "goroutine") && strings.Contains(w.Log(), "fatal error") {

@@ -20,15 +20,15 @@ import (
 )
 
 // refusedBy are the ways in which a database refuses an activity, each with what
-// makes it do so and what makes an activity a culprit.
+// makes it do so and what makes a job a poison job.
 var refusedBy = []struct {
 	name    string
 	prepare string
 	spoil   func(*jobs.Activity)
-	says    string // the error of a culprit
+	says    string // the error of a poison job
 }{
 	{
-		"Constraint", `ALTER TABLE activities ADD CONSTRAINT planted CHECK (total_load_miles <> 666)`,
+		"Constraint", `ALTER TABLE activities ADD CONSTRAINT injected CHECK (total_load_miles <> 666)`,
 		func(a *jobs.Activity) { a.TotalLoadMiles = new(666.0) }, "23514",
 	},
 	{
@@ -80,13 +80,13 @@ func randomText(n int) string {
 // TestRefusedJobs has 1, 10 and 100 of 500 jobs refused, in every way.
 func TestRefusedJobs(t *testing.T) {
 	for _, by := range refusedBy {
-		for _, culprits := range []int{1, 10, 100} {
-			t.Run(fmt.Sprintf("%s/%d", by.name, culprits), func(t *testing.T) {
+		for _, poisoned := range []int{1, 10, 100} {
+			t.Run(fmt.Sprintf("%s/%d", by.name, poisoned), func(t *testing.T) {
 				r := shared(t)
 				r.exec(by.prepare)
 				r.exec(later)
 				role := r.role()
-				refuse(r, role, culprits, by.spoil, by.says)
+				refuse(r, role, poisoned, by.spoil, by.says)
 			})
 		}
 	}
@@ -94,7 +94,7 @@ func TestRefusedJobs(t *testing.T) {
 
 const refusedJobs = 500
 
-func refuse(r *rig, url string, culprits int, spoil func(*jobs.Activity), says string) {
+func refuse(r *rig, url string, poisoned int, spoil func(*jobs.Activity), says string) {
 	enqueuer, err := jobs.NewEnqueuer(r.pool().Pool, dbtest.RiverSchema)
 	if err != nil {
 		r.Fatal(err)
@@ -102,7 +102,7 @@ func refuse(r *rig, url string, culprits int, spoil func(*jobs.Activity), says s
 	args := make([]jobs.ActivityIngest, refusedJobs)
 	for i := range args {
 		a := jobs.Activity{ActivityID: int64(i + 1), UserID: int32(i%100 + 1), Date: "2025-03-01", Name: new("Run"), TotalLoadMiles: new(5.0), Trimp: new(1.0)}
-		if i%(refusedJobs/culprits) == 0 {
+		if i%(refusedJobs/poisoned) == 0 {
 			spoil(&a)
 		}
 		args[i].Activities = []jobs.Activity{a}
@@ -111,7 +111,7 @@ func refuse(r *rig, url string, culprits int, spoil func(*jobs.Activity), says s
 		r.Fatal(err)
 	}
 	began := time.Now()
-	seen, savepoints := drainOnce(r, url, culprits)
+	seen, savepoints := drainOnce(r, url, poisoned)
 	took := time.Since(began)
 
 	var completed, failedOnce, stored int
@@ -124,9 +124,9 @@ func refuse(r *rig, url string, culprits int, spoil func(*jobs.Activity), says s
 		r.Fatal(err)
 	}
 	r.Logf("%d of %d jobs refused: %v, %d transactions, %d tries, at most %d tries and %d savepoints in a transaction",
-		culprits, refusedJobs, took.Round(time.Millisecond), seen.transactions, seen.tries, seen.most, savepoints)
-	if completed != refusedJobs-culprits || stored != refusedJobs-culprits || failedOnce != culprits {
-		r.Errorf("%d completed, %d stored, %d with the one error; want %d, %d, %d", completed, stored, failedOnce, refusedJobs-culprits, refusedJobs-culprits, culprits)
+		poisoned, refusedJobs, took.Round(time.Millisecond), seen.transactions, seen.tries, seen.most, savepoints)
+	if completed != refusedJobs-poisoned || stored != refusedJobs-poisoned || failedOnce != poisoned {
+		r.Errorf("%d completed, %d stored, %d with the one error; want %d, %d, %d", completed, stored, failedOnce, refusedJobs-poisoned, refusedJobs-poisoned, poisoned)
 	}
 	if seen.most >= 64 || savepoints >= 64 {
 		r.Errorf("%d tries and %d savepoints in a transaction, want fewer than 64", seen.most, savepoints)
@@ -134,7 +134,7 @@ func refuse(r *rig, url string, culprits int, spoil func(*jobs.Activity), says s
 }
 
 // drainOnce runs a worker within this process until every job has been tried.
-func drainOnce(r *rig, url string, culprits int) (seen *turns, savepoints int) {
+func drainOnce(r *rig, url string, poisoned int) (seen *turns, savepoints int) {
 	counter := &savepointCounter{}
 	o := dbtest.Options(url)
 	o.Tracer, o.MaxConns = counter, 25

@@ -44,7 +44,7 @@ type rig struct {
 	names   map[*commandtest.Process]string // as pg_stat_activity has them
 
 	faultBegan, faultEnded time.Time
-	planted                []int64 // jobs that are to fail
+	injected               []int64 // jobs that are to fail
 }
 
 // shared gives a scenario a database on the server that all share.
@@ -177,7 +177,7 @@ func (r *rig) drained(within time.Duration) {
 
 func (r *rig) unfinished() (n int, err error) {
 	err = r.connect(func(ctx context.Context, conn *pgx.Conn) error {
-		return conn.QueryRow(ctx, `SELECT count(*) FROM river.river_job WHERE finalized_at IS NULL AND id <> ALL(coalesce($1::bigint[], '{}'))`, r.planted).Scan(&n)
+		return conn.QueryRow(ctx, `SELECT count(*) FROM river.river_job WHERE finalized_at IS NULL AND id <> ALL(coalesce($1::bigint[], '{}'))`, r.injected).Scan(&n)
 	})
 	return n, err
 }

@@ -63,7 +63,7 @@ type refused struct {
 // Times of throttling when the provider does not say, and at most.
 const (
 	defaultPause = time.Minute
-	longestPause = 24 * time.Hour
+	maxPause     = 24 * time.Hour
 )
 
 func judge(response *http.Response, content []byte, readErr error, now time.Time) Answer {
@@ -96,14 +96,14 @@ func judge(response *http.Response, content []byte, readErr error, now time.Time
 // away for that.
 const unknownExpiry = time.Hour
 
-// longestLife keeps a nonsensical time from passing for a fresh token for ever.
-const longestLife = 366 * 24 * time.Hour
+// maxLife keeps a nonsensical time from passing for a fresh token for ever.
+const maxLife = 366 * 24 * time.Hour
 
 func (g *given) expiry(now time.Time) time.Time {
-	if at, ok := g.ExpiresAt.(float64); ok && at > 0 && at < float64(now.Add(longestLife).Unix()) {
+	if at, ok := g.ExpiresAt.(float64); ok && at > 0 && at < float64(now.Add(maxLife).Unix()) {
 		return time.Unix(int64(at), 0)
 	}
-	if in, ok := g.ExpiresIn.(float64); ok && in > 0 && in < longestLife.Seconds() {
+	if in, ok := g.ExpiresIn.(float64); ok && in > 0 && in < maxLife.Seconds() {
 		return now.Add(time.Duration(in * float64(time.Second)))
 	}
 	return now.Add(unknownExpiry)
@@ -137,9 +137,9 @@ func (r *refused) code() string {
 func retryAfter(header string, now time.Time) time.Duration {
 	var d time.Duration
 	if seconds, err := strconv.Atoi(header); err == nil {
-		d = time.Duration(min(seconds, int(longestPause.Seconds()))) * time.Second
+		d = time.Duration(min(seconds, int(maxPause.Seconds()))) * time.Second
 	} else if at, err := http.ParseTime(header); err == nil {
 		d = at.Sub(now)
 	}
-	return min(max(d, 0), longestPause)
+	return min(max(d, 0), maxPause)
 }

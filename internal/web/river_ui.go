@@ -73,8 +73,8 @@ func (d *document) send() {
 	_, _ = d.ResponseWriter.Write(body)
 }
 
-// mostLogged is how much of what River's UI is asked for is logged: some hundred ids.
-const mostLogged = 2000
+// maxLogged is how much of what River's UI is asked for is logged: some hundred ids.
+const maxLogged = 2000
 
 // audited logs who changed what through River's UI.
 func audited(logger *slog.Logger, next http.Handler) http.Handler {
@@ -91,7 +91,7 @@ func audited(logger *slog.Logger, next http.Handler) http.Handler {
 		r.Body = io.NopCloser(bytes.NewReader(asked))
 		user, _, _ := r.BasicAuth()
 		logger.InfoContext(r.Context(), "River's UI is asked for a change", slog.String("change", r.Method+" "+r.URL.Path),
-			slog.String("asked", string(asked[:min(len(asked), mostLogged)])), slog.String("user", user), slog.String("from", r.RemoteAddr))
+			slog.String("asked", string(asked[:min(len(asked), maxLogged)])), slog.String("user", user), slog.String("from", r.RemoteAddr))
 		next.ServeHTTP(w, r)
 	})
 }

@@ -15,13 +15,13 @@ func ago(age *float64) string {
 	if age == nil {
 		return "–"
 	}
-	return admin.Spoken(time.Duration(max(0, *age) * float64(time.Second)))
+	return admin.HumanReadable(time.Duration(max(0, *age) * float64(time.Second)))
 }
 
 // when is the time since t, as of now.
 func when(now, t time.Time) string {
 	if age := now.Sub(t).Truncate(time.Second); age > 0 {
-		return admin.Spoken(age) + " ago"
+		return admin.HumanReadable(age) + " ago"
 	}
 	return "just now"
 }
@@ -29,7 +29,7 @@ func when(now, t time.Time) string {
 // in is the time until t, as of now.
 func in(now, t time.Time) string {
 	if left := t.Sub(now).Truncate(time.Second); left > 0 {
-		return "in " + admin.Spoken(left)
+		return "in " + admin.HumanReadable(left)
 	}
 	return "now"
 }

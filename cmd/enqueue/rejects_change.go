@@ -64,9 +64,9 @@ func leftError(left []admin.Left) error {
 	if len(left) == 0 {
 		return nil
 	}
-	const mostNamed = 10
+	const maxNamed = 10
 	faults := []error{fmt.Errorf("%s rejected", counted(len(left), "activity stays", "activities stay"))}
-	for _, l := range left[:min(len(left), mostNamed)] {
+	for _, l := range left[:min(len(left), maxNamed)] {
 		faults = append(faults, fmt.Errorf("reject %d: %s", l.ID, cli.OneLine(l.Reason)))
 	}
 	return errors.Join(faults...)
