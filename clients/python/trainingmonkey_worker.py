@@ -12,8 +12,10 @@ back as any error of the database does.
 from __future__ import annotations
 
 import datetime
+import decimal
 import json
 import math
+import operator
 import os
 import re
 import time
@@ -40,7 +42,7 @@ Activity = Mapping[str, Any]
 
 
 class Refused(ValueError):
-    """Nothing was enqueued. faults names every fault: the element in the list, its field, the value."""
+    """Nothing was enqueued. faults names every fault that was found: the element in the list, its field, the value."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("\n".join(faults))
@@ -69,6 +71,7 @@ class Unknown(LookupError):
 
 # Connections
 
+_IDLE = 0  # the transaction status of a connection that is in no transaction, of libpq
 _connect: Optional[Callable[[], Any]] = None
 _schema = '"river"'
 
@@ -94,6 +97,8 @@ def _connect_to_database_url() -> Any:
 
 def _driver_connection(connection: Any) -> Any:
     """The psycopg connection in what SQLAlchemy has."""
+    if type(connection).__name__.startswith("Async"):
+        raise TypeError("%s: this module needs a connection that is not asynchronous" % type(connection).__name__)
     if not hasattr(connection, "cursor"):
         connection = connection.connection  # a Connection's attribute, a Session's method
         if callable(connection):
@@ -118,8 +123,25 @@ def _transaction(connection: Any) -> Iterator[Any]:
         own.close()
 
 
+@contextmanager
+def _all_or_nothing(connection: Any) -> Iterator[None]:
+    """What a connection that commits by itself does, in one transaction."""
+    if not connection.autocommit or connection.info.transaction_status != _IDLE:
+        yield
+        return
+    _query(connection, "BEGIN")
+    try:
+        yield
+    except BaseException:
+        _query(connection, "ROLLBACK")
+        raise
+    _query(connection, "COMMIT")
+
+
 def _query(connection: Any, sql: str, *args: Any) -> List[Tuple[Any, ...]]:
     """Rows as tuples, also of an application whose cursors return dicts."""
+    if getattr(getattr(connection, "pgconn", None), "pipeline_status", 0):
+        raise RuntimeError("this module does not work in a pipeline")
     cursor = connection.cursor()
     try:
         cursor.execute(sql, args or None)
@@ -131,7 +153,7 @@ def _query(connection: Any, sql: str, *args: Any) -> List[Tuple[Any, ...]]:
 
 
 # What the worker's functions raise, and PostgreSQL for what is no date; the messages are for people.
-_REFUSED = frozenset(["22023", "22007", "22008"])
+_REFUSED = frozenset(["22023", "22007", "22008", "22P02", "22003"])
 
 
 @contextmanager
@@ -155,7 +177,11 @@ def _json(value: Any) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
-    if hasattr(value, "__float__"):  # Decimal, numpy
+    if hasattr(value, "__index__"):  # numpy's integers
+        return operator.index(value)
+    if isinstance(value, decimal.Decimal) and value.is_finite() and value == value.to_integral_value():
+        return int(value)
+    if hasattr(value, "__float__"):
         return float(value)
     raise TypeError("%s cannot be enqueued: %r" % (type(value).__name__, value))
 
@@ -170,17 +196,33 @@ def enqueue(activities: Iterable[Activity], *, connection: Any = None, priority:
     the activity says "partial": True. More than 25 go behind what athletes wait for by themselves; a priority above 1
     (up to 4) sends any there.
     """
-    listed = list(activities)
+    listed: List[str] = []
+    faults: List[str] = []
+    for place, activity in enumerate(activities):
+        try:
+            listed.append(_activity(activity))
+        except (TypeError, ValueError) as error:
+            faults.append("activities[%d]: %s" % (place, error))
+    if faults:
+        raise Refused(faults)
     ids: List[int] = []
     if not listed:
         return ids
-    with _transaction(connection) as c:
+    with _transaction(connection) as c, _all_or_nothing(c):
         for start in range(0, len(listed), MAX_ACTIVITIES):
-            text = _json([dict(a) for a in listed[start:start + MAX_ACTIVITIES]])
+            text = "[%s]" % ",".join(listed[start:start + MAX_ACTIVITIES])
             with _refusals(start):
                 [(job_id,)] = _query(c, "SELECT %s.enqueue_activity_ingest(%%s::text, %%s::integer)" % _schema, text, priority)
             ids.append(job_id)
     return ids
+
+
+def _activity(activity: Activity) -> str:
+    """An activity as JSON."""
+    fields = dict(activity)
+    if isinstance(fields.get("date"), datetime.datetime):
+        fields["date"] = fields["date"].date()
+    return _json(fields)
 
 
 Change = Union[Tuple[int, Any], Tuple[int, Any, Any]]
@@ -191,7 +233,13 @@ def recalc(changes: Iterable[Change], *, connection: Any = None, priority: Optio
 
     A change is (user_id, date) or (user_id, first date, last date).
     """
-    ranges = [{"user_id": c[0], "first": str(c[1]), "last": str(c[-1])} for c in changes]
+    ranges, faults = [], []
+    for place, change in enumerate(changes):
+        user_id, first, last = change[0], change[1], change[-1]
+        faults += ["changes[%d]: must have a date, got %r" % (place, d) for d in (first, last) if not isinstance(d, (datetime.date, str))]
+        ranges.append({"user_id": user_id, "first": str(first), "last": str(last)})
+    if faults:
+        raise Refused(faults)
     if not ranges:
         return []
     if priority is None:
@@ -262,9 +310,6 @@ def status(ids: Iterable[int], *, connection: Any = None) -> List[JobStatus]:
 def rejects(ids: Iterable[int], *, connection: Any = None) -> List[Reject]:
     """The activities of jobs that were not stored, each with a sentence for its athlete."""
     return [r for s in status(ids, connection=connection) for r in s.rejects]
-
-
-_IDLE = 0  # the transaction status of a connection that is in no transaction, of libpq
 
 
 def wait(ids: Iterable[int], timeout: Optional[float] = None, *, connection: Any = None) -> List[JobStatus]:
@@ -356,10 +401,12 @@ def sync(user_id: int, activities: Iterable[Activity], *, heart_rate: Optional[H
     """
     zone = None if time_zone is None else ZoneInfo(time_zone)
     converted: List[Dict[str, Any]] = []
+    places: List[int] = []
     faults: List[str] = []
     for place, activity in enumerate(activities):
         try:
             converted.append(from_strava(activity, user_id, heart_rate, zone))
+            places.append(place)
         except ValueError as error:
             if on_invalid is not None:
                 on_invalid(activity, str(error))
@@ -367,7 +414,10 @@ def sync(user_id: int, activities: Iterable[Activity], *, heart_rate: Optional[H
                 faults.append("activities[%d]: %s" % (place, error))
     if faults:
         raise Refused(faults)
-    return enqueue(converted, connection=connection, priority=priority)
+    try:
+        return enqueue(converted, connection=connection, priority=priority)
+    except Refused as refused:
+        raise Refused([re.sub(r"^activities\[(\d+)\]", lambda found: "activities[%d]" % places[int(found[1])], fault) for fault in refused.faults]) from refused
 
 
 _SPORTS: Tuple[Tuple[str, str], ...] = (
@@ -388,15 +438,19 @@ _WITHOUT_LOAD = frozenset(
 
 def from_strava(activity: Activity, user_id: int, heart_rate: Optional[HeartRate] = HeartRate(), zone: Optional[datetime.tzinfo] = None) -> Dict[str, Any]:
     """An activity of Strava's list as enqueue() takes it; ValueError says what cannot be read."""
-    kind = _spaced(activity.get("sport_type") or activity.get("type") or "")
+    if not isinstance(activity, Mapping):
+        raise ValueError("must be an object, got %r" % (activity,))
+    kind = _spaced(_text(activity, "sport_type") or _text(activity, "type") or "")
     words = _words(kind)
     start, from_utc = _start(activity, zone)
     known: Dict[str, Any] = {
         "activity_id": activity.get("id"), "user_id": user_id, "date": start.strftime("%Y-%m-%d"), "start_time": start.strftime("%H:%M:%S"),
-        "partial": True, "name": activity.get("name"), "type": kind or None, "day_from_utc": from_utc or None,
+        "partial": True, "name": _text(activity, "name"), "type": kind or None, "day_from_utc": from_utc or None,
     }
-    if not isinstance(known["activity_id"], int) or isinstance(known["activity_id"], bool):
-        raise ValueError("id: must be an integer, got %r" % (known["activity_id"],))
+    if not isinstance(known["activity_id"], int) or isinstance(known["activity_id"], bool) or not 0 < known["activity_id"] < 2 ** 63:
+        raise ValueError("id: must be a positive integer, got %r" % (known["activity_id"],))
+    if not 1900 <= start.year <= 2999:
+        raise ValueError("start_date_local: must lie between 1900 and 2999, got %r" % (known["date"],))
     if words & _WITHOUT_LOAD:
         known["unloaded"] = True
         return _without_none(known)
@@ -408,7 +462,7 @@ def from_strava(activity: Activity, user_id: int, heart_rate: Optional[HeartRate
     if activity.get("has_heartrate") is False:
         average = highest = 0.0
     minutes = (moving or 0.0) / 60
-    known.update(device_name=activity.get("device_name"), avg_heart_rate=average or None, max_heart_rate=highest or None)
+    known.update(device_name=_text(activity, "device_name"), avg_heart_rate=average or None, max_heart_rate=highest or None)
     if moving is not None:
         known["duration_minutes"] = round(minutes, 2)
     if average == 0:
@@ -433,11 +487,20 @@ def _without_none(values: Dict[str, Any]) -> Dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _text(activity: Activity, name: str) -> Optional[str]:
+    value = activity.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ValueError("%s: must be a text that can be stored, got %r" % (name, value))
+    return value
+
+
 def _number(activity: Activity, name: str) -> Optional[float]:
     value = activity.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e30:
         raise ValueError("%s: must be a number, got %r" % (name, value))
     return float(value)
 
@@ -461,7 +524,10 @@ def _start(activity: Activity, zone: Optional[datetime.tzinfo]) -> Tuple[datetim
     except ValueError:
         raise ValueError("%s: must be a time that exists, as 2026-01-31T16:20:00Z, got %r" % (name, text)) from None
     if name == "start_date":
-        return wall.replace(tzinfo=datetime.timezone.utc).astimezone(zone), True
+        try:
+            return wall.replace(tzinfo=datetime.timezone.utc).astimezone(zone), True
+        except OverflowError:
+            raise ValueError("%s: must lie between 1900 and 2999, got %r" % (name, text)) from None
     return wall, False
 
 
@@ -536,10 +602,15 @@ def _trimp(minutes: float, average: float, athlete: HeartRate) -> float:
 
 
 class AsyncResult:
-    """What a task has enqueued, with Celery's words. id is a text, of which the result can be made again."""
+    """What a task has enqueued, with Celery's words. id is a text, of which the result can be made again.
 
-    def __init__(self, id: str) -> None:
+    Of one that was enqueued in the caller's transaction nothing is known elsewhere before the caller commits: it asks by the
+    caller's connection.
+    """
+
+    def __init__(self, id: str, connection: Any = None) -> None:
         self.id = id
+        self._connection = connection
         self.job_ids = [int(job_id) for job_id in id.split(",") if job_id]
 
     def __repr__(self) -> str:
@@ -548,7 +619,7 @@ class AsyncResult:
     @property
     def state(self) -> str:
         """PENDING, RETRY, SUCCESS, FAILURE or REVOKED. As with Celery, PENDING is also what is not known."""
-        return _celery_state(status(self.job_ids))
+        return _celery_state(status(self.job_ids, connection=self._connection))
 
     status = state
 
@@ -566,7 +637,7 @@ class AsyncResult:
 
         Raises StillWorking after timeout seconds, Unknown at once, and unless propagate is False Failed and Revoked.
         """
-        statuses = wait(self.job_ids, timeout)
+        statuses = wait(self.job_ids, timeout, connection=self._connection)
         for ended, error, what in (("unknown", Unknown, "is not known"), ("failed", Failed, "failed for good"), ("cancelled", Revoked, "was cancelled")):
             ids = [s.job_id for s in statuses if s.state == ended]
             if ids and (propagate or error is Unknown):
@@ -597,24 +668,26 @@ class Task:
         self._enqueues = enqueues
         self.name, self.__doc__ = enqueues.__name__, enqueues.__doc__
 
-    def delay(self, *args: Any, **kwargs: Any) -> AsyncResult:
+    def delay(self, *args: Any, connection: Any = None, **kwargs: Any) -> AsyncResult:
         """Enqueue and return at once; with connection=… in its transaction, otherwise committed."""
-        return AsyncResult(",".join(map(str, self._enqueues(*args, **kwargs))))
+        return AsyncResult(",".join(map(str, self._enqueues(*args, connection=connection, **kwargs))), connection)
 
     def apply_async(self, args: Sequence[Any] = (), kwargs: Optional[Mapping[str, Any]] = None, *, connection: Any = None) -> AsyncResult:
         return self.delay(*args, **dict(kwargs or {}), connection=connection)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Dict[str, Any]:
-        """Enqueue and wait for a worker to have done it."""
+        """Enqueue, commit, and wait for a worker to have done it."""
+        if "connection" in kwargs:
+            raise TypeError("%s: a task that is called commits and waits; with a connection use delay" % self.name)
         return self.delay(*args, **kwargs).get()
 
 
-def _process(activity_data: Iterable[Activity], connection: Any = None) -> List[int]:
+def _process(activity_data: Iterable[Activity], *, connection: Any = None) -> List[int]:
     """Store activities, dicts named like the columns of `activities`, with their ratios."""
     return enqueue(activity_data, connection=connection)
 
 
-def _update(user_dates: Iterable[Change], connection: Any = None) -> List[int]:
+def _update(user_dates: Iterable[Change], *, connection: Any = None) -> List[int]:
     """Recalculate the ratios around each (user_id, date) whose activities changed."""
     return recalc(user_dates, connection=connection)
 

@@ -39,6 +39,9 @@ func acwrCommand(configFile *string, io streams) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if compare {
+				if all {
+					return cli.Usagef("--compare takes no --all: it compares every day, and shows the first differences")
+				}
 				if flags.from != "" || flags.to != "" {
 					return cli.Usagef("--compare takes no --from and no --to: values depend on what is before them")
 				}

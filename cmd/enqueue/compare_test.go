@@ -56,6 +56,7 @@ func TestCompareUsage(t *testing.T) {
 		{[]string{"--compare", "--formula", "median", "--chronic-days", "7"}, `formula must be standard, uncoupled, ewma or decay, got "median"`},
 		{[]string{"--compare", "--chronic-days", "42"}, "need --formula"},
 		{[]string{"--compare", "--rounding", "up"}, `rounding must be none or app, got "up"`},
+		{[]string{"--compare", "--all"}, "--compare takes no --all"},
 		{[]string{"--compare", "--from", "2025-01-01"}, "--compare takes no --from"},
 		{[]string{"--compare", "--doubles", "ignore"}, `doubles must be count or ignore-later, got "ignore"`},
 		{[]string{"--user", "7", "--doubles", "count"}, "--doubles needs --compare"},

@@ -43,6 +43,12 @@ def job_ids():
     return [int(word) for word in request.args.get("jobs", "").split(",") if word.isdecimal() and len(word) < 19][:100]
 
 
+def total(counts):
+    """None where one is not known any more."""
+    counts = list(counts)
+    return None if None in counts else sum(counts)
+
+
 def latest():
     days = acwr(ATHLETE, connection=db.session)
     return days[-1] if days else None
@@ -73,8 +79,8 @@ def progress():
         jobs=len(statuses),
         finished=sum(s.finished for s in statuses),
         failed=sum(s.state in ("failed", "cancelled", "unknown") for s in statuses),
-        stored=sum(s.stored or 0 for s in statuses),
-        unchanged=sum(s.unchanged or 0 for s in statuses),
+        stored=total(s.stored for s in statuses),
+        unchanged=total(s.unchanged for s in statuses),
         rejects=[{"name": names.get(r.activity_id, str(r.activity_id)), "message": r.message} for s in statuses for r in s.rejects],
         ratio=day and round(day.acute_chronic_ratio, 2))
 

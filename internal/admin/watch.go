@@ -68,7 +68,11 @@ func (w *Watch) Run(ctx context.Context) {
 			w.logger.WarnContext(ctx, "no overview, will try again", slog.String("error", err.Error()))
 		}
 		failing = err != nil
-		pause, more := w.pauses(time.Since(started))
+		took := time.Since(started)
+		if failing { // it took as long as it may, and the database may be back
+			took = 0
+		}
+		pause, more := w.pauses(took)
 		select {
 		case <-time.After(pause):
 		case <-w.now:

@@ -45,6 +45,11 @@ func (s *streams) end() { s.endOnce.Do(func() { close(s.ended) }) }
 
 // ServeHTTP sends events until the browser goes away or the server stops.
 func (s *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", http.MethodGet)
+		http.Error(w, "events are had with GET", http.StatusMethodNotAllowed)
+		return
+	}
 	select {
 	case s.places <- struct{}{}:
 		defer func() { <-s.places }()

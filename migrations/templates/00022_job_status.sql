@@ -102,13 +102,13 @@ $$;
 -- say, and on what "done" rests.
 --
 -- That a row is absent says something only to a snapshot that is younger than the
--- job, on the server that wrote it. The settings are a lane's, for the same reason: a
+-- job, on the server that wrote it: so the function is volatile, and looks anew where the
+-- statement that asks has enqueued the job. The settings are a lane's, for the same reason: a
 -- plan of when the tables were small is not to scan them later.
 CREATE OR REPLACE FUNCTION {schema}.job_status(ids bigint[])
 RETURNS TABLE (job_id bigint, kind text, state text, attempt integer, next_attempt_at timestamptz, finished_at timestamptz,
                activities integer, stored integer, unchanged integer, rejected integer, rejects jsonb, results_written boolean, known_by text)
 LANGUAGE plpgsql
-STABLE
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
@@ -148,7 +148,7 @@ BEGIN
            r.rejected, r.rejects,
            CASE
                WHEN s.state IN ('failed', 'cancelled') THEN false
-               WHEN s.state <> 'done' THEN NULL
+               WHEN s.state <> 'done' OR j.id IS NULL THEN NULL
                WHEN c.without_results > 0 THEN false
                WHEN u.all_in THEN true
                WHEN u.one_out THEN false
@@ -173,7 +173,7 @@ BEGIN
     ) AS r
     LEFT JOIN LATERAL (
         -- The args are those of jobs that nobody has looked into yet as well.
-        SELECT jsonb_array_length(j.args->'activities') AS activities,
+        SELECT CASE jsonb_typeof(j.args->'activities') WHEN 'array' THEN jsonb_array_length(j.args->'activities') END AS activities,
                (count(*) FILTER (WHERE CASE WHEN n.deleted THEN a.activity_id IS NULL ELSE a.ingest_job_id = j.id END))::integer AS stored,
                (count(*) FILTER (WHERE NOT n.deleted AND coalesce(a.ingest_job_id, 0) < j.id AND a.activity_id IS NOT NULL
                    AND NOT EXISTS (SELECT FROM {here}.ingest_rejects AS x WHERE x.job_id = j.id AND x.activity_id = n.activity_id)))::integer AS unchanged,
@@ -181,7 +181,7 @@ BEGIN
         FROM (
             SELECT DISTINCT ON (1) CASE WHEN each->>'activity_id' ~ '^[1-9][0-9]{0,17}$' THEN (each->>'activity_id')::bigint END AS activity_id,
                    each->'user_id' AS user_id, each->'deleted' IS NOT DISTINCT FROM 'true' AS deleted
-            FROM jsonb_array_elements(j.args->'activities') WITH ORDINALITY AS listed (each, place)
+            FROM jsonb_array_elements(CASE jsonb_typeof(j.args->'activities') WHEN 'array' THEN j.args->'activities' ELSE '[]' END) WITH ORDINALITY AS listed (each, place)
             ORDER BY 1, place DESC
         ) AS n
         LEFT JOIN LATERAL (
@@ -191,8 +191,8 @@ BEGIN
         ) AS a ON true
     ) AS c ON j.kind = 'activity_ingest' AND jsonb_typeof(j.args->'activities') = 'array'
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN always_written = 100 THEN true WHEN j.id IS NULL THEN NULL ELSE bool_and({schema}.in_rollout(t.user_id, always_written)) END AS all_in,
-               CASE WHEN ever_written = 0 THEN true WHEN j.id IS NULL THEN NULL ELSE bool_or(NOT {schema}.in_rollout(t.user_id, ever_written)) END AS one_out
+        SELECT CASE WHEN always_written = 100 THEN true ELSE bool_and({schema}.in_rollout(t.user_id, always_written)) END AS all_in,
+               CASE WHEN ever_written = 0 THEN true ELSE bool_or(NOT {schema}.in_rollout(t.user_id, ever_written)) END AS one_out
         FROM (
             SELECT DISTINCT CASE WHEN each->>'user_id' ~ '^[1-9][0-9]{0,9}$' THEN (each->>'user_id')::bigint END
             FROM jsonb_array_elements(CASE
@@ -200,7 +200,7 @@ BEGIN
                 WHEN jsonb_typeof(j.args->'activities') = 'array' THEN j.args->'activities'
                 WHEN jsonb_typeof(j.args->'ranges') = 'array' THEN j.args->'ranges' ELSE '[]' END) AS listed (each)
         ) AS t (user_id)
-        WHERE j.id IS NULL OR j.kind IN ('activity_ingest', 'acwr_recalc')
+        WHERE j.kind IN ('activity_ingest', 'acwr_recalc')
     ) AS u
     ORDER BY given.place;
 END

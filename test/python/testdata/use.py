@@ -7,6 +7,7 @@ import datetime
 import decimal
 import importlib
 import json
+import math
 import os
 import sys
 import time
@@ -206,6 +207,60 @@ def sync(_):
     reasons = []
     ids = worker.sync(7, [{**good, "id": i} for i in range(1, 1500)] + bad, on_invalid=lambda activity, reason: reasons.append(reason))
     print(len(ids), len(reasons))
+
+
+def odd(connection):
+    """What applications hand over by mistake, or by habit; a line for each that is refused."""
+    day = {"user_id": 57, "date": "2025-09-28", "total_load_miles": 3}
+    good = {"id": 5, "sport_type": "Run", "start_date_local": "2025-09-28T07:00:00Z", "distance": 10000, "moving_time": 3600}
+
+    class Whole:  # as numpy's integers
+        def __index__(self):
+            return 12_000_000_077
+
+        def __float__(self):
+            return 12_000_000_077.0
+
+    def call_in_a_transaction():
+        return batch_process_activities(runs(1, 1), connection=connection)
+
+    def list_of(*listed):
+        return lambda: worker.sync(7, listed)
+
+    for what in (
+            lambda: worker.enqueue([day, {**day, "activity_id": 1, "trimp": math.nan}]), lambda: worker.enqueue([7]), lambda: worker.enqueue([{**day, "activity_id": object()}]),
+            lambda: worker.recalc([(1, None)]), lambda: worker.recalc([(71.5, "2025-09-28")]), lambda: worker.recalc([(2 ** 40, "2025-09-28")]),
+            lambda: worker.acwr(2 ** 40), call_in_a_transaction, list_of({**good, "distance": -1}, good, {**good, "name": "a\0b"}), list_of(None),
+            list_of({**good, "sport_type": 5}), list_of({**good, "distance": 10 ** 400}), list_of({**good, "id": -4}), list_of({**good, "start_date_local": "1700-01-01T00:00:00Z"}),
+            lambda: worker.sync(7, [{**good, "start_date": "0001-01-01T00:00:00Z"}], time_zone="America/Denver")):
+        try:
+            print("accepted", what())
+        except (worker.Refused, TypeError) as error:
+            print(str(error).replace("\n", "; "))
+    bad = [None, {**good, "sport_type": 5}, {**good, "distance": 10 ** 400}, {**good, "name": "a\0b"}, {**good, "id": -4}, {**good, "start_date_local": "1700-01-01T00:00:00Z"}]
+    reasons = []
+    print(len(worker.sync(7, bad + [good], on_invalid=lambda activity, reason: reasons.append(reason))), len(reasons))
+    worker.enqueue([{**day, "activity_id": decimal.Decimal("12345678901234567"), "date": datetime.datetime(2025, 9, 28, 7)}, {**day, "activity_id": Whole()}])
+
+
+def all_or_nothing(connection):
+    """On a connection that commits by itself, a refusal in the second job takes back the first."""
+    connection.autocommit = True
+    listed = runs(1, 2500)
+    listed[1700]["foo"] = 1
+    try:
+        worker.enqueue(listed, connection=connection)
+    except worker.Refused as error:
+        print(*error.faults)
+
+
+def task_before_commit(connection):
+    result = batch_process_activities.delay(runs(1, 1), connection=connection)
+    print(result.state, result.ready())
+    try:
+        result.get(1)
+    except RuntimeError as error:
+        print(error)
 
 
 def flask(_):
