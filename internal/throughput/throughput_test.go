@@ -187,10 +187,12 @@ func TestOneWriteInEachBucket(t *testing.T) {
 			r := newRecorder(db)
 			ctx, cancel := context.WithCancel(t.Context())
 			var wg sync.WaitGroup
+			defer wg.Wait()
+			defer cancel()
 			wg.Go(func() { r.Run(ctx) })
 			time.Sleep(time.Hour)
 			if len(db.writes) > 0 {
-				t.Errorf("an idle process wrote at %v", db.writes)
+				t.Fatalf("an idle process wrote %d times", len(db.writes))
 			}
 			for range 600 {
 				time.Sleep(time.Second)
@@ -201,7 +203,7 @@ func TestOneWriteInEachBucket(t *testing.T) {
 			db.writes = db.writes[1:] // from it on the server's clock is known
 			for i, at := range db.writes[1:] {
 				if before := db.writes[i]; at.UnixNano()/int64(Bucket) != before.UnixNano()/int64(Bucket)+1 {
-					t.Errorf("a write at %v follows one at %v, want one in each bucket", at, before)
+					t.Fatalf("a write at %v follows one at %v, want one in each bucket", at, before)
 				}
 			}
 			if len(db.writes) < 57 {
