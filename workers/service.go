@@ -24,6 +24,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/lane"
 	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/internal/throughput"
 	"github.com/trainingmonkey/worker/internal/tokens/refresh"
 	"github.com/trainingmonkey/worker/jobs"
 )
@@ -37,6 +38,8 @@ type Service struct {
 	process *queue.Process
 	client  *river.Client[pgx.Tx]
 	tokens  *tokenWorker
+
+	throughput *throughput.Recorder
 
 	stopping atomic.Bool
 }
@@ -81,13 +84,15 @@ func newOver(ctx context.Context, pool *dbpool.Pool, db lane.DB, c config.Config
 	rc := &recalculator{rounding: rounding, write: c.ACWR.Write, rolloutPercent: c.ACWR.RolloutPercent, logger: logger}
 	client := queue.ClientID(strings.ToLower(rand.Text()[:8]))
 	caution := &lane.Caution{}
-	s := &Service{config: c, pool: pool, logger: logger}
+	s := &Service{config: c, pool: pool, logger: logger, throughput: throughput.NewRecorder(pool, c.River.Schema, logger)}
 
 	for _, row := range laneTable(c) {
 		o := row.options(c, client, caution, s.gateOf(row), logger)
+		observer := counted{count: s.throughput.Count(row.Kind)}
 		if observe != nil {
-			o.Observer = observe(row.Kind, row.Class)
+			observer.next = observe(row.Kind, row.Class)
 		}
+		o.Observer = observer
 		var r runner
 		switch row.Kind {
 		case jobs.KindActivityIngest:
@@ -187,6 +192,7 @@ func (s *Service) running(ctx context.Context, until func(context.Context) error
 	var wg sync.WaitGroup
 	wg.Go(func() { s.process.Run(background) })
 	wg.Go(func() { s.sweep(background) })
+	wg.Go(func() { s.throughput.Run(background) })
 	if !s.config.River.PollOnly {
 		wg.Go(func() {
 			queue.Schema(s.config.River.Schema).Listen(background, s.pool.Config().ConnConfig, s.logger, s.wake)
@@ -208,6 +214,7 @@ func (s *Service) running(ctx context.Context, until func(context.Context) error
 	stopErr := errors.Join(s.client.Stop(stopCtx), waitFor(stopCtx, &lanes))
 	endBackground()
 	wg.Wait()
+	s.writeThroughput(lasting)
 	leaveCtx, cancelLeave := context.WithTimeout(lasting, deregisterTime/2)
 	defer cancelLeave()
 	if err := s.process.Deregister(leaveCtx); err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/internal/throughput"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
@@ -66,6 +67,9 @@ func (s *Service) sweepOnce(ctx context.Context) error {
 	}
 	if err := s.sweepOutcomes(ctx); err != nil {
 		return fmt.Errorf("outcomes of jobs: %w", err)
+	}
+	if err := s.sweepAll(ctx, throughput.Forget(s.config.River.Schema)); err != nil {
+		return fmt.Errorf("throughput: %w", err)
 	}
 	if retained := s.config.Tokens.AuditRetention; retained > 0 {
 		if err := s.sweepAll(ctx, sweepAuditQuery, retained); err != nil {

@@ -94,12 +94,11 @@ func (o *operator) during(ctx context.Context, pool *dbpool.Pool, service *worke
 		Gate:        turn,
 	}, o.logger)
 	readiness := web.NewReadiness(pool, o.settings.River.Schema, service, o.logger)
-	history := o.metrics.History()
 	o.metrics.Connect(metrics.Sources{Pool: pool.Stat, Service: service, Overview: watch, Ready: readiness.Ready})
 	options := web.Options{
 		Access: o.access, Version: cli.Version(), Rounding: o.settings.ACWR.Rounding, RiverSchema: o.settings.River.Schema,
 		Pool: pool, Turn: turn,
-		Service: service, Overview: watch, Metrics: o.metrics.Handler(), History: history.Points,
+		Service: service, Overview: watch, Metrics: o.metrics.Handler(),
 		Readiness: readiness, Logger: o.logger,
 	}
 	server, err := web.Listen(ctx, options)
@@ -118,7 +117,6 @@ func (o *operator) during(ctx context.Context, pool *dbpool.Pool, service *worke
 	wg.Go(func() { tellSystemd(ctx, background, readiness.Ready, o.logger) })
 	wg.Go(func() { readiness.Run(background) })
 	wg.Go(func() { watch.Run(background) })
-	wg.Go(func() { history.Run(background) })
 	wg.Go(func() {
 		if err := server.Serve(); err != nil {
 			o.logger.ErrorContext(background, "probes and pages are gone", slog.String("error", err.Error()))

@@ -20,6 +20,7 @@ import (
 
 	"github.com/trainingmonkey/worker/internal/backfill"
 	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/internal/throughput"
 )
 
 // Snapshot is the state of the system at one moment. Lists are never null.
@@ -36,6 +37,7 @@ type Snapshot struct {
 	Retryable []queue.RetryableJob `json:"retryable"` // those that are tried next
 	Reasons   FailureReasons       `json:"reasons"`
 	Tokens    Tokens               `json:"tokens"`
+	LastHour  []throughput.Point   `json:"-"` // drawn by the page, the oldest first
 	HeldBack  []VacuumHolder       `json:"-"` // told by the findings
 	Upkeep    Upkeep               `json:"-"` // so is what it says
 	LastJobID int64                `json:"last_job_id"`
@@ -94,6 +96,7 @@ func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
 	var without, looked int64
 	queueWithoutResults(batch, &without, &looked)
 	queueTokens(batch, o, &s)
+	throughput.QueueLastHour(batch, o.RiverSchema, &s.LastHour)
 	QueueVacuumHolders(batch, HeldBackFor, &s.HeldBack)
 	QueueUpkeep(batch, o.RiverSchema, &s.Upkeep)
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {

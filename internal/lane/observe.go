@@ -12,6 +12,7 @@ import (
 // Transaction is one turn that found jobs, or failed.
 type Transaction struct {
 	Jobs       int           // completed
+	Failures   int           // attempts that ended with an error of the job's own
 	Took       time.Duration // from asking for a connection to the answer to COMMIT
 	RoundTrips int           // BEGIN and COMMIT included, preparing of statements left out
 	Savepoints int

@@ -65,7 +65,7 @@ func (l *Lane[T]) isOvertime(id int64) bool {
 func (l *Lane[T]) ended(t *turn[T], found int, took time.Duration, err error) {
 	if found > 0 || err != nil {
 		l.counts.transactions.Add(1)
-		l.options.Observer.Transacted(Transaction{Jobs: len(t.completed), Took: took, RoundTrips: t.tx.roundTrips, Savepoints: t.tries, Err: err})
+		l.options.Observer.Transacted(Transaction{Jobs: len(t.completed), Failures: len(t.failures), Took: took, RoundTrips: t.tx.roundTrips, Savepoints: t.tries, Err: err})
 	}
 	if err != nil {
 		l.countTrouble(t, err)

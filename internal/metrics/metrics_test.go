@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -78,44 +77,6 @@ func TestSlowStatementsAreToldOnceInAWhile(t *testing.T) {
 		}
 	})
 }
-
-func TestHistory(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		m := New("test", time.Second, slog.New(slog.DiscardHandler))
-		live, bulk := m.Observer("activity_ingest", "live"), m.Observer("acwr_recalc", "bulk")
-		h := m.History()
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() {
-			h.Run(ctx)
-			close(done)
-		}()
-		time.Sleep(time.Second)
-		for range 98 {
-			live.Committed(30 * time.Millisecond) // in the bucket from 25 to 50 ms
-		}
-		bulk.Committed(45 * time.Second)
-		bulk.Committed(-time.Second)
-		time.Sleep(2 * Step) // the second minute is idle
-		points := h.Points()
-		if len(points) != 2 || points[0].Jobs != 100 || points[1].Jobs != 0 || points[1].P99 != 0 {
-			t.Errorf("points = %+v, want 100 jobs and none", points)
-		}
-		if p := points[0]; p.P50 < 25*time.Millisecond || p.P50 > 50*time.Millisecond || p.P99 > 60*time.Second {
-			t.Errorf("p50 = %v and p99 = %v, want within 25 to 50 ms and at most a minute", p.P50, p.P99)
-		}
-		time.Sleep(100 * Step)
-		if got := len(h.Points()); got != points60 {
-			t.Errorf("%d points are kept, want %d", got, points60)
-		}
-		cancel()
-		<-done
-	})
-}
-
-// points60 is an hour of points.
-const points60 = 60
 
 // BenchmarkCommitted is what a job costs.
 func BenchmarkCommitted(b *testing.B) {

@@ -69,7 +69,7 @@ func newRig(t *testing.T, databaseURL string, change ...func(*config.Config)) *r
 	r.metrics.Connect(metrics.Sources{Pool: r.pool.Stat, Service: r.service, Overview: r.watch, Ready: r.readiness.Ready})
 	r.options = web.Options{
 		Access: web.Access{Listen: "127.0.0.1:0"}, Version: "test", Rounding: "none", RiverSchema: dbtest.RiverSchema, Pool: r.pool, Turn: turn,
-		Service: r.service, Overview: r.watch, Metrics: r.metrics.Handler(), History: r.metrics.History().Points,
+		Service: r.service, Overview: r.watch, Metrics: r.metrics.Handler(),
 		Readiness: r.readiness, Logger: logger,
 	}
 	return r

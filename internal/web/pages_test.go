@@ -4,9 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/trainingmonkey/worker/internal/metrics"
 	"github.com/trainingmonkey/worker/jobs"
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
@@ -43,7 +41,7 @@ func (r *rig) fill() {
 		FROM acwr_backfills AS b, generate_series(1, 97) AS i`)
 	r.exec(`UPDATE activities SET acute_chronic_ratio = 9 WHERE activity_id = 300 - 1`)
 	r.exec(`ANALYZE river.river_job`)
-	r.options.History = lastHour
+	r.hour(57)
 	r.look()
 }
 
@@ -54,17 +52,16 @@ func (r *rig) look() {
 	}
 }
 
-// lastHour is a history with ups and downs and an idle stretch.
-func lastHour() (points []metrics.Point) {
-	for i := range 57 {
-		p := metrics.Point{At: time.Now().Add(time.Duration(i-57) * time.Minute)}
-		if i < 20 || i > 26 {
-			p.Jobs = uint64(24000 + 9000*(i%7) - 300*(i%11)*(i%5))
-			p.P50, p.P99 = time.Duration(12+i%5)*time.Millisecond, time.Duration(55+40*(i%6)+i)*time.Millisecond
-		}
-		points = append(points, p)
-	}
-	return points
+// hour has processes that are gone have worked for minutes up to now, with ups and
+// downs and an idle stretch.
+func (r *rig) hour(minutes int) {
+	r.Helper()
+	r.exec(`INSERT INTO river.worker_throughput (bucket, kind, committed, failed, latencies)
+		SELECT date_bin('10 seconds', now(), timestamptz 'epoch') - i * interval '10 seconds', kind, n, (i % 97 = 0)::integer,
+		       array_fill(0, array[4]) || array[n / 2, n - n / 2 - n / (60 + i % 60), n / (60 + i % 60)] || array_fill(0, array[18])
+		FROM generate_series(1, $1 * 6) AS i, unnest(array['activity_ingest', 'acwr_recalc']) AS kind,
+		     LATERAL (SELECT (2000 + 750 * (i / 6 % 7) - 25 * (i / 6 % 11) * (i / 6 % 5)) AS n) AS made
+		WHERE i / 6 NOT BETWEEN 30 AND 36`, minutes)
 }
 
 func TestStatusPage(t *testing.T) {
@@ -81,7 +78,7 @@ func TestStatusPage(t *testing.T) {
 		"Late", "live jobs are not worked yet, the oldest 3 min",
 		"Queue recalc_bulk is paused since", "3 jobs were discarded within a day", "12 activities were rejected within a day", "1 chunk of 97 failed",
 		"&lt;script&gt;alert(1)&lt;/script&gt;", "295\u202f000 of 485\u202f000 rows", "1 chunk failed", "61 %",
-		"worker-7f9c-1-abcdefgh", "1 min 0 s ago", "Jobs committed per second over the last hour, at most",
+		"worker-7f9c-1-abcdefgh", "1 min 0 s ago", "Jobs committed per second over the last hour, at most", `Last hour <span class="scope">all processes, `, "failed attempts</span>",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page lacks %q", want)

@@ -4,12 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"html/template"
-	"math"
 	"slices"
 	"time"
 
 	"github.com/trainingmonkey/worker/internal/admin"
-	"github.com/trainingmonkey/worker/internal/metrics"
 	"github.com/trainingmonkey/worker/workers"
 )
 
@@ -71,28 +69,18 @@ func aged(findings []admin.Finding, from string) []admin.Finding {
 
 // processPanel is what this process knows of itself.
 type processPanel struct {
-	Throughput, Latency template.HTML // empty without points
-	Jobs                int64         // within the hour
-	InUse, Idle, Most   int32
-	Pool                template.HTML
-	Lanes               []workers.LaneStats
+	InUse, Idle, Most int32
+	Pool              template.HTML
+	Lanes             []workers.LaneStats
 }
 
 func (p *pages) process() processPanel {
 	stat := p.options.Pool.Stat()
-	panel := processPanel{
+	return processPanel{
 		InUse: stat.AcquiredConns(), Idle: stat.IdleConns(), Most: stat.MaxConns(),
 		Pool:  bar(fmt.Sprintf("%d of %d connections in use", stat.AcquiredConns(), stat.MaxConns()), float64(stat.AcquiredConns())/float64(stat.MaxConns())),
 		Lanes: p.options.Service.Lanes(),
 	}
-	points := p.options.History()
-	for _, point := range points {
-		panel.Jobs += int64(point.Jobs)
-	}
-	if len(points) >= 2 {
-		panel.Throughput, panel.Latency = throughputPlot(points), latencyPlot(points)
-	}
-	return panel
 }
 
 // busyPool is the utilization from which on the pool is what the work waits for.
@@ -117,51 +105,4 @@ func bySeverity(findings []admin.Finding) []admin.Finding {
 		return cmp.Compare(slices.Index(order, a.Severity), slices.Index(order, b.Severity))
 	})
 	return findings
-}
-
-// hour spreads points over the hour: the newest on the right, nothing where the
-// process did not run yet.
-func hour(points []metrics.Point, value func(metrics.Point) float64) (values []float64, most float64) {
-	values = make([]float64, 60)
-	for i := range values {
-		values[i] = math.NaN()
-		if j := i - (len(values) - len(points)); j >= 0 {
-			values[i] = value(points[j])
-			if values[i] > most { // never true of NaN, which max would keep
-				most = values[i]
-			}
-		}
-	}
-	return values, most
-}
-
-func throughputPlot(points []metrics.Point) template.HTML {
-	rates, most := hour(points, func(p metrics.Point) float64 { return float64(p.Jobs) / metrics.Step.Seconds() })
-	top := roundUp(most)
-	return plot{
-		label: fmt.Sprintf("Jobs committed per second over the last hour, at most %s", short(most)),
-		most:  top,
-		marks: []mark{{0, "0"}, {top / 2, short(top / 2)}, {top, short(top)}},
-		lines: []line{{"series1", rates, true}},
-	}.svg()
-}
-
-func latencyPlot(points []metrics.Point) template.HTML {
-	worst, most := hour(points, func(p metrics.Point) float64 { return nanWhenIdle(p, p.P99) })
-	half, _ := hour(points, func(p metrics.Point) float64 { return nanWhenIdle(p, p.P50) })
-	top := roundUp(max(most, 0.001))
-	text := func(s float64) string { return admin.HumanReadable(time.Duration(s * float64(time.Second))) }
-	return plot{
-		label: "Time from a job's insertion to its commit over the last hour, the median and the 99th percentile, at most " + text(most),
-		most:  top,
-		marks: []mark{{0, "0"}, {top / 2, text(top / 2)}, {top, text(top)}},
-		lines: []line{{"series2", worst, false}, {"series1", half, false}},
-	}.svg()
-}
-
-func nanWhenIdle(p metrics.Point, d time.Duration) float64 {
-	if p.Jobs == 0 {
-		return math.NaN()
-	}
-	return d.Seconds()
 }

@@ -16,7 +16,6 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/admin"
-	"github.com/trainingmonkey/worker/internal/metrics"
 	"github.com/trainingmonkey/worker/workers"
 )
 
@@ -32,7 +31,6 @@ type Options struct {
 	Service     *workers.Service
 	Overview    *admin.Watch
 	Metrics     http.Handler
-	History     func() []metrics.Point
 	Readiness   *Readiness
 	Logger      *slog.Logger
 }

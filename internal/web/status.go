@@ -29,6 +29,7 @@ type statusParts struct {
 	Empty         string // names of the queues that have no jobs and are not paused
 	Failed        []failedJobs
 	RejectReasons reasonsTable
+	Hour          hourPanel
 	Process       processPanel
 	Buttons       bool
 }
@@ -58,6 +59,7 @@ func (p *pages) parts() statusParts {
 		findings = append(findings, aged(s.Findings(), from)...)
 		parts.Queues, parts.Empty = fullAndEmpty(s.Queues)
 		parts.Failed = p.failed(s, from)
+		parts.Hour = newHourPanel(s.LastHour, from)
 		parts.RejectReasons = reasonsTable{
 			ID: "rejects", What: "Activities", Reasons: s.Reasons.Rejected, Now: s.TakenAt, Buttons: parts.Buttons, Changes: []string{"retry_rejects", "drop_rejects"},
 		}

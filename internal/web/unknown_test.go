@@ -36,7 +36,7 @@ func TestPageWithTheDatabaseAway(t *testing.T) {
 			t.Errorf("the page says %q", never)
 		}
 	}
-	for _, section := range []string{"queues", "workers", "backfills", "discarded", "rejects"} {
+	for _, section := range []string{"queues", "hour", "workers", "backfills", "discarded", "rejects"} {
 		_, heading, _ := strings.Cut(page, `<h2 id="`+section+`">`)
 		if heading, _, _ = strings.Cut(heading, "</h2>"); !strings.HasSuffix(heading, " ago</span>") {
 			t.Errorf("the heading %q does not say how old its section is", heading)

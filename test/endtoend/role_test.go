@@ -73,6 +73,9 @@ func TestWorkerRole(t *testing.T) {
 	if got := query[int](t, pool, `SELECT count(*) FROM activities`); got != 610 || unfinished(t, pool) > 0 {
 		t.Errorf("%d activities and %d unfinished jobs, want 610 and none", got, unfinished(t, pool))
 	}
+	if got := query[string](t, pool, `SELECT string_agg(DISTINCT kind, ' ' ORDER BY kind) FROM river.worker_throughput`); got != "activity_ingest acwr_backfill acwr_recalc" {
+		t.Errorf("throughput is recorded of %q, want of what was worked", got)
+	}
 	checkOracle(t, pool)
 
 	execute(`ALTER TABLE activities ENABLE ROW LEVEL SECURITY`)

@@ -1,0 +1,70 @@
+package throughput
+
+import (
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	// Step is the time between two points.
+	Step = time.Minute
+	// Points is how many are read: the last hour.
+	Points = 60
+)
+
+// Point is what all processes together did within one step.
+type Point struct {
+	Committed, Failed int64         // as in the table
+	Median, P99       time.Duration // from a job's insertion to its commit, interpolated; 0 without jobs
+}
+
+// lastHourQuery adds up minutes that end with the newest bucket which is over. It
+// reads along the primary key at most 360 rows of each kind, whatever else the table
+// has, and returns at most 60. Its arrays are taken apart by subscripts: unnested they
+// would be rows by the ten thousand.
+var lastHourQuery = `
+-- name: overview_throughput
+SELECT floor((extract(epoch FROM date_bin('10 seconds', now(), timestamptz 'epoch') - bucket) - 10) / 60)::integer,
+       sum(committed)::bigint, sum(failed)::bigint, ` + forEachBin("sum(latencies[%d])") + `::bigint[]
+FROM {schema}.worker_throughput
+WHERE bucket >= date_bin('10 seconds', now(), timestamptz 'epoch') - interval '1 hour' AND bucket < date_bin('10 seconds', now(), timestamptz 'epoch')
+GROUP BY 1`
+
+// QueueLastHour queues the reading of the points of the last hour, oldest first. There
+// is one for each step, also when nothing was done.
+func QueueLastHour(b *pgx.Batch, riverSchema string, points *[]Point) {
+	b.Queue(inSchema(lastHourQuery, riverSchema)).Query(func(rows pgx.Rows) error {
+		read := make([]Point, Points)
+		var stepsAgo int
+		var committed, failed int64
+		var latencies []int64
+		_, err := pgx.ForEachRow(rows, []any{&stepsAgo, &committed, &failed, &latencies}, func() error {
+			read[Points-1-stepsAgo] = Point{committed, failed, quantile(latencies, .5), quantile(latencies, .99)}
+			return nil
+		})
+		*points = read
+		return err
+	})
+}
+
+// quantile interpolates linearly within a bin, as PromQL does. What is in the last
+// one counts as its lower bound.
+func quantile(latencies []int64, q float64) time.Duration {
+	var all int64
+	for _, n := range latencies {
+		all += n
+	}
+	rank, below := q*float64(all), 0.0
+	for bin, n := range latencies {
+		upTo := below + float64(n)
+		if from, to := bounds(bin); n > 0 && upTo >= rank {
+			if bin == bins-1 {
+				return from
+			}
+			return from + time.Duration((rank-below)/float64(n)*float64(to-from))
+		}
+		below = upTo
+	}
+	return 0
+}

@@ -1,0 +1,139 @@
+package throughput
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	// writeTimeout bounds a write, the wait for a connection included.
+	writeTimeout = 5 * time.Second
+	// maxFailures is for how many writes in a row counts are kept that could not be
+	// written. Then they are dropped: added to the ten seconds in which the table can
+	// be written again they would show work that was not done then.
+	maxFailures = 3
+)
+
+// DB is what a recorder writes to; a *dbpool.Pool, say.
+type DB interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// Recorder adds to the table what its process did.
+type Recorder struct {
+	db        DB
+	statement string
+	logger    *slog.Logger
+	counts    map[string]*Count
+
+	mu        sync.Mutex
+	unwritten map[string]*counts
+	failures  int // writes that failed in a row
+}
+
+// NewRecorder returns a recorder that counts nothing yet.
+func NewRecorder(db DB, riverSchema string, logger *slog.Logger) *Recorder {
+	return &Recorder{db: db, statement: inSchema(writeQuery, riverSchema), logger: logger, counts: map[string]*Count{}, unwritten: map[string]*counts{}}
+}
+
+// Count returns where the jobs of a kind are counted, one for all lanes of the kind.
+func (r *Recorder) Count(kind string) *Count {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.counts[kind] == nil {
+		r.counts[kind], r.unwritten[kind] = &Count{}, &counts{}
+	}
+	return r.counts[kind]
+}
+
+// Run writes once in each bucket until ctx ends. Processes do so at moments of their
+// own, and never near a bucket's end: two writes in one and none in the next would
+// look like work that comes and goes.
+func (r *Recorder) Run(ctx context.Context) {
+	moment := Bucket/10 + rand.N(Bucket*8/10)
+	for wait := rand.N(Bucket); ; {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+		into, err := r.Write(ctx)
+		wait = Bucket
+		switch {
+		case err != nil && ctx.Err() == nil && r.failing() == 1:
+			r.logger.WarnContext(ctx, "throughput not written, will try again", slog.String("error", err.Error()))
+		case err == nil && into > 0:
+			wait += moment - into
+		}
+	}
+}
+
+// writeQuery adds to the rows of the present bucket by the server's clock, in key
+// order: processes that write at once wait for each other and never in a circle. The
+// latencies of all kinds come as one array, since those of two dimensions unnest to
+// single numbers. It returns how far into the bucket the server is.
+var writeQuery = `
+-- name: write_throughput
+INSERT INTO {schema}.worker_throughput AS t (bucket, kind, committed, failed, latencies)
+SELECT date_bin('10 seconds', now(), timestamptz 'epoch'), kind, committed, failed, ($4::integer[])[(place - 1) * ` + strconv.Itoa(bins) + ` + 1 : place * ` + strconv.Itoa(bins) + `]
+FROM unnest($1::text[], $2::integer[], $3::integer[]) WITH ORDINALITY AS done (kind, committed, failed, place)
+ORDER BY kind
+ON CONFLICT (bucket, kind) DO UPDATE SET committed = t.committed + excluded.committed, failed = t.failed + excluded.failed,
+	latencies = ` + forEachBin("t.latencies[%d] + excluded.latencies[%d]") + `
+RETURNING extract(epoch FROM clock_timestamp() - bucket)::float8`
+
+// Write writes what was not written yet, and does not ask the database when that is
+// nothing. It returns how far into the bucket the server was, 0 for not known. Where
+// it fails, the counts are added to by the next one; those of a write that was
+// committed and whose answer was lost count twice then.
+func (r *Recorder) Write(ctx context.Context) (into time.Duration, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var kinds []string
+	var committed, failed, latencies []int64
+	for _, kind := range slices.Sorted(maps.Keys(r.counts)) {
+		sum := r.unwritten[kind]
+		r.counts[kind].take(sum)
+		if sum.committed == 0 && sum.failed == 0 {
+			continue
+		}
+		kinds, committed, failed = append(kinds, kind), append(committed, sum.committed), append(failed, sum.failed)
+		latencies = append(latencies, sum.latencies[:]...)
+	}
+	if len(kinds) == 0 {
+		return 0, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	var seconds float64
+	if err := r.db.QueryRow(ctx, r.statement, kinds, committed, failed, latencies).Scan(&seconds); err != nil {
+		if r.failures++; r.failures%maxFailures == 0 {
+			r.clear()
+		}
+		return 0, fmt.Errorf("write throughput: %w", err)
+	}
+	r.failures = 0
+	r.clear()
+	return time.Duration(seconds * float64(time.Second)), nil
+}
+
+func (r *Recorder) clear() {
+	for _, sum := range r.unwritten {
+		*sum = counts{}
+	}
+}
+
+func (r *Recorder) failing() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failures
+}
