@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/trainingmonkey/worker/internal/sample"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
@@ -117,7 +115,7 @@ func workSample(ctx context.Context, pool *dbpool.Pool, settings config.Config, 
 	if err != nil {
 		return err
 	}
-	activities := sample.Activities()
+	activities := oracle.SampleActivities()
 	args := make([]jobs.ActivityIngest, len(activities))
 	for i, a := range activities {
 		args[i].Activities = []jobs.Activity{a}
@@ -130,7 +128,7 @@ func workSample(ctx context.Context, pool *dbpool.Pool, settings config.Config, 
 		return err
 	}
 	_, _ = fmt.Fprintf(stdout, "enqueued %d jobs, an activity each: %d athletes, %s to %s\n",
-		len(args), sample.Athletes, sample.FirstDay.Format(time.DateOnly), sample.LastDay.Format(time.DateOnly))
+		len(args), oracle.SampleAthletes, oracle.SampleFirstDay.Format(time.DateOnly), oracle.SampleLastDay.Format(time.DateOnly))
 	started := time.Now()
 	if err := service.Drain(ctx); err != nil {
 		return err
@@ -150,7 +148,7 @@ const (
 )
 
 func showAthlete(ctx context.Context, pool *dbpool.Pool, rounding string, stdout io.Writer) error {
-	days, err := athlete.ReadDays(ctx, pool, shownAthlete, nil, &sample.LastDay, rounding)
+	days, err := athlete.ReadDays(ctx, pool, shownAthlete, nil, &oracle.SampleLastDay, rounding)
 	if err != nil {
 		return err
 	}

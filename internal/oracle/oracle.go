@@ -1,5 +1,5 @@
 // Package oracle says, in plain SQL and sharing no code with the worker, what
-// the ACWR columns have to be. The demo, the tests and the benchmarks check
+// the ACWR columns have to be, and makes up training histories. The demo, the tests and the benchmarks check
 // against it.
 package oracle
 

@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/trainingmonkey/worker/internal/sample"
+	"github.com/trainingmonkey/worker/internal/oracle"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -34,7 +34,7 @@ var pictures = flag.String("pictures", "", "`directory` to which the documentati
 func sampled(t *testing.T, databaseURL string, change ...func(*config.Config)) *rig {
 	t.Helper()
 	r := newRig(t, databaseURL, change...)
-	for activities := range slices.Chunk(sample.Activities(), jobs.MaxActivitiesPerJob) {
+	for activities := range slices.Chunk(oracle.SampleActivities(), jobs.MaxActivitiesPerJob) {
 		r.enqueue(activities...)
 	}
 	if err := r.service.Drain(t.Context()); err != nil {

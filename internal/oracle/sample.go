@@ -1,6 +1,4 @@
-// Package sample generates training histories for the demo and the tests: the
-// same ones every time.
-package sample
+package oracle
 
 import (
 	"fmt"
@@ -11,10 +9,10 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// FirstDay and LastDay are the two years that the histories cover.
+// SampleFirstDay and SampleLastDay are the two years that the histories cover.
 var (
-	FirstDay = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
-	LastDay  = time.Date(2025, 12, 31, 0, 0, 0, 0, time.UTC)
+	SampleFirstDay = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+	SampleLastDay  = time.Date(2025, 12, 31, 0, 0, 0, 0, time.UTC)
 )
 
 // athlete is a way of training.
@@ -49,16 +47,16 @@ var athletes = []athlete{
 	{[7]float64{0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3}, []sport{strength, swimming}, 100, 90},
 }
 
-// Athletes is how many histories there are; user ids are 1 to Athletes.
-var Athletes = len(athletes)
+// SampleAthletes is how many histories there are; user ids are 1 to SampleAthletes.
+var SampleAthletes = len(athletes)
 
-// Activities returns the histories of all athletes, in the order in which they
+// SampleActivities returns the made-up histories of all athletes, the same ones every time, in the order in which they
 // happened: several sports, days with two sessions, gaps, seasons.
-func Activities() []jobs.Activity {
+func SampleActivities() []jobs.Activity {
 	random := rand.New(rand.NewPCG(7, 28))
 	var all []jobs.Activity
 	id := int64(12_000_000_000)
-	for day := FirstDay; !day.After(LastDay); day = day.AddDate(0, 0, 1) {
+	for day := SampleFirstDay; !day.After(SampleLastDay); day = day.AddDate(0, 0, 1) {
 		for user := range athletes {
 			for _, activity := range athletes[user].sessions(random, day) {
 				id += 1 + random.Int64N(1_000_000)
@@ -72,7 +70,7 @@ func Activities() []jobs.Activity {
 
 // sessions returns none, one or two activities of a day.
 func (a athlete) sessions(random *rand.Rand, day time.Time) []jobs.Activity {
-	since := int(day.Sub(FirstDay).Hours() / 24)
+	since := int(day.Sub(SampleFirstDay).Hours() / 24)
 	weekday := (int(day.Weekday()) + 6) % 7
 	if (since >= a.breakAt && since < a.breakAt+a.breakFor) || random.Float64() > a.weekly[weekday] {
 		return nil

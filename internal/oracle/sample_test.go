@@ -1,4 +1,4 @@
-package sample
+package oracle
 
 import (
 	"testing"
@@ -8,8 +8,8 @@ import (
 
 func TestActivitiesAreTheSameEveryTimeAndValid(t *testing.T) {
 	t.Parallel()
-	first := Activities()
-	if diff := cmp.Diff(first, Activities()); diff != "" {
+	first := SampleActivities()
+	if diff := cmp.Diff(first, SampleActivities()); diff != "" {
 		t.Fatalf("two calls differ:\n%s", diff)
 	}
 	type day struct {
@@ -27,7 +27,7 @@ func TestActivitiesAreTheSameEveryTimeAndValid(t *testing.T) {
 			double++
 		}
 	}
-	if len(first) < 2000 || len(sports) < 4 || len(users) != Athletes || double < 50 {
+	if len(first) < 2000 || len(sports) < 4 || len(users) != SampleAthletes || double < 50 {
 		t.Errorf("%d activities, %d sports, %d athletes, %d days with two; want more variety", len(first), len(sports), len(users), double)
 	}
 }
