@@ -1,6 +1,6 @@
 // Package oracle says, in plain SQL and sharing no code with the worker, what
-// the ACWR columns have to be, and makes up training histories. The demo, the tests and the benchmarks check
-// against it.
+// the ACWR columns have to be, and makes up training histories. The demo, the
+// tests and the benchmarks check against it.
 package oracle
 
 import (
