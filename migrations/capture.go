@@ -66,7 +66,9 @@ func runCaptureOn(ctx context.Context, conn *pgx.Conn, riverSchema, query string
 }
 
 // capturedQuery tells whether change capture is installed.
-const capturedQuery = `SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass('activities') AND tgname = 'acwr_capture_changed')`
+const capturedQuery = `
+-- name: capture_installed
+SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass('activities') AND tgname = 'acwr_capture_changed')`
 
 // renewCapture replaces what an older version installed, where it did: it does not
 // know of what results depend on since.

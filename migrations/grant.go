@@ -17,6 +17,7 @@ var ErrNoRole = errors.New("the role does not exist")
 // objects where everybody's unqualified names are looked up, as every role may
 // on a PostgreSQL 14 that nobody hardened.
 const roleQuery = `
+-- name: grant_role
 SELECT count(*) > 0, coalesce(bool_or(has_schema_privilege(rolname, current_schema(), 'CREATE')), false), current_schema()
 FROM pg_roles WHERE rolname = $1`
 

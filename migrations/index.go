@@ -12,6 +12,7 @@ import (
 // foundIndexQuery finds a valid index whose leading columns are user_id and
 // date, whatever the application called it; NULL when there is none.
 const foundIndexQuery = `
+-- name: index_found
 SELECT min(i.indexrelid::regclass::text) FROM pg_index i
 WHERE i.indrelid = to_regclass('activities') AND i.indisvalid AND i.indpred IS NULL
   AND i.indkey[0] = (SELECT attnum FROM pg_attribute WHERE attrelid = i.indrelid AND attname = 'user_id')

@@ -129,6 +129,7 @@ var wantedColumn = regexp.MustCompile(`\(\d+, (?:'(\w+)', )?'(\w+)', '([^']+)'\)
 
 // missingColumnsQuery finds which of the wanted columns an existing table lacks.
 const missingColumnsQuery = `
+-- name: plan_missing_columns
 SELECT to_regclass($1) IS NOT NULL,
 	coalesce(string_agg(wanted.name || ' ' || wanted.type, ', ' ORDER BY n), '')
 FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS wanted (name, type, n)

@@ -17,6 +17,7 @@ var ErrIncompatible = errors.New("an existing table cannot be used as it is")
 // activitiesColumnsQuery lists the columns of an existing table whose types the
 // worker relies on and which differ from what it needs.
 const activitiesColumnsQuery = `
+-- name: precheck_columns
 SELECT a.attname, format_type(a.atttypid, a.atttypmod), needed.type
 FROM pg_attribute a
 JOIN (VALUES ('activity_id', 'bigint'), ('user_id', 'integer'), ('date', 'date'),
@@ -32,6 +33,7 @@ ORDER BY a.attnum`
 // activitiesKeyQuery tells whether an existing table has a unique index on
 // activity_id alone; true when there is no table yet.
 const activitiesKeyQuery = `
+-- name: precheck_key
 SELECT to_regclass('activities') IS NULL OR EXISTS (
 	SELECT FROM pg_index i
 	JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
@@ -41,6 +43,7 @@ SELECT to_regclass('activities') IS NULL OR EXISTS (
 // activitiesKindQuery tells whether an existing table is one that indexes can be
 // made on concurrently, and where another one is when the search_path has none.
 const activitiesKindQuery = `
+-- name: precheck_kind
 SELECT coalesce((SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass('activities')), true),
        (SELECT min(n.nspname)
         FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -50,6 +53,7 @@ SELECT coalesce((SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass('act
 
 // generatedColumnsQuery lists columns of which PostgreSQL computes the values.
 const generatedColumnsQuery = `
+-- name: precheck_generated
 SELECT attname FROM pg_attribute WHERE attrelid = to_regclass('activities') AND attgenerated <> '' AND NOT attisdropped ORDER BY attnum`
 
 // checkExisting refuses a database that migrating would have to convert. It only

@@ -12,6 +12,7 @@ import (
 // the types that the worker can work with. A token grows by half when it is
 // encrypted, so columns of bounded length will not do.
 const tokensColumnsQuery = `
+-- name: precheck_token_columns
 SELECT a.attname, format_type(a.atttypid, a.atttypmod), needed.type
 FROM pg_attribute a
 JOIN (VALUES ('user_id', 'integer', '{integer,bigint}'::text[]),
@@ -25,6 +26,7 @@ ORDER BY a.attnum`
 // tokensKeyQuery tells whether an existing table has a unique index on user_id
 // alone; true when there is no table yet.
 const tokensKeyQuery = `
+-- name: precheck_token_key
 SELECT to_regclass('user_tokens') IS NULL OR EXISTS (
 	SELECT FROM pg_index i
 	JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]

@@ -18,6 +18,7 @@ import (
 // hidden where one of the former is true of all rows, and none of the latter is
 // there for reading.
 const neededQuery = `
+-- name: privileges_needed
 WITH tables AS (
 	SELECT c.oid, 'SELECT, INSERT, UPDATE, DELETE' AS needs
 	FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace

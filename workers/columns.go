@@ -128,6 +128,7 @@ var resultColumns = []string{
 // columnTypesQuery reads the types of the columns as this database has them,
 // with their lengths and scales.
 const columnTypesQuery = `
+-- name: activities_columns
 SELECT attname, format_type(atttypid, atttypmod)
 FROM pg_attribute
 WHERE attrelid = 'activities'::regclass AND attnum > 0 AND NOT attisdropped`

@@ -40,6 +40,7 @@ func (a *activities) result(ids []int64) ingested {
 
 // unknownQuery returns those of the activities that are not stored.
 const unknownQuery = `
+-- name: ingested_unknown
 SELECT id FROM unnest($1::bigint[]) AS given (id) WHERE NOT EXISTS (SELECT FROM activities WHERE activity_id = id)`
 
 // noteUnknown remembers which of the activities are new.
@@ -65,6 +66,7 @@ func (a *activities) noteUnknown(ctx context.Context, tx pgx.Tx, chunks []jobs.A
 // outcomeQuery counts what the jobs wrote. A row that had the same values already
 // was not written and has the id of an earlier job.
 const outcomeQuery = `
+-- name: ingested_outcome
 SELECT count(*) FILTER (WHERE activity_id = ANY($2::bigint[])), count(*),
        (SELECT count(*) FROM ingest_rejects WHERE job_id = ANY($1::bigint[]))
 FROM activities WHERE ingest_job_id = ANY($1::bigint[])`

@@ -68,8 +68,8 @@ func recalcCommand(configFile *string, io streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "recalc --user N [flags]",
 		Short: "Enqueue the recalculation of a user's ACWR",
-		Long: "Enqueue a recalculation for the days from --from to --to and the 27 days after them, which they count into.\n" +
-			"Rows that are right already are not written.",
+		Long: "Enqueue a recalculation for the days from --from to --to and the days after them that they count into: 27 with the\n" +
+			"standard formula, more with a longer chronic window. Rows that are right already are not written.",
 		Example: "  enqueue recalc --user 7 --wait\n" +
 			"  enqueue recalc --user 7 --from 2025-01-01 --to 2025-01-31",
 		Args: cobra.NoArgs,
@@ -87,7 +87,9 @@ func recalcCommand(configFile *string, io streams) *cobra.Command {
 }
 
 // spanQuery finds the dates of a user's first and last activity.
-const spanQuery = `SELECT min(date), max(date) FROM activities WHERE user_id = $1`
+const spanQuery = `
+-- name: recalc_span
+SELECT min(date), max(date) FROM activities WHERE user_id = $1`
 
 func recalc(ctx context.Context, configFile string, user int32, from, to *time.Time, wait bool, io streams) error {
 	return withDatabase(ctx, configFile, "enqueue recalc", func(pool *dbpool.Pool, settings config.Config) error {

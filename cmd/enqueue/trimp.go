@@ -50,7 +50,7 @@ func trimpCommand(configFile *string, io streams) *cobra.Command {
 		Use:   "trimp --user N [flags]",
 		Short: "Compute a user's TRIMP anew, after heart rates or gender changed",
 		Long: "Compute TRIMP anew from the average heart rate and the duration of activities as they are stored, and enqueue the\n" +
-			"recalculation of the ACWR of their days and the 27 after them. Only a TRIMP whose trimp_calculation_method is average\n" +
+			"recalculation of the ACWR of their days and of those that they count into. Only a TRIMP whose trimp_calculation_method is average\n" +
 			"is touched: one from the heart-rate stream, one without a method and one of 0 for want of a heart rate stay.\n" +
 			"Heart rates and gender are those of the application's user_settings where it has them, unless a flag says otherwise.\n\n" +
 			"It shows what it would change, unless --yes is given.",

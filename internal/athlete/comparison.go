@@ -58,6 +58,7 @@ var columnNames = [7]string{
 // rowsQuery reads every row in the order in which values are computed, with its
 // user's settings. It streams: a user's days come together.
 const rowsQuery = `
+-- name: compare_rows
 SELECT a.user_id, a.date, a.activity_id, coalesce(a.total_load_miles, 0), coalesce(a.trimp, 0),
        a.seven_day_avg_load, a.twentyeight_day_avg_load, a.seven_day_avg_trimp, a.twentyeight_day_avg_trimp,
        a.acute_chronic_ratio, a.trimp_acute_chronic_ratio, a.normalized_divergence,

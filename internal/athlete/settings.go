@@ -28,7 +28,9 @@ type Settings struct {
 
 // existsQuery asks before settingsQuery does: a statement that fails would end
 // the caller's transaction.
-const existsQuery = `SELECT to_regclass('user_settings') IS NOT NULL`
+const existsQuery = `
+-- name: user_settings_exist
+SELECT to_regclass('user_settings') IS NOT NULL`
 
 // SettingsExist tells whether the application's table is there.
 func SettingsExist(ctx context.Context, db Querier) (exist bool, err error) {

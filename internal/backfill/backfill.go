@@ -40,10 +40,13 @@ var ErrNotFound = errors.New("no such backfill")
 
 // oneCreatorQuery lets one process at a time look for a backfill of the same
 // scope and then create its own.
-const oneCreatorQuery = `SELECT pg_advisory_xact_lock(hashtextextended('trainingmonkey create backfill', 0))`
+const oneCreatorQuery = `
+-- name: backfill_one_creator
+SELECT pg_advisory_xact_lock(hashtextextended('trainingmonkey create backfill', 0))`
 
 // sameScopeQuery finds an unfinished backfill of the same scope.
 const sameScopeQuery = `
+-- name: backfill_same_scope
 SELECT id FROM acwr_backfills AS b
 WHERE b.state <> 'cancelled' AND b.users IS NOT DISTINCT FROM $1::int[]
   AND b.from_date IS NOT DISTINCT FROM $2::date AND b.to_date IS NOT DISTINCT FROM $3::date
@@ -51,9 +54,13 @@ WHERE b.state <> 'cancelled' AND b.users IS NOT DISTINCT FROM $1::int[]
 ORDER BY id
 LIMIT 1`
 
-const createQuery = `INSERT INTO acwr_backfills (users, from_date, to_date) VALUES ($1, $2, $3) RETURNING id`
+const createQuery = `
+-- name: backfill_create
+INSERT INTO acwr_backfills (users, from_date, to_date) VALUES ($1, $2, $3) RETURNING id`
 
-const setPlanJobQuery = `UPDATE acwr_backfills SET plan_job_id = $2 WHERE id = $1`
+const setPlanJobQuery = `
+-- name: backfill_set_plan_job
+UPDATE acwr_backfills SET plan_job_id = $2 WHERE id = $1`
 
 // Create starts a backfill and returns its id. It costs a few rows whatever the
 // scope: the planning is a job. A *RunningError says that there is one already,

@@ -14,9 +14,12 @@ import (
 
 // lockBackfillQuery waits for the chunks in flight and keeps others from
 // starting until the state is changed.
-const lockBackfillQuery = `SELECT state, planned FROM acwr_backfills WHERE id = $1 FOR UPDATE`
+const lockBackfillQuery = `
+-- name: backfill_lock
+SELECT state, planned FROM acwr_backfills WHERE id = $1 FOR UPDATE`
 
 const setStateQuery = `
+-- name: backfill_set_state
 UPDATE acwr_backfills SET state = $2, ended_at = CASE WHEN $2 = 'cancelled' THEN clock_timestamp() END WHERE id = $1`
 
 // ErrCancelled is returned for what a cancelled backfill cannot do any more.
@@ -55,6 +58,7 @@ func lock(ctx context.Context, tx pgx.Tx, id int64) (planned bool, err error) {
 // reviveQuery makes failed chunks pending again and returns every pending chunk
 // that has no job to work it.
 const reviveQuery = `
+-- name: backfill_revive
 WITH revived AS (
 	UPDATE acwr_backfill_chunks SET state = 'pending', error = NULL, finished_at = NULL
 	WHERE backfill_id = $1 AND state = 'failed'
@@ -67,7 +71,9 @@ WHERE c.backfill_id = $1 AND c.state = 'pending' AND NOT {unfinished}
 ORDER BY 1`
 
 // planIsUnfinishedQuery tells whether the planning of a backfill has a job.
-const planIsUnfinishedQuery = `SELECT {unfinished} FROM acwr_backfills AS b WHERE id = $1`
+const planIsUnfinishedQuery = `
+-- name: backfill_plan_is_unfinished
+SELECT {unfinished} FROM acwr_backfills AS b WHERE id = $1`
 
 // Resume lets a paused backfill go on, and has failed chunks tried again. It
 // returns how many chunks it enqueued.

@@ -72,7 +72,8 @@ ORDER BY b.id DESC`
 
 // chunksQuery is the chunks of b with what became of their jobs.
 const chunksQuery = `
-	SELECT chunks.*, state <> 'pending' AS finished,
+-- name: backfill_chunks
+SELECT chunks.*, state <> 'pending' AS finished,
 	       b.state = 'running' AND state = 'pending' AND NOT coalesce(job.unfinished, false) AS lost, job.last_error
 	FROM acwr_backfill_chunks AS chunks
 	LEFT JOIN LATERAL ({outcome}) AS job ON chunks.state = 'pending'

@@ -13,6 +13,7 @@ import (
 // serverQuery reads what the server allows to this role at this database, and
 // its clock. A limit of -1 is none.
 const serverQuery = `
+-- name: doctor_server
 SELECT current_setting('server_version_num')::int / 10000,
        least(current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
                - coalesce(nullif(current_setting('reserved_connections', true), '')::int, 0),

@@ -55,7 +55,8 @@ func (s Schema) JobsOfUser(ctx context.Context, db Reader, user int32, searched 
 // waitingJobsQuery reads the first jobs that are not finished of some queues and
 // kinds: no index has the arguments of all of them.
 const waitingJobsQuery = `
-	SELECT id, kind, queue, state, attempt, created_at, scheduled_at, args FROM {schema}.river_job
+-- name: waiting_jobs_of_user
+SELECT id, kind, queue, state, attempt, created_at, scheduled_at, args FROM {schema}.river_job
 	WHERE ` + unfinished + ` AND queue = ANY($1::text[]) AND kind = ANY($2::text[])
 	LIMIT $5`
 

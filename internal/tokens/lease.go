@@ -43,10 +43,13 @@ const (
 )
 
 // leaseQuery is lockQuery for one user, with the clock that leases go by.
-const leaseQuery = `SELECT ` + rowColumns + `, clock_timestamp() FROM user_tokens WHERE user_id = $1 FOR UPDATE`
+const leaseQuery = `
+-- name: token_lease
+SELECT ` + rowColumns + `, clock_timestamp() FROM user_tokens WHERE user_id = $1 FOR UPDATE`
 
 // takeLeaseQuery runs under the lock of leaseQuery.
 const takeLeaseQuery = `
+-- name: token_take_lease
 UPDATE user_tokens SET refresh_by = $2, refresh_until = clock_timestamp() + $3::interval, refresh_hash = $4
 WHERE user_id = $1`
 

@@ -19,6 +19,7 @@ type Limits struct {
 // reserveQuery counts one request if there is room. It looks at the row that it
 // writes, so that concurrent ones wait for each other and none is lost.
 const reserveQuery = `
+-- name: token_reserve_requests
 UPDATE token_provider AS p
 SET quarter = w.quarter, quarter_used = CASE WHEN p.quarter = w.quarter THEN p.quarter_used ELSE 0 END + 1,
     day = w.day, day_used = CASE WHEN p.day = w.day THEN p.day_used ELSE 0 END + 1
@@ -29,6 +30,7 @@ WHERE p.paused_until <= statement_timestamp()
 
 // roomAgainQuery tells in how many seconds there is room again.
 const roomAgainQuery = `
+-- name: token_room_again
 SELECT extract(epoch FROM greatest(p.paused_until,
 	CASE WHEN p.quarter_used >= $1 THEN p.quarter + interval '15 minutes' END,
 	CASE WHEN p.day_used >= $2 THEN p.day + interval '1 day' END) - statement_timestamp())::float8
@@ -50,7 +52,9 @@ func (l Limits) reserve(ctx context.Context, tx pgx.Tx) (time.Duration, error) {
 	return max(time.Duration(seconds*float64(time.Second)), minWait), nil
 }
 
-const pauseQuery = `UPDATE token_provider SET paused_until = greatest(paused_until, clock_timestamp() + $1::interval)`
+const pauseQuery = `
+-- name: token_pause_provider
+UPDATE token_provider SET paused_until = greatest(paused_until, clock_timestamp() + $1::interval)`
 
 // Pause keeps every process from asking the provider for a while.
 func (s *Store) Pause(ctx context.Context, d time.Duration) error {

@@ -15,7 +15,9 @@ type Loaded struct {
 	Unreadable []*UnreadableError // users whose tokens do not decrypt
 }
 
-const loadQuery = `SELECT ` + rowColumns + ` FROM user_tokens WHERE user_id = ANY($1::int[]) ORDER BY user_id`
+const loadQuery = `
+-- name: token_load
+SELECT ` + rowColumns + ` FROM user_tokens WHERE user_id = ANY($1::int[]) ORDER BY user_id`
 
 // Load reads the tokens of users in one query.
 func (s *Store) Load(ctx context.Context, userIDs []int32) (Loaded, error) {

@@ -21,14 +21,19 @@ type Rotation struct {
 // staleCondition finds rows with a text that the current key did not seal.
 const staleCondition = `((access_token <> '' AND NOT starts_with(access_token, $1)) OR (refresh_token <> '' AND NOT starts_with(refresh_token, $1)))`
 
-const countStaleQuery = `SELECT count(*) FROM user_tokens WHERE ` + staleCondition
+const countStaleQuery = `
+-- name: token_count_stale
+SELECT count(*) FROM user_tokens WHERE ` + staleCondition
 
 // staleQuery takes the next rows in key order. They are locked, so whoever
 // stores an answer meanwhile waits, and is then compared with the same token.
-const staleQuery = `SELECT ` + rowColumns + ` FROM user_tokens WHERE user_id > $2 AND ` + staleCondition + ` ORDER BY user_id LIMIT $3 FOR UPDATE`
+const staleQuery = `
+-- name: token_stale
+SELECT ` + rowColumns + ` FROM user_tokens WHERE user_id > $2 AND ` + staleCondition + ` ORDER BY user_id LIMIT $3 FOR UPDATE`
 
 // resealQuery changes nothing but the texts.
 const resealQuery = `
+-- name: token_reseal
 UPDATE user_tokens AS t SET access_token = nullif(new.access_token, ''), refresh_token = nullif(new.refresh_token, '')
 FROM unnest($1::int[], $2::text[], $3::text[]) AS new (user_id, access_token, refresh_token)
 WHERE t.user_id = new.user_id`

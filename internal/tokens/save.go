@@ -44,7 +44,9 @@ func (s *Store) Save(ctx context.Context, operations []Operation) (outcomes []er
 
 // lockQuery reads rows and keeps them from everybody until the commit, in
 // ascending order: the sort is below the locking.
-const lockQuery = `SELECT ` + rowColumns + ` FROM user_tokens WHERE user_id = ANY($1::int[]) ORDER BY user_id FOR UPDATE`
+const lockQuery = `
+-- name: token_lock
+SELECT ` + rowColumns + ` FROM user_tokens WHERE user_id = ANY($1::int[]) ORDER BY user_id FOR UPDATE`
 
 // saveIn locks, decides in memory, and writes.
 func (s *Store) saveIn(ctx context.Context, tx pgx.Tx, operations []Operation, again bool) ([]error, error) {
@@ -112,6 +114,7 @@ const savedColumns = `unnest($1::int[], $2::text[], $3::text[], $4::bigint[], $5
 // updateQuery writes rows that are locked. The times are those of the clock, not
 // of the transaction's start, which waited for locks.
 const updateQuery = `
+-- name: token_update
 UPDATE user_tokens AS t
 SET access_token = nullif(new.access_token, ''), refresh_token = nullif(new.refresh_token, ''),
     expires_at = {schema}.token_expiry_stored(nullif(new.expires, 0)),
@@ -127,6 +130,7 @@ WHERE t.user_id = new.user_id`
 // used for rows that exist: the application may have columns that must not be
 // NULL, which an insert would be refused for.
 const insertQuery = `
+-- name: token_insert
 INSERT INTO user_tokens (user_id, access_token, refresh_token, expires_at, saved_at, reauthorize_since, reauthorize_reason)
 SELECT user_id, access_token, refresh_token, {schema}.token_expiry_stored(expires), clock_timestamp(),
 	CASE WHEN reason <> '' THEN clock_timestamp() END, nullif(reason, '')
@@ -153,6 +157,7 @@ func arrays(states []*state) []any {
 // which is json or jsonb. A refresh that finds the tokens gone because the user's
 // data were purged meanwhile leaves nothing of the user behind.
 const auditQuery = `
+-- name: token_audit
 INSERT INTO token_audit_log (user_id, operation, success, timestamp, ip_address, user_agent, details)
 SELECT user_id, operation, success, clock_timestamp(), ip_address, user_agent, details::json
 FROM unnest($1::int[], $2::text[], $3::bool[], $4::text[], $5::text[], $6::text[], $7::bool[])

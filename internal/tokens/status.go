@@ -37,6 +37,7 @@ type NeedsUser struct {
 // statusQuery reads no token beyond what says how it is encrypted. A row without
 // a refresh token is an expired one for good, whatever its time says.
 const statusQuery = `
+-- name: token_status
 SELECT CASE WHEN reauthorize_since IS NOT NULL THEN 'needs'
             WHEN left_seconds <= 0 THEN 'expired'
             WHEN left_seconds <= extract(epoch FROM $1::interval) THEN 'expiring'
@@ -48,12 +49,15 @@ FROM (SELECT *, coalesce({schema}.token_expiry_seconds(expires_at), 0) - extract
 GROUP BY standing, key`
 
 const needsUserQuery = `
+-- name: token_needs_user
 SELECT user_id::int, coalesce(reauthorize_reason, 'refused'), reauthorize_since FROM user_tokens
 WHERE reauthorize_since IS NOT NULL AND ($1::int[] IS NULL OR user_id = ANY($1))
 ORDER BY reauthorize_since, user_id
 LIMIT 1000`
 
-const pausedQuery = `SELECT nullif(greatest(paused_until, clock_timestamp()), clock_timestamp()) FROM token_provider`
+const pausedQuery = `
+-- name: token_paused_until
+SELECT nullif(greatest(paused_until, clock_timestamp()), clock_timestamp()) FROM token_provider`
 
 // GetStatus counts the users, or those of a list. Tokens that expire within the
 // time are expiring.

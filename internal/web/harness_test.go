@@ -51,7 +51,7 @@ func newRig(t *testing.T, databaseURL string, change ...func(*config.Config)) *r
 	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	r := &rig{T: t, metrics: metrics.New("test", c.Operations.SlowQuery, logger), stopped: make(chan error, 1)}
 	o := dbtest.Options(databaseURL)
-	o.MaxConns, o.LockTimeout, o.ConnectTimeout, o.Tracer = int32(c.Database.MaxConns), c.Database.LockTimeout, time.Second, r.metrics.Tracer()
+	o.MaxConns, o.LockTimeout, o.ConnectTimeout, o.Tracer = int32(c.Database.MaxConns), c.Database.LockTimeout, 5*time.Second, r.metrics.Tracer()
 	var err error
 	if r.pool, err = dbpool.Open(t.Context(), o); err != nil {
 		t.Fatal(err)

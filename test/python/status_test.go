@@ -28,7 +28,7 @@ func TestStatus(t *testing.T) {
 			drain(t, pool)
 			want(t, app.use(t, pool, "status", id), id+" activity_ingest done 1 3 2 0 1 True job "+rejected, "done")
 			execute(t, pool, `DELETE FROM river.river_job`)
-			want(t, app.use(t, pool, "status", id), id+" None done None None None None 1 True absence "+rejected, "when the row is gone")
+			want(t, app.use(t, pool, "status", id), id+" None done None None None None 1 None absence "+rejected, "when the row is gone")
 			want(t, app.use(t, pool, "wait_too_early"), "wait: the connection is in a transaction; commit it first, workers see its jobs only then\n"+
 				"jobs still queued: 2 queued True\nTrue", "waiting")
 			ways := []string{"rows_as_dicts", "autocommit"}

@@ -124,7 +124,7 @@ func TestSync(t *testing.T) {
 		t.Run(driver, func(t *testing.T) {
 			t.Parallel()
 			app, pool := newApplication(t, driver), dbtest.Migrated(t)
-			want(t, app.use(t, pool, "sync"), "activities[1]: id: must be an integer, got None\n"+
+			want(t, app.use(t, pool, "sync"), "activities[1]: id: must be a positive integer, got None\n"+
 				"activities[2]: start_date_local: must be a time that exists, as 2026-01-31T16:20:00Z, got '2025-02-30T07:00:00Z'\n"+
 				"activities[3]: distance: must not be negative, got -1\nactivities[4]: moving_time: must be a number, got 'x'\n"+
 				"activities[5]: start_date_local: is required unless a time zone is set and start_date is given\n2 5", "sync")
