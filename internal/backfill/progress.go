@@ -65,15 +65,14 @@ CROSS JOIN LATERAL (
 	       coalesce(sum(rows) FILTER (WHERE finished), 0)::bigint AS rows_finished,
 	       coalesce(sum(rows_changed), 0)::bigint AS rows_changed,
 	       max(finished_at) AS finished_at
-	FROM (` + chunksQuery + `) AS chunk
+	FROM (` + chunksOfBackfill + `) AS chunk
 ) AS c
 WHERE {which}
 ORDER BY b.id DESC`
 
-// chunksQuery is the chunks of b with what became of their jobs.
-const chunksQuery = `
--- name: backfill_chunks
-SELECT chunks.*, state <> 'pending' AS finished,
+// chunksOfBackfill is a subquery: the chunks of b with what became of their jobs.
+const chunksOfBackfill = `
+	SELECT chunks.*, state <> 'pending' AS finished,
 	       b.state = 'running' AND state = 'pending' AND NOT coalesce(job.unfinished, false) AS lost, job.last_error
 	FROM acwr_backfill_chunks AS chunks
 	LEFT JOIN LATERAL ({outcome}) AS job ON chunks.state = 'pending'
@@ -133,7 +132,7 @@ const failuresQuery = `
 -- name: backfill_failures
 SELECT chunk.number, chunk.users, coalesce(chunk.error, chunk.last_error, 'its job is gone')
 FROM acwr_backfills AS b
-CROSS JOIN LATERAL (` + chunksQuery + `) AS chunk
+CROSS JOIN LATERAL (` + chunksOfBackfill + `) AS chunk
 WHERE b.id = $1 AND (chunk.state = 'failed' OR chunk.lost)
 ORDER BY chunk.number`
 
@@ -150,7 +149,7 @@ func Failures(ctx context.Context, db Querier, riverSchema string, id int64) ([]
 	return failures, nil
 }
 
-// withOutcomes puts what became of the chunks' jobs into a query over chunksQuery.
+// withOutcomes puts what became of the chunks' jobs into a query over chunksOfBackfill.
 func withOutcomes(query, riverSchema string) string {
 	return strings.Replace(query, "{outcome}", queue.Schema(riverSchema).Outcome("chunks.job_id"), 1)
 }

@@ -14,7 +14,7 @@ var unnamed = regexp.MustCompile("(\\w+)\\s*=\\s*`\\s*(?:SELECT|INSERT|UPDATE|DE
 
 // fragments begin like statements and are parts of some that have a name, or are
 // only explained.
-var fragments = []string{"selectWithoutResults", "stateJobsQuery", "queueJobsQuery", "waitingActivitiesQuery", "usersToRefreshQuery", "windowsWith"}
+var fragments = []string{"selectWithoutResults", "stateJobsQuery", "queueJobsQuery", "waitingActivitiesQuery", "usersToRefreshQuery", "waitingJobs", "chunksOfBackfill", "windowsWith"}
 
 // TestStatementsAreNamed, so that metrics, the log of slow statements and
 // pg_stat_statements can tell them apart. The oracle is nobody's load.

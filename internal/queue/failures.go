@@ -21,7 +21,7 @@ const usersOf = `ARRAY(
 		) AS users (named)
 		WHERE named #>> '{}' ~ '^[0-9]{1,18}$'
 		ORDER BY id
-		LIMIT 4
+		LIMIT 4 -- MaxUsers
 	)`
 
 // MaxUsers is how many of a job's users are named; more are there than are shown.

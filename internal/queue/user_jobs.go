@@ -52,11 +52,10 @@ func (s Schema) JobsOfUser(ctx context.Context, db Reader, user int32, searched 
 	}
 }
 
-// waitingJobsQuery reads the first jobs that are not finished of some queues and
-// kinds: no index has the arguments of all of them.
-const waitingJobsQuery = `
--- name: waiting_jobs_of_user
-SELECT id, kind, queue, state, attempt, created_at, scheduled_at, args FROM {schema}.river_job
+// waitingJobs is a subquery: the first jobs of some queues and kinds that are not
+// finished. No index has the arguments of all of them.
+const waitingJobs = `
+	SELECT id, kind, queue, state, attempt, created_at, scheduled_at, args FROM {schema}.river_job
 	WHERE ` + unfinished + ` AND queue = ANY($1::text[]) AND kind = ANY($2::text[])
 	LIMIT $5`
 
@@ -65,7 +64,7 @@ SELECT id, kind, queue, state, attempt, created_at, scheduled_at, args FROM {sch
 const comesForUserQuery = `
 -- name: queue_comes_for_user
 SELECT coalesce(bool_or(kind = $3 OR args @> ANY($4::jsonb[])), false), count(*) < $5
-FROM (` + waitingJobsQuery + `) AS waiting`
+FROM (` + waitingJobs + `) AS waiting`
 
 // ComesForUser tells whether a job that brings results of a user is still to come,
 // and whether all that wait were looked into.
@@ -94,7 +93,7 @@ type WaitingJob struct {
 // were looked into.
 const waitingForUserQuery = `
 -- name: queue_waiting_for_user
-WITH waiting AS MATERIALIZED (` + waitingJobsQuery + `)
+WITH waiting AS MATERIALIZED (` + waitingJobs + `)
 SELECT searched.jobs, coalesce(named.id, 0), coalesce(named.kind, ''), coalesce(named.queue, ''), coalesce(named.state::text, ''),
        coalesce(named.attempt, 0), coalesce(named.created_at, now()), coalesce(named.scheduled_at, now())
 FROM (SELECT count(*) AS jobs FROM waiting) AS searched

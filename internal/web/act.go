@@ -130,7 +130,7 @@ func (p *pages) refuse(w http.ResponseWriter, r *http.Request, status int, data 
 func (p *pages) refuseChange(w http.ResponseWriter, r *http.Request, data actPage, rows int64, err error) {
 	status := http.StatusConflict
 	if errors.Is(err, context.DeadlineExceeded) {
-		status = http.StatusServiceUnavailable
+		status, err = http.StatusServiceUnavailable, errors.New("the database did not answer in time")
 	}
 	fault := "Not done: " + err.Error() + "."
 	if rows > 0 {
