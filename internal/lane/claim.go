@@ -33,7 +33,7 @@ func (l *Lane[T]) attempt() queue.Attempt {
 }
 
 // claimJobs claims as many jobs as the lane has found to fit the time. It returns
-// nil when it takes turns and it is another's.
+// nil when another process has the loop's slot.
 func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.Job, error) {
 	l.mu.Lock()
 	began := time.Now()
@@ -45,39 +45,33 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 		newest = min(newestJobs, size/newestShare)
 	}
 	promises := l.promises && l.awakeTill.Before(began.Add(promise/2))
-	lost := share.InTurn && cursor.lost
+	ours := !l.isSlotTaken(loop, share)
 	l.mu.Unlock()
+	if !ours {
+		return nil, nil
+	}
 	if l.options.Caution.Careful() {
 		size, newest = min(size, carefulJobs), 0
 	}
 
 	oldestFirst, newestFirst := []queue.Job{}, []queue.Job{}
-	b, ours := &pgx.Batch{}, true
-	send := func() error {
-		if err := tx.SendBatch(ctx, b).Close(); err != nil {
-			return err
-		}
-		l.answered(loop, ours)
-		return nil
-	}
-	if share.InTurn {
-		queue.TakeTurn(b, l.options.Queue, share, &ours)
-	}
-	if lost { // whoever has the turn usually keeps it: the rest would be for nothing
-		if err := send(); err != nil || !ours {
-			return nil, err
-		}
-		b = &pgx.Batch{}
+	b := &pgx.Batch{}
+	if share.InSlot {
+		queue.TakeSlot(b, l.options.Queue, share, &ours)
 	}
 	if promises {
-		l.options.Schema.PromiseToLook(b, l.options.Queue, promise)
+		l.options.Schema.PromiseToPoll(b, l.options.Queue, promise)
 	}
 	l.options.Schema.Claim(b, l.options.Client, l.options.Queue, share, from, size-newest, &oldestFirst)
 	if newest > 0 {
 		l.options.Schema.ClaimNewest(b, l.options.Client, l.options.Queue, share, newest, &newestFirst)
 	}
-	if err := send(); err != nil || !ours {
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, err
+	}
+	l.answered()
+	if l.setSlotLost(loop, !ours); !ours {
+		return nil, nil
 	}
 
 	now := time.Now()
@@ -112,52 +106,71 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	return claimed, nil
 }
 
-// share is what a loop claims of now: in turn where any loop has left jobs behind,
+// share is what a loop claims of now: in its slot where any loop has left jobs behind,
 // and its own part where loops wait for each other. l.mu is held.
 func (l *Lane[T]) share(loop int, now time.Time) queue.Share {
 	backlogged := slices.ContainsFunc(l.cursors, func(c cursor) bool { return c.backlog })
 	contended := now.Before(l.contended)
-	share := queue.Share{Part: loop, InTurn: backlogged || contended}
+	share := queue.Share{Part: loop, InSlot: backlogged || contended}
 	if contended && l.options.Loops > 1 && l.kind.ShareBy != nil {
 		share.Of, share.Path = l.options.Loops, l.kind.ShareBy
 	}
 	return share
 }
 
-// looksAfter is from which wait on a lane that nobody woke asks whether there is
+// checksAfter is from which wait on a lane that nobody woke asks whether there is
 // anything for it before it begins a transaction.
-const looksAfter = 50 * time.Millisecond
+const checksAfter = 50 * time.Millisecond
 
-// looks tells whether jobs wait, and whether it is a loop's turn to claim them.
-// Where that cannot be told it says so, too: a transaction will tell what is wrong.
-func (l *Lane[T]) looks(ctx context.Context, loop int) (waiting, ours bool) {
+// check finds out, without a transaction, whether a loop could have its slot, where
+// it needs one, and whether jobs wait. Where the database does not answer it says
+// yes: the transaction's error says what is wrong.
+func (l *Lane[T]) check(ctx context.Context, loop int) (waiting, free bool) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.options.Timeout)
+	defer cancel()
 	now := time.Now()
 	l.mu.Lock()
 	from := l.cursors[loop].start(now)
 	share := l.share(loop, now)
+	taken := l.isSlotTaken(loop, share)
 	l.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.options.Timeout)
-	defer cancel()
+	if taken {
+		return true, false
+	}
+	if share.InSlot {
+		b := &pgx.Batch{}
+		queue.SlotFree(b, l.options.Queue, share, &free)
+		if err := l.db.SendBatch(ctx, b).Close(); err != nil {
+			return true, true
+		}
+		l.answered()
+		if !free {
+			l.setSlotLost(loop, true)
+			return true, false
+		}
+	}
 	b := &pgx.Batch{}
-	l.options.Schema.Waiting(b, l.options.Queue, share, from, &waiting, &ours)
+	l.options.Schema.Waiting(b, l.options.Queue, from, &waiting)
 	if err := l.db.SendBatch(ctx, b).Close(); err != nil {
 		return true, true
 	}
-	l.answered(loop, ours || !waiting)
+	l.answered()
 	if !waiting {
 		l.mu.Lock()
-		l.cursors[loop].backlog, l.promises = false, false
+		for i := range l.cursors {
+			l.cursors[i].backlog = false
+		}
+		l.cursors[loop].lost, l.promises = false, false
 		l.mu.Unlock()
 	}
-	return waiting, ours
+	return waiting, true
 }
 
-// answered notes that the database has answered a loop, and whether it had the
-// turn.
-func (l *Lane[T]) answered(loop int, ours bool) {
+// answered notes that the database has answered.
+func (l *Lane[T]) answered() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lastClaim, l.cursors[loop].lost = time.Now(), !ours
+	l.lastClaim = time.Now()
 }
 
 func (l *Lane[T]) maxWeight() int {

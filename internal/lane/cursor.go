@@ -15,7 +15,7 @@ type cursor struct {
 	at        queue.Position
 	end       queue.Position // of the last claim, if it got all that it asked for
 	backlog   bool           // the last claim got all that it asked for
-	lost      bool           // the last turn was another's
+	lost      bool           // another process had the slot of the loop
 	slow      bool           // the last claim from the beginning took its time
 	beginning time.Time      // when the next claim from the beginning is due
 	newestDue time.Time      // before then no claim from the newest jobs: there is too much to walk over

@@ -197,6 +197,7 @@ func (l *Lane[T]) loop(ctx context.Context, loop int) {
 	defer lead.passOn()
 	wait := time.Duration(0)         // before the next turn
 	empty, failed, others := 0, 0, 0 // turns in a row
+	freeChecks := 0                  // in a row that found the slot of another process free
 	for ctx.Err() == nil {
 		inTrouble := failed+others > 0
 		if inTrouble || l.isContended() { // others need not wait with this one
@@ -213,17 +214,24 @@ func (l *Lane[T]) loop(ctx context.Context, loop int) {
 		if ctx.Err() != nil {
 			return
 		}
-		if !woken && failed == 0 && wait >= looksAfter {
-			if waiting, ours := l.looks(ctx, loop); !waiting {
+		if failed == 0 && (others > 1 || !woken && wait >= checksAfter) {
+			waiting, free := l.check(ctx, loop)
+			switch {
+			case !waiting:
 				empty, others = empty+1, 0
-				wait = l.untilNextLook(empty)
+				wait = l.untilNextCheck(empty)
 				continue
-			} else if !ours {
-				others++
-				wait = inTurnWait(others)
+			case !free:
+				others, freeChecks = others+1, 0
+				wait = slotWait(others)
+				continue
+			case others > 1 && loop == 0 && freeChecks < takeOverChecks-1:
+				freeChecks++
+				wait = jitter(takeOverWait)
 				continue
 			}
 		}
+		freeChecks = 0
 		tooLong := time.AfterFunc(leadTime, lead.passOn)
 		found, err := l.turn(ctx, loop)
 		tooLong.Stop()
@@ -231,16 +239,16 @@ func (l *Lane[T]) loop(ctx context.Context, loop int) {
 		case err != nil:
 			failed++
 			wait = l.afterError(ctx, err, failed)
-		case found == notOurTurn:
+		case found == slotTaken:
 			others++
-			wait = inTurnWait(others)
+			wait = slotWait(others)
 		case found > 0:
 			empty, failed, others, wait = 0, 0, 0, 0
 			l.worked(ctx, found)
 		default:
 			empty, failed, others = empty+1, 0, 0
 			l.worked(ctx, found)
-			wait = l.untilNextLook(empty)
+			wait = l.untilNextCheck(empty)
 		}
 	}
 }
@@ -265,19 +273,19 @@ func (l *Lane[T]) pause(ctx context.Context, d time.Duration, still bool) (cutSh
 }
 
 const (
-	firstLook  = 2 * time.Millisecond
-	awakeLooks = 5 * time.Millisecond
+	firstCheck  = 2 * time.Millisecond
+	awakeChecks = 5 * time.Millisecond
 )
 
-// untilNextLook doubles from 2 ms: a job whose enqueuer saw that the lane was
+// untilNextCheck doubles from 2 ms: a job whose enqueuer saw that the lane was
 // busy, and committed when it no longer was, woke nobody. While the lane has
 // promised to be awake it does not go beyond 5 ms.
-func (l *Lane[T]) untilNextLook(empty int) time.Duration {
+func (l *Lane[T]) untilNextCheck(empty int) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	wait := min(l.options.Poll, firstLook<<min(empty-1, 20))
+	wait := min(l.options.Poll, firstCheck<<min(empty-1, 20))
 	if time.Now().Before(l.awakeTill) {
-		wait = min(wait, awakeLooks)
+		wait = min(wait, awakeChecks)
 	}
 	return wait
 }

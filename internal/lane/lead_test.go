@@ -2,6 +2,7 @@ package lane
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -70,9 +71,9 @@ func TestBacklogTakesAllLoops(t *testing.T) {
 	until(t, func() bool { return ask[string](t, pool, jobStates) == "10 completed attempt 1 errors 0" })
 }
 
-// TestProcessesTakeTurns: under a backlog two processes have no more transactions
+// TestProcessesShareSlots: under a backlog two processes have no more transactions
 // under way than one.
-func TestProcessesTakeTurns(t *testing.T) {
+func TestProcessesShareSlots(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
 	insert(t, pool, 40)
@@ -92,6 +93,62 @@ func TestProcessesTakeTurns(t *testing.T) {
 	}
 }
 
+// TestOneProcessKeepsTheSlots: under a backlog the loops of one process work, whose
+// sessions and caches know the work, and not one loop of each.
+func TestOneProcessKeepsTheSlots(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	const amount = 400
+	insert(t, pool, amount)
+	o := testOptions(t)
+	o.MaxJobs = 1
+	var lanes []*Lane[effectArgs]
+	for range 3 {
+		var work underWay
+		lanes = append(lanes, New(pool, o, work.kind(func() bool {
+			time.Sleep(2 * time.Millisecond)
+			return true
+		})))
+		running(t, lanes[len(lanes)-1])
+	}
+	until(t, func() bool { return ask[string](t, pool, jobStates) == "400 completed attempt 1 errors 0" })
+	var committed []int64
+	for _, l := range lanes {
+		committed = append(committed, l.Stats().Committed)
+	}
+	if most := slices.Max(committed); most < amount*3/4 {
+		t.Errorf("the processes worked %v jobs, want one of them to have worked three quarters", committed)
+	}
+}
+
+// TestSlotsPassOn: to another process, all of them, when the one that has them
+// ends.
+func TestSlotsPassOn(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	insert(t, pool, 2000)
+	o := testOptions(t)
+	o.MaxJobs = 1
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	first := New(pool, o, effectKind())
+	go func() {
+		defer close(ended)
+		first.Run(ctx)
+	}()
+	until(t, func() bool { return first.Stats().Committed > 10 })
+	var work underWay
+	second := New(pool, o, work.kind(func() bool { return work.most.Load() == 2 }))
+	running(t, second)
+	stop()
+	<-ended
+	left := time.Now()
+	until(t, func() bool { return work.most.Load() == 2 })
+	if took := time.Since(left); took > 2*maxSlotWait {
+		t.Errorf("both loops of the other process worked after %v, want at most %v", took, 2*maxSlotWait)
+	}
+}
+
 // countedDB counts the transactions that are begun.
 type countedDB struct {
 	DB
@@ -103,9 +160,9 @@ func (db *countedDB) BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, erro
 	return db.DB.BeginTx(ctx, o)
 }
 
-// TestIdleLaneOnlyLooks: one that nobody wakes begins no transaction until a job
+// TestIdleLaneOnlyChecks: one that nobody wakes begins no transaction until a job
 // waits, and finds that all the same.
-func TestIdleLaneOnlyLooks(t *testing.T) {
+func TestIdleLaneOnlyChecks(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
 	db := &countedDB{DB: pool}

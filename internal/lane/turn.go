@@ -106,7 +106,7 @@ func (t *turn[T]) claim() (found int, err error) {
 		return 0, fmt.Errorf("claim jobs: %w", err)
 	}
 	if claimed == nil {
-		return notOurTurn, nil
+		return slotTaken, nil
 	}
 	if len(claimed) == 0 {
 		return 0, nil

@@ -61,7 +61,7 @@ SELECT ` + claimColumns + `
 FROM {schema}.river_job
 WHERE state = 'available' AND queue = $1 AND (priority, scheduled_at, id) > ($2, $3, $4) AND scheduled_at <= now()
   AND NOT EXISTS (SELECT FROM {schema}.river_queue WHERE name = $1 AND paused_at IS NOT NULL)
-  AND ` + notAnothers("$6") + ` AND ` + inShare("$7", "$8", "$9") + ` AND ` + inTurn("$1", "$7", "$10") + `
+  AND ` + notAnothers("$6") + ` AND ` + inShare("$7", "$8", "$9") + ` AND ` + inSlot("$1", "$7", "$10") + `
 ORDER BY priority, scheduled_at, id
 LIMIT $5
 FOR UPDATE SKIP LOCKED`
@@ -75,7 +75,7 @@ SELECT ` + claimColumns + `
 FROM {schema}.river_job
 WHERE state = 'available' AND queue = $1 AND priority = 1 AND scheduled_at <= now()
   AND NOT EXISTS (SELECT FROM {schema}.river_queue WHERE name = $1 AND paused_at IS NOT NULL)
-  AND ` + notAnothers("$3") + ` AND ` + inShare("$4", "$5", "$6") + ` AND ` + inTurn("$1", "$4", "$7") + `
+  AND ` + notAnothers("$3") + ` AND ` + inShare("$4", "$5", "$6") + ` AND ` + inSlot("$1", "$4", "$7") + `
 ORDER BY priority DESC, scheduled_at DESC, id DESC
 LIMIT $2
 FOR UPDATE SKIP LOCKED`
@@ -86,9 +86,9 @@ type Share struct {
 	Part, Of int
 	Path     []string // to the something, as in args #>> path
 
-	// InTurn claims nothing unless the transaction is the only one that claims with
-	// this Part, among those that say so.
-	InTurn bool
+	// InSlot claims nothing unless the transaction has the slot of this Part. See
+	// TakeSlot.
+	InSlot bool
 }
 
 // inShare is true of the jobs of a share.
@@ -96,53 +96,27 @@ func inShare(part, of, path string) string {
 	return fmt.Sprintf(`(%[2]s = 1 OR (coalesce(hashtext(args #>> %[3]s::text[]), 0) & 2147483647) %% %[2]s = %[1]s)`, part, of, path)
 }
 
-// takeTurn takes a lock that ends with the transaction, or has it already. It does
-// not wait: who waits in line holds a connection.
-func takeTurn(queue, part string) string {
-	return fmt.Sprintf(`pg_try_advisory_xact_lock(hashtext('trainingmonkey.queue.' || %s::text), %s::int)`, queue, part)
-}
-
-// inTurn is true of all jobs of a share or of none: a subquery without a reference
-// to the row is run once, and only when it is asked for.
-func inTurn(queue, part, asked string) string {
-	return `(NOT ` + asked + `::bool OR (SELECT ` + takeTurn(queue, part) + `))`
-}
-
-var takeTurnQuery = `
--- name: take_turn
-SELECT ` + takeTurn("$1", "$2")
-
-// TakeTurn queues what tells whether the transaction is the one that claims of a
-// share in turn. It takes the turn before claims that follow in the batch.
-func TakeTurn(b *pgx.Batch, queue string, share Share, ours *bool) {
-	b.Queue(takeTurnQuery, queue, share.Part).QueryRow(func(row pgx.Row) error { return row.Scan(ours) })
-}
-
 // waitingQuery is one round trip, and no transaction block, in place of a claim
-// that would probably find nothing. The turn that it takes ends with it. The
-// entries of finished jobs are passed over as in claimQuery.
+// that would probably find nothing. The entries of finished jobs are passed over
+// as in claimQuery.
 var waitingQuery = `
 -- name: jobs_wait
-SELECT waiting, waiting AND (NOT $5::bool OR ` + takeTurn("$1", "$6") + `)
-FROM (SELECT EXISTS (
+SELECT EXISTS (
 	SELECT FROM {schema}.river_job
 	WHERE state = 'available' AND queue = $1 AND (priority, scheduled_at, id) > ($2, $3, $4) AND scheduled_at <= now()
 	ORDER BY priority, scheduled_at, id
-) AS waiting OFFSET 0) AS q`
+)`
 
 // byIndexQuery holds for what follows in the batch: see lane.BeginQuery.
 const byIndexQuery = `
 -- name: by_index
 SELECT set_config('enable_seqscan', 'off', true)`
 
-// Waiting queues what tells whether due jobs wait after a position, and whether a
-// claim would be in turn, where the share asks for that. The batch is to be sent
-// outside a transaction.
-func (s Schema) Waiting(b *pgx.Batch, queue string, share Share, after Position, waiting, ours *bool) {
+// Waiting queues what tells whether due jobs wait after a position. The batch is to
+// be sent outside a transaction.
+func (s Schema) Waiting(b *pgx.Batch, queue string, after Position, waiting *bool) {
 	b.Queue(byIndexQuery)
-	b.Queue(s.sql(waitingQuery), queue, after.priority, after.due(), after.id, share.InTurn, share.Part).QueryRow(func(row pgx.Row) error {
-		return row.Scan(waiting, ours)
-	})
+	b.Queue(s.sql(waitingQuery), queue, after.priority, after.due(), after.id).QueryRow(func(row pgx.Row) error { return row.Scan(waiting) })
 }
 
 // due is the position's time in a form that PostgreSQL takes.
@@ -157,12 +131,12 @@ func (p Position) due() time.Time {
 // position. The jobs are appended to claimed in the order of claims when the
 // batch is closed.
 func (s Schema) Claim(b *pgx.Batch, client, queue string, share Share, after Position, most int, claimed *[]Job) {
-	b.Queue(s.sql(claimQuery), queue, after.priority, after.due(), after.id, most, client, share.Part, max(1, share.Of), share.Path, share.InTurn).Query(appendJobs(claimed))
+	b.Queue(s.sql(claimQuery), queue, after.priority, after.due(), after.id, most, client, share.Part, max(1, share.Of), share.Path, share.InSlot).Query(appendJobs(claimed))
 }
 
 // ClaimNewest queues the claim of up to most of the newest jobs.
 func (s Schema) ClaimNewest(b *pgx.Batch, client, queue string, share Share, most int, claimed *[]Job) {
-	b.Queue(s.sql(claimNewestQuery), queue, most, client, share.Part, max(1, share.Of), share.Path, share.InTurn).Query(appendJobs(claimed))
+	b.Queue(s.sql(claimNewestQuery), queue, most, client, share.Part, max(1, share.Of), share.Path, share.InSlot).Query(appendJobs(claimed))
 }
 
 func appendJobs(claimed *[]Job) func(pgx.Rows) error {

@@ -15,13 +15,13 @@ import (
 // the other. One process that promises is enough, so nobody waits for another's
 // promise.
 const promiseQuery = `
--- name: promise_to_look
+-- name: promise_to_poll
 UPDATE {schema}.worker_promises SET awake_until = clock_timestamp() + $2::interval
 WHERE queue = (SELECT queue FROM {schema}.worker_promises WHERE queue = $1 FOR UPDATE SKIP LOCKED)`
 
-// PromiseToLook queues the promise that nobody has to wake the workers of a queue
+// PromiseToPoll queues the promise that nobody has to wake the workers of a queue
 // for a while.
-func (s Schema) PromiseToLook(b *pgx.Batch, queue string, d time.Duration) {
+func (s Schema) PromiseToPoll(b *pgx.Batch, queue string, d time.Duration) {
 	b.Queue(s.sql(promiseQuery), queue, d)
 }
 
