@@ -13,7 +13,7 @@ import (
 
 // latencyQuery measures, by the server's clock, from the transaction that
 // enqueued an activity to the commit that made its ACWR right: nothing writes
-// the row after that. It counts the activities that are right: each is alone in
+// the row after that. It counts the activities that are correct: each is alone in
 // its windows.
 const latencyQuery = `
 WITH measured AS (
@@ -95,7 +95,7 @@ func (a *arrivals) measure(ctx context.Context, rate int, during time.Duration) 
 	return a.await(ctx, first)
 }
 
-// measureUntil enqueues at a rate until done ends, and waits until all is right.
+// measureUntil enqueues at a rate until done ends, and waits until all results are correct.
 func (a *arrivals) measureUntil(ctx, done context.Context, rate int) (l latency, err error) {
 	first := a.arrived
 	for ticker := time.NewTicker(time.Second / time.Duration(rate)); ; {
@@ -112,7 +112,7 @@ func (a *arrivals) measureUntil(ctx, done context.Context, rate int) (l latency,
 	}
 }
 
-// await waits until everything that arrived is right, and measures it from the
+// await waits until everything that arrived is correct, and measures it from the
 // first of some on.
 func (a *arrivals) await(ctx context.Context, first int) (l latency, err error) {
 	for deadline := time.Now().Add(time.Minute); ; {
@@ -121,7 +121,7 @@ func (a *arrivals) await(ctx context.Context, first int) (l latency, err error) 
 			return l, err
 		}
 		if time.Now().After(deadline) {
-			return l, fmt.Errorf("of %d activities only %d are right a minute later", a.arrived-first, l.activities)
+			return l, fmt.Errorf("of %d activities only %d are correct a minute later", a.arrived-first, l.activities)
 		}
 		time.Sleep(200 * time.Millisecond)
 	}

@@ -18,7 +18,7 @@ SELECT coalesce(sum(hashtextextended(concat_ws(',', activity_id, seven_day_avg_l
 	twentyeight_day_avg_trimp, acute_chronic_ratio, trimp_acute_chronic_ratio, normalized_divergence), 0)), 0)::text
 FROM activities`
 
-// backfillSuite has the statement and a backfill make everybody's ACWR right,
+// backfillSuite has the statement and a backfill make everybody's ACWR updated,
 // and a backfill find that it is.
 func backfillSuite(ctx context.Context, r *rig) error {
 	sizes := []int{200, 2000}
@@ -26,14 +26,14 @@ func backfillSuite(ctx context.Context, r *rig) error {
 		sizes = []int{20}
 	}
 	for _, users := range sizes {
-		if err := backfillOf(ctx, r, training{users: users, every: 1, first: 1, last: 1000}); err != nil {
+		if err := benchBackfill(ctx, r, training{users: users, every: 1, first: 1, last: 1000}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func backfillOf(ctx context.Context, r *rig, t training) error {
+func benchBackfill(ctx context.Context, r *rig, t training) error {
 	template, err := r.migrated(ctx, r.worker)
 	if err != nil {
 		return err
@@ -42,7 +42,7 @@ func backfillOf(ctx context.Context, r *rig, t training) error {
 	if err := t.store(ctx, r, template); err != nil {
 		return err
 	}
-	right, want, err := r.updated(ctx, template)
+	updated, want, err := r.updated(ctx, template)
 	if err != nil {
 		return err
 	}
@@ -60,21 +60,21 @@ func backfillOf(ctx context.Context, r *rig, t training) error {
 	}{
 		{"set_based_update", template, r.update},
 		{"backfill_first", template, r.backfill},
-		{"backfill_second", right, r.backfill},
+		{"backfill_second", updated, r.backfill},
 	} {
 		contestants = append(contestants, contestant{
 			name: fmt.Sprintf("%s_%dk", c.name, t.amount()/1000), template: c.template, amount: t.amount(), run: c.run, check: check,
 		})
 	}
-	standings, err := r.compete(ctx, contestants...)
+	scores, err := r.compete(ctx, contestants...)
 	if err != nil {
 		return err
 	}
-	for i, s := range standings {
+	for i, s := range scores {
 		var beside []figure
 		if i > 0 {
 			beside = append(beside,
-				figure{"time_of_update", "%.2f × the time of the UPDATE", standings[0].times(s)},
+				figure{"time_of_update", "%.2f × the time of the UPDATE", scores[0].times(s)},
 				figure{"peak_rss_mb", "worker's memory at most %.0f MB", s.memory()})
 		}
 		r.results = append(r.results, s.result(beside...))

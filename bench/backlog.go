@@ -11,19 +11,19 @@ import (
 )
 
 // backlogSuite compares the first and the last jobs of a very long queue with as
-// many jobs that wait alone. Nobody waits for the middle of the queue: it is
+// many jobs that wait, on their own. Nobody waits for the middle of the queue: it is
 // deleted, and vacuumed as it would have been on the way. Between the first and
-// the last, while the worker works, operators look at the queue.
+// the last, while the worker works, operators read the state of the queue.
 func backlogSuite(ctx context.Context, r *rig) error {
 	if err := r.buildEnqueuer(ctx); err != nil {
 		return err
 	}
-	alone, long := training{users: 5000, every: 1, first: 1, last: 20}, training{users: 5000, every: 1, first: 1, last: 1000}
+	short, long := training{users: 5000, every: 1, first: 1, last: 20}, training{users: 5000, every: 1, first: 1, last: 1000}
 	if r.short {
-		alone.users, alone.last, long.users, long.last = 500, 10, 500, 200
+		short.users, short.last, long.users, long.last = 500, 10, 500, 200
 	}
 	templates := make([]string, 2)
-	for i, t := range []training{alone, long} {
+	for i, t := range []training{short, long} {
 		r.say("backlog: inserting %d jobs", t.amount())
 		var err error
 		if templates[i], err = r.arriving(ctx, t, r.worker); err != nil {
@@ -36,12 +36,12 @@ func backlogSuite(ctx context.Context, r *rig) error {
 			return err
 		}
 	}
-	part := alone.amount()
+	part := short.amount()
 	var paces []pace
-	looks := map[string][]float64{}
-	standings, err := r.compete(ctx,
+	seconds := map[string][]float64{}
+	scores, err := r.compete(ctx,
 		contestant{
-			name: fmt.Sprintf("backlog_%d", part), template: templates[0], amount: part, check: alone.check(0),
+			name: fmt.Sprintf("backlog_%d", part), template: templates[0], amount: part, check: short.check(0),
 			run: func(ctx context.Context, database string) (outcome, error) {
 				return r.work(ctx, database, r.server.URL(database))
 			},
@@ -49,7 +49,7 @@ func backlogSuite(ctx context.Context, r *rig) error {
 		contestant{
 			name: "backlog", template: templates[1], amount: 2 * part, check: long.check(0),
 			run: func(ctx context.Context, database string) (o outcome, err error) {
-				p, err := r.bothEnds(ctx, database, part, looks)
+				p, err := r.bothEnds(ctx, database, part, seconds)
 				paces = append(paces, p)
 				o.seconds = float64(part)/p.first + float64(part)/p.last
 				return o, err
@@ -62,15 +62,15 @@ func backlogSuite(ctx context.Context, r *rig) error {
 	for _, p := range paces {
 		first, last = append(first, p.first), append(last, p.last)
 	}
-	rate, right := median(standings[0].perSecond()), standings[1].fault == ""
-	x := "x_" + standings[0].name
+	rate, correct := median(scores[0].perSecond()), scores[1].fault == ""
+	x := "x_" + scores[0].name
 	var beside []figure
-	for _, look := range looked {
-		beside = append(beside, figure{look.name + "_s", look.name + " at most %.3f s", slices.Max(looks[look.name])})
+	for _, c := range adminCommands {
+		beside = append(beside, figure{c.name + "_s", c.name + " at most %.3f s", slices.Max(seconds[c.name])})
 	}
-	r.results = append(r.results, standings[0].result(),
-		newResult(fmt.Sprintf("backlog_%d_first", long.amount()), first, right, append([]figure{{x, "%.2f × that alone", median(first) / rate}}, beside...)...),
-		newResult(fmt.Sprintf("backlog_%d_last", long.amount()), last, right, figure{x, "%.2f × that alone", median(last) / rate}))
+	r.results = append(r.results, scores[0].result(),
+		newResult(fmt.Sprintf("backlog_%d_first", long.amount()), first, correct, append([]figure{{x, "%.2f × the short queue", median(first) / rate}}, beside...)...),
+		newResult(fmt.Sprintf("backlog_%d_last", long.amount()), last, correct, figure{x, "%.2f × the short queue", median(last) / rate}))
 	for _, template := range templates {
 		if err := r.drop(ctx, template); err != nil {
 			return err
@@ -84,15 +84,15 @@ const insertLiveJobs = `
 INSERT INTO river.river_job (kind, queue, args, priority, max_attempts)
 SELECT 'activity_ingest', 'ingest', jsonb_build_object('activities', activities), 1, 25 FROM (` + jobsOfArriving + `) AS job`
 
-// storedQuery looks at the table once the server's own count, which costs
+// storedQuery counts the rows of the table once the server's own count, which costs
 // nothing, says that it may be so.
 const storedQuery = `
 SELECT CASE WHEN n_tup_ins >= %[1]d THEN (SELECT count(*) >= %[1]d FROM activities) ELSE false END
 FROM pg_stat_user_tables WHERE relname = 'activities'`
 
-// bothEnds works the beginning of the queue, has operators look, deletes the
+// bothEnds works the beginning of the queue, measures what operators read, deletes the
 // middle and works the end.
-func (r *rig) bothEnds(ctx context.Context, database string, part int, looks map[string][]float64) (p pace, err error) {
+func (r *rig) bothEnds(ctx context.Context, database string, part int, seconds map[string][]float64) (p pace, err error) {
 	worker, err := r.startWorker(ctx, database)
 	if err != nil {
 		return p, err
@@ -105,13 +105,13 @@ func (r *rig) bothEnds(ctx context.Context, database string, part int, looks map
 	if err := until(ctx, pool, fmt.Sprintf(storedQuery, part), worker); err != nil {
 		return p, err
 	}
-	if err := r.look(ctx, database, worker, looks); err != nil {
+	if err := r.measureCommands(ctx, database, worker, seconds); err != nil {
 		return p, err
 	}
 	if _, err := worker.end(); err != nil {
 		return p, err
 	}
-	begun, err := r.paceOf(ctx, database, jobs.QueueIngest, time.Time{}, part)
+	begun, err := r.readPace(ctx, database, jobs.QueueIngest, time.Time{}, part)
 	if err != nil {
 		return p, err
 	}
@@ -122,7 +122,7 @@ func (r *rig) bothEnds(ctx context.Context, database string, part int, looks map
 	if _, err := r.work(ctx, database, r.server.URL(database)); err != nil {
 		return p, err
 	}
-	ended, err := r.paceOf(ctx, database, jobs.QueueIngest, since, part)
+	ended, err := r.readPace(ctx, database, jobs.QueueIngest, since, part)
 	return pace{first: begun.first, last: ended.last}, err
 }
 

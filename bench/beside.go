@@ -77,8 +77,8 @@ SELECT count(*) FILTER (WHERE at <= first_until) / extract(epoch FROM first_unti
 FROM done, spans
 GROUP BY began, first_until, last_after`
 
-// paceOf reads the pace of what was fetched from a queue since a time.
-func (r *rig) paceOf(ctx context.Context, database, queue string, since time.Time, jobs int) (p pace, err error) {
+// readPace reads the pace of what was fetched from a queue since a time.
+func (r *rig) readPace(ctx context.Context, database, queue string, since time.Time, jobs int) (p pace, err error) {
 	pool, err := r.open(ctx, database)
 	if err != nil {
 		return p, err

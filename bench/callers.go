@@ -16,7 +16,7 @@ import (
 
 // callersSuite has some sessions call the SQL function that enqueues an
 // activity, each call a transaction of its own, while the worker works. Inserting
-// a row of one number in the same way, while nobody works, tells what the machine
+// a row of one number in the same way, while nobody works, says what the machine
 // makes of more sessions.
 func callersSuite(ctx context.Context, r *rig) error {
 	t := training{users: 1000, every: 1, first: 1, last: 20}
@@ -46,16 +46,16 @@ func callersSuite(ctx context.Context, r *rig) error {
 			},
 		})
 	}
-	standings, err := r.compete(ctx, contestants...)
+	scores, err := r.compete(ctx, contestants...)
 	if err != nil {
 		return err
 	}
-	for _, s := range standings {
-		alone := "callers_1"
+	for _, s := range scores {
+		baseline := "callers_1"
 		if strings.HasPrefix(s.name, "bare") {
-			alone = "bare_insert_1"
+			baseline = "bare_insert_1"
 		}
-		r.results = append(r.results, s.result(s.ofTimes(named(standings, alone))))
+		r.results = append(r.results, s.result(s.ofTimes(named(scores, baseline))))
 	}
 	return r.drop(ctx, template)
 }

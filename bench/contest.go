@@ -17,7 +17,7 @@ type contestant struct {
 	template string // the database that each run gets a copy of
 	amount   int    // of what a run does, and what is counted by the second
 	run      func(ctx context.Context, database string) (outcome, error)
-	// check tells what is wrong with a database after a run, exactly, or "".
+	// check says what is wrong with a database after a run, exactly, or "".
 	check func(ctx context.Context, pool *dbpool.Pool) (fault string, err error)
 }
 
@@ -35,8 +35,8 @@ type outcome struct {
 	statements int64
 }
 
-// standing is how a contestant fared in all rounds.
-type standing struct {
+// score is how a contestant fared in all rounds.
+type score struct {
 	contestant
 	outcomes []outcome
 	fault    string // the first that was found
@@ -44,14 +44,14 @@ type standing struct {
 
 // compete runs every contestant once a round. Each round begins with another
 // one, so that none always runs after the same.
-func (r *rig) compete(ctx context.Context, contestants ...contestant) ([]*standing, error) {
-	standings := make([]*standing, len(contestants))
+func (r *rig) compete(ctx context.Context, contestants ...contestant) ([]*score, error) {
+	scores := make([]*score, len(contestants))
 	for i, c := range contestants {
-		standings[i] = &standing{contestant: c}
+		scores[i] = &score{contestant: c}
 	}
 	for round := range r.rounds {
-		for i := range standings {
-			s := standings[(round+i)%len(standings)]
+		for i := range scores {
+			s := scores[(round+i)%len(scores)]
 			o, fault, err := r.once(ctx, s.contestant)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", s.name, err)
@@ -64,7 +64,7 @@ func (r *rig) compete(ctx context.Context, contestants ...contestant) ([]*standi
 			}
 		}
 	}
-	return standings, nil
+	return scores, nil
 }
 
 // once runs and checks one contestant on a database of its own.
@@ -128,11 +128,11 @@ func (r *rig) written(ctx context.Context, database string) (commits, wal int64,
 }
 
 // result sums up the rounds.
-func (s *standing) result(beside ...figure) result {
+func (s *score) result(beside ...figure) result {
 	return newResult(s.name, s.perSecond(), s.fault == "", beside...)
 }
 
-func (s *standing) perSecond() (values []float64) {
+func (s *score) perSecond() (values []float64) {
 	for _, o := range s.outcomes {
 		values = append(values, float64(s.amount)/o.seconds)
 	}
@@ -140,16 +140,16 @@ func (s *standing) perSecond() (values []float64) {
 }
 
 // times is how many times as fast s is as the other.
-func (s *standing) times(other *standing) float64 {
+func (s *score) times(other *score) float64 {
 	return median(s.perSecond()) / median(other.perSecond())
 }
 
 // each is the median of a quantity of a run for each of what it did.
-func (s *standing) each(quantity func(outcome) float64) float64 {
+func (s *score) each(quantity func(outcome) float64) float64 {
 	return s.median(quantity) / float64(s.amount)
 }
 
-func (s *standing) median(quantity func(outcome) float64) float64 {
+func (s *score) median(quantity func(outcome) float64) float64 {
 	var values []float64
 	for _, o := range s.outcomes {
 		values = append(values, quantity(o))
@@ -162,23 +162,23 @@ func walBytes(o outcome) float64   { return float64(o.walBytes) }
 func processor(o outcome) float64  { return o.processor }
 func statements(o outcome) float64 { return float64(o.statements) }
 
-// memory is the most of all rounds, in megabytes.
-func (s *standing) memory() float64 {
-	most := slices.MaxFunc(s.outcomes, func(a, b outcome) int { return cmp.Compare(a.memory, b.memory) })
-	return float64(most.memory) / (1 << 20)
+// memory is the maximum of all rounds, in megabytes.
+func (s *score) memory() float64 {
+	largest := slices.MaxFunc(s.outcomes, func(a, b outcome) int { return cmp.Compare(a.memory, b.memory) })
+	return float64(largest.memory) / (1 << 20)
 }
 
 // cost is what the server did for one of what a run does.
-func (s *standing) cost() []figure {
+func (s *score) cost() []figure {
 	return []figure{{"commits_each", "%.2f commits each", s.each(commits)}, {"wal_bytes_each", "%.0f bytes of WAL each", s.each(walBytes)}}
 }
 
 // ofTimes compares s with another.
-func (s *standing) ofTimes(other *standing) figure {
+func (s *score) ofTimes(other *score) figure {
 	return figure{"x_" + other.name, "%.2f × " + other.name, s.times(other)}
 }
 
-// named returns the standing of a contestant.
-func named(standings []*standing, name string) *standing {
-	return standings[slices.IndexFunc(standings, func(s *standing) bool { return s.name == name })]
+// named returns the score of a contestant.
+func named(scores []*score, name string) *score {
+	return scores[slices.IndexFunc(scores, func(s *score) bool { return s.name == name })]
 }

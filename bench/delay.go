@@ -46,12 +46,12 @@ func delaySuite(ctx context.Context, r *rig) error {
 			contestants = append(contestants, away)
 		}
 	}
-	standings, err := r.compete(ctx, contestants...)
+	scores, err := r.compete(ctx, contestants...)
 	if err != nil {
 		return err
 	}
-	for i, s := range standings {
-		near := standings[i-i%2]
+	for i, s := range scores {
+		near := scores[i-i%2]
 		r.results = append(r.results, s.result(s.ofTimes(near)))
 	}
 	if err := r.drop(ctx, arriving); err != nil {

@@ -41,11 +41,11 @@ func enqueueSuite(ctx context.Context, r *rig) error {
 			},
 		})
 	}
-	standings, err := r.compete(ctx, contestants...)
+	scores, err := r.compete(ctx, contestants...)
 	if err != nil {
 		return err
 	}
-	for _, s := range standings {
+	for _, s := range scores {
 		r.results = append(r.results, s.result(s.cost()...))
 	}
 	return r.dropTemplates(ctx, contestants)
@@ -69,8 +69,8 @@ func (r *rig) enqueueAll(ctx context.Context, database string, enqueue enqueueFu
 		return o, err
 	}
 	started := time.Now()
-	for together := range slices.Chunk(activities, atOnce) {
-		if err := enqueue(ctx, pool, enqueuer, together); err != nil {
+	for chunk := range slices.Chunk(activities, atOnce) {
+		if err := enqueue(ctx, pool, enqueuer, chunk); err != nil {
 			return o, err
 		}
 	}

@@ -19,7 +19,7 @@ func fairnessSuite(ctx context.Context, r *rig) error {
 		return err
 	}
 	var others []latency
-	standings, err := r.compete(ctx, contestant{
+	scores, err := r.compete(ctx, contestant{
 		name: "fairness", template: template, amount: t.amount(), check: t.check(0),
 		run: func(ctx context.Context, database string) (outcome, error) {
 			o, l, err := r.workBeside(ctx, database, rate)
@@ -30,6 +30,6 @@ func fairnessSuite(ctx context.Context, r *rig) error {
 	if err != nil {
 		return err
 	}
-	r.results = append(r.results, standings[0].result(percentiles(others)...))
+	r.results = append(r.results, scores[0].result(percentiles(others)...))
 	return r.drop(ctx, template)
 }

@@ -43,12 +43,12 @@ func growthSuite(ctx context.Context, r *rig) error {
 			},
 		})
 	}
-	standings, err := r.compete(ctx, contestants...)
+	scores, err := r.compete(ctx, contestants...)
 	if err != nil {
 		return err
 	}
-	for _, s := range standings {
-		r.results = append(r.results, s.result(s.ofTimes(standings[0])))
+	for _, s := range scores {
+		r.results = append(r.results, s.result(s.ofTimes(scores[0])))
 	}
 	return r.dropTemplates(ctx, contestants)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/trainingmonkey/worker/test/commandtest"
 )
 
-// ingestSuite has the same activities stored and their ACWR made right in every
+// ingestSuite has the same activities stored and their ACWR computed in every
 // way there is.
 //
 // What arrives waits in the queue before the clock starts. The time of the
@@ -57,24 +57,24 @@ func ingestSuite(ctx context.Context, r *rig) error {
 		}
 	}
 	contestants = append(contestants, contestant{name: "limit", template: arriving[0], amount: all.amount(), check: all.check(0), run: r.limit})
-	standings, err := r.compete(ctx, contestants...)
+	scores, err := r.compete(ctx, contestants...)
 	if err != nil {
 		return err
 	}
-	for _, s := range standings {
-		r.results = append(r.results, s.result(besideIngest(s, standings)...))
+	for _, s := range scores {
+		r.results = append(r.results, s.result(besideIngest(s, scores)...))
 	}
 	return r.dropTemplates(ctx, append(contestants, contestant{template: arriving[1]}))
 }
 
 // besideIngest compares a contestant with the others. That of a lane is compared
 // with the engine that gets the same jobs.
-func besideIngest(s *standing, standings []*standing) []figure {
-	beside := []figure{s.ofTimes(named(standings, "connection_per_query")), s.ofTimes(named(standings, "plain_river"))}
+func besideIngest(s *score, scores []*score) []figure {
+	beside := []figure{s.ofTimes(named(scores, "connection_per_query")), s.ofTimes(named(scores, "plain_river"))}
 	if perJob, ok := strings.CutPrefix(s.name, "lane_"); ok {
-		beside = append(beside, s.ofTimes(named(standings, "engine_"+perJob)))
+		beside = append(beside, s.ofTimes(named(scores, "engine_"+perJob)))
 	}
-	beside = append(append(beside, s.ofTimes(named(standings, "limit"))), s.cost()...)
+	beside = append(append(beside, s.ofTimes(named(scores, "limit"))), s.cost()...)
 	if s.memory() > 0 {
 		beside = append(beside,
 			figure{"statements_each", "%.3f statements each", s.each(statements)},

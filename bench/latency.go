@@ -61,7 +61,7 @@ func latencySuite(ctx context.Context, r *rig) error {
 		r.addLatency(fmt.Sprintf("latency_at_%d", rate), byRate[rate])
 	}
 	r.addLatency(fmt.Sprintf("latency_at_%d_beside_backfill", besideBackfill), beside,
-		figure{"p99_of_without", "p99 %.2f × that without", medianOf(beside, p99) / medianOf(byRate[besideBackfill], p99)})
+		figure{"p99_of_without", "p99 %.2f × that without", medianBy(beside, p99) / medianBy(byRate[besideBackfill], p99)})
 	return r.drop(ctx, template)
 }
 
@@ -104,12 +104,12 @@ func (r *rig) working(ctx context.Context, template string, measure func(*arriva
 	return r.drop(ctx, database)
 }
 
-func p50(l latency) float64     { return l.p50 }
-func p99(l latency) float64     { return l.p99 }
-func p999(l latency) float64    { return l.p999 }
-func longest(l latency) float64 { return l.max }
+func p50(l latency) float64        { return l.p50 }
+func p99(l latency) float64        { return l.p99 }
+func p999(l latency) float64       { return l.p999 }
+func maxLatency(l latency) float64 { return l.max }
 
-func medianOf(rounds []latency, of func(latency) float64) float64 {
+func medianBy(rounds []latency, of func(latency) float64) float64 {
 	var values []float64
 	for _, l := range rounds {
 		values = append(values, of(l))
@@ -120,10 +120,10 @@ func medianOf(rounds []latency, of func(latency) float64) float64 {
 // percentiles are the medians of those of the rounds.
 func percentiles(rounds []latency) []figure {
 	return []figure{
-		{"p50_ms", "enqueue to right ACWR p50 %.1f ms", medianOf(rounds, p50)},
-		{"p99_ms", "p99 %.1f ms", medianOf(rounds, p99)},
-		{"p999_ms", "p99.9 %.1f ms", medianOf(rounds, p999)},
-		{"max_ms", "at most %.1f ms", medianOf(rounds, longest)},
+		{"p50_ms", "enqueue to right ACWR p50 %.1f ms", medianBy(rounds, p50)},
+		{"p99_ms", "p99 %.1f ms", medianBy(rounds, p99)},
+		{"p999_ms", "p99.9 %.1f ms", medianBy(rounds, p999)},
+		{"max_ms", "at most %.1f ms", medianBy(rounds, maxLatency)},
 	}
 }
 

@@ -31,7 +31,7 @@ func (r *rig) limit(ctx context.Context, database string) (o outcome, err error)
 	started := time.Now()
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		for chunk := range slices.Chunk(activities, 1000) {
-			if _, err := tx.Exec(ctx, limitInsert, columnsOf(chunk)...); err != nil {
+			if _, err := tx.Exec(ctx, limitInsert, columnArrays(chunk)...); err != nil {
 				return err
 			}
 		}
@@ -42,17 +42,17 @@ func (r *rig) limit(ctx context.Context, database string) (o outcome, err error)
 	return o, err
 }
 
-// columnsOf turns activities into one array for each of trainingColumns.
-func columnsOf(activities []jobs.Activity) []any {
+// columnArrays turns activities into one array for each of trainingColumns.
+func columnArrays(activities []jobs.Activity) []any {
 	n := len(activities)
 	ids, users, dates := make([]int64, n), make([]int32, n), make([]string, n)
 	var texts [4][]*string
 	for i := range texts {
 		texts[i] = make([]*string, n)
 	}
-	var numbers [6][]*float64
-	for i := range numbers {
-		numbers[i] = make([]*float64, n)
+	var floats [6][]*float64
+	for i := range floats {
+		floats[i] = make([]*float64, n)
 	}
 	for i, a := range activities {
 		ids[i], users[i], dates[i] = a.ActivityID, a.UserID, a.Date
@@ -60,11 +60,11 @@ func columnsOf(activities []jobs.Activity) []any {
 			texts[column][i] = value
 		}
 		for column, value := range []*float64{a.DistanceMiles, a.ElevationGainFeet, a.TotalLoadMiles, a.Trimp, a.AvgHeartRate, a.DurationMinutes} {
-			numbers[column][i] = value
+			floats[column][i] = value
 		}
 	}
 	return []any{
 		ids, users, dates, texts[0], texts[1], texts[2],
-		numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], texts[3],
+		floats[0], floats[1], floats[2], floats[3], floats[4], floats[5], texts[3],
 	}
 }

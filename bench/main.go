@@ -31,7 +31,7 @@ type suite struct {
 }
 
 var suites = []suite{
-	{name: "ingest", what: "activities arrive and every ACWR is right: the worker, the engine before it, plain River, a connection per query, the limit", run: ingestSuite},
+	{name: "ingest", what: "activities arrive and every ACWR is correct: the worker, the engine before it, plain River, a connection per query, the limit", run: ingestSuite},
 	{name: "delay", what: "the worker 2 ms away from its server", run: delaySuite},
 	{name: "growth", what: "the worker on tables of 0.1, 1 and 10 million activities", run: growthSuite},
 	{name: "enqueue", what: "jobs put into the queue, from Go and from SQL", run: enqueueSuite},
@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.SetOutput(stderr)
 	r := &rig{log: stderr}
 	asJSON := flags.Bool("json", false, "print one JSON object instead of the table")
-	flags.BoolVar(&r.short, "short", false, "small sizes, one round: to see that everything is right, not how fast it is")
+	flags.BoolVar(&r.short, "short", false, "small sizes, one round: to check that all results are correct, not the speed")
 	flags.IntVar(&r.rounds, "rounds", 5, "how often each contestant runs")
 	flags.Usage = func() {
 		_, _ = fmt.Fprintln(stderr, "usage: go run ./bench [flags] [suite …]\n\nsuites, of which those with a * run only by name:")

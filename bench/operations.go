@@ -32,11 +32,11 @@ func operationsSuite(ctx context.Context, r *rig) error {
 			scrapes = append(scrapes, scrape(ctx, p)...)
 		})
 	}
-	standings, err := r.compete(ctx, off, on)
+	scores, err := r.compete(ctx, off, on)
 	if err != nil {
 		return err
 	}
-	without, with := standings[0], standings[1]
+	without, with := scores[0], scores[1]
 	r.results = append(r.results, without.result(), with.result(
 		figure{"x_operations_off", "%.3f × the throughput of off", with.times(without)},
 		figure{"processor_of_off", "%.3f × its processor time", with.median(processor) / without.median(processor)},

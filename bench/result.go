@@ -74,11 +74,11 @@ func writeTable(w io.Writer, results []result) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	_, _ = fmt.Fprintln(table, "contestant\ta second\tlowest\thighest\tright\t")
 	for _, r := range results {
-		right := "yes"
+		correct := "yes"
 		if !r.Correct {
-			right = "NO"
+			correct = "NO"
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%.0f\t%.0f\t%.0f\t%s\t\n", r.Name, r.PerSecond, r.Min, r.Max, right)
+		_, _ = fmt.Fprintf(table, "%s\t%.0f\t%.0f\t%.0f\t%s\t\n", r.Name, r.PerSecond, r.Min, r.Max, correct)
 	}
 	if err := table.Flush(); err != nil {
 		return err

@@ -25,12 +25,12 @@ func retentionSuite(ctx context.Context, r *rig) error {
 		}
 		return c
 	}
-	standings, err := r.compete(ctx, retained("retention_1h", "1h"), retained("retention_0s", "0s"))
+	scores, err := r.compete(ctx, retained("retention_1h", "1h"), retained("retention_0s", "0s"))
 	if err != nil {
 		return err
 	}
-	for _, s := range standings {
-		r.results = append(r.results, s.result(append([]figure{s.ofTimes(standings[0])}, s.cost()...)...))
+	for _, s := range scores {
+		r.results = append(r.results, s.result(append([]figure{s.ofTimes(scores[0])}, s.cost()...)...))
 	}
 	if err := r.drop(ctx, arriving); err != nil {
 		return err

@@ -30,12 +30,12 @@ func scalingSuite(ctx context.Context, r *rig) error {
 				run: func(ctx context.Context, database string) (outcome, error) { return r.workMany(ctx, database, workers) },
 			})
 		}
-		standings, err := r.compete(ctx, contestants...)
+		scores, err := r.compete(ctx, contestants...)
 		if err != nil {
 			return err
 		}
-		for _, s := range standings {
-			r.results = append(r.results, s.result(figure{"x_one_worker", "%.2f × one worker", s.times(standings[0])},
+		for _, s := range scores {
+			r.results = append(r.results, s.result(figure{"x_one_worker", "%.2f × one worker", s.times(scores[0])},
 				figure{"peak_rss_mb", "a worker's memory at most %.0f MB", s.memory()}))
 		}
 		if err := r.drop(ctx, template); err != nil {

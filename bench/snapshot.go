@@ -28,7 +28,7 @@ func snapshotSuite(ctx context.Context, r *rig) error {
 		return err
 	}
 	latencies, paces := map[bool][]latency{}, map[bool][]pace{}
-	contestantOf := func(name string, held bool) contestant {
+	newContestant := func(name string, held bool) contestant {
 		return contestant{
 			name: name, template: template, amount: t.amount(), check: t.check(0),
 			run: func(ctx context.Context, database string) (o outcome, err error) {
@@ -43,17 +43,17 @@ func snapshotSuite(ctx context.Context, r *rig) error {
 				if err != nil {
 					return o, err
 				}
-				p, err := r.paceOf(ctx, database, jobs.QueueIngest, time.Time{}, t.amount()/10)
+				p, err := r.readPace(ctx, database, jobs.QueueIngest, time.Time{}, t.amount()/10)
 				latencies[held], paces[held] = append(latencies[held], l), append(paces[held], p)
 				return o, err
 			},
 		}
 	}
-	standings, err := r.compete(ctx, contestantOf("snapshot_none", false), contestantOf("snapshot_held", true))
+	scores, err := r.compete(ctx, newContestant("snapshot_none", false), newContestant("snapshot_held", true))
 	if err != nil {
 		return err
 	}
-	for i, s := range standings {
+	for i, s := range scores {
 		held := i == 1
 		var first, last []float64
 		for _, p := range paces[held] {
@@ -65,7 +65,7 @@ func snapshotSuite(ctx context.Context, r *rig) error {
 			{"last_of_first", "last %.2f of the first", median(last) / median(first)},
 		}, percentiles(latencies[held])...)
 		if held {
-			beside = append(beside, figure{"p99_of_without", "p99 %.2f × that without", medianOf(latencies[true], p99) / medianOf(latencies[false], p99)})
+			beside = append(beside, figure{"p99_of_without", "p99 %.2f × that without", medianBy(latencies[true], p99) / medianBy(latencies[false], p99)})
 		}
 		r.results = append(r.results, s.result(beside...))
 	}

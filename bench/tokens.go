@@ -71,18 +71,18 @@ func tokensSuite(ctx context.Context, r *rig) error {
 			},
 		})
 	}
-	standings, err := r.compete(ctx, contestants...)
+	scores, err := r.compete(ctx, contestants...)
 	if err != nil {
 		return err
 	}
-	for _, s := range standings {
-		r.results = append(r.results, s.result(append([]figure{s.ofTimes(standings[0])}, s.cost()...)...))
+	for _, s := range scores {
+		r.results = append(r.results, s.result(append([]figure{s.ofTimes(scores[0])}, s.cost()...)...))
 	}
 	return r.dropTemplates(ctx, contestants)
 }
 
-// tokenOf is what is saved of a user; age tells it from what was there.
-func tokenOf(user int32, age string) tokens.Operation {
+// newToken is what is saved for a user; age distinguishes it from what was there.
+func newToken(user int32, age string) tokens.Operation {
 	return tokens.Operation{
 		UserID: user, Access: fmt.Sprintf("access-%s-%037d", age, user), Refresh: fmt.Sprintf("refresh-%s-%036d", age, user),
 		ExpiresAt: time.Unix(1_900_000_000, 0),
@@ -98,14 +98,14 @@ func (r *rig) saveTokens(ctx context.Context, database string, ring *tokens.Keyr
 	defer pool.Close()
 	settings := config.Default().Tokens
 	saver := tokens.NewSaver(tokens.New(pool, ring, jobs.DefaultSchema), tokens.SaverOptions{
-		MaxBatch: settings.SaveBatch, Linger: settings.SaveLinger, Timeout: time.Minute,
+		MaxBatch: settings.SaveBatch, MaxWait: settings.SaveLinger, Timeout: time.Minute,
 	})
 	next, errs := make(chan int32), make([]error, atOnce)
 	var wg sync.WaitGroup
 	for i := range atOnce {
 		wg.Go(func() {
 			for user := range next {
-				refusal, err := saver.Save(ctx, tokenOf(user, age))
+				refusal, err := saver.Save(ctx, newToken(user, age))
 				errs[i] = errors.Join(errs[i], refusal, err)
 			}
 		})
@@ -123,11 +123,11 @@ const upsertToken = `
 INSERT INTO user_tokens (user_id, access_token, refresh_token, expires_at) VALUES ($1, $2, $3, $4)
 ON CONFLICT (user_id) DO UPDATE SET access_token = excluded.access_token, refresh_token = excluded.refresh_token, expires_at = excluded.expires_at`
 
-// saveWithoutPool looks for each user's row, writes it, writes the audit row and
+// saveWithoutPool reads each user's row, writes it, writes the audit row and
 // reads the row back.
 func (r *rig) saveWithoutPool(ctx context.Context, database string, ring *tokens.Keyring, users int) error {
 	for user := range int32(users) {
-		op := tokenOf(user+1, "new")
+		op := newToken(user+1, "new")
 		sealed := func(column, plain string) string {
 			return ring.Seal(fmt.Sprintf("user_tokens/%d/%s", op.UserID, column), plain)
 		}
@@ -167,7 +167,7 @@ func checkTokens(ctx context.Context, pool *dbpool.Pool, ring *tokens.Keyring, u
 		return fmt.Sprintf("of %d users %d have a token", users, len(loaded.Tokens)), nil
 	}
 	for _, t := range loaded.Tokens {
-		if want := tokenOf(t.UserID, "new"); t.Access != want.Access || t.Refresh != want.Refresh || !t.ExpiresAt.Equal(want.ExpiresAt) {
+		if want := newToken(t.UserID, "new"); t.Access != want.Access || t.Refresh != want.Refresh || !t.ExpiresAt.Equal(want.ExpiresAt) {
 			return fmt.Sprintf("user %d has another token", t.UserID), nil
 		}
 	}

@@ -105,7 +105,7 @@ SELECT (SELECT count(*) FROM (SELECT ` + trainingColumns + ` FROM arriving) AS n
        (SELECT count(*) FROM activities WHERE activity_id < $1) - (SELECT count(*) FROM arriving)`
 
 // check returns a check that what arrived is stored, beside as much as was
-// there before, and that its ACWR is right: all seven values of each row.
+// there before, and that its ACWR is correct: all seven values of each row.
 func (t training) check(before int) func(ctx context.Context, pool *dbpool.Pool) (fault string, err error) {
 	return func(ctx context.Context, pool *dbpool.Pool) (fault string, err error) {
 		var missing, more int

@@ -44,7 +44,7 @@ func (r *rig) launch(ctx context.Context, binary, url string, settings ...string
 		lines := bufio.NewScanner(log)
 		for lines.Scan() {
 			var line struct{ Level, Msg, Address string }
-			if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "operations are served" {
+			if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "serving probes, metrics and pages" {
 				p.address = line.Address
 				close(p.served)
 			}

@@ -11,24 +11,24 @@ import (
 	"github.com/jackc/puddle/v2"
 )
 
-// Fault is who has to pay for an error of the database: nobody, the data, or the
+// Fault classifies an error of the database: transient, caused by the data, or by the
 // program. Every retry, bisection and snooze follows from this one classification;
-// nothing else looks at SQLSTATEs to decide who pays.
+// nothing else reads SQLSTATEs to decide what an error means for the jobs.
 type Fault int
 
 const (
-	// Program is an error that neither waiting nor other data cures: a missing
-	// table, a refused permission, a bug. It is the default.
+	// Program is an error that neither a retry nor other data resolves: a missing table,
+	// a refused permission, a bug. It is the default.
 	Program Fault = iota
-	// Transient is the fault of nobody: the same transaction may succeed when
-	// it is run again.
+	// Transient is an error after which the same transaction may succeed when it runs
+	// again.
 	Transient
-	// Data is a value that PostgreSQL refuses: some row of the statement is
-	// to blame, its neighbours are not.
+	// Data is a value that PostgreSQL refuses: one row of the statement is invalid, the
+	// others are not.
 	Data
 )
 
-// String returns the name of the fault as it stands in logs.
+// String returns the name of the fault as it appears in logs.
 func (f Fault) String() string {
 	switch f {
 	case Transient:
@@ -40,13 +40,11 @@ func (f Fault) String() string {
 	}
 }
 
-// ErrRaced is for code that found, within a transaction, that somebody else's
-// commit got in between: running the transaction again will see it. It is
-// Transient.
+// ErrRaced is returned by code that finds, within a transaction, that another transaction
+// committed in between. The retry sees that commit, so the error is Transient.
 var ErrRaced = errors.New("raced with another transaction")
 
-// Classify classifies err, which may wrap the error of interest. A nil error is not
-// a fault; do not ask.
+// Classify classifies err, which may wrap the error of interest. err must not be nil.
 func Classify(err error) Fault {
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
@@ -92,12 +90,12 @@ func classifySQLState(code string) Fault {
 	return Program
 }
 
-// LostConnection reports whether err is about reaching the server or about
-// running out of time, rather than about what the server said. After such an
-// error the outcome of a COMMIT is unknown.
+// LostConnection reports whether err means that the server was not reached or did not
+// answer in time, rather than that it answered with an error. After such an error the
+// outcome of a COMMIT is unknown.
 func LostConnection(err error) bool {
 	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) {
-		return strings.HasPrefix(pgErr.Code, "57P0") // the server went down with an answer
+		return strings.HasPrefix(pgErr.Code, "57P0") // the server announced that it shuts down
 	}
 	var netErr net.Error
 	var connectErr *pgconn.ConnectError

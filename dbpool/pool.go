@@ -1,10 +1,10 @@
-// Package dbpool owns the one pgxpool of a process: how it is opened, what it
-// may hold, how long anything may take, and transactions that are run again
-// when nobody is at fault.
+// Package dbpool owns the one pgxpool of a process: how it is opened, how many
+// connections it may hold, how long anything may take, and the retries of transactions
+// after transient errors.
 //
-// Rule: no code acquires a connection while it holds one, and the pool never
-// grows past Options.MaxConns. Under pressure callers queue, then fail with a
-// timeout; they never wait for each other in a circle.
+// Rule: no code acquires a connection while it holds one, and the pool never grows past
+// Options.MaxConns. Under pressure callers queue, then fail with a timeout; they never
+// deadlock.
 package dbpool
 
 import (
@@ -35,9 +35,9 @@ type Options struct {
 	AcquireTimeout           time.Duration // waiting for a free connection
 	StatementTimeout         time.Duration // one statement, enforced by the server
 	LockTimeout              time.Duration // one wait for a lock, enforced by the server
-	IdleInTransactionTimeout time.Duration // a transaction that nobody talks to, enforced by the server
+	IdleInTransactionTimeout time.Duration // the longest pause within a transaction, enforced by the server
 
-	// Tracer, if not nil, is told of statements, and of connections and their
+	// Tracer, if not nil, is notified of statements, and of connections and their
 	// acquisition as far as it implements pgx.ConnectTracer and
 	// pgxpool.AcquireTracer.
 	Tracer pgx.QueryTracer
@@ -73,9 +73,8 @@ func Open(ctx context.Context, o Options) (*Pool, error) {
 	return &Pool{Pool: pool, acquireTimeout: o.AcquireTimeout, settings: settings}, nil
 }
 
-// CloseWithin closes the pool and returns when all connections are back and
-// closed, or when the time is over: what still uses one then ends with the
-// process.
+// CloseWithin closes the pool. It returns when all connections are back and closed, or
+// when the time is over; connections still in use then end with the process.
 func (p *Pool) CloseWithin(d time.Duration) {
 	closed := make(chan struct{})
 	go func() {
@@ -88,10 +87,9 @@ func (p *Pool) CloseWithin(d time.Duration) {
 	}
 }
 
-// poolConfig parses the URL and lays the settings over it. Limits that the URL
-// itself sets (as ?statement_timeout=…) win: who wrote them meant them. What
-// statements and texts mean is not for the URL to say. It also returns the
-// settings that each connection makes.
+// poolConfig parses the URL and lays the settings over it. Limits in the URL
+// (?statement_timeout=…) take precedence; the settings in meanings do not follow the URL.
+// It also returns the settings that each connection makes.
 func (o Options) poolConfig() (config *pgxpool.Config, settings map[string]string, err error) {
 	config, err = pgxpool.ParseConfig(o.URL)
 	if err != nil {
@@ -133,14 +131,14 @@ func closeUseless(otherwise pgconn.PgErrorHandler) pgconn.PgErrorHandler {
 	}
 }
 
-// severalServers tells whether the address names several, one of which can be
+// severalServers reports whether the address names several, one of which can be
 // written to. A fallback to the same server is one with other encryption.
 func severalServers(c *pgx.ConnConfig) bool {
 	return slices.ContainsFunc(c.Fallbacks, func(f *pgconn.FallbackConfig) bool { return f.Host != c.Host || f.Port != c.Port })
 }
 
-// limits are those that the work relies on, whatever server, database or role
-// have.
+// limits are the timeouts that the worker relies on, whatever the server, database or
+// role has configured.
 func (o Options) limits() map[string]string {
 	const keepalives = 3
 	idle := time.Duration(math.Ceil(o.IdleInTransactionTimeout.Seconds())) * time.Second
@@ -153,16 +151,16 @@ func (o Options) limits() map[string]string {
 		"tcp_keepalives_idle":     strconv.Itoa(int(idle.Seconds())),
 		"tcp_keepalives_interval": "1",
 		"tcp_keepalives_count":    strconv.Itoa(keepalives),
-		// One that lives and takes nothing of what it is sent, such as notifications
-		// to a process that was suspended: until the server gives it up they stay in
-		// the cluster's queue for all, and vacuum is held back. Linux goes by this in
-		// place of the count above, so it is the same time.
+		// A peer that lives and does not read, such as a suspended process that is sent
+		// notifications: until the server closes the connection, the notifications stay
+		// in the cluster's queue and hold back vacuum. Linux uses this in place of the
+		// count above, so it is the same time.
 		"tcp_user_timeout": milliseconds(idle + keepalives*time.Second),
 		"jit":              "off", // compiling a batch's statements takes longer than running them
 	}
 }
 
-// meanings are the settings that our statements are written for.
+// meanings are the settings on which the correctness of our statements depends.
 var meanings = map[string]string{
 	"default_transaction_isolation": "read committed", // a statement after a lock sees what was committed before
 	"client_encoding":               "UTF8",           // Go's texts are; under another the server would take them for other characters

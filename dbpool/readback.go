@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// DifferingSetting is one of a session that is not as the pool set it.
+// DifferingSetting is a session's setting whose value is not what the pool set.
 type DifferingSetting struct{ Name, Want, Is string }
 
 // readBackQuery reads settings in the units in which they are set, but for

@@ -22,23 +22,23 @@ func dialWatchful(statementTimeout time.Duration) func(ctx context.Context, netw
 		if err != nil {
 			return nil, err
 		}
-		return &watchfulConn{Conn: conn, patience: statementTimeout + silenceMargin}, nil
+		return &watchfulConn{Conn: conn, maxSilence: statementTimeout + silenceMargin}, nil
 	}
 }
 
-// PlainDialer notices by TCP keep-alive when a peer is gone, within half a
-// minute, and has no opinion on how long a statement takes.
+// PlainDialer notices by TCP keep-alive when a peer is gone, within half a minute, and
+// does not limit how long a statement takes.
 func PlainDialer() *net.Dialer {
 	return &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
 }
 
-// watchfulConn bounds the first read after each write: the answer to a request.
-// Reads that nothing was asked for, a LISTEN connection's, may wait for ever.
+// watchfulConn bounds the first read after each write: the answer to a request. Reads
+// without a request, as on a LISTEN connection, may wait for ever.
 type watchfulConn struct {
 	net.Conn
-	patience time.Duration
-	asked    atomic.Bool  // something was written since the last successful read
-	deadline atomic.Int64 // the caller's own, in Unix nanoseconds, 0 for none
+	maxSilence time.Duration
+	asked      atomic.Bool  // something was written since the last successful read
+	deadline   atomic.Int64 // the caller's own, in Unix nanoseconds, 0 for none
 }
 
 // Write implements net.Conn.
@@ -50,7 +50,7 @@ func (c *watchfulConn) Write(b []byte) (int, error) {
 // Read implements net.Conn.
 func (c *watchfulConn) Read(b []byte) (int, error) {
 	if c.asked.Load() {
-		limit := time.Now().Add(c.patience)
+		limit := time.Now().Add(c.maxSilence)
 		if own := c.deadline.Load(); own == 0 || own > limit.UnixNano() {
 			if err := c.Conn.SetReadDeadline(limit); err != nil {
 				return 0, err

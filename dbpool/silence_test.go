@@ -9,14 +9,14 @@ import (
 )
 
 // silentPeer returns a watchful connection and its other end.
-func silentPeer(t *testing.T, patience time.Duration) (conn *watchfulConn, peer net.Conn) {
+func silentPeer(t *testing.T, maxSilence time.Duration) (conn *watchfulConn, peer net.Conn) {
 	t.Helper()
 	near, far := net.Pipe()
 	t.Cleanup(func() {
 		_ = near.Close()
 		_ = far.Close()
 	})
-	return &watchfulConn{Conn: near, patience: patience}, far
+	return &watchfulConn{Conn: near, maxSilence: maxSilence}, far
 }
 
 func TestSilentServerIsGivenUp(t *testing.T) {

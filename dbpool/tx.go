@@ -82,7 +82,7 @@ func (tx *pooledTx) Commit(ctx context.Context) error {
 // is closed, which rolls back as well.
 const rollbackTimeout = 2 * time.Second
 
-// Rollback works after ctx has ended too, so that a defer suffices.
+// Rollback also works after ctx has ended, so a defer suffices.
 func (tx *pooledTx) Rollback(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
@@ -98,8 +98,8 @@ func (tx *pooledTx) release() {
 	}
 }
 
-// txAttempts is how often InTx runs a transaction that fails through nobody's
-// fault before it gives up.
+// txAttempts is how often InTx runs a transaction that fails with transient errors before
+// it gives up.
 const txAttempts = 5
 
 // InTx runs fn in a READ COMMITTED transaction and commits it. A serialization
@@ -140,9 +140,9 @@ func (p *Pool) inTxOnce(ctx context.Context, fn func(ctx context.Context, tx pgx
 // with full jitter so that colliding transactions drift apart. It returns
 // early, with the context's error, when ctx ends.
 func Backoff(ctx context.Context, attempt int) error {
-	longest := min(time.Second, 10*time.Millisecond<<min(attempt, 10))
+	maxWait := min(time.Second, 10*time.Millisecond<<min(attempt, 10))
 	select {
-	case <-time.After(longest/4 + rand.N(longest*3/4)):
+	case <-time.After(maxWait/4 + rand.N(maxWait*3/4)):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

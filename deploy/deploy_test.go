@@ -119,8 +119,8 @@ func at(t *testing.T, v any, path ...any) any {
 	return v
 }
 
-// TestKubernetesManifestsFitTogether: what one names, another one has.
-func TestKubernetesManifestsFitTogether(t *testing.T) {
+// TestKubernetesManifestsAreConsistent: what one names, another one has.
+func TestKubernetesManifestsAreConsistent(t *testing.T) {
 	t.Parallel()
 	objects := map[string]map[string]any{}
 	for _, file := range []string{"worker", "migrate", "autoscale"} {

@@ -24,9 +24,9 @@ type Activity struct {
 	Date       string `json:"date"`        // the athlete's local date, YYYY-MM-DD
 	Deleted    bool   `json:"deleted,omitempty"`
 
-	// Partial says that the source does not have all there is, as a bulk export
-	// has not: fields that are nil keep what is stored, and a TRIMP from the
-	// average heart rate leaves one that was computed from more.
+	// Partial says that the source, such as a bulk export, does not have every field:
+	// fields that are nil keep what is stored, and a TRIMP from the average heart rate
+	// leaves one that was computed from more.
 	Partial bool `json:"partial,omitempty"`
 	// DayFromUTC says that Date and StartTime were computed from UTC with the
 	// athlete's home zone. A Partial activity then does not move one that is

@@ -87,8 +87,8 @@ type DateRange struct {
 	To     string `json:"to"`
 }
 
-// ACWRRecalc makes the seven ACWR columns right for every activity dated in
-// [From, To + chronic window − 1] of each range.
+// ACWRRecalc recalculates the seven ACWR columns of every activity dated in [From, To +
+// chronic window − 1] of each range.
 type ACWRRecalc struct {
 	Ranges []DateRange `json:"ranges"`
 }

@@ -8,16 +8,16 @@ import (
 	"github.com/riverqueue/river"
 )
 
-// QueueBackfill holds the chunks of backfills. It has workers of its own, so
-// that a backfill never takes those of what athletes wait for.
+// QueueBackfill holds the chunks of backfills. It has workers of its own, so that a
+// backfill never takes the workers of live jobs.
 const QueueBackfill = "backfill"
 
 // KindACWRBackfill is the kind of ACWRBackfill in river_job.kind.
 const KindACWRBackfill = "acwr_backfill"
 
-// ACWRBackfill makes the ACWR columns of one chunk of users of one backfill
-// right and advances the backfill's progress in the same commit. Chunk 0 is the
-// planning: it makes the next chunks and their jobs.
+// ACWRBackfill corrects the ACWR columns of one chunk of a backfill's users and advances
+// the backfill's progress in the same commit. Chunk 0 is the planning job: it creates the
+// next chunks and their jobs.
 type ACWRBackfill struct {
 	BackfillID int64 `json:"backfill_id"`
 	Chunk      int32 `json:"chunk"`
@@ -26,8 +26,8 @@ type ACWRBackfill struct {
 // Kind implements river.JobArgs.
 func (ACWRBackfill) Kind() string { return KindACWRBackfill }
 
-// InsertOpts implements river.JobArgsWithInsertOpts. Planning goes first: only
-// then is it known how much there is to do.
+// InsertOpts implements river.JobArgsWithInsertOpts. Planning has priority, because it
+// determines the total of the progress.
 func (args ACWRBackfill) InsertOpts() river.InsertOpts {
 	if args.Chunk == 0 {
 		return river.InsertOpts{Queue: QueueBackfill, Priority: PriorityLive}

@@ -32,7 +32,7 @@ type Enqueuer struct {
 func NewEnqueuer(pool *pgxpool.Pool, schema string) (*Enqueuer, error) {
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
 		Schema: schema,
-		Logger: slog.New(slog.DiscardHandler), // of inserts it logs only what fails their transaction as well
+		Logger: slog.New(slog.DiscardHandler), // it only logs errors that also fail the transaction
 	})
 	if err != nil {
 		return nil, fmt.Errorf("enqueuer: %w", err)
@@ -94,7 +94,7 @@ func statements(params []river.InsertManyParams) iter.Seq[[]river.InsertManyPara
 	return func(yield func([]river.InsertManyParams) bool) {
 		first, items := 0, 0
 		for i, p := range params {
-			n := itemsOf(p.Args)
+			n := itemCount(p.Args)
 			if i > first && (i-first == statementJobs || items+n > statementItems) {
 				if !yield(params[first:i]) {
 					return
@@ -109,7 +109,7 @@ func statements(params []river.InsertManyParams) iter.Seq[[]river.InsertManyPara
 	}
 }
 
-func itemsOf(args river.JobArgs) int {
+func itemCount(args river.JobArgs) int {
 	switch args := args.(type) {
 	case ActivityIngest:
 		return len(args.Activities)

@@ -138,7 +138,7 @@ func TestInsertingWakesEveryQueueConcerned(t *testing.T) {
 	notified := listener(t, url)
 	e := newEnqueuer(t, pool)
 	both := []ActivityIngest{{activities(1)}, {activities(30)}, {activities(2)}}
-	for range 3 { // each time: River itself would tell the first time only
+	for range 3 { // each time: River itself would report it the first time only
 		ids, err := e.Ingest(t.Context(), PriorityLive, both...)
 		if err != nil || len(ids) != 3 || !slices.IsSorted(ids) {
 			t.Fatalf("Ingest() = %v, %v, want three ids in order", ids, err)

@@ -22,19 +22,19 @@ const (
 	MaxExpiringWithin  = 30 * 24 * time.Hour
 )
 
-// maxRefreshAttempts is how often a job is tried whose users could not be
-// refreshed; then they are left to the next periodic one.
+// maxRefreshAttempts is how often a job with failing users is tried; after that the next
+// periodic job takes them.
 const maxRefreshAttempts = 5
 
 // TokenRefresh refreshes tokens at the provider. The job is done when each of
 // its users has fresh tokens, or has to authorize again, in commits of their
 // own. Tokens that were stored after the job was enqueued are fresh.
 type TokenRefresh struct {
-	// UserIDs are 1 to 1,000 users. None: everyone whose tokens expire; the job
-	// makes the jobs for them.
+	// UserIDs are 1 to 1,000 users. If empty, the job enqueues jobs for all users whose
+	// tokens expire.
 	UserIDs []int32 `json:"user_ids,omitempty"`
-	// ExpiringWithin, in seconds, leaves users out whose tokens live longer; 0:
-	// nobody, which needs UserIDs.
+	// ExpiringWithin, in seconds, skips users whose tokens live longer. 0 skips nobody
+	// and requires UserIDs.
 	ExpiringWithin int64 `json:"expiring_within,omitempty"`
 }
 
@@ -59,17 +59,17 @@ func (args TokenRefresh) Validate() error {
 			faults = append(faults, fmt.Errorf("user_ids[%d]: must be a positive integer, got %d", i, user))
 		}
 	}
-	switch most := int64(MaxExpiringWithin / time.Second); {
-	case args.ExpiringWithin < 0 || args.ExpiringWithin > most:
-		faults = append(faults, fmt.Errorf("expiring_within: must be 0 to %d seconds, got %d", most, args.ExpiringWithin))
+	switch maxSeconds := int64(MaxExpiringWithin / time.Second); {
+	case args.ExpiringWithin < 0 || args.ExpiringWithin > maxSeconds:
+		faults = append(faults, fmt.Errorf("expiring_within: must be 0 to %d seconds, got %d", maxSeconds, args.ExpiringWithin))
 	case args.ExpiringWithin == 0 && len(args.UserIDs) == 0:
 		faults = append(faults, errors.New("user_ids: without users expiring_within is required"))
 	}
 	return errors.Join(faults...)
 }
 
-// usersPerRefresh is how many users a job of many is split into: a killed
-// worker's job is found and given to another one as a whole.
+// usersPerRefresh is how many users one job has when a request for many users is split:
+// the job of a killed worker is repeated as a whole.
 const usersPerRefresh = 50
 
 // RefreshTokensTx inserts jobs for the users, who may be many, within the

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// fieldNames are the names of an activity's fields, and meantNames those that are
-// meant by others: not what says how a version is to be taken.
+// fieldNames are the names of an activity's fields. meantNames are those suggested for a
+// misspelt name: all but the fields that say how a version is applied.
 var fieldNames, meantNames = func() (all, meant []string) {
 	activity := reflect.TypeFor[Activity]()
 	for i := range activity.NumField() {
@@ -24,8 +24,8 @@ var fieldNames, meantNames = func() (all, meant []string) {
 	return all, meant
 }()
 
-// checkFields returns every field that an activity does not have, each with the
-// nearest name that there is.
+// checkFields returns every field that an activity does not have, each with the nearest
+// existing name.
 func checkFields[T any](fields map[string]T) error {
 	var faults []error
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
@@ -44,10 +44,10 @@ func checkFields[T any](fields map[string]T) error {
 // nearestName returns the candidate that shares most pairs of letters with a name,
 // "" where none shares a third of them. The SQL function nearest_name does the same.
 func nearestName(name string, candidates []string) (nearest string) {
-	given, best := pairsOf(strings.ToLower(name)), 0.
+	given, best := letterPairs(strings.ToLower(name)), 0.
 	for _, candidate := range slices.Sorted(slices.Values(candidates)) {
 		shared := 0
-		for pair := range pairsOf(candidate) {
+		for pair := range letterPairs(candidate) {
 			if given[pair] {
 				shared++
 			}
@@ -60,7 +60,7 @@ func nearestName(name string, candidates []string) (nearest string) {
 	return nearest
 }
 
-func pairsOf(name string) map[string]bool {
+func letterPairs(name string) map[string]bool {
 	letters, pairs := []rune(name), map[string]bool{}
 	for i := range len(letters) - 1 {
 		pairs[string(letters[i:i+2])] = true

@@ -181,9 +181,9 @@ func (e faultsError) Unwrap() error { return e.joined }
 
 // clip shortens an offending value so that a message stays a line.
 func clip(s string) string {
-	const most = 60
-	if len(s) <= most {
+	const maxBytes = 60
+	if len(s) <= maxBytes {
 		return s
 	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
+	return strings.ToValidUTF8(s[:maxBytes], "") + "…"
 }

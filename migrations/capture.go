@@ -27,9 +27,9 @@ var CaptureStep = Step{
 	Does: "create or replace triggers acwr_capture_added, acwr_capture_changed, acwr_capture_removed on activities",
 }
 
-// CaptureChanges installs statement-level triggers on activities that enqueue
-// the recalculation of what other programs' statements make wrong. The database
-// must be migrated. Nobody's statement waits for it longer than for a migration.
+// CaptureChanges installs statement-level triggers on activities that enqueue the
+// recalculation of results that other programs' statements invalidate. The database must
+// be migrated. Other statements wait for it no longer than for a migration.
 func CaptureChanges(ctx context.Context, pool *pgxpool.Pool, riverSchema string) error {
 	return runCapture(ctx, pool, riverSchema, "capture changes", captureQuery)
 }
@@ -40,12 +40,12 @@ func DropCapture(ctx context.Context, pool *pgxpool.Pool, riverSchema string) er
 }
 
 func runCapture(ctx context.Context, pool *pgxpool.Pool, riverSchema, what, query string) error {
-	patient, err := patientPool(ctx, pool)
+	unlimited, err := unlimitedPool(ctx, pool)
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	defer patient.Close()
-	err = exclusively(ctx, patient, func(conn *pgx.Conn) error { return runCaptureOn(ctx, conn, riverSchema, query) })
+	defer unlimited.Close()
+	err = exclusively(ctx, unlimited, func(conn *pgx.Conn) error { return runCaptureOn(ctx, conn, riverSchema, query) })
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
@@ -65,13 +65,13 @@ func runCaptureOn(ctx context.Context, conn *pgx.Conn, riverSchema, query string
 	})
 }
 
-// capturedQuery tells whether change capture is installed.
+// capturedQuery reports whether change capture is installed.
 const capturedQuery = `
 -- name: capture_installed
 SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass('activities') AND tgname = 'acwr_capture_changed')`
 
-// renewCapture replaces what an older version installed, where it did: it does not
-// know of what results depend on since.
+// renewCapture replaces the triggers that an older version installed, if any: they do not
+// know what results depend on now.
 func renewCapture(ctx context.Context, conn *pgx.Conn, riverSchema string) error {
 	var captured bool
 	if err := conn.QueryRow(ctx, capturedQuery).Scan(&captured); err != nil || !captured {

@@ -5,7 +5,7 @@
 
 -- Enqueues the recalculation around the dates, those of a user that lie close
 -- together as one range. The arrays hold a user and a date each; what no job can
--- name (nobody's activities, dates beyond its limits) is left out.
+-- name (activities without a user, dates beyond its limits) is left out.
 CREATE OR REPLACE FUNCTION {schema}.enqueue_changed_dates(users integer[], dates date[])
 RETURNS void
 LANGUAGE plpgsql

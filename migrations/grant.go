@@ -13,21 +13,21 @@ import (
 // ErrNoRole is returned for a role that the server does not have.
 var ErrNoRole = errors.New("the role does not exist")
 
-// roleQuery tells whether a role exists and, when it does, whether it may create
-// objects where everybody's unqualified names are looked up, as every role may
-// on a PostgreSQL 14 that nobody hardened.
+// roleQuery reports whether a role exists and, when it does, whether it may create
+// objects where everybody's unqualified names are resolved, as every role may by default
+// on PostgreSQL 14.
 const roleQuery = `
 -- name: grant_role
 SELECT count(*) > 0, coalesce(bool_or(has_schema_privilege(rolname, current_schema(), 'CREATE')), false), current_schema()
 FROM pg_roles WHERE rolname = $1`
 
-// grantQuery lets a role look names up in River's schema, call the functions, and
+// grantQuery lets a role resolve names in River's schema, call the functions, and
 // read what acwr_series reads and returns, which everyone may call and which reads
 // as its caller. It gives access to nothing else in a table, and to no sequence.
 //
-// A column that the application does not have, or of which only the owner of its
-// table may give more, is passed over: acwr_series takes a user_settings that it
-// cannot read for none.
+// A column that the application does not have, or on which only the table's owner may
+// grant more, is skipped: acwr_series treats a user_settings that it cannot read as
+// missing.
 const grantQuery = `
 GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT EXECUTE ON FUNCTION {schema}.enqueue_activity_ingest(jsonb, integer), {schema}.enqueue_activity_ingest(text, integer),
@@ -56,13 +56,13 @@ BEGIN
 	END LOOP;
 END $$;`
 
-// grantPurgeQuery is apart: who may enqueue may not delete.
+// grantPurgeQuery is separate: a role that may enqueue may not delete.
 const grantPurgeQuery = `
 GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT EXECUTE ON FUNCTION {schema}.purge_athlete(integer, interval) TO {role};`
 
 // GrantPurge lets an existing role remove athletes' data with the SQL function and
-// nothing else. A second time changes nothing. The warning is as GrantEnqueue's.
+// nothing else. It is idempotent. The warning is as in GrantEnqueue.
 func GrantPurge(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string) (warning string, err error) {
 	warning, err = grant(ctx, pool, riverSchema, role, grantPurgeQuery)
 	if err != nil {
@@ -71,9 +71,9 @@ func GrantPurge(ctx context.Context, pool *pgxpool.Pool, riverSchema, role strin
 	return warning, nil
 }
 
-// GrantEnqueue lets an existing role enqueue jobs with the SQL functions, ask what
-// became of them, read the results with acwr_series, and nothing else. A second time changes nothing. The warning, if any, says what
-// else the role may do that weakens this.
+// GrantEnqueue lets an existing role enqueue jobs with the SQL functions, query their
+// status, read the results with acwr_series, and nothing else. It is idempotent. The
+// warning, if any, names other privileges of the role that weaken this.
 func GrantEnqueue(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string) (warning string, err error) {
 	warning, err = grant(ctx, pool, riverSchema, role, grantQuery)
 	if err != nil {

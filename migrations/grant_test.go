@@ -110,7 +110,7 @@ var sqlOfReadme = regexp.MustCompile("(?s)```sql\n(SELECT river.*?)```|`(SELECT 
 
 // TestEnqueueRoleCanDoWhatTheReadmeSays with SQL: enqueue, ask what became of it, and
 // read the results. The schema of the tables is one that not everyone may use, and the
-// application's user_settings tells what day it is.
+// application's user_settings says what day it is.
 func TestEnqueueRoleCanDoWhatTheReadmeSays(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -166,7 +166,7 @@ func TestRolesThatMayEnqueueMayAsk(t *testing.T) {
 	}
 }
 
-// TestPurgeRoleCanPurgeAndNothingElse: neither enqueue nor look at what it removes.
+// TestPurgeRoleCanPurgeAndNothingElse: neither enqueue nor read what it removes.
 func TestPurgeRoleCanPurgeAndNothingElse(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -225,7 +225,7 @@ func query(t *testing.T, pool *dbpool.Pool, sql string) pgx.Rows {
 	return rows
 }
 
-// shadows are objects that would run, or refuse, if the functions looked names
+// shadows are objects that would run, or refuse, if the functions resolved names
 // up where their caller can create: %s is public and pg_temp in turn.
 const shadows = `
 CREATE FUNCTION {in}.jsonb_typeof(jsonb) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'shadowed as %', current_user; END $$;
@@ -273,7 +273,7 @@ func TestNothingThatACallerCreatesIsUsed(t *testing.T) {
 		if got := text(t, pool, `SELECT count(*)::text FROM river.river_job`); got != "12" {
 			t.Errorf("shadows in %s: %s jobs, want 12", in, got)
 		}
-		// They do bite where a function does not guard itself.
+		// They do bite where a function does not protect itself.
 		execute(t, pool, `ALTER FUNCTION river.enqueue_activity_ingest(jsonb, integer) RESET search_path`)
 		if _, err := conn.Exec(t.Context(), `SET search_path = `+in+`, pg_catalog; `+enqueueBoth); err == nil || !strings.Contains(err.Error(), "shadow") && !strings.Contains(err.Error(), "constraint") {
 			t.Errorf("shadows in %s against an unguarded function: %v", in, err)

@@ -34,11 +34,11 @@ func createUserDateIndex(ctx context.Context, db *sql.DB) error {
 // builtIndex is an index on a table of the application.
 type builtIndex struct{ name, on string }
 
-// tokenIndexes are for what is asked of the tokens every few seconds: those by
-// the second in which they expire, in the words of the queries, apart from those
-// of users who have to authorize again (not two partial indexes: the planner has
-// no statistics of an expression that only those have); and for the oldest rows
-// of the audit log, which go first.
+// tokenIndexes serve the queries that run every few seconds: tokens by the second in
+// which they expire, with the expressions of the queries, users who have to authorize
+// again kept apart (not as two partial indexes: the planner has no statistics on an
+// expression of partial indexes alone); and the oldest rows of the audit log, which are
+// deleted first.
 func tokenIndexes(riverSchema string) []builtIndex {
 	return []builtIndex{
 		{"user_tokens_expiry_worker_idx", inSchema("user_tokens (reauthorize_since, coalesce({schema}.token_expiry_seconds(expires_at), 0))", riverSchema)},
@@ -74,7 +74,7 @@ func buildConcurrently(ctx context.Context, db *sql.DB, indexes ...builtIndex) e
 
 // brokenIndexesQuery finds the indexes of the queue and of activities that are
 // not valid and that nobody is building: every write maintains them and no read
-// uses them. Quoted, to put into a statement. The second column tells whether
+// uses them. Quoted, to put into a statement. The second column reports whether
 // REINDEX CONCURRENTLY left it behind when it was interrupted.
 const brokenIndexesQuery = `
 -- name: broken_indexes
@@ -103,7 +103,7 @@ func BrokenIndexes(ctx context.Context, pool *pgxpool.Pool, riverSchema string) 
 	b := &pgx.Batch{}
 	QueueBrokenIndexes(b, riverSchema, &broken)
 	if err := pool.SendBatch(ctx, b).Close(); err != nil {
-		return nil, fmt.Errorf("look for invalid indexes: %w", err)
+		return nil, fmt.Errorf("find invalid indexes: %w", err)
 	}
 	return broken, nil
 }

@@ -61,22 +61,22 @@ type Result struct {
 // database (for River's schema) and on the current schema.
 func Up(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Result, error) {
 	var result Result
-	patient, err := patientPool(ctx, pool)
+	unlimited, err := unlimitedPool(ctx, pool)
 	if err != nil {
 		return result, fmt.Errorf("migrate: %w", err)
 	}
-	defer patient.Close()
-	err = exclusively(ctx, patient, func(conn *pgx.Conn) error {
+	defer unlimited.Close()
+	err = exclusively(ctx, unlimited, func(conn *pgx.Conn) error {
 		if err := checkExisting(ctx, conn); err != nil {
 			return err
 		}
-		if err := checkNotNewer(ctx, patient, riverSchema); err != nil {
+		if err := checkNotNewer(ctx, unlimited, riverSchema); err != nil {
 			return err
 		}
-		if err := upRiver(ctx, patient, riverSchema, &result); err != nil {
+		if err := upRiver(ctx, unlimited, riverSchema, &result); err != nil {
 			return err
 		}
-		if err := upWorker(ctx, patient, riverSchema, &result); err != nil {
+		if err := upWorker(ctx, unlimited, riverSchema, &result); err != nil {
 			return err
 		}
 		if len(result.Worker) > 0 {
@@ -84,7 +84,7 @@ func Up(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Result, er
 				return fmt.Errorf("change capture: %w", err)
 			}
 		}
-		result.DroppedIndexes, err = dropLeftovers(ctx, patient, riverSchema)
+		result.DroppedIndexes, err = dropLeftovers(ctx, unlimited, riverSchema)
 		return err
 	})
 	if err != nil {
@@ -93,20 +93,20 @@ func Up(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Result, er
 	return result, nil
 }
 
-// patientPool is a pool to the same database without limits on a statement's
-// time: a migration takes as long as it takes. Only for a lock it waits briefly,
-// and then again; see untilLocked.
-func patientPool(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Pool, error) {
+// unlimitedPool is a pool to the same database without limits on a statement's time: a
+// migration takes as long as it needs. It waits briefly for a lock, and repeatedly; see
+// untilLocked.
+func unlimitedPool(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Pool, error) {
 	config := pool.Config()
 	config.MaxConns, config.MinIdleConns = 2, 0
-	before, patience := config.ConnConfig.AfterConnect, dbpool.Set(map[string]string{"statement_timeout": "0", "idle_session_timeout": "0", "lock_timeout": lockTimeout})
+	before, unlimit := config.ConnConfig.AfterConnect, dbpool.Set(map[string]string{"statement_timeout": "0", "idle_session_timeout": "0", "lock_timeout": lockTimeout})
 	config.ConnConfig.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
 		if before != nil {
 			if err := before(ctx, conn); err != nil {
 				return err
 			}
 		}
-		return patience(ctx, conn)
+		return unlimit(ctx, conn)
 	}
 	config.ConnConfig.DialFunc = dbpool.PlainDialer().DialContext
 	return pgxpool.NewWithConfig(ctx, config)
@@ -163,15 +163,15 @@ func upWorker(ctx context.Context, pool *pgxpool.Pool, riverSchema string, resul
 				results = partial.Applied
 			}
 			for _, r := range results {
-				result.Worker = append(result.Worker, nameOf(r.Source))
+				result.Worker = append(result.Worker, fileName(r.Source))
 			}
 			return err
 		})
 	})
 }
 
-// nameOf names a migration by its file, also where goose only knows a function.
-func nameOf(source *goose.Source) string {
+// fileName names a migration by its file, also where goose only knows a function.
+func fileName(source *goose.Source) string {
 	if source.Path != "" {
 		return source.Path
 	}

@@ -23,8 +23,8 @@ type Step struct {
 	Does string // what it would change in this database
 }
 
-// Plan returns what Up would do, in order, and an error where Up would refuse.
-// It reads only, and takes no lock that anybody waits for.
+// Plan returns what Up would do, in order, and an error where Up would refuse. It only
+// reads, and takes no lock that blocks others.
 func Plan(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]Step, error) {
 	steps, err := plan(ctx, pool, riverSchema)
 	if err != nil {
@@ -65,7 +65,7 @@ func plan(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]Step, 
 			if err != nil {
 				return err
 			}
-			steps = append(steps, Step{strings.TrimSuffix(nameOf(source), ".sql"), does})
+			steps = append(steps, Step{strings.TrimSuffix(fileName(source), ".sql"), does})
 		}
 		return nil
 	})
@@ -87,13 +87,13 @@ const (
 func describe(ctx context.Context, db *sql.DB, source *goose.Source) (string, error) {
 	switch source.Version {
 	case activitiesVersion:
-		return describeColumns(ctx, db, sqlFiles, "sql/"+nameOf(source), "activities")
+		return describeColumns(ctx, db, sqlFiles, "sql/"+fileName(source), "activities")
 	case tokensVersion:
-		tokens, err := describeColumns(ctx, db, templateFiles, "templates/"+nameOf(source), "user_tokens")
+		tokens, err := describeColumns(ctx, db, templateFiles, "templates/"+fileName(source), "user_tokens")
 		if err != nil {
 			return "", err
 		}
-		log, err := describeColumns(ctx, db, templateFiles, "templates/"+nameOf(source), "token_audit_log")
+		log, err := describeColumns(ctx, db, templateFiles, "templates/"+fileName(source), "token_audit_log")
 		return tokens + "; " + log + "; create table token_provider and functions", err
 	case indexVersion:
 		return describeIndex(ctx, db)
@@ -102,9 +102,9 @@ func describe(ctx context.Context, db *sql.DB, source *goose.Source) (string, er
 	case versionIndexVersion:
 		return "build a small index (BRIN) on activities (ingest_job_id), CONCURRENTLY", nil
 	}
-	text, err := fs.ReadFile(sqlFiles, "sql/"+nameOf(source))
+	text, err := fs.ReadFile(sqlFiles, "sql/"+fileName(source))
 	if errors.Is(err, fs.ErrNotExist) {
-		text, err = fs.ReadFile(templateFiles, "templates/"+nameOf(source))
+		text, err = fs.ReadFile(templateFiles, "templates/"+fileName(source))
 	}
 	var objects []string
 	for _, created := range createdObject.FindAllStringSubmatch(string(text), -1) {
@@ -123,8 +123,8 @@ var addedColumn = regexp.MustCompile(`(?m)^ALTER TABLE (\w+) ADD COLUMN (?:IF NO
 // createdObject finds what a migration creates; a schema before the name is left out.
 var createdObject = regexp.MustCompile(`(?m)^CREATE (?:OR REPLACE )?(?:UNIQUE )?(TABLE|INDEX|FUNCTION|VIEW|TRIGGER) (?:\{\w+\}\.)?(\w+)`)
 
-// wantedColumn finds a column in the list of a migration: the name of its table,
-// where the list is of several, its own and its type.
+// wantedColumn finds a column in a migration's list: the table's name, if the list covers
+// several tables, the column's name and its type.
 var wantedColumn = regexp.MustCompile(`\(\d+, (?:'(\w+)', )?'(\w+)', '([^']+)'\)`)
 
 // missingColumnsQuery finds which of the wanted columns an existing table lacks.

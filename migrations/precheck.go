@@ -30,7 +30,7 @@ WHERE a.attrelid = to_regclass('activities') AND NOT a.attisdropped
   AND format_type(a.atttypid, a.atttypmod) <> needed.type
 ORDER BY a.attnum`
 
-// activitiesKeyQuery tells whether an existing table has a unique index on
+// activitiesKeyQuery reports whether an existing table has a unique index on
 // activity_id alone; true when there is no table yet.
 const activitiesKeyQuery = `
 -- name: precheck_key
@@ -40,7 +40,7 @@ SELECT to_regclass('activities') IS NULL OR EXISTS (
 	WHERE i.indrelid = to_regclass('activities') AND i.indisunique AND i.indpred IS NULL
 	  AND i.indnkeyatts = 1 AND a.attname = 'activity_id')`
 
-// activitiesKindQuery tells whether an existing table is one that indexes can be
+// activitiesKindQuery reports whether an existing table is one that indexes can be
 // made on concurrently, and where another one is when the search_path has none.
 const activitiesKindQuery = `
 -- name: precheck_kind
@@ -51,7 +51,7 @@ SELECT coalesce((SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass('act
           AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'activity_id')
           AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'user_id'))`
 
-// generatedColumnsQuery lists columns of which PostgreSQL computes the values.
+// generatedColumnsQuery lists columns whose values PostgreSQL computes.
 const generatedColumnsQuery = `
 -- name: precheck_generated
 SELECT attname FROM pg_attribute WHERE attrelid = to_regclass('activities') AND attgenerated <> '' AND NOT attisdropped ORDER BY attnum`

@@ -8,9 +8,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// tokensColumnsQuery finds what an existing table of tokens has in the place of
-// the types that the worker can work with. A token grows by half when it is
-// encrypted, so columns of bounded length will not do.
+// tokensColumnsQuery lists the columns of an existing table of tokens whose types the
+// worker cannot use. A token grows by half when it is encrypted, so columns of bounded
+// length do not suffice.
 const tokensColumnsQuery = `
 -- name: precheck_token_columns
 SELECT a.attname, format_type(a.atttypid, a.atttypmod), needed.type
@@ -23,7 +23,7 @@ WHERE a.attrelid = to_regclass('user_tokens') AND NOT a.attisdropped
   AND format_type(a.atttypid, a.atttypmod) <> ALL (needed.usable)
 ORDER BY a.attnum`
 
-// tokensKeyQuery tells whether an existing table has a unique index on user_id
+// tokensKeyQuery reports whether an existing table has a unique index on user_id
 // alone; true when there is no table yet.
 const tokensKeyQuery = `
 -- name: precheck_token_key

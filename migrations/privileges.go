@@ -8,15 +8,14 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// neededQuery lists what a worker's role needs on what exists, as the words of
-// GRANT: every table of River's schema and of ours, the application's tables that
-// are read, their sequences, the functions that are called, and the two schemas. Rows: privileges, object,
-// whether the current role has them, whether policies hide rows of the object
-// from it, and whether commands alone need it.
+// neededQuery lists the privileges that a worker's role needs on existing objects, in the
+// words of GRANT: every table of River's schema and of ours, the application's tables
+// that are read, their sequences, the functions that are called, and the two schemas.
+// Rows: privileges, object, whether the current role has them, whether policies hide rows
+// of the object from it, and whether commands alone need it.
 //
-// Permissive policies give rows and restrictive ones take them away: nothing is
-// hidden where one of the former is true of all rows, and none of the latter is
-// there for reading.
+// Permissive policies show rows and restrictive ones hide them: nothing is hidden where
+// one permissive policy is true of all rows and no restrictive one applies to reading.
 const neededQuery = `
 -- name: privileges_needed
 WITH tables AS (
@@ -66,10 +65,10 @@ type Privilege struct {
 	On       string // as in GRANT: TABLE river.river_job
 	Has      bool   // the current role has it
 	Hidden   bool   // policies of row-level security hide rows from the current role
-	Commands bool   // commands alone need it: workers work without
+	Commands bool   // only commands need it; workers do not
 }
 
-// NeededPrivileges tells what a worker's role needs, and whether the current one
+// NeededPrivileges says what a worker's role needs, and whether the current one
 // has it.
 func NeededPrivileges(ctx context.Context, db interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
@@ -86,8 +85,8 @@ func NeededPrivileges(ctx context.Context, db interface {
 	return needed, nil
 }
 
-// GrantWork lets an existing role run workers and the command line, and change no
-// table's definition. A second time adds what is new since.
+// GrantWork lets an existing role run workers and the command line, and change no table's
+// definition. Run again, it grants what was added since.
 func GrantWork(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string) error {
 	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		var exists bool

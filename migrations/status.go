@@ -26,10 +26,10 @@ type Line struct {
 	Newest  int64 `json:"newest"`
 }
 
-// Pending tells whether migrations are missing.
+// Pending reports whether migrations are missing.
 func (l Line) Pending() bool { return l.Current < l.Newest }
 
-// Unknown tells whether the database is ahead of this worker.
+// Unknown reports whether the database is ahead of this worker.
 func (l Line) Unknown() bool { return l.Current > l.Newest }
 
 // GetStatus reads the versions without changing anything.
@@ -56,7 +56,7 @@ func GetStatus(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Sta
 	return s, err
 }
 
-// withCure tells what helps against a lack of privileges.
+// withCure adds how to grant missing privileges.
 func withCure(err error) error {
 	if fault := (*pgconn.PgError)(nil); errors.As(err, &fault) && fault.Code == "42501" { // insufficient_privilege
 		return fmt.Errorf("%w; as the owner of the tables: worker migrate up --worker-role", err)
@@ -64,9 +64,9 @@ func withCure(err error) error {
 	return err
 }
 
-// newestIn returns the highest version in a table of migrations, 0 when the
-// database does not have the table: naming it would be an error then. River's
-// own reader is an error on versions that it does not know.
+// newestIn returns the highest version in a table of migrations, 0 when the database does
+// not have the table, which a plain query would fail on. River's own reader fails on
+// versions that it does not know.
 func newestIn(ctx context.Context, pool *pgxpool.Pool, table, column, condition string) (int64, error) {
 	var exists bool
 	if err := pool.QueryRow(ctx, "-- name: migrations_exist\nSELECT to_regclass($1) IS NOT NULL", table).Scan(&exists); err != nil || !exists {

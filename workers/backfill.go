@@ -24,7 +24,7 @@ func decodeBackfill(data []byte) (args jobs.ACWRBackfill, err error) {
 	return args, err
 }
 
-// backfiller makes the users of a chunk right.
+// backfiller corrects the results of a chunk's users.
 type backfiller struct {
 	recalculator *recalculator
 	enqueuer     *jobs.Enqueuer
@@ -33,7 +33,7 @@ type backfiller struct {
 
 type backfillJob = lane.Job[jobs.ACWRBackfill]
 
-// kind is what a lane has to know of backfill jobs. It works one a turn.
+// kind describes backfill jobs to their lane, which works one in each turn.
 func (bf *backfiller) kind() lane.Kind[jobs.ACWRBackfill] {
 	return lane.Kind[jobs.ACWRBackfill]{
 		Name:    jobs.KindACWRBackfill,
@@ -50,7 +50,7 @@ func (bf *backfiller) probe(b *pgx.Batch) {
 	bf.recalculator.probe(b)
 }
 
-// apply works the one chunk of the batch, or plans.
+// apply works the batch's one chunk, or plans.
 func (bf *backfiller) apply(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batch []*backfillJob) (lane.Writes, error) {
 	if err := tx.SendBatch(ctx, first).Close(); err != nil {
 		return lane.Writes{}, err
@@ -90,16 +90,16 @@ func (bf *backfiller) recalculate(ctx context.Context, tx pgx.Tx, chunk *backfil
 	from, to := chunk.Dates()
 	byUser := make(map[int32][]dayRange, len(users))
 	for _, user := range users {
-		byUser[user] = []dayRange{{from: daysOf(from), to: daysOf(to)}}
+		byUser[user] = []dayRange{{from: toDays(from), to: toDays(to)}}
 	}
-	changed := changesOf(byUser)
+	changed := newChanges(byUser)
 	first := &pgx.Batch{}
 	queueUserLocks(first, changed.users, nil)
 	return bf.recalculator.recalculate(ctx, tx, first, changed)
 }
 
-// salvage works a chunk that the database refused user by user and records whom
-// it refused and why. All of its users are locked before the first.
+// salvage works a refused chunk user by user, and records the users that the database
+// refuses and why. It locks all users before it works the first.
 func (bf *backfiller) salvage(ctx context.Context, s *lane.Salvage, job *backfillJob) error {
 	args := job.Args
 	if args.Chunk == 0 {

@@ -76,7 +76,7 @@ func smallChunks() config.Config {
 
 const versions = `SELECT md5(string_agg(xmin::text, ',' ORDER BY activity_id)) FROM activities`
 
-func TestBackfillMakesEveryoneRightAndThenWritesNothing(t *testing.T) {
+func TestBackfillCorrectsAllUsersAndThenWritesNothing(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
 	history(t, pool, 20, 200)
@@ -118,7 +118,7 @@ func TestBackfillOfUsersAndDates(t *testing.T) {
 	}
 }
 
-func TestPoisonedUserFailsAlone(t *testing.T) {
+func TestPoisonedUserFailsInIsolation(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
 	history(t, pool, 12, 100)
@@ -234,7 +234,7 @@ func TestSecondBackfillOfTheSameScopeIsRefused(t *testing.T) {
 	}
 }
 
-// TestLostChunkIsReported: a chunk whose job was discarded is nobody's any more.
+// TestLostChunkIsReported: a chunk whose job was discarded is no longer worked.
 func TestLostChunkIsReported(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

@@ -16,7 +16,7 @@ func syncedArgs(tb testing.TB, user int32, activities int) []byte {
 	var args jobs.ActivityIngest
 	for i := range activities {
 		args.Activities = append(args.Activities, jobs.Activity{
-			ActivityID: int64(user)*1000 + int64(i), UserID: user, Date: dateOf(20_000 + int32(i)).Format("2006-01-02"),
+			ActivityID: int64(user)*1000 + int64(i), UserID: user, Date: toDate(20_000 + int32(i)).Format("2006-01-02"),
 			Name: new("Morning Run"), Type: new("Run"), SportType: new("running"), DistanceMiles: new(6.21), ElevationGainFeet: new(984.25),
 			TotalLoadMiles: new(7.53), Trimp: new(129.36), AvgHeartRate: new(150.0), DurationMinutes: new(60.0), StartTime: new("07:30:00"),
 		})

@@ -57,7 +57,7 @@ func randomStatement(r *rand.Rand, n int) string {
 }
 
 // TestAnybodysChangesAreCaptured: 500 statements of a plain client beside a
-// worker; none of them fails, and in the end every row is right.
+// worker; none of them fails, and in the end every row is correct.
 func TestAnybodysChangesAreCaptured(t *testing.T) {
 	t.Parallel()
 	pool := captured(t)

@@ -95,9 +95,8 @@ func trimpProcessedAt(a *jobs.Activity) (pgtype.Timestamp, error) {
 	return pgtype.Timestamp{Time: ts.Truncate(time.Microsecond), Valid: true}, nil
 }
 
-// column returns a column whose array is nil, for NULL, when it would hold
-// nothing but NULLs. unnest of several arrays makes the same of it, and most
-// columns are of sports that are rare.
+// column returns a column whose array is nil if all of its values are NULL. unnest gives
+// the same rows for it, and most columns belong to rare sports.
 func column[V comparable](name, array string, value func(*jobs.Activity) (V, error)) syncedColumn {
 	return syncedColumn{name: name, array: array, of: func(activities []*jobs.Activity) (any, error) {
 		var null V
@@ -119,7 +118,7 @@ func column[V comparable](name, array string, value func(*jobs.Activity) (V, err
 	}}
 }
 
-// resultColumns are the columns of acwr.Values, in the order of resultsOf.
+// resultColumns are the columns of acwr.Values, in the order of resultValues.
 var resultColumns = []string{
 	"seven_day_avg_load", "twentyeight_day_avg_load", "seven_day_avg_trimp", "twentyeight_day_avg_trimp",
 	"acute_chronic_ratio", "trimp_acute_chronic_ratio", "normalized_divergence",
@@ -138,25 +137,25 @@ WHERE attrelid = 'activities'::regclass AND attnum > 0 AND NOT attisdropped`
 // unnest arrays in a select list: in FROM, PostgreSQL would first copy each array
 // into a store of its own, which takes longer than inserting a few rows.
 type writeStatements struct {
-	// insert adds rows, in the order of the arrays, and returns the ids of those
-	// it added. Not of those whose id is taken.
+	// insert adds rows, in the order of the arrays, and returns the ids of those it
+	// added, not those whose id exists already.
 	insert string
 
-	// update writes the rows that differ from what is given, and returns their
-	// ids, each with false; with true the ids of rows that are gone, or somebody
-	// else's. Its WHERE takes no lock and writes no WAL for rows that are right,
-	// which ON CONFLICT DO UPDATE … WHERE would. Results that are NULL leave those
-	// of the row as they are, and so does every NULL of a partial activity.
+	// update writes the rows that differ from the given values and returns their ids with
+	// false; it returns with true the ids of rows that are gone or belong to another
+	// user. Its WHERE takes no lock and writes no WAL for rows that are up to date, which
+	// ON CONFLICT DO UPDATE … WHERE would. Results that are NULL leave those of the row
+	// as they are, and so does every NULL of a partial activity.
 	update string
 }
 
-// activityStatements are those for whole versions, which cost less, and
-// those for batches with partial ones.
+// activityStatements are the statements for batches of whole versions, which cost less,
+// and for batches with partial ones.
 type activityStatements struct {
 	whole, partial writeStatements
 
-	// compared reads by what stored activities and given ones are compared with
-	// others, the latter in the types of the columns, as they are going to be stored.
+	// compared reads the columns by which stored and given activities are compared, the
+	// given ones cast to the columns' types, as they will be stored.
 	compared string
 }
 
@@ -188,7 +187,7 @@ func activityStatementsFor(ctx context.Context, pool *dbpool.Pool) (s activitySt
 	return activityStatements{whole: statementsFor(types, false), partial: statementsFor(types, true), compared: comparedQuery(types)}, nil
 }
 
-// partialColumns tell of rows with partial versions. Of others they are NULL.
+// partialColumns describe rows with partial versions. In other rows they are NULL.
 var partialColumns = []string{"ingest_day_from_utc", "ingest_alone"}
 
 func statementsFor(types map[string]string, partial bool) writeStatements {
@@ -264,7 +263,7 @@ WHERE NOT EXISTS (SELECT FROM activities AS old WHERE old.activity_id = new.acti
 func (u upserts) args(results planResults) ([]any, error) {
 	ids, userIDs, dates := make([]int64, len(u.activities)), make([]int32, len(u.activities)), make([]time.Time, len(u.activities))
 	for i, a := range u.activities {
-		ids[i], userIDs[i], dates[i] = a.ActivityID, a.UserID, dateOf(daysSinceEpoch(a.Date))
+		ids[i], userIDs[i], dates[i] = a.ActivityID, a.UserID, toDate(daysSinceEpoch(a.Date))
 	}
 	args := []any{ids, userIDs, dates, u.versions}
 	for _, column := range syncedColumns {

@@ -22,7 +22,7 @@ type crashDB struct {
 	count int
 }
 
-// reached counts a statement and tells whether it is the one.
+// reached counts a statement and reports whether it is the one.
 func (db *crashDB) reached() bool {
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -30,7 +30,7 @@ func (db *crashDB) reached() bool {
 	return db.count == db.at
 }
 
-// broken tells whether the connection broke.
+// broken reports whether the connection broke.
 func (db *crashDB) broken() bool {
 	db.mu.Lock()
 	defer db.mu.Unlock()

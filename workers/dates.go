@@ -7,19 +7,19 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// Dates are counted in days since 1970-01-01: what windows are computed in.
+// Windows are computed with dates as days since 1970-01-01.
 
 func daysSinceEpoch(date string) int32 {
 	d, err := jobs.ParseDate(date)
 	if err != nil {
 		panic("date was not validated: " + err.Error())
 	}
-	return daysOf(d)
+	return toDays(d)
 }
 
-func daysOf(d time.Time) int32 { return int32(d.Unix() / secondsPerDay) }
+func toDays(d time.Time) int32 { return int32(d.Unix() / secondsPerDay) }
 
-func dateOf(days int32) time.Time { return time.Unix(int64(days)*secondsPerDay, 0).UTC() }
+func toDate(days int32) time.Time { return time.Unix(int64(days)*secondsPerDay, 0).UTC() }
 
 const secondsPerDay = 24 * 60 * 60
 

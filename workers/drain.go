@@ -11,13 +11,12 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// drainPollInterval is how often an almost empty queue is looked at.
+// drainPollInterval is how often an almost empty queue is polled.
 const drainPollInterval = 50 * time.Millisecond
 
-// waitUntilEmpty returns when no job of this process's queues is left to run:
-// now, or within a few seconds. Jobs that wait longer for their next try do not
-// keep it, but are counted. Transient faults are waited out like those of the
-// jobs themselves.
+// waitUntilEmpty returns when no job of this process's queues is left to run: now, or
+// within a few seconds. Jobs whose next try is later do not delay it, but are counted. It
+// retries after transient errors, like the jobs themselves.
 func (s *Service) waitUntilEmpty(ctx context.Context) error {
 	ticker := time.NewTicker(drainPollInterval)
 	defer ticker.Stop()
@@ -30,7 +29,7 @@ func (s *Service) waitUntilEmpty(ctx context.Context) error {
 			return fmt.Errorf("check whether the queues are empty: %w", err)
 		case err == nil && !due:
 			if unfinished > 0 {
-				s.logger.WarnContext(ctx, "queues drained, but jobs wait for a later try", slog.Int("jobs", unfinished))
+				s.logger.WarnContext(ctx, "queues drained; some jobs wait for a later try", slog.Int("jobs", unfinished))
 			}
 			return nil
 		}

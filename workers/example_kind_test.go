@@ -17,7 +17,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// WeightArgs is a job that stores what an athlete weighed on a day.
+// WeightArgs is a job that stores an athlete's weight on a day.
 type WeightArgs struct {
 	UserID int32   `json:"user_id"`
 	Date   string  `json:"date"` // YYYY-MM-DD
@@ -28,8 +28,8 @@ type WeightArgs struct {
 func (WeightArgs) Kind() string { return "weight_store" }
 
 // storeWeightsQuery writes all days of a batch at once, in key order, so that two
-// batches never wait for each other in a circle. Of several jobs for a day the one
-// enqueued last wins: place is that of the jobs, which come in the order of their ids.
+// batches cannot deadlock. Of several jobs for a day the one enqueued last wins: place
+// is the order of the jobs, which are sorted by id.
 const storeWeightsQuery = `
 -- name: store_weights
 INSERT INTO weights (user_id, date, weight_lbs)
@@ -38,7 +38,7 @@ FROM unnest($1::integer[], $2::date[], $3::float8[]) WITH ORDINALITY AS given (u
 ORDER BY user_id, date, place DESC
 ON CONFLICT (user_id, date) DO UPDATE SET weight_lbs = excluded.weight_lbs`
 
-// weightKind is what a lane has to know of them.
+// weightKind describes these jobs to their lane.
 func weightKind() lane.Kind[WeightArgs] {
 	return lane.Kind[WeightArgs]{
 		Name: WeightArgs{}.Kind(),

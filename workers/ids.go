@@ -28,10 +28,10 @@ type IDs struct {
 	Stored int64 // the newest version, or purge, beyond it, 0 for none
 }
 
-// WentBack tells whether jobs get ids below versions that are stored: after a
-// move to another server by logical replication, which leaves sequences out, a
-// restore of data alone, or when River's schema was made anew. Newer versions of
-// activities would pass for older ones.
+// WentBack reports whether jobs get ids below versions that are stored: after a move to
+// another server by logical replication, which leaves sequences out, a restore of data
+// alone, or when River's schema was made anew. Newer versions of activities would be
+// mistaken for older ones.
 func (ids IDs) WentBack() bool { return ids.Stored > ids.Last }
 
 // Err is nil unless the ids went back.
@@ -42,7 +42,7 @@ func (ids IDs) Err() error {
 	return fmt.Errorf("the ids of jobs went back: job %d stored an activity, and the newest id is %d; newer versions of activities would pass for older ones; run: worker migrate up", ids.Stored, ids.Last)
 }
 
-// ReadIDs compares them, without reading a table whole.
+// ReadIDs reads both without a full scan of a table.
 func ReadIDs(ctx context.Context, pool *dbpool.Pool, schema queue.Schema) (ids IDs, err error) {
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
@@ -51,8 +51,8 @@ func ReadIDs(ctx context.Context, pool *dbpool.Pool, schema queue.Schema) (ids I
 		if err := tx.SendBatch(ctx, b).Close(); err != nil {
 			return err
 		}
-		// Workers go on meanwhile: only what is beyond the newest id of after the
-		// reading went back.
+		// Workers go on meanwhile: only versions beyond the newest id read afterwards
+		// went back.
 		b = &pgx.Batch{}
 		b.Queue(versionsBeyondQuery, ids.Last).QueryRow(func(row pgx.Row) error { return row.Scan(&ids.Stored) })
 		schema.LastID(b, &ids.Last)
@@ -64,15 +64,15 @@ func ReadIDs(ctx context.Context, pool *dbpool.Pool, schema queue.Schema) (ids I
 	return ids, nil
 }
 
-// ContinueIDs has jobs get ids beyond all versions that are stored, and returns
-// what it found, and how many waiting jobs it gave new ids.
+// ContinueIDs moves the sequence of job ids beyond all stored versions. It returns the
+// ids that it found and how many waiting jobs got new ids.
 func ContinueIDs(ctx context.Context, pool *dbpool.Pool, schema queue.Schema) (ids IDs, renumbered int64, err error) {
 	if ids, err = ReadIDs(ctx, pool, schema); err != nil || !ids.WentBack() {
 		return ids, 0, err
 	}
 	for tries := 1; ; tries++ {
 		err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-			// Everybody who enqueues waits behind a lock that is waited for.
+			// Every enqueuer waits behind this wait for a lock.
 			if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '500ms'`); err != nil {
 				return err
 			}

@@ -21,12 +21,12 @@ type ingester struct {
 	schema         queue.Schema
 	enqueuer       *jobs.Enqueuer
 	recalculator   *recalculator
-	recalcPriority int // of what its commits enqueue
+	recalcPriority int // priority of the jobs that its commits enqueue
 }
 
 type ingestJob = lane.Job[ingestArgs]
 
-// kind is what a lane has to know of ingest jobs.
+// kind describes ingest jobs to their lane.
 func (in *ingester) kind() lane.Kind[ingestArgs] {
 	return lane.Kind[ingestArgs]{
 		Name:    jobs.KindActivityIngest,
@@ -34,7 +34,7 @@ func (in *ingester) kind() lane.Kind[ingestArgs] {
 		Weigh:   func(args *ingestArgs) int { return len(args.items) },
 		ShareBy: []string{"activities", "0", "user_id"},
 		Lock: func(b *pgx.Batch, batch []*ingestJob) {
-			queueUserLocks(b, usersOf(batch), func(p purges) {
+			queueUserLocks(b, batchUsers(batch), func(p purges) {
 				for _, job := range batch {
 					job.Args.purged = p
 				}
@@ -46,11 +46,11 @@ func (in *ingester) kind() lane.Kind[ingestArgs] {
 	}
 }
 
-// apply reads once what the jobs meet, decides, and writes once, results
-// included: a constant number of round trips, whatever the number of jobs. Athletes
-// who ignore likely doubles take one more.
+// apply reads the stored state once, plans, and writes once, results included: a constant
+// number of round trips for any number of jobs. A batch with athletes who ignore likely
+// doubles takes one more.
 func (in *ingester) apply(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batch []*ingestJob) (lane.Writes, error) {
-	keys := keysOf(batch)
+	keys := newBatchKeys(batch)
 	stored, err := in.read(ctx, tx, first, keys)
 	if err != nil {
 		return lane.Writes{}, err
@@ -82,8 +82,8 @@ func (in *ingester) apply(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batc
 	return writes, in.strip(writes.Batch, stripped)
 }
 
-// strip leaves in jobs that a purge did not see, as their enqueuers had not
-// committed, nothing of the athlete.
+// strip removes a purged athlete's activities from jobs that the purge could not see
+// because their enqueuers had not committed.
 func (in *ingester) strip(b *pgx.Batch, stripped map[int64][]ingestItem) error {
 	for _, id := range slices.Sorted(maps.Keys(stripped)) {
 		rest, err := encodeIngest(stripped[id])
@@ -113,14 +113,14 @@ FROM unnest($1::int[], $2::date[], $3::date[]) AS trained (user_id, first, last)
 JOIN activities AS rest ON rest.user_id = trained.user_id AND rest.date BETWEEN trained.first AND trained.last
 WHERE rest.activity_id < 0`
 
-// recordedQuery reads the versions that no row tells of.
+// recordedQuery reads the versions that no row records.
 const recordedQuery = `
 -- name: read_recorded
 SELECT user_id, activity_id, job_id, layers
 FROM unnest($1::int[], $2::bigint[]) AS given (user_id, activity_id)
 JOIN ingest_versions USING (user_id, activity_id)`
 
-// storedState is what a batch meets.
+// storedState is the stored state that a batch is planned against.
 type storedState struct {
 	activities map[int64]storedActivity
 	versions   map[versionKey]recordedVersion
@@ -147,7 +147,7 @@ func (in *ingester) read(ctx context.Context, tx pgx.Tx, first *pgx.Batch, keys 
 		var userID int32
 		var date time.Time
 		_, err := pgx.ForEachRow(rows, []any{&rest.activityID, &userID, &date, &rest.load, &rest.trimp}, func() error {
-			day := userDay{userID, daysOf(date)}
+			day := userDay{userID, toDays(date)}
 			s.restDays[day] = append(s.restDays[day], rest)
 			return nil
 		})
@@ -158,7 +158,7 @@ func (in *ingester) read(ctx context.Context, tx pgx.Tx, first *pgx.Batch, keys 
 		var version recordedVersion
 		_, err := pgx.ForEachRow(rows, []any{&key.userID, &key.activityID, &version.jobID, &version.layers}, func() error {
 			s.versions[key] = version
-			version.layers = nil // the next row's are not to be read into them
+			version.layers = nil // the next row must not be read into them
 			return nil
 		})
 		return err
@@ -185,8 +185,8 @@ func (in *ingester) read(ctx context.Context, tx pgx.Tx, first *pgx.Batch, keys 
 	return s, nil
 }
 
-// checkVersions tells whether the ids of jobs went back, behind a stored version
-// or a purge: then what is newer may pass for older.
+// checkVersions returns an error if the ids of jobs went back behind a stored version or
+// a purge: then newer versions may be mistaken for older ones.
 func (s storedState) checkVersions(purged purges) error {
 	newest := int64(0)
 	for _, through := range purged {
@@ -231,7 +231,7 @@ type batchKeys struct {
 	days        changes
 }
 
-func keysOf(batch []*ingestJob) (keys batchKeys) {
+func newBatchKeys(batch []*ingestJob) (keys batchKeys) {
 	days := map[int32][]dayRange{}
 	for _, job := range batch {
 		keys.jobIDs = append(keys.jobIDs, job.ID)
@@ -245,13 +245,13 @@ func keysOf(batch []*ingestJob) (keys batchKeys) {
 			}
 		}
 	}
-	keys.days = changesOf(days)
+	keys.days = newChanges(days)
 	return keys
 }
 
-// usersOf returns the users of the items, ascending: of the invalid ones as well,
-// for nothing is recorded of an athlete whose data were purged.
-func usersOf(batch []*ingestJob) []int32 {
+// batchUsers returns the users of the items, ascending. Those of invalid items are
+// included: nothing may be recorded for an athlete whose data were purged.
+func batchUsers(batch []*ingestJob) []int32 {
 	users := map[int32]struct{}{}
 	for _, job := range batch {
 		for i := range job.Args.items {
@@ -284,9 +284,9 @@ ON CONFLICT (user_id, activity_id) DO UPDATE
 SET job_id = excluded.job_id, recorded_at = excluded.recorded_at, layers = NULL
 WHERE old.job_id < excluded.job_id`
 
-// confirmVersionsQuery is recordVersionsQuery for versions that no row tells of,
-// or not all: where an older one may still be worked, or what is recorded is no
-// longer true. An older version may have found its place below one that is recorded.
+// confirmVersionsQuery is recordVersionsQuery for versions that a row does not record, or
+// not fully: where an older version may still be worked, or the record is outdated
+// because an older version was placed below it.
 func confirmVersionsQuery(schema queue.Schema) string {
 	return `
 -- name: confirm_versions
@@ -299,8 +299,8 @@ SET job_id = excluded.job_id, recorded_at = excluded.recorded_at, layers = exclu
 WHERE old.job_id < excluded.job_id OR old.job_id = excluded.job_id AND excluded.layers IS NOT NULL`
 }
 
-// write queues everything that the plan changes. Where somebody else's insert or
-// delete came in between, the batch runs again and sees it.
+// write queues everything that the plan changes. If another transaction inserted or
+// deleted one of the rows meanwhile, the batch runs again and sees that.
 func (in *ingester) write(plan *ingestPlan, results planResults, jobIDs []int64) (lane.Writes, error) {
 	b := &pgx.Batch{}
 	added, kept := plan.upserts()
@@ -380,8 +380,8 @@ func queueRejects(statements *pgx.Batch, rejects []reject) {
 	statements.Queue(rejectQuery, jobIDs, userIDs, activityIDs, payloads, reasons)
 }
 
-// confirm records versions that needed no write, when an older one may still be
-// worked: it would pass for the newest when its turn comes.
+// confirm records versions that needed no write if an older one may still be worked:
+// otherwise the older one would later be mistaken for the newest.
 func (in *ingester) confirm(ctx context.Context, tx pgx.Tx, records versionRecords, jobIDs []int64) error {
 	if len(records.jobIDs) == 0 {
 		return nil
@@ -411,8 +411,8 @@ func (in *ingester) enqueueRecalc(ctx context.Context, tx pgx.Tx, changed map[in
 		for _, r := range mergeRanges(days, nearby) {
 			ranges = append(ranges, jobs.DateRange{
 				UserID: userID,
-				From:   dateOf(r.from).Format(time.DateOnly),
-				To:     dateOf(r.to).Format(time.DateOnly),
+				From:   toDate(r.from).Format(time.DateOnly),
+				To:     toDate(r.to).Format(time.DateOnly),
 			})
 		}
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// ingestArgs is jobs.ActivityIngest as the worker reads it: one bad activity
-// costs its neighbours nothing.
+// ingestArgs is jobs.ActivityIngest as the worker reads it: an invalid activity does not
+// affect the others.
 type ingestArgs struct {
 	items  []ingestItem
 	purged purges // of the batch's users, known once they are locked
@@ -42,7 +42,8 @@ type ingestItem struct {
 	index    int // in payloads
 }
 
-// userID returns whose activity it is, as far as an invalid one says so.
+// userID returns the activity's user, if it is known: an invalid activity may not state
+// one.
 func (item *ingestItem) userID() (id int32, known bool) {
 	if item.fault == nil {
 		return item.activity.UserID, true
@@ -60,8 +61,8 @@ func (item *ingestItem) userID() (id int32, known bool) {
 // payload is the activity as it was enqueued.
 func (item *ingestItem) payload() json.RawMessage { return item.payloads.at(item.index) }
 
-// payloads are the activities of a job as they were enqueued. Only what is
-// rejected or left over needs them.
+// payloads are the activities of a job as they were enqueued. Only rejected and left-over
+// activities need them.
 type payloads struct {
 	args []byte
 	each []json.RawMessage // nil until the first is asked for
@@ -115,11 +116,10 @@ func decodeIngest(data []byte) (args ingestArgs, err error) {
 	return args, nil
 }
 
-// activityKey is in every activity: the number of times that it occurs is about
-// theirs.
+// activityKey occurs in every activity, so its count estimates the number of activities.
 var activityKey = []byte(`"activity_id"`)
 
-// encodeIngest is the opposite, for what is left of a job.
+// encodeIngest encodes what is left of a job.
 func encodeIngest(items []ingestItem) ([]byte, error) {
 	each := make([]json.RawMessage, len(items))
 	for i, item := range items {

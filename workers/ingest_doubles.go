@@ -59,7 +59,7 @@ func (r *recordingRow) targets() []any {
 	return []any{&r.sport, &r.typ, &r.start, &r.miles, &r.minutes}
 }
 
-// over keeps of below what r does not know.
+// over returns r with the values of below where r has none.
 func (r recordingRow) over(below recordingRow) recordingRow {
 	r.sport, r.typ, r.start = orText(r.sport, below.sport), orText(r.typ, below.typ), orText(r.start, below.start)
 	r.miles, r.minutes = orFloat(r.miles, below.miles), orFloat(r.minutes, below.minutes)
@@ -90,8 +90,8 @@ func (r recordingRow) recording() trainingload.Recording {
 	return trainingload.Recording{Sport: r.sport.String, Type: r.typ.String, Start: r.start.String, Miles: known(r.miles), Minutes: known(r.minutes)}
 }
 
-// comparedRecordings are by what the activities of athletes who ignore likely
-// doubles are compared: of days with more than one.
+// comparedRecordings are the recordings by which the activities of athletes who ignore
+// likely doubles are compared, on days with more than one activity.
 type comparedRecordings struct {
 	settings settingsByUser
 	complete func(userID int32) bool // all of a user's windows were read
@@ -99,8 +99,8 @@ type comparedRecordings struct {
 	next     map[int64]recordingRow // of activities that the plan writes
 }
 
-// readCompared reads what the windows do not have, and nothing where nobody ignores
-// doubles: then it returns nil.
+// readCompared reads the recordings, which the windows do not contain. It returns nil,
+// without reading, if no athlete of the batch ignores doubles.
 func (in *ingester) readCompared(ctx context.Context, tx pgx.Tx, plan *ingestPlan, stored storedState) (*comparedRecordings, error) {
 	ignores := false
 	for _, s := range stored.settings {
@@ -165,7 +165,7 @@ func (c *comparedRecordings) toRead(plan *ingestPlan, stored storedState) (ids [
 	}
 	for _, row := range stored.windows {
 		if c.settings.of(row.userID).ignoresLater {
-			add(row.userID, daysOf(row.date), row.activityID)
+			add(row.userID, toDays(row.date), row.activityID)
 		}
 	}
 	for _, id := range plan.activityIDs() {
@@ -192,7 +192,7 @@ func (c *comparedRecordings) toRead(plan *ingestPlan, stored storedState) (ids [
 	return ids, planned
 }
 
-// changes tells whether what is compared of an activity changes, or may.
+// changes reports whether the compared columns of an activity change, or may change.
 func (c *comparedRecordings) changes(userID int32, activityID int64) bool {
 	if c == nil || !c.settings.of(userID).ignoresLater {
 		return false
@@ -204,8 +204,8 @@ func (c *comparedRecordings) changes(userID int32, activityID int64) bool {
 	return isCompared && next != c.stored[activityID]
 }
 
-// ignoreLater has each activity of a day weigh nothing that resembles one with a
-// smaller id. The rows are in the order of ids.
+// ignoreLater sets the weight of each activity to zero that resembles one of the same day
+// with a smaller id. The rows are in the order of ids.
 func (c *comparedRecordings) ignoreLater(day []dayRow) {
 	if c == nil || len(day) < 2 {
 		return

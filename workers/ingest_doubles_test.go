@@ -360,17 +360,17 @@ func TestDoublesCostOthersNothing(t *testing.T) {
 	}
 	t.Cleanup(pool.Close)
 	execute(t, pool, ignoring)
-	var others, everyone []jobs.Activity
+	var others, allUsers []jobs.Activity
 	for i := range int64(50) {
 		others = append(others, recorded(i+1, 2, "2025-02-01", 5))
-		everyone = append(everyone, recorded(1000+i, 1+int32(i%2), "2025-02-01", 5))
+		allUsers = append(allUsers, recorded(1000+i, 1+int32(i%2), "2025-02-01", 5))
 	}
 	enqueue(t, pool, others)
 	drain(t, pool)
 	if n := counter.compared.Load(); n > 0 || counter.others.Load() == 0 {
 		t.Errorf("%d statements compared activities of an athlete who counts all of them", n)
 	}
-	enqueue(t, pool, everyone)
+	enqueue(t, pool, allUsers)
 	drain(t, pool)
 	if n := counter.compared.Load(); n != 1 {
 		t.Errorf("%d statements compared the activities of a batch, want 1", n)

@@ -10,21 +10,21 @@ import (
 
 // storedActivity is what ingest needs to know of a row that exists.
 type storedActivity struct {
-	settled
+	decision
 	userID  int32
 	version int64   // id of the job that wrote it, 0 when the application did
 	alone   *string // as JSON, where it holds nothing but partial versions, otherwise nil
 }
 
-// told is the row as a version, where it holds nothing but partial ones, otherwise
-// nil.
-func (r storedActivity) told() *jobs.Activity {
+// rowVersion returns the row as a version if it is made of partial versions only,
+// otherwise nil.
+func (r storedActivity) rowVersion() *jobs.Activity {
 	if r.alone == nil {
 		return nil
 	}
 	a, err := jobs.DecodeActivity([]byte(*r.alone))
 	if err != nil {
-		return nil // by the application, in a way that no version could have
+		return nil // changed by the application to values that no version can have
 	}
 	a.Partial, a.DayFromUTC = true, r.FromUTC
 	return &a
@@ -47,14 +47,13 @@ type reject struct {
 	reason string
 }
 
-// ingestPlan decides, from the jobs of a batch and the rows they meet, what is
-// to be written. It is pure: the same jobs and rows give the same plan.
+// ingestPlan decides what is written, from the jobs of a batch and the stored rows. It is
+// pure: the same jobs and rows give the same plan.
 //
-// Versions of an activity are ordered by job id, within a job by position. The
-// plan goes through them in that order and keeps the newest whole one, with the
-// partial ones that are newer over it; what the database holds takes part with the
-// version that wrote it, and recorded versions (of deletes, of versions that were
-// right already, and of partial ones) with theirs.
+// Versions of an activity are ordered by job id, within a job by position. The plan goes
+// through them in that order and keeps the newest whole version, with the newer partial
+// versions over it. A stored row takes part with the version that wrote it, and so do
+// recorded versions (of deletes, of versions that changed nothing, and partial ones).
 type ingestPlan struct {
 	stored   map[int64]storedActivity
 	recorded map[versionKey]recordedVersion
@@ -79,17 +78,17 @@ type plannedActivity struct {
 	whole     *jobs.Activity // what it left, nil for nothing
 	known     bool           // whole does say; otherwise the row does
 	changed   bool           // the layers are others than recorded
-	met       bool           // what is recorded has taken part
+	met       bool           // recorded versions have been applied
 	*overlays                // nil where there is neither a row nor a partial version: usually
 }
 
-// overlays are the partial versions over what an activity is otherwise.
+// overlays are the partial versions over an activity's whole version or row.
 type overlays struct {
-	layers  []layer
-	applied int            // so many of them the row has already
-	below   settled        // of the row, without them
-	between bool           // one has come between those that the row has
-	told    *jobs.Activity // the row as a version, where it is made of partial ones alone
+	layers     []layer
+	applied    int            // how many of them the row already contains
+	below      decision       // of the row, without them
+	between    bool           // a version belongs between those that the row contains
+	rowVersion *jobs.Activity // the row as a version, where it is made of partial ones alone
 }
 
 // overlaid returns the activity's overlays, to be changed.
@@ -100,7 +99,7 @@ func (s *plannedActivity) overlaid() *overlays {
 	return s.overlays
 }
 
-// partials returns the partial versions over what the activity is otherwise.
+// partials returns the partial versions over the activity's whole version or row.
 func (s *plannedActivity) partials() []layer {
 	if s.overlays == nil {
 		return nil
@@ -149,7 +148,7 @@ func (p *ingestPlan) add(jobID int64, item *ingestItem) {
 // resolve computes what is to be stored from the version below and the layers.
 func (p *ingestPlan) resolve(a *jobs.Activity, state *plannedActivity) {
 	if !state.known {
-		p.resolveOverRow(state, p.stored[a.ActivityID].settled)
+		p.resolveOverRow(state, p.stored[a.ActivityID].decision)
 		return
 	}
 	state.next, state.keeps, state.day = fold(state.whole, state.partials()), false, nil
@@ -166,9 +165,9 @@ func (p *ingestPlan) resolve(a *jobs.Activity, state *plannedActivity) {
 	}
 }
 
-// resolveOverRow lays what is new over the row, or all layers anew when one has
-// come between those that the row has.
-func (p *ingestPlan) resolveOverRow(state *plannedActivity, row settled) {
+// resolveOverRow lays the new layers over the row, or all layers again if one belongs
+// between those that the row contains.
+func (p *ingestPlan) resolveOverRow(state *plannedActivity, row decision) {
 	below, layers := row, state.layers[min(state.applied, len(state.layers)):]
 	if state.between {
 		below, layers = state.below, state.layers
@@ -185,14 +184,14 @@ func (p *ingestPlan) reject(jobID int64, item *ingestItem, reason string) {
 	p.rejects = append(p.rejects, reject{jobID: jobID, item: item, reason: reason})
 }
 
-// state returns the state of an activity as versions of a's user meet it.
+// state returns the state of an activity from the view of a's user.
 func (p *ingestPlan) state(a *jobs.Activity) *plannedActivity {
 	state, ok := p.current[a.ActivityID]
 	row, stored := p.stored[a.ActivityID]
 	if !ok {
 		state = &plannedActivity{exists: stored, userID: row.userID, version: row.version, base: row.version}
 		if stored {
-			state.overlays = &overlays{below: row.settled}
+			state.overlays = &overlays{below: row.decision}
 		}
 		p.current[a.ActivityID] = state
 	}
@@ -207,16 +206,16 @@ func (p *ingestPlan) state(a *jobs.Activity) *plannedActivity {
 	return state
 }
 
-// isAlone tells that there is nothing below the layers.
+// isAlone reports that there is nothing below the layers.
 func (s *plannedActivity) isAlone() bool { return s.known && s.whole == nil && len(s.partials()) > 0 }
 
-// belowLayers is what rules decided of the activity without its layers.
-func (s *plannedActivity) belowLayers() settled {
+// belowLayers returns what the rules decide for the activity without its layers.
+func (s *plannedActivity) belowLayers() decision {
 	if !s.known || s.whole == nil {
 		return s.below
 	}
 	w := s.whole
-	below := settled{Date: daysSinceEpoch(w.Date), Start: textOf(w.StartTime), FromUTC: w.DayFromUTC, Method: textOf(w.TrimpCalculationMethod)}
+	below := decision{Date: daysSinceEpoch(w.Date), Start: textOrEmpty(w.StartTime), FromUTC: w.DayFromUTC, Method: textOrEmpty(w.TrimpCalculationMethod)}
 	if w.TotalLoadMiles != nil {
 		below.Load = asStored(w.TotalLoadMiles)
 	}
@@ -226,7 +225,7 @@ func (s *plannedActivity) belowLayers() settled {
 	return below
 }
 
-// meet takes part of what is recorded, as far as it is true of the row.
+// meet applies recorded versions to the state, as far as they match the row.
 func (s *plannedActivity) meet(recorded recordedVersion, row storedActivity) {
 	s.met = true
 	s.version = max(s.version, recorded.jobID)
@@ -235,36 +234,36 @@ func (s *plannedActivity) meet(recorded recordedVersion, row storedActivity) {
 		return
 	}
 	over := s.overlaid()
-	over.told = row.told()
+	over.rowVersion = row.rowVersion()
 	if recorded.layers != nil && recorded.layers.Row == row.version {
-		if layers, whole := withTold(recorded.layers.Layers, over.told); whole {
+		if layers, whole := withRowVersion(recorded.layers.Layers, over.rowVersion); whole {
 			s.base, s.known = max(recorded.layers.Base, s.deletes[s.userID]), s.known || recorded.layers.Alone
 			over.layers, over.applied, over.below = layers, len(layers), recorded.layers.Below
 			return
 		}
 	}
-	if over.told != nil && recorded.jobID < row.version {
+	if over.rowVersion != nil && recorded.jobID < row.version {
 		s.base, s.known = recorded.jobID, true
-		over.layers, over.applied = []layer{{row.version, over.told}}, 1
+		over.layers, over.applied = []layer{{row.version, over.rowVersion}}, 1
 		return
 	}
 	s.base = max(s.base, recorded.jobID)
 }
 
-// upserts are activities whose rows are to hold their newest version, in key
-// order, and of each the job, whether what it does not state stays, whether its day
-// comes from UTC, and whether it is made of partial versions alone.
+// upserts are activities to be written, in key order. For each they have the job, whether
+// fields that it does not state keep the row's values, whether its day comes from UTC,
+// and whether it is made of partial versions only.
 type upserts struct {
 	activities []*jobs.Activity
 	versions   []int64
 	keeps      []bool
 	days       []*bool
 	alone      []*bool
-	partial    bool // the last three say something
+	partial    bool // the last three are used
 }
 
-// upserts returns the rows to add and those that are there, as of another
-// version or of the same.
+// upserts returns the rows to insert and those that exist already, of the same version or
+// of another.
 func (p *ingestPlan) upserts() (added, kept upserts) {
 	for _, id := range p.activityIDs() {
 		state := p.current[id]
@@ -287,8 +286,8 @@ func (p *ingestPlan) upserts() (added, kept upserts) {
 	return added, kept
 }
 
-// replacedRestDays returns the days with a placeholder on which an athlete trained
-// after all: also those whose activity has been stored for long.
+// replacedRestDays returns the days with a placeholder and an activity, including
+// activities that were stored earlier.
 func (p *ingestPlan) replacedRestDays() []userDay {
 	var days []userDay
 	for _, id := range p.activityIDs() {
@@ -332,9 +331,8 @@ func (p *ingestPlan) tombstones() versionRecords {
 	return records.sorted()
 }
 
-// confirmed returns the versions that no row tells of: those that were enqueued
-// after the one the row holds but say the same, so that it is not written, and
-// partial ones.
+// confirmed returns the versions that no row records: partial ones, and those that were
+// enqueued after the row's version but say the same, so that the row is not written.
 func (p *ingestPlan) confirmed(written map[int64]bool) versionRecords {
 	var records versionRecords
 	for _, id := range p.activityIDs() {
@@ -342,17 +340,17 @@ func (p *ingestPlan) confirmed(written map[int64]bool) versionRecords {
 		key := versionKey{state.userID, id}
 		recorded := p.recorded[key]
 		row := p.stored[id]
-		// Of an older version than the row's nobody would know without a record.
+		// Without a record, versions older than the row's would be lost.
 		replaces := recorded.layers != nil || row.alone != nil && row.version == state.version
 		switch {
 		case state.isAlone() && len(state.partials()) == 1 && written[id] && recorded.layers == nil && state.base <= recorded.jobID:
-			// The row tells.
+			// The row records it.
 		case state.changed && len(state.partials()) > 0:
 			l := layered{Row: noRow, Base: state.base, Alone: state.isAlone(), Below: state.belowLayers(), Layers: state.layers}
 			if written[id] {
 				l.Row = state.version
 			} else if state.exists {
-				l.Row, l.Layers = row.version, withoutTold(state.layers, state.told)
+				l.Row, l.Layers = row.version, withoutRowVersion(state.layers, state.rowVersion)
 			}
 			records.add(key, state.version, &l, replaces)
 		case state.exists && state.next != nil && !written[id]:
@@ -362,10 +360,10 @@ func (p *ingestPlan) confirmed(written map[int64]bool) versionRecords {
 	return records.sorted()
 }
 
-// changedDates returns the dates around which results change, by user: of new
-// and removed rows, of moved ones both, of others when load or TRIMP differ, or
-// when more tells that what they or their day weigh may change. The id given to it
-// is 0 for a day that loses a placeholder.
+// changedDates returns the dates around which results change, by user: the dates of new
+// and removed rows, both dates of moved rows, and the dates of rows whose load or TRIMP
+// differs or for which more reports that a weight may change. more gets the id 0 for a
+// day that loses a placeholder.
 func (p *ingestPlan) changedDates(more func(userID int32, activityID int64) bool) map[int32][]int32 {
 	dates := map[int32][]int32{}
 	for _, day := range p.replacedRestDays() {
@@ -421,7 +419,7 @@ func (p *ingestPlan) activityIDs() []int64 {
 	return p.sortedIDs
 }
 
-// partialIDs reads the ids of a payload as far as they are there.
+// partialIDs reads the ids that a payload has.
 func partialIDs(payload json.RawMessage) (userID, activityID *int64) {
 	var ids map[string]json.RawMessage
 	if json.Unmarshal(payload, &ids) != nil {

@@ -13,12 +13,11 @@ import (
 // planResults are the results that follow from a plan.
 type planResults struct {
 	own       map[int64]acwr.Values // of activities that the plan writes, by id
-	following resultRows            // of other rows, as far as theirs are not right
-	left      map[int32][]int32     // changed dates whose results are left to a job of their own
+	following resultRows            // of other rows whose results are outdated
+	left      map[int32][]int32     // changed dates whose results a separate job computes
 }
 
-// results computes what the plan changes around its dates. It is pure but for
-// what it is given.
+// results computes the results that the plan changes. It only modifies its arguments.
 func (in *ingester) results(plan *ingestPlan, stored storedState, compared *comparedRecordings) planResults {
 	r := planResults{own: map[int64]acwr.Values{}, left: map[int32][]int32{}}
 	changed := plan.changedDates(compared.changes)
@@ -44,12 +43,12 @@ func (in *ingester) results(plan *ingestPlan, stored storedState, compared *comp
 		if settings.ignoresLater {
 			doubles = compared
 		}
-		in.resultsOf(&r, rows, planned[userID], gone, doubles, reachOf(settings.Settings, changed[userID]), acwr.NewCalculator(settings.Settings, in.recalculator.rounding))
+		in.addUser(&r, rows, planned[userID], gone, doubles, affectedDates(settings.Settings, changed[userID]), acwr.NewCalculator(settings.Settings, in.recalculator.rounding))
 	}
 	return r
 }
 
-// complete tells whether all of a user's windows were read.
+// complete reports whether all of a user's windows were read.
 func (s storedState) complete(userID int32) bool {
 	return !s.cutOff || userID < s.windows[len(s.windows)-1].userID
 }
@@ -68,9 +67,9 @@ func rowsByUser(s storedState) map[int32][]activityResults {
 	return byUser
 }
 
-// reachOf returns the dates whose results change with those dates, ascending and
+// affectedDates returns the dates whose results change with those dates, ascending and
 // disjoint.
-func reachOf(settings acwr.Settings, dates []int32) []dayRange {
+func affectedDates(settings acwr.Settings, dates []int32) []dayRange {
 	var ranges []dayRange
 	for _, d := range dates {
 		to := min(int64(d)+int64(settings.Reach())-1, acwr.Unbounded)
@@ -87,10 +86,10 @@ type dayRow struct {
 	stored *activityResults // nil for a planned one
 }
 
-// resultsOf goes through a user's days. Windows apart from each other need no
-// new start: each begins with the days that its first result counts. Of doubles the
-// later one weighs nothing, unless they are nil.
-func (in *ingester) resultsOf(r *planResults, rows []activityResults, planned []*jobs.Activity, gone map[int64]bool, doubles *comparedRecordings, wanted []dayRange, calculator *acwr.Calculator) {
+// addUser computes a user's results day by day. Disjoint windows need no reset: each
+// begins with the days that count into its first result. Unless doubles is nil, the later
+// of two doubles weighs nothing.
+func (in *ingester) addUser(r *planResults, rows []activityResults, planned []*jobs.Activity, gone map[int64]bool, doubles *comparedRecordings, wanted []dayRange, calculator *acwr.Calculator) {
 	days := make([]dayRow, 0, len(rows)+len(planned))
 	replaced := make(map[int64]bool, len(planned))
 	for _, a := range planned {
@@ -99,7 +98,7 @@ func (in *ingester) resultsOf(r *planResults, rows []activityResults, planned []
 	}
 	for i := range rows {
 		if row := &rows[i]; !gone[row.activityID] && !replaced[row.activityID] {
-			days = append(days, dayRow{daysOf(row.date), row.activityID, row.counts, row})
+			days = append(days, dayRow{toDays(row.date), row.activityID, row.counts, row})
 		}
 	}
 	slices.SortFunc(days, func(a, b dayRow) int { return cmp.Or(cmp.Compare(a.date, b.date), cmp.Compare(a.id, b.id)) })
@@ -114,7 +113,7 @@ func (in *ingester) resultsOf(r *planResults, rows []activityResults, planned []
 	}
 }
 
-// day computes one day. wanted is cut off as the days go by.
+// day computes one day, and removes the ranges before it from wanted.
 func (r *planResults) day(rows []dayRow, wanted *[]dayRange, calculator *acwr.Calculator) {
 	activities := make([]acwr.Activity, len(rows))
 	for i, row := range rows {
@@ -155,7 +154,7 @@ func (r *planResults) columns(activities []*jobs.Activity) []any {
 		if !computed {
 			continue
 		}
-		for c, x := range resultsOf(values) {
+		for c, x := range addUser(values) {
 			columns[c][i] = pgtype.Float4{Float32: x, Valid: true}
 		}
 	}

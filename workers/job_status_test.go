@@ -82,7 +82,7 @@ func TestJobStatusFollowsAJob(t *testing.T) {
 	wantStatus(t, pool, "done 1 0 0 true job; done 0 0 0 true job; done 1 0 0 true job", append([]int64{first}, third...)...)
 }
 
-// TestJobStatusOfARetry tells which attempt and when the next one is.
+// TestJobStatusOfARetry says which attempt and when the next one is.
 func TestJobStatusOfARetry(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

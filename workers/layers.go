@@ -13,27 +13,28 @@ import (
 // there.
 type layer struct {
 	JobID    int64          `json:"job_id"`
-	Activity *jobs.Activity `json:"activity,omitempty"` // nil in what is recorded: it states what the row holds, which is made of layers alone
+	Activity *jobs.Activity `json:"activity,omitempty"` // nil in a record: then it states what the row holds, which consists of layers only
 }
 
-// layered is what is recorded of an activity whose newest versions are partial,
-// as long as an older one may still be worked: the version below them, whole or a
-// deletion, and each of them. An older one then finds its place between them.
+// layered is the record of an activity whose newest versions are partial, kept as long as
+// an older version may still be worked: the whole version or deletion below them, and
+// each of them. An older version can then be placed between them.
 type layered struct {
-	Base   int64   `json:"base"`
-	Alone  bool    `json:"alone,omitempty"` // there is nothing below them
-	Below  settled `json:"below"`           // of the row, without them
-	Row    int64   `json:"row"`             // version of the row that this is true of, or noRow
-	Layers []layer `json:"layers"`
+	Base   int64    `json:"base"`
+	Alone  bool     `json:"alone,omitempty"` // there is nothing below them
+	Below  decision `json:"below"`           // of the row, without them
+	Row    int64    `json:"row"`             // version of the row to which this applies, or noRow
+	Layers []layer  `json:"layers"`
 }
 
 // noRow is the version of a row that is not there; one of the application's is 0.
 const noRow = -1
 
-// isLayer tells versions that lie over what is there from those that replace it.
+// isLayer reports whether a version lies over what is there, rather than replacing it.
 func isLayer(a *jobs.Activity) bool { return !a.Deleted && (a.Partial || a.Unloaded) }
 
-// withLayer puts a version in its place. Of one job the later one lies above.
+// withLayer puts a version in its place. Of two versions in one job the later one lies
+// above.
 func withLayer(layers []layer, l layer) (all []layer, at int) {
 	for at = len(layers); at > 0 && layers[at-1].JobID > l.JobID; at-- {
 	}
@@ -49,32 +50,32 @@ func above(layers []layer, version int64) []layer {
 	return layers[first:]
 }
 
-// withoutTold leaves out what the row tells, for the record.
-func withoutTold(layers []layer, told *jobs.Activity) []layer {
-	if told == nil {
+// withoutRowVersion leaves out what the row itself has, for the record.
+func withoutRowVersion(layers []layer, rowVersion *jobs.Activity) []layer {
+	if rowVersion == nil {
 		return layers
 	}
 	short := slices.Clone(layers)
 	for i, l := range layers {
-		if sameStatement(l.Activity, told) {
+		if sameStatement(l.Activity, rowVersion) {
 			short[i].Activity = nil
 		}
 	}
 	return short
 }
 
-// withTold is the opposite, false where the row does not tell.
-func withTold(layers []layer, told *jobs.Activity) ([]layer, bool) {
+// withRowVersion is the opposite, false where the row does not have it.
+func withRowVersion(layers []layer, rowVersion *jobs.Activity) ([]layer, bool) {
 	whole := slices.Clone(layers)
 	for i := range whole {
 		if whole[i].Activity == nil {
-			whole[i].Activity = told
+			whole[i].Activity = rowVersion
 		}
 	}
-	return whole, told != nil || !slices.ContainsFunc(layers, func(l layer) bool { return l.Activity == nil })
+	return whole, rowVersion != nil || !slices.ContainsFunc(layers, func(l layer) bool { return l.Activity == nil })
 }
 
-// sameStatement tells whether two versions state the same in the precision of the
+// sameStatement reports whether two versions state the same in the precision of the
 // columns.
 func sameStatement(a, b *jobs.Activity) bool {
 	if a.Date != b.Date || a.DayFromUTC != b.DayFromUTC || a.Unloaded != b.Unloaded {
@@ -99,8 +100,8 @@ func sameStatement(a, b *jobs.Activity) bool {
 	return true
 }
 
-// fold lays the layers over a whole version, or over nothing. What only takes a
-// load away makes no activity.
+// fold lays the layers over a whole version, or over nothing. A version that only removes
+// a load creates no activity.
 func fold(whole *jobs.Activity, layers []layer) *jobs.Activity {
 	for _, l := range layers {
 		switch {
@@ -124,13 +125,13 @@ func over(below, stated *jobs.Activity) *jobs.Activity {
 	if !betterLoad(stated, below.TotalLoadMiles != nil) {
 		merged.TotalLoadMiles = below.TotalLoadMiles
 	}
-	if !betterTRIMP(stated, below.Trimp != nil, textOf(below.TrimpCalculationMethod)) {
+	if !betterTRIMP(stated, below.Trimp != nil, textOrEmpty(below.TrimpCalculationMethod)) {
 		merged.Trimp, merged.TrimpCalculationMethod = below.Trimp, below.TrimpCalculationMethod
 	}
 	return merged
 }
 
-// overlay takes every field from stated that it has.
+// overlay returns below with every field that stated has.
 func overlay(below, stated *jobs.Activity) *jobs.Activity {
 	merged := *below
 	from, to := reflect.ValueOf(stated).Elem(), reflect.ValueOf(&merged).Elem()
@@ -142,8 +143,8 @@ func overlay(below, stated *jobs.Activity) *jobs.Activity {
 	return &merged
 }
 
-// settled is what rules decide of an activity: its day and its loads.
-type settled struct {
+// decision has the fields of an activity that follow rules: its day and its loads.
+type decision struct {
 	Date    int32    `json:"date"`            // days since 1970-01-01
 	Start   string   `json:"start,omitempty"` // "" for NULL
 	FromUTC bool     `json:"from_utc,omitempty"`
@@ -152,24 +153,23 @@ type settled struct {
 	Method  string   `json:"method,omitempty"` // "" for NULL
 }
 
-// overRow lays layers over a row, of which no more is known than what rules
-// decide. A nil field of next keeps the row's; day says whether the day comes
-// from UTC.
-func overRow(below settled, layers []layer) (next *jobs.Activity, day bool) {
+// overRow lays layers over a row of which only the decision is known. A nil field of next
+// keeps the row's value; day says whether the day comes from UTC.
+func overRow(below decision, layers []layer) (next *jobs.Activity, day bool) {
 	next = layers[0].Activity
 	for _, l := range layers {
 		next, below = overlay(next, l.Activity), below.after(l.Activity)
 	}
-	next.Date, next.StartTime = dateOf(below.Date).Format(time.DateOnly), orNil(below.Start)
+	next.Date, next.StartTime = toDate(below.Date).Format(time.DateOnly), orNil(below.Start)
 	next.TotalLoadMiles, next.Trimp, next.TrimpCalculationMethod = asStated(below.Load), asStated(below.TRIMP), orNil(below.Method)
 	return next, below.FromUTC
 }
 
-// after is what the rules decide when a partial version comes.
-func (s settled) after(stated *jobs.Activity) settled {
+// after returns the decision once a partial version is applied.
+func (s decision) after(stated *jobs.Activity) decision {
 	if !stated.DayFromUTC || s.Start == "" || s.FromUTC {
 		s.Date, s.FromUTC = daysSinceEpoch(stated.Date), stated.DayFromUTC
-		s.Start = cmp.Or(textOf(stated.StartTime), s.Start)
+		s.Start = cmp.Or(textOrEmpty(stated.StartTime), s.Start)
 	}
 	if betterLoad(stated, s.Load != nil) {
 		s.Load = asStored(stated.TotalLoadMiles)
@@ -210,15 +210,15 @@ const (
 	methodNone    = "none"
 )
 
-// betterLoad tells whether the load that a partial version states, if it does, is
-// to replace one that is there: not where an old export has no elevation.
+// betterLoad reports whether the load of a partial version replaces the stored one. The
+// load of an old export without elevation does not.
 func betterLoad(stated *jobs.Activity, isThere bool) bool {
 	return stated.TotalLoadMiles != nil && (!stated.DayFromUTC || stated.ElevationGainFeet != nil || stated.Unloaded || !isThere)
 }
 
-// betterTRIMP tells whether the TRIMP that a partial version states, if it does,
-// is to replace one that is there: neither an average one that of a stream, nor
-// the 0 of an activity without heart rate any.
+// betterTRIMP reports whether the TRIMP of a partial version replaces the stored one. A
+// TRIMP from the average does not replace one from a stream, and the 0 of an activity
+// without heart rate replaces none.
 func betterTRIMP(stated *jobs.Activity, isThere bool, method string) bool {
 	switch {
 	case stated.Trimp == nil:
@@ -229,8 +229,8 @@ func betterTRIMP(stated *jobs.Activity, isThere bool, method string) bool {
 	return *stated.TrimpCalculationMethod != methodAverage || method == "" || method == methodAverage || method == methodNone
 }
 
-// withoutLoad is a version of a type that has no training load: it takes away
-// what the activity loaded as another type.
+// withoutLoad is a version of a type that has no training load: it removes the load that
+// the activity had as another type.
 func withoutLoad(a *jobs.Activity) *jobs.Activity {
 	none, method := 0., methodNone
 	return &jobs.Activity{
@@ -250,7 +250,7 @@ var optionalFields = func() (indexes []int) {
 	return indexes
 }()
 
-func textOf(s *string) string {
+func textOrEmpty(s *string) string {
 	if s == nil {
 		return ""
 	}

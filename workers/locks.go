@@ -4,11 +4,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// purges are the newest jobs that do nothing for athletes whose data were purged,
-// by user.
+// purges has, by user, the newest job id at the time of the user's purge: jobs up to it
+// do nothing for that user.
 type purges map[int32]int64
 
-// covers tells whether a job was enqueued for a user before the user's data were
+// covers reports whether a job was enqueued for a user before the user's data were
 // purged.
 func (p purges) covers(userID int32, jobID int64) bool {
 	through, purged := p[userID]
@@ -26,12 +26,11 @@ WHERE NOT EXISTS (SELECT FROM user_locks WHERE user_id = u)
 ORDER BY u
 ON CONFLICT DO NOTHING`
 
-// lockUsersQuery locks in ascending order: the sort is below the locking. The
-// reading statement must come after it as a statement of its own, for a
-// statement that locks and reads would read what was there before it waited. The
-// locked rows themselves are an exception: of them it returns what they hold now.
-// The filters are those of aggregates, for a condition on locked would decide which
-// rows are locked.
+// lockUsersQuery locks in ascending order: the sort runs before the locking. Reading
+// needs a separate statement afterwards: a statement that locks and reads would see the
+// snapshot from before it waited. The locked rows themselves are the exception, they are
+// returned as they are now. The conditions are FILTER clauses of aggregates, because a
+// WHERE would change which rows are locked.
 const lockUsersQuery = `
 -- name: lock_users
 SELECT array_agg(user_id) FILTER (WHERE purged_through IS NOT NULL), array_agg(purged_through) FILTER (WHERE purged_through IS NOT NULL)
@@ -39,10 +38,10 @@ FROM (
 	SELECT user_id, purged_through FROM user_locks WHERE user_id = ANY($1::int[]) ORDER BY user_id FOR UPDATE
 ) AS locked`
 
-// queueUserLocks puts the taking of the per-user locks at the head of a
-// transaction's statements. users must be distinct and ascending. Whoever reads
-// a user's activities in order to write them holds that user's lock until
-// commit. purged, unless it is nil, is told of which of the users data were purged.
+// queueUserLocks queues the per-user locks, which have to be the first of a transaction's
+// statements. users must be distinct and ascending. Whoever reads a user's activities in
+// order to write them holds that user's lock until commit. purged, unless it is nil,
+// receives the users whose data were purged.
 func queueUserLocks(b *pgx.Batch, users []int32, purged func(purges)) {
 	b.Queue(ensureUserLocksQuery, users)
 	lock := b.Queue(lockUsersQuery, users)

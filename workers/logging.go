@@ -10,7 +10,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// failureLog says of each failed attempt what an operator has to know.
+// failureLog says of each failed attempt what an operator needs to know.
 type failureLog struct{ logger *slog.Logger }
 
 // HandleError implements river.ErrorHandler.
@@ -21,48 +21,48 @@ func (l *failureLog) HandleError(ctx context.Context, job *rivertype.JobRow, err
 	return nil
 }
 
-// HandlePanic implements river.ErrorHandler. The guard turns panics into errors
-// before River sees them.
+// HandlePanic implements river.ErrorHandler. The middleware turns panics into
+// errors before River sees them.
 func (l *failureLog) HandlePanic(ctx context.Context, job *rivertype.JobRow, panicVal any, trace string) *river.ErrorHandlerResult {
-	l.logger.ErrorContext(ctx, "job panicked outside the guard",
+	l.logger.ErrorContext(ctx, "job panicked outside the middleware",
 		slog.Int64("job_id", job.ID), slog.String("kind", job.Kind), slog.Any("panic", panicVal), slog.String("stack", trace))
 	return nil
 }
 
-// quiet lets River's warnings and errors through, each at most once in a while:
-// with the database gone River tells several a second. Its informational lines
-// tell counts every few seconds, and failures that failureLog tells already.
-type quiet struct {
+// rateLimited logs each of River's warnings and errors at most once in a while: without
+// a database River logs several a second. River's informational lines are suppressed:
+// counts every few seconds, and failures that failureLog logs already.
+type rateLimited struct {
 	slog.Handler
-	told *toldTimes
+	logged *loggedTimes
 }
 
-// toldTimes remembers when a message was told last.
-type toldTimes struct {
+// loggedTimes remembers when a message was logged last.
+type loggedTimes struct {
 	mu   sync.Mutex
 	last map[string]time.Time
 }
 
-// repeatInterval is how often the same message of River's is told.
+// repeatInterval is how often the same message from River is logged.
 const repeatInterval = 10 * time.Second
 
-func newQuiet(h slog.Handler) quiet {
-	return quiet{h, &toldTimes{last: map[string]time.Time{}}}
+func newRateLimited(h slog.Handler) rateLimited {
+	return rateLimited{h, &loggedTimes{last: map[string]time.Time{}}}
 }
 
 // Enabled implements slog.Handler.
-func (q quiet) Enabled(ctx context.Context, level slog.Level) bool {
+func (q rateLimited) Enabled(ctx context.Context, level slog.Level) bool {
 	return level != slog.LevelInfo && q.Handler.Enabled(ctx, level)
 }
 
 // Handle implements slog.Handler.
-func (q quiet) Handle(ctx context.Context, r slog.Record) error {
-	q.told.mu.Lock()
-	again := r.Time.Sub(q.told.last[r.Message]) < repeatInterval
+func (q rateLimited) Handle(ctx context.Context, r slog.Record) error {
+	q.logged.mu.Lock()
+	again := r.Time.Sub(q.logged.last[r.Message]) < repeatInterval
 	if !again {
-		q.told.last[r.Message] = r.Time
+		q.logged.last[r.Message] = r.Time
 	}
-	q.told.mu.Unlock()
+	q.logged.mu.Unlock()
 	if again && r.Level > slog.LevelDebug {
 		return nil
 	}
@@ -70,11 +70,11 @@ func (q quiet) Handle(ctx context.Context, r slog.Record) error {
 }
 
 // WithAttrs implements slog.Handler.
-func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return quiet{q.Handler.WithAttrs(attrs), q.told}
+func (q rateLimited) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return rateLimited{q.Handler.WithAttrs(attrs), q.logged}
 }
 
 // WithGroup implements slog.Handler.
-func (q quiet) WithGroup(name string) slog.Handler {
-	return quiet{q.Handler.WithGroup(name), q.told}
+func (q rateLimited) WithGroup(name string) slog.Handler {
+	return rateLimited{q.Handler.WithGroup(name), q.logged}
 }

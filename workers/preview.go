@@ -11,12 +11,12 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// Change is what an activity would change of the row that is stored, should it
-// be enqueued now and nothing else be waiting.
+// Change is what an activity would change in its stored row if it was enqueued now and no
+// other job waited.
 type Change struct {
 	ActivityID int64
 	New        bool // there is no row
-	OtherUser  bool // it is somebody else's: the activity would be rejected
+	OtherUser  bool // the row belongs to another user: the activity would be rejected
 	DateWas    string
 	Date       string // that the row will have
 	KeepsDay   bool   // although the activity states another
@@ -27,13 +27,13 @@ type Change struct {
 	KeepsTRIMP bool // although the activity states another
 }
 
-// Changes tells whether day or loads would change.
+// Changes reports whether day or loads would change.
 func (c Change) Changes() bool {
 	return c.DateWas != c.Date || c.LoadWas != c.Load || c.TRIMPWas != c.TRIMP
 }
 
-// PreviewIngest tells what activities would change, in their order. It reads
-// only. Those that would leave no row, as there is none, are left out.
+// PreviewIngest says what activities would change, in their order. It only reads.
+// Activities that neither have nor would get a row are left out.
 func PreviewIngest(ctx context.Context, tx pgx.Tx, activities []jobs.Activity) ([]Change, error) {
 	ids := make([]int64, len(activities))
 	for i := range activities {
@@ -52,24 +52,24 @@ func PreviewIngest(ctx context.Context, tx pgx.Tx, activities []jobs.Activity) (
 		a := &activities[i]
 		row, isStored := stored[a.ActivityID]
 		if isStored || !a.Unloaded && !a.Deleted {
-			changes = append(changes, changeOf(row, isStored, a))
+			changes = append(changes, newChange(row, isStored, a))
 		}
 	}
 	return changes, nil
 }
 
-func changeOf(row storedActivity, isStored bool, a *jobs.Activity) Change {
+func newChange(row storedActivity, isStored bool, a *jobs.Activity) Change {
 	c := Change{ActivityID: a.ActivityID, New: !isStored, OtherUser: isStored && row.userID != a.UserID, Date: a.Date, Load: single(a.TotalLoadMiles), TRIMP: single(a.Trimp)}
 	if !isStored || c.OtherUser {
 		return c
 	}
-	c.DateWas, c.LoadWas, c.TRIMPWas = dateOf(row.Date).Format(time.DateOnly), stored(row.Load), stored(row.TRIMP)
+	c.DateWas, c.LoadWas, c.TRIMPWas = toDate(row.Date).Format(time.DateOnly), stored(row.Load), stored(row.TRIMP)
 	if isLayer(a) {
 		if a.Unloaded {
 			a = withoutLoad(a)
 		}
 		after := row.after(a)
-		c.Date, c.Load, c.TRIMP = dateOf(after.Date).Format(time.DateOnly), stored(after.Load), stored(after.TRIMP)
+		c.Date, c.Load, c.TRIMP = toDate(after.Date).Format(time.DateOnly), stored(after.Load), stored(after.TRIMP)
 		c.KeepsDay, c.KeepsTRIMP = c.Date != a.Date, a.Trimp != nil && c.TRIMP != single(a.Trimp)
 	}
 	return c
@@ -83,9 +83,9 @@ func readStored(rows pgx.Rows) (map[int64]storedActivity, error) {
 	var date time.Time
 	var load, trimp pgtype.Float4
 	_, err := pgx.ForEachRow(rows, []any{&id, &row.userID, &date, &load, &trimp, &row.Method, &row.Start, &row.FromUTC, &row.version, &row.alone}, func() error {
-		row.Date, row.Load, row.TRIMP = daysOf(date), optional(load), optional(trimp)
+		row.Date, row.Load, row.TRIMP = toDays(date), optional(load), optional(trimp)
 		activities[id] = row
-		row.alone = nil // the next row's is not to be read into it
+		row.alone = nil // the next row must not be read into it
 		return nil
 	})
 	return activities, err

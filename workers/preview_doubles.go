@@ -24,9 +24,10 @@ type LikelyDouble struct {
 	EarlierID  int64 // the first that it resembles
 }
 
-// recordedDay is where an activity is counted and by what it is compared.
+// recordedDay is the day on which an activity counts, and the recording by which it is
+// compared.
 type recordedDay struct {
-	settled
+	decision
 	userID int32
 	given  bool // it is among the activities
 	row    recordingRow
@@ -45,10 +46,10 @@ SELECT activity_id, a.user_id, a.date, coalesce(ingest_day_from_utc, false), spo
 FROM unnest($1::int[], $2::date[]) AS day (user_id, date)
 JOIN activities AS a ON a.user_id = day.user_id AND a.date = day.date`
 
-// LikelyDoubles tells which doubles there are once activities are stored, should
-// they be enqueued now and nothing else be waiting, as far as one of the two is among
-// them: in the order of users, dates and ids. It reads only, and without a
-// transaction nothing: then they are compared with each other alone.
+// LikelyDoubles returns the doubles that there would be if the activities were enqueued
+// now and no other job waited, in the order of users, dates and ids. At least one of each
+// pair is among the activities. It only reads; if tx is nil, the activities are only
+// compared with each other.
 func LikelyDoubles(ctx context.Context, tx pgx.Tx, activities []jobs.Activity) ([]LikelyDouble, error) {
 	known := map[int64]recordedDay{}
 	if tx != nil {
@@ -61,7 +62,7 @@ func LikelyDoubles(ctx context.Context, tx pgx.Tx, activities []jobs.Activity) (
 		}
 	}
 	days := map[userDay]bool{}
-	gone := map[int64]bool{} // deleted, or on another day now: not as they are stored
+	gone := map[int64]bool{} // deleted or moved to another day: the stored rows do not count
 	for i := range activities {
 		a := &activities[i]
 		before, exists := known[a.ActivityID]
@@ -80,7 +81,7 @@ func LikelyDoubles(ctx context.Context, tx pgx.Tx, activities []jobs.Activity) (
 		var userIDs []int32
 		var dates []time.Time
 		for day := range days {
-			userIDs, dates = append(userIDs, day.userID), append(dates, dateOf(day.date))
+			userIDs, dates = append(userIDs, day.userID), append(dates, toDate(day.date))
 		}
 		if err := readRecordings(ctx, tx, stored, storedDaysQuery, userIDs, dates); err != nil {
 			return nil, err
@@ -103,7 +104,7 @@ func readRecordings(ctx context.Context, tx pgx.Tx, into map[int64]recordedDay, 
 	var r recordedDay
 	var date time.Time
 	_, err = pgx.ForEachRow(rows, append([]any{&id, &r.userID, &date, &r.FromUTC}, r.row.targets()...), func() error {
-		r.Date, r.Start = daysOf(date), r.row.start.String
+		r.Date, r.Start = toDays(date), r.row.start.String
 		into[id] = r
 		return nil
 	})
@@ -113,13 +114,13 @@ func readRecordings(ctx context.Context, tx pgx.Tx, into map[int64]recordedDay, 
 	return nil
 }
 
-// afterIngest is what an activity makes of what is there.
+// afterIngest returns the recording as it would be after the activity is stored.
 func afterIngest(before recordedDay, exists bool, a *jobs.Activity) (after recordedDay, remains bool) {
-	stated := recordedDay{userID: a.UserID, given: true, row: recordingOf(a)}
-	stated.Date, stated.Start, stated.FromUTC = daysSinceEpoch(a.Date), textOf(a.StartTime), a.DayFromUTC
+	stated := recordedDay{userID: a.UserID, given: true, row: statedRecording(a)}
+	stated.Date, stated.Start, stated.FromUTC = daysSinceEpoch(a.Date), textOrEmpty(a.StartTime), a.DayFromUTC
 	switch {
 	case exists && before.userID != a.UserID:
-		return before, true // it is going to be rejected
+		return before, true // it will be rejected
 	case a.Deleted || a.Unloaded && !exists:
 		return stated, false
 	case !isLayer(a) || !exists:
@@ -128,13 +129,13 @@ func afterIngest(before recordedDay, exists bool, a *jobs.Activity) (after recor
 	if a.Unloaded {
 		a = withoutLoad(a)
 	}
-	after = recordedDay{settled: before.after(a), userID: a.UserID, given: true, row: recordingOf(a).over(before.row)}
+	after = recordedDay{decision: before.after(a), userID: a.UserID, given: true, row: statedRecording(a).over(before.row)}
 	after.row.start.String, after.row.start.Valid = after.Start, after.Start != ""
 	return after, true
 }
 
-// recordingOf is what an activity states, in the precision of the columns.
-func recordingOf(a *jobs.Activity) (r recordingRow) {
+// statedRecording is what an activity states, in the precision of the columns.
+func statedRecording(a *jobs.Activity) (r recordingRow) {
 	text := func(s *string) (t pgtype.Text) {
 		if s != nil {
 			t.String, t.Valid = *s, true
@@ -164,7 +165,7 @@ func findDoubles(known map[int64]recordedDay) (found []LikelyDouble) {
 			recordings[i], given[i] = known[id].row.recording(), known[id].given
 			for j := range i {
 				if (given[i] || given[j]) && trainingload.Resembles(recordings[j], recordings[i]) {
-					found = append(found, LikelyDouble{day.userID, dateOf(day.date).Format(time.DateOnly), id, ids[j]})
+					found = append(found, LikelyDouble{day.userID, toDate(day.date).Format(time.DateOnly), id, ids[j]})
 					break
 				}
 			}

@@ -32,7 +32,7 @@ func purge(t *testing.T, pool *dbpool.Pool, user int32) (calls int) {
 	}
 }
 
-// leaving is the user who is purged: nothing else looks like the id or the name.
+// leaving is the user who is purged: nothing else resembles the id or the name.
 const leaving, leavingName = 70707, "Zugspitze"
 
 // traces returns the tables of all schemas, with the number of rows in which
@@ -81,14 +81,14 @@ func holding(t *testing.T) *dbpool.Pool {
 	// What waits, is over, and failed.
 	mixed := []jobs.Activity{run(111, 8, "2025-03-11", 3, 30), ours(11, "2025-03-11"), run(112, 9, "2025-03-12", 4, 40)}
 	enqueueRaw(t, pool, mixed)
-	alone := enqueueRaw(t, pool, []jobs.Activity{ours(12, "2025-03-12")})
+	textID := enqueueRaw(t, pool, []jobs.Activity{ours(12, "2025-03-12")})
 	scheduled := enqueueRaw(t, pool, []jobs.Activity{ours(13, "2025-03-13"), run(113, 8, "2025-03-13", 6, 60)})
 	execute(t, pool, `UPDATE river.river_job SET state = 'scheduled', scheduled_at = now() + interval '1 hour' WHERE id = $1`, scheduled)
 	for _, state := range []string{"discarded", "cancelled", "completed", "pending"} {
 		id := enqueueRaw(t, pool, mixed)
 		execute(t, pool, `UPDATE river.river_job SET state = $2::text::river.river_job_state, finalized_at = CASE WHEN $2 <> 'pending' THEN now() END WHERE id = $1`, id, state)
 	}
-	execute(t, pool, `UPDATE river.river_job SET args = jsonb_set(args, '{activities,0,user_id}', to_jsonb($2::text)) WHERE id = $1`, alone, fmt.Sprint(leaving))
+	execute(t, pool, `UPDATE river.river_job SET args = jsonb_set(args, '{activities,0,user_id}', to_jsonb($2::text)) WHERE id = $1`, textID, fmt.Sprint(leaving))
 	enqueuer, err := jobs.NewEnqueuer(pool.Pool, dbtest.RiverSchema)
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// recalculator makes the ACWR columns right.
+// recalculator recalculates the ACWR columns.
 type recalculator struct {
 	rounding       acwr.Rounding
 	write          string // acwr.write
@@ -25,20 +25,20 @@ type recalculator struct {
 
 type recalcJob = lane.Job[recalcArgs]
 
-// kind is what a lane has to know of recalc jobs.
+// kind describes recalc jobs to their lane.
 func (rc *recalculator) kind() lane.Kind[recalcArgs] {
 	return lane.Kind[recalcArgs]{
 		Name:    jobs.KindACWRRecalc,
 		Decode:  decodeRecalc,
 		Weigh:   func(args *recalcArgs) int { return len(args.ranges) },
 		ShareBy: []string{"ranges", "0", "user_id"},
-		Lock:    func(b *pgx.Batch, batch []*recalcJob) { queueUserLocks(b, changesOf(datesOf(batch)).users, nil) },
+		Lock:    func(b *pgx.Batch, batch []*recalcJob) { queueUserLocks(b, newChanges(rangesByUser(batch)).users, nil) },
 		Apply:   rc.apply,
 		Probe:   func(b *pgx.Batch) { rc.probe(b) },
 	}
 }
 
-func datesOf(batch []*recalcJob) map[int32][]dayRange {
+func rangesByUser(batch []*recalcJob) map[int32][]dayRange {
 	byUser := map[int32][]dayRange{}
 	for _, job := range batch {
 		for _, r := range job.Args.ranges {
@@ -48,9 +48,9 @@ func datesOf(batch []*recalcJob) map[int32][]dayRange {
 	return byUser
 }
 
-// apply merges the ranges of the batch and makes them right.
+// apply merges the ranges of the batch and recalculates them.
 func (rc *recalculator) apply(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batch []*recalcJob) (lane.Writes, error) {
-	wrong, err := rc.recalculate(ctx, tx, first, changesOf(datesOf(batch)))
+	wrong, err := rc.recalculate(ctx, tx, first, newChanges(rangesByUser(batch)))
 	return lane.Writes{Batch: wrong.batch()}, err
 }
 
@@ -63,15 +63,14 @@ func (rc *recalculator) probe(b *pgx.Batch) {
 	resultRows{}.queue(b)
 }
 
-// writesFor tells whether results of a user may be written.
+// writesFor reports whether results of a user may be written.
 func (rc *recalculator) writesFor(userID int32) bool {
 	return rc.write == writeOn && config.InRollout(int64(userID), rc.rolloutPercent)
 }
 
-// recalculate reads, in one round trip with first, every window that the changed
-// dates count into, and returns the rows whose results are not right and may be
-// written. Of the others it says how many there are. The users must be locked by
-// then, or by first.
+// recalculate reads, in one round trip with first, every window that the changed dates
+// count into. It returns the rows whose results are outdated and may be written, and the
+// number of those that may not. The users must be locked, at the latest by first.
 func (rc *recalculator) recalculate(ctx context.Context, tx pgx.Tx, first *pgx.Batch, changed changes) (resultRows, error) {
 	var settings settingsByUser
 	var wrong resultRows
@@ -93,27 +92,27 @@ func (rc *recalculator) recalculate(ctx context.Context, tx pgx.Tx, first *pgx.B
 		}
 	}
 	if compared := len(wrong) - len(writable); compared > 0 {
-		rc.logger.InfoContext(ctx, "results differ and are not to be written, see enqueue acwr --compare", slog.Int("rows", compared), slog.Int("users", len(changed.users)))
+		rc.logger.InfoContext(ctx, "results differ, but are not written because of acwr.write or acwr.rollout_percent; see enqueue acwr --compare", slog.Int("rows", compared), slog.Int("users", len(changed.users)))
 	}
 	return writable, nil
 }
 
-// windowsQuery reads the activities of each window in the order in which they
-// are summed, up to a number of rows. To the changed dates it adds those of
-// stored activities, by id, as far as they are of the same users. A window is
-// dates whose results are wanted, which is how far the user's formula lets a
-// change reach, and the days before them that count into them; under EWMA that
-// is everything. Overlapping ones are merged, so that no row is read twice. The
-// column wanted tells whether a row's results are or it only counts into those of
-// others. The order is that of the windows' numbers, in columns by which they are
-// sorted already.
+// windowsQuery reads the activities of each window in the order in which they are summed,
+// up to a number of rows. It adds the stored dates of the given activities, if they
+// belong to the same users. A window consists of the dates whose results are wanted, as
+// far as a change reaches under the user's formula, and of the earlier days that count
+// into them; under EWMA that is the whole history. Overlapping windows are merged, so
+// that no row is read twice. The column wanted says whether a row's own results are
+// wanted, or whether it only counts into others. The order is that of the windows, by
+// columns that are sorted already.
 const windowsQuery = `
 -- name: read_windows` + windowsWith + `
 SELECT ` + windowsColumns + windowsFrom
 
-// weighedWindowsQuery tells of each row as well whether it weighs nothing, because
-// its athlete ignores it as a likely double. Of athletes who do not, no more is read
-// than by windowsQuery. Ingest takes that one: what it writes decides as well.
+// weighedWindowsQuery also says of each row whether it weighs nothing, because its
+// athlete ignores it as a likely double. For other athletes it reads no more than
+// windowsQuery. Ingest uses windowsQuery, because there the rows that it is about to
+// write decide as well.
 const weighedWindowsQuery = `
 -- name: read_weighed_windows` + windowsWith + `
 SELECT ` + windowsColumns + `, w.ignores_later AND ` + athlete.DoubleOfEarlier + windowsFrom
@@ -160,14 +159,14 @@ type changes struct {
 	lasts   []time.Time
 }
 
-func changesOf(changedDates map[int32][]dayRange) changes {
+func newChanges(changedDates map[int32][]dayRange) changes {
 	var c changes
 	for _, userID := range sortedKeys(changedDates) {
 		c.users = append(c.users, userID)
 		for _, changed := range mergeRanges(changedDates[userID], nearby) {
 			c.userIDs = append(c.userIDs, userID)
-			c.firsts = append(c.firsts, dateOf(changed.from))
-			c.lasts = append(c.lasts, dateOf(changed.to))
+			c.firsts = append(c.firsts, toDate(changed.from))
+			c.lasts = append(c.lasts, toDate(changed.to))
 		}
 	}
 	return c
@@ -190,8 +189,8 @@ func (row *activityResults) targets() []any {
 	}, row.stored.targets()...)
 }
 
-// compute goes through the rows day by day and returns those whose stored
-// results differ from the right ones.
+// compute goes through the rows day by day and returns those whose stored results are
+// outdated.
 func (rc *recalculator) compute(rows pgx.Rows, settings settingsByUser) (resultRows, error) {
 	var wrong resultRows
 	var window int64
@@ -217,7 +216,7 @@ func (rc *recalculator) compute(rows pgx.Rows, settings settingsByUser) (resultR
 		for i := range day {
 			activities = append(activities, day[i].counts)
 		}
-		values := calculator.Next(int(daysOf(day[0].date)), activities...)
+		values := calculator.Next(int(toDays(day[0].date)), activities...)
 		for i := range day {
 			if day[i].wanted && !day[i].stored.equal(values) {
 				wrong.add(&day[i], values)

@@ -55,9 +55,9 @@ func (r *resultRows) add(row *activityResults, values acwr.Values) {
 	*r = append(*r, resultRow{activityID: row.activityID, userID: row.userID, date: row.date, values: values})
 }
 
-// writeResultsQuery sets the seven columns and nothing else. Owner and date are
-// compared again: a row that the application moved meanwhile must not get the
-// values of where it was. The arrays are unnested as in writeStatements.
+// writeResultsQuery sets the seven columns and nothing else. Owner and date are compared
+// again: a row that the application moved meanwhile must not get the results of its old
+// place. The arrays are unnested as in writeStatements.
 const writeResultsQuery = `
 -- name: write_results
 UPDATE activities AS a
@@ -70,7 +70,7 @@ FROM (SELECT unnest($1::bigint[]) AS activity_id, unnest($2::int[]) AS user_id, 
              unnest($8::real[]) AS external, unnest($9::real[]) AS internal, unnest($10::real[]) AS divergence) AS new
 WHERE a.activity_id = new.activity_id AND a.user_id = new.user_id AND a.date = new.date`
 
-// batch returns what writes the rows, or nil for none.
+// batch returns the statement that writes the rows, or nil for none.
 func (r resultRows) batch() *pgx.Batch {
 	if len(r) == 0 {
 		return nil
@@ -90,7 +90,7 @@ func (r resultRows) queue(b *pgx.Batch) {
 	}
 	for i, row := range r {
 		ids[i], userIDs[i], dates[i] = row.activityID, row.userID, row.date
-		for c, x := range resultsOf(row.values) {
+		for c, x := range resultValues(row.values) {
 			columns[c][i] = x
 		}
 	}
@@ -98,8 +98,8 @@ func (r resultRows) queue(b *pgx.Batch) {
 		columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], columns[6])
 }
 
-// resultsOf returns the values in the order of resultColumns.
-func resultsOf(v acwr.Values) [7]float32 {
+// resultValues returns the values in the order of resultColumns.
+func resultValues(v acwr.Values) [7]float32 {
 	return [7]float32{
 		v.SevenDayAvgLoad, v.TwentyEightDayAvgLoad, v.SevenDayAvgTrimp, v.TwentyEightDayAvgTrimp,
 		v.AcuteChronicRatio, v.TrimpAcuteChronicRatio, v.NormalizedDivergence,

@@ -17,15 +17,15 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// River schedules and retries, elects a leader, cleans up, and works what waits
-// for something other than PostgreSQL. What a lane drains it never fetches.
+// River schedules and retries jobs, elects a leader, cleans up, and works the jobs that
+// wait for something other than PostgreSQL. It never fetches from a lane's queue.
 
 const (
-	// queueMaintenance is served for River's sake, which does nothing at all in a
-	// process that fetches from no queue. It has no jobs.
+	// queueMaintenance has no jobs. River needs it: in a process that fetches from no
+	// queue it runs no maintenance either.
 	queueMaintenance = "worker_maintenance"
-	// rescueAfter is when River gives up on jobs that some process has running: of
-	// tokens, or of a worker that did not drain its queues by lanes yet.
+	// rescueAfter is when River returns a running job to its queue: a token job, or a job
+	// of an older worker without lanes.
 	rescueAfter = 90 * time.Second
 )
 
@@ -54,8 +54,8 @@ func riverQueues(c config.Config) map[string]river.QueueConfig {
 func newRiverClient(pool *dbpool.Pool, c config.Config, clientID string, tokens *tokenWorker, logger *slog.Logger) (*river.Client[pgx.Tx], error) {
 	registered := river.NewWorkers()
 	river.AddWorker(registered, tokens)
-	// A leader that does not know a kind would discard its jobs when they were
-	// left running by a worker that River fetched for.
+	// A leader that does not know a kind would discard its jobs that an older worker, for
+	// which River fetched, left running.
 	river.AddWorker(registered, &laneOnly[jobs.ActivityIngest]{})
 	river.AddWorker(registered, &laneOnly[jobs.ACWRRecalc]{})
 	river.AddWorker(registered, &laneOnly[jobs.ACWRBackfill]{})
@@ -76,12 +76,12 @@ func newRiverClient(pool *dbpool.Pool, c config.Config, clientID string, tokens 
 		CompletedJobRetentionPeriod: max(c.River.CompletedRetention, time.Minute),
 		CancelledJobRetentionPeriod: 7 * 24 * time.Hour,
 		SoftStopTimeout:             c.SoftStop(),
-		// It would wait for every older transaction under this pool's timeouts, and
-		// leave an invalid index behind each time.
+		// A reindex would wait for every older transaction, run into this pool's
+		// timeouts, and leave an invalid index each time.
 		ReindexerIndexNames: []string{},
 		Middleware:          []rivertype.Middleware{storableErrors()},
 		ErrorHandler:        &failureLog{logger},
-		Logger:              slog.New(newQuiet(logger.Handler())),
+		Logger:              slog.New(newRateLimited(logger.Handler())),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("river client: %w", err)
@@ -94,8 +94,8 @@ type laneOnly[T river.JobArgs] struct {
 	river.WorkerDefaults[T]
 }
 
-// Work implements river.Worker. River calls it for a job that somebody put into
-// another queue than its kind's.
+// Work implements river.Worker. River calls it for a job that was put into a queue of
+// another kind.
 func (*laneOnly[T]) Work(_ context.Context, job *river.Job[T]) error {
 	return fmt.Errorf("queue %s does not take jobs of kind %s", job.Queue, job.Kind)
 }

@@ -11,11 +11,10 @@ import (
 	"github.com/trainingmonkey/worker/internal/lane"
 )
 
-// salvage stores a job that the database refused, without the activities that
-// it refuses: those go to ingest_rejects, their neighbours commit. A job of one
-// activity has no neighbours to protect: it is tried again, for the reason may
-// go away, and only its last attempt records it. What one transaction has no
-// tries left for stays in the job.
+// salvage stores a refused job without the activities that the database refuses: those go
+// to ingest_rejects, the others commit. A job of one activity is retried, because the
+// reason may go away, and only its last attempt records the reject. Activities for which
+// the transaction has no tries left stay in the job.
 func (in *ingester) salvage(_ context.Context, s *lane.Salvage, job *ingestJob) error {
 	if len(job.Args.items) == 1 && job.Attempt+1 < job.MaxAttempts {
 		return lane.ErrNotSalvaged
@@ -51,7 +50,7 @@ type salvager struct {
 }
 
 func (s *salvager) store(items []ingestItem) error {
-	if !s.salvage.TriesLeft(2) { // this one, and that which records the refused ones
+	if !s.salvage.TriesLeft(2) { // this try, and the one that records the rejects
 		s.left = append(s.left, items...)
 		return nil
 	}
@@ -92,7 +91,7 @@ func (s *salvager) reject() error {
 	return nil
 }
 
-// strip leaves nothing of purged athletes in the job.
+// strip removes purged athletes' activities from the job.
 func (s *salvager) strip(kept []ingestItem) error {
 	if len(kept) == len(s.job.Args.items) {
 		return nil

@@ -44,7 +44,7 @@ func jobStates(t *testing.T, pool *dbpool.Pool) string {
 		      FROM river.river_job WHERE kind = 'activity_ingest' GROUP BY 2, 3, 4) AS counted`)
 }
 
-func TestRefusedActivitiesAreRejectedAlone(t *testing.T) {
+func TestRefusedActivitiesAreRejectedIndividually(t *testing.T) {
 	t.Parallel()
 	pool := refusing(t)
 	c := config.Default()

@@ -50,7 +50,7 @@ func TestSeriesEqualsTheCalculator(t *testing.T) {
 				&got.TwentyEightDayAvgTrimp, &got.AcuteChronicRatio, &got.TrimpAcuteChronicRatio, &got.NormalizedDivergence,
 			}, func() error {
 				days++
-				if want := c.Next(day, activitiesOf(loads, trimps)...); got != want {
+				if want := c.Next(day, dailyActivities(loads, trimps)...); got != want {
 					if wrong++; wrong == 1 {
 						t.Errorf("user %d, %+v, rounding %s, day %d: %+v, want %+v", user+1, s, rounding, day, got, want)
 					}

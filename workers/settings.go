@@ -8,8 +8,8 @@ import (
 	"github.com/trainingmonkey/worker/internal/acwr"
 )
 
-// settingsQuery reads the settings of those of the users who have some of their
-// own, and the default, which is user 0's.
+// settingsQuery reads the users' own settings, and the default, which is the row of user
+// 0.
 const settingsQuery = `
 -- name: read_settings
 SELECT user_id, formula, chronic_days, decay_rate, doubles = 'ignore-later' FROM acwr_settings WHERE user_id = ANY($1::int[] || 0)`
@@ -17,7 +17,7 @@ SELECT user_id, formula, chronic_days, decay_rate, doubles = 'ignore-later' FROM
 // athleteSettings are a row of acwr_settings.
 type athleteSettings struct {
 	acwr.Settings
-	ignoresLater bool // of likely doubles the later one weighs nothing
+	ignoresLater bool // the later of two likely doubles weighs nothing
 }
 
 // settingsByUser has the default under user 0.

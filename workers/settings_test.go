@@ -31,16 +31,16 @@ func checkFormulas(t *testing.T, pool *dbpool.Pool) {
 	var user, last int32
 	var day, missing int
 	var loads, trimps []float32
-	var least, most, external, internal *float32
+	var minimum, maximum, external, internal *float32
 	var s acwr.Settings
 	var c *acwr.Calculator
 	wrong := 0
-	_, err = pgx.ForEachRow(r, []any{&user, &day, &loads, &trimps, &least, &most, &missing, &external, &internal, &s.Formula, &s.ChronicDays, &s.DecayRate}, func() error {
+	_, err = pgx.ForEachRow(r, []any{&user, &day, &loads, &trimps, &minimum, &maximum, &missing, &external, &internal, &s.Formula, &s.ChronicDays, &s.DecayRate}, func() error {
 		if user != last {
 			c, last = acwr.NewCalculator(s, acwr.RoundNone), user
 		}
-		want := c.Next(day, activitiesOf(loads, trimps)...)
-		if missing > 0 || *least != *most || *least != want.TwentyEightDayAvgLoad || *external != want.AcuteChronicRatio || *internal != want.TrimpAcuteChronicRatio {
+		want := c.Next(day, dailyActivities(loads, trimps)...)
+		if missing > 0 || *minimum != *maximum || *minimum != want.TwentyEightDayAvgLoad || *external != want.AcuteChronicRatio || *internal != want.TrimpAcuteChronicRatio {
 			wrong++
 		}
 		return nil
@@ -53,7 +53,7 @@ func checkFormulas(t *testing.T, pool *dbpool.Pool) {
 	}
 }
 
-func activitiesOf(loads, trimps []float32) []acwr.Activity {
+func dailyActivities(loads, trimps []float32) []acwr.Activity {
 	activities := make([]acwr.Activity, len(loads))
 	for i := range activities {
 		activities[i] = acwr.Activity{Load: loads[i], Trimp: trimps[i]}

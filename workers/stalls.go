@@ -10,8 +10,7 @@ import (
 // lane, a queue may go without a claim that the database answered.
 const stalledAfter = 4 * time.Second
 
-// Stalls returns of each lane that does not get on what is wrong with it. paused
-// are queues of which nothing is to be expected.
+// Stalls returns a description of each stalled lane. Lanes of paused queues are left out.
 func (s *Service) Stalls(paused []string) (stalls []string) {
 	allowed := s.config.Batching.TransactionTimeout + backfillPace.max + s.config.River.FetchPollInterval + stalledAfter
 	for _, l := range s.lanes {

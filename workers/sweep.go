@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// sweepInterval is how often rows that nobody asks for any more are deleted.
+	// sweepInterval is how often rows that are no longer needed are deleted.
 	sweepInterval = 10 * time.Minute
 	// sweptRows is how many rows one transaction deletes at most.
 	sweptRows = 10_000
@@ -34,9 +34,8 @@ DELETE FROM ingest_versions WHERE (user_id, activity_id) IN (
 	FOR UPDATE SKIP LOCKED)`
 }
 
-// sweepAuditQuery deletes the oldest rows of the audit log, along the index on
-// their times. Not by a key of theirs: a table of the application's need not
-// have one.
+// sweepAuditQuery deletes the oldest rows of the audit log, along the index on their
+// times. It uses no key, because the application's table need not have one.
 const sweepAuditQuery = `
 -- name: sweep_audit
 DELETE FROM token_audit_log WHERE ctid = ANY(ARRAY(
@@ -46,8 +45,8 @@ DELETE FROM token_audit_log WHERE ctid = ANY(ARRAY(
 	LIMIT $1
 	FOR UPDATE SKIP LOCKED))`
 
-// sweep keeps small what grows with every job until ctx ends. Any number of
-// processes may do so at once.
+// sweep deletes old rows of the tables that grow with every job, until ctx ends. Any
+// number of processes may do so at once.
 func (s *Service) sweep(ctx context.Context) {
 	for {
 		select {
@@ -79,8 +78,8 @@ func (s *Service) sweepOnce(ctx context.Context) error {
 	return nil
 }
 
-// sweepOutcomes forgets what became of jobs, after a time. A job that is found
-// gone is answered for from now on for that time.
+// sweepOutcomes marks up to which id jobs are gone, and deletes marks and outcomes that
+// are older than the retention.
 func (s *Service) sweepOutcomes(ctx context.Context) error {
 	schema := queue.Schema(s.config.River.Schema)
 	mark, cancel := context.WithTimeout(ctx, s.config.Database.StatementTimeout)

@@ -10,7 +10,7 @@ import (
 )
 
 // counted is the observer of a lane whose jobs are counted for the whole system's
-// throughput, whether anybody else watches the lane or not.
+// throughput, whether the lane has another observer or not.
 type counted struct {
 	count *throughput.Count
 	next  lane.Observer // nil for none
@@ -34,12 +34,11 @@ func (c counted) Committed(latency time.Duration) {
 	}
 }
 
-// writeThroughput writes what the lanes did since the last write, when they have
-// stopped.
+// writeThroughput writes the last counts once the lanes have stopped.
 func (s *Service) writeThroughput(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, deregisterTime/4)
 	defer cancel()
 	if _, err := s.throughput.Write(ctx); err != nil {
-		s.logger.WarnContext(ctx, "the last seconds' throughput is lost", slog.String("error", err.Error()))
+		s.logger.WarnContext(ctx, "could not write the last seconds' throughput; the status page will lack it", slog.String("error", err.Error()))
 	}
 }

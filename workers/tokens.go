@@ -35,9 +35,9 @@ func (args *tokenArgs) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// tokenWorker refreshes tokens, as a plain worker of River's: it waits for the
-// provider and not for PostgreSQL. Each user's tokens are stored as soon as they
-// are there, so that working a job again after a crash asks for nobody again.
+// tokenWorker refreshes tokens, as a plain worker of River's: it waits for the provider
+// and not for PostgreSQL. Each user's tokens are stored as soon as they are there, so
+// that a job repeated after a crash refreshes no user twice.
 type tokenWorker struct {
 	river.WorkerDefaults[tokenArgs]
 	pool        *dbpool.Pool
@@ -52,7 +52,7 @@ func newTokenWorker(pool *dbpool.Pool, enqueuer *jobs.Enqueuer, c config.Config,
 		return w
 	}
 	store := tokens.New(pool, c.TokenKeys, c.River.Schema)
-	saver := tokens.NewSaver(store, tokens.SaverOptions{MaxBatch: c.Tokens.SaveBatch, Linger: c.Tokens.SaveLinger, Timeout: c.Batching.TransactionTimeout})
+	saver := tokens.NewSaver(store, tokens.SaverOptions{MaxBatch: c.Tokens.SaveBatch, MaxWait: c.Tokens.SaveLinger, Timeout: c.Batching.TransactionTimeout})
 	provider := refresh.NewProvider(c.Tokens.TokenURL, c.Tokens.ClientID, c.TokensClientSecret, "trainingmonkey-worker", c.Tokens.HTTPTimeout, c.Tokens.Workers)
 	w.refresher = refresh.New(store, saver, provider, refresh.Options{
 		ClientID: clientID, Workers: c.Tokens.Workers, Lease: c.Tokens.Lease,
@@ -67,7 +67,7 @@ func (w *tokenWorker) Work(ctx context.Context, job *river.Job[tokenArgs]) error
 	switch {
 	case job.Args.fault != nil:
 		return river.JobCancel(job.Args.fault)
-	case w.refresher == nil: // it came through another queue than that of tokens
+	case w.refresher == nil: // the job came through another queue than that of tokens
 		return river.JobSnooze(time.Minute)
 	case len(job.Args.UserIDs) > 0:
 		return w.refresh(ctx, job)
@@ -99,13 +99,13 @@ func (w *tokenWorker) plan(ctx context.Context, job *river.Job[tokenArgs]) error
 	})
 }
 
-// maxSnooze is how long a job waits at most before it looks again, whatever
+// maxSnooze is how long a job waits at most before it checks again, whatever
 // the provider said: an operator may have changed the limits.
 const maxSnooze = 15 * time.Minute
 
-// refresh returns nil when nothing is left to do for the users of the job. Those
-// who failed cost the job an attempt; those who have to wait do not. A user who
-// has to authorize again is done: trying again would not help.
+// refresh returns nil when all users of the job are done. A failed user costs the job an
+// attempt; a user who has to wait does not. A user who has to authorize again is done:
+// trying again would not help.
 func (w *tokenWorker) refresh(ctx context.Context, job *river.Job[tokenArgs]) error {
 	wanted := tokens.Wanted{Within: time.Duration(job.Args.ExpiringWithin) * time.Second, Since: job.CreatedAt}
 	result, err := w.refresher.Refresh(ctx, job.Args.UserIDs, wanted)
@@ -122,8 +122,7 @@ func (w *tokenWorker) refresh(ctx context.Context, job *river.Job[tokenArgs]) er
 	return nil
 }
 
-// stop has nobody be refreshed who is not yet: those who are get what grace there
-// is.
+// stop starts no further refreshes; those in progress get the grace period.
 func (w *tokenWorker) stop() {
 	if w.refresher != nil {
 		w.refresher.Stop()
@@ -138,8 +137,7 @@ func (w *tokenWorker) usersStats() refresh.Stats {
 	return w.refresher.Stats()
 }
 
-// periodicRefresh looks for tokens that expire soon. One that still waits makes
-// the next one superfluous.
+// periodicRefresh finds tokens that expire soon. While one waits, no other is enqueued.
 func periodicRefresh(c config.Config) *river.PeriodicJob {
 	return river.NewPeriodicJob(river.PeriodicInterval(c.Tokens.RefreshEvery), func() (river.JobArgs, *river.InsertOpts) {
 		args := jobs.TokenRefresh{ExpiringWithin: int64(c.Tokens.RefreshBefore / time.Second)}
@@ -157,8 +155,8 @@ func (s *Service) logTokens(ctx context.Context) {
 	switch {
 	case missing == "":
 	case s.config.TokenKeys == nil && s.config.TokensClientSecret == "" && s.config.Tokens.ClientID == "":
-		s.logger.InfoContext(ctx, "tokens are not refreshed by this process", slog.String("not_set", missing))
+		s.logger.InfoContext(ctx, "this process does not refresh tokens", slog.String("not_set", missing))
 	default:
-		s.logger.WarnContext(ctx, "tokens are not refreshed by this process: not everything is set that it needs", slog.String("not_set", missing))
+		s.logger.WarnContext(ctx, "this process does not refresh tokens: settings are missing", slog.String("not_set", missing))
 	}
 }

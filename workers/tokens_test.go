@@ -94,7 +94,7 @@ func TestTokensAreRefreshedInTime(t *testing.T) {
 	faults := providertest.Sometimes(40, providertest.Down, providertest.Unauthorized, providertest.Silent,
 		providertest.ClosesWithoutReply, providertest.KeepsRefreshToken, providertest.Half, providertest.Garbage, providertest.DownAfterRotating)
 	provider := providertest.New(t, func(user int32) providertest.Fault {
-		if user == 2 { // whose refusal must not look like what follows from a lost answer
+		if user == 2 { // whose refusal must not resemble what follows from a lost answer
 			return providertest.None
 		}
 		return faults(user)
@@ -147,7 +147,7 @@ func TestTokensAreRefreshedInTime(t *testing.T) {
 				t.Errorf("user %d is marked %q, want %q, and only if the provider lost something", user, token.Reauthorize, want)
 			}
 		case token.Refresh != current:
-			t.Errorf("the stored token of user %d is not the provider's, and nobody was told", user)
+			t.Errorf("the stored token of user %d is not the provider's, and nobody was notified", user)
 		}
 	}
 	stats := s.Stats()
@@ -204,7 +204,7 @@ func TestWithoutKeysTheRestRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkOracle(t, pool)
-	if !strings.Contains(log.String(), "tokens are not refreshed by this process") || !strings.Contains(log.String(), "not_set=TMWORKER_TOKEN_KEYS") {
+	if !strings.Contains(log.String(), "this process does not refresh tokens") || !strings.Contains(log.String(), "not_set=TMWORKER_TOKEN_KEYS") {
 		t.Errorf("log:\n%s", log)
 	}
 	if got := query[string](t, pool, `SELECT string_agg(concat_ws(' ', kind, state, attempt), ', ') FROM river.river_job WHERE state <> 'completed'`); got != "token_refresh available 0" {

@@ -20,7 +20,7 @@ type TRIMPChange struct {
 	Was, TRIMP float64
 }
 
-// TRIMPs is what a recomputation of TRIMPs comes to.
+// TRIMPs is the result of a recomputation of TRIMPs.
 type TRIMPs struct {
 	Averages int           // activities whose TRIMP is said to be from the average heart rate
 	Unusable int           // of those: without a heart rate or a duration any more
@@ -29,31 +29,31 @@ type TRIMPs struct {
 	JobIDs   []int64       // that recalculate the results
 }
 
-// shownChanges is how many changes are told one by one.
+// shownChanges is how many changes are shown one by one.
 const shownChanges = 10
 
-// trimpPortion is how many activities one transaction looks at: a few milliseconds
+// trimpPortion is how many activities one transaction reads: a few milliseconds
 // in which the workers may wait for the athlete's lock.
 const trimpPortion = 500
 
-// trimpOf is a user's TRIMPs between two dates and under a heart rate.
-type trimpOf struct {
+// trimpRange is a user's TRIMPs between two dates and under a heart rate.
+type trimpRange struct {
 	user      int32
 	from, to  *time.Time
 	heartRate trainingload.HeartRate
 }
 
-// PreviewTRIMPs tells what RecomputeTRIMPs would change, and changes nothing.
+// PreviewTRIMPs says what RecomputeTRIMPs would change, and changes nothing.
 func PreviewTRIMPs(ctx context.Context, pool *dbpool.Pool, user int32, from, to *time.Time, heartRate trainingload.HeartRate) (TRIMPs, error) {
-	return trimpOf{user, from, to, heartRate}.each(ctx, pool, nil)
+	return trimpRange{user, from, to, heartRate}.each(ctx, pool, nil)
 }
 
-// RecomputeTRIMPs computes the TRIMPs of a user anew whose method says that they are
-// from the average heart rate, from the averages as they are stored, and enqueues the
-// recalculation of what follows in the same transactions. The version of an activity
-// stays: what was enqueued after it still wins. It may be ended and called again.
+// RecomputeTRIMPs recomputes a user's TRIMPs whose method is the average heart rate from
+// the stored averages, and enqueues the recalculation in the same transactions. It keeps
+// the versions of activities, so versions enqueued later still win. It may be interrupted
+// and called again.
 func RecomputeTRIMPs(ctx context.Context, pool *dbpool.Pool, enqueuer *jobs.Enqueuer, user int32, from, to *time.Time, heartRate trainingload.HeartRate) (TRIMPs, error) {
-	t := trimpOf{user, from, to, heartRate}
+	t := trimpRange{user, from, to, heartRate}
 	return t.each(ctx, pool, func(ctx context.Context, tx pgx.Tx, changed []trimpRow) ([]int64, error) {
 		return t.write(ctx, tx, enqueuer, changed)
 	})
@@ -70,7 +70,7 @@ type trimpRow struct {
 	recomputed float64
 }
 
-// trimpRowsQuery reads by key, so that a portion is looked at once, whatever else
+// trimpRowsQuery reads by key, so that a portion is read once, whatever else
 // changes meanwhile.
 const trimpRowsQuery = `
 -- name: trimp_rows
@@ -81,9 +81,9 @@ WHERE user_id = $1 AND activity_id > $2 AND trimp_calculation_method = $3
 ORDER BY activity_id
 LIMIT $6`
 
-// each goes through the portions, each in a transaction, which holds the athlete's
-// lock where there is something to do with what changes.
-func (t trimpOf) each(ctx context.Context, pool *dbpool.Pool, change func(context.Context, pgx.Tx, []trimpRow) ([]int64, error)) (all TRIMPs, err error) {
+// each goes through the portions, each in a transaction, which takes the athlete's lock
+// if change is given.
+func (t trimpRange) each(ctx context.Context, pool *dbpool.Pool, change func(context.Context, pgx.Tx, []trimpRow) ([]int64, error)) (all TRIMPs, err error) {
 	for after := int64(0); ; {
 		var rows, changed []trimpRow
 		var jobIDs []int64
@@ -122,7 +122,7 @@ func (t trimpOf) each(ctx context.Context, pool *dbpool.Pool, change func(contex
 	}
 }
 
-func (t trimpOf) read(ctx context.Context, tx pgx.Tx, after int64) ([]trimpRow, error) {
+func (t trimpRange) read(ctx context.Context, tx pgx.Tx, after int64) ([]trimpRow, error) {
 	found, err := tx.Query(ctx, trimpRowsQuery, t.user, after, methodAverage, t.from, t.to, trimpPortion)
 	if err != nil {
 		return nil, err
@@ -136,9 +136,9 @@ func (t trimpOf) read(ctx context.Context, tx pgx.Tx, after int64) ([]trimpRow, 
 // after it has computed the TRIMP.
 const halfOfDuration = 0.005
 
-// recompute returns the rows whose TRIMP is another one, and not for the rounding of
-// the duration alone.
-func (t trimpOf) recompute(rows []trimpRow) (changed []trimpRow, unusable int) {
+// recompute returns the rows whose TRIMP differs by more than the rounding of the
+// duration explains.
+func (t trimpRange) recompute(rows []trimpRow) (changed []trimpRow, unusable int) {
 	for _, row := range rows {
 		if decimal(row.minutes) <= 0 || decimal(row.heartRate) <= 0 {
 			unusable++
@@ -167,8 +167,8 @@ func decimal(x *float32) float64 {
 	return value
 }
 
-// writeTRIMPsQuery changes nothing of a row whose averages somebody without the
-// athlete's lock, as the application is, has changed since they were read.
+// writeTRIMPsQuery skips rows whose averages changed since they were read: the
+// application does not take the athlete's lock.
 const writeTRIMPsQuery = `
 -- name: write_trimps
 UPDATE activities AS a SET trimp = new.trimp
@@ -176,8 +176,8 @@ FROM unnest($1::bigint[], $2::real[], $3::real[], $4::real[]) AS new (activity_i
 WHERE a.activity_id = new.activity_id AND a.user_id = $5 AND a.trimp_calculation_method = $6
   AND a.duration_minutes = new.minutes AND a.avg_heart_rate = new.heart_rate`
 
-// recordedLayersQuery reads the versions of which rows are made, where an older one
-// may still find its place between them.
+// recordedLayersQuery reads the recorded versions of rows between which an older version
+// may still be placed.
 const recordedLayersQuery = `
 -- name: read_recorded_layers
 SELECT activity_id, layers FROM ingest_versions WHERE user_id = $1 AND activity_id = ANY($2::bigint[]) AND layers IS NOT NULL`
@@ -188,7 +188,7 @@ UPDATE ingest_versions AS v SET layers = new.layers
 FROM unnest($2::bigint[], $3::jsonb[]) AS new (activity_id, layers)
 WHERE v.user_id = $1 AND v.activity_id = new.activity_id`
 
-func (t trimpOf) write(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, changed []trimpRow) ([]int64, error) {
+func (t trimpRange) write(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, changed []trimpRow) ([]int64, error) {
 	ids, trimps := make([]int64, len(changed)), make([]float32, len(changed))
 	minutes, heartRates := make([]float32, len(changed)), make([]float32, len(changed))
 	byID := make(map[int64]trimpRow, len(changed))
@@ -196,7 +196,7 @@ func (t trimpOf) write(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, 
 	for i, row := range changed {
 		ids[i], trimps[i], minutes[i], heartRates[i] = row.id, float32(row.recomputed), *row.minutes, *row.heartRate
 		byID[row.id] = row
-		days = append(days, dayRange{daysOf(row.date), daysOf(row.date)})
+		days = append(days, dayRange{toDays(row.date), toDays(row.date)})
 	}
 	if _, err := tx.Exec(ctx, writeTRIMPsQuery, ids, trimps, minutes, heartRates, t.user, methodAverage); err != nil {
 		return nil, err
@@ -206,15 +206,15 @@ func (t trimpOf) write(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, 
 	}
 	var ranges []jobs.DateRange
 	for _, r := range mergeRanges(days, nearby) {
-		ranges = append(ranges, jobs.DateRange{UserID: t.user, From: dateOf(r.from).Format(time.DateOnly), To: dateOf(r.to).Format(time.DateOnly)})
+		ranges = append(ranges, jobs.DateRange{UserID: t.user, From: toDate(r.from).Format(time.DateOnly), To: toDate(r.to).Format(time.DateOnly)})
 	}
 	id, err := enqueuer.RecalcTx(ctx, tx, jobs.PriorityLive, jobs.ACWRRecalc{Ranges: ranges})
 	return []int64{id}, err
 }
 
-// writeLayers has the recorded versions of the rows state the same TRIMPs: otherwise
-// an older version that comes late would bring the old ones back.
-func (t trimpOf) writeLayers(ctx context.Context, tx pgx.Tx, changed map[int64]trimpRow, ids []int64) error {
+// writeLayers writes the new TRIMPs into the recorded versions of the rows: otherwise a
+// late older version would restore the old TRIMPs.
+func (t trimpRange) writeLayers(ctx context.Context, tx pgx.Tx, changed map[int64]trimpRow, ids []int64) error {
 	found, err := tx.Query(ctx, recordedLayersQuery, t.user, ids)
 	if err != nil {
 		return err
@@ -238,13 +238,13 @@ func (t trimpOf) writeLayers(ctx context.Context, tx pgx.Tx, changed map[int64]t
 	return err
 }
 
-func (t trimpOf) relayer(recorded *layered, row trimpRow) {
+func (t trimpRange) relayer(recorded *layered, row trimpRow) {
 	if below := &recorded.Below; below.Method == methodAverage && below.TRIMP != nil && row.was != nil && *below.TRIMP == *row.was {
 		below.TRIMP = asStored(&row.recomputed)
 	}
 	for _, l := range recorded.Layers {
 		a := l.Activity
-		if a == nil || a.Trimp == nil || textOf(a.TrimpCalculationMethod) != methodAverage || a.AvgHeartRate == nil || a.DurationMinutes == nil {
+		if a == nil || a.Trimp == nil || textOrEmpty(a.TrimpCalculationMethod) != methodAverage || a.AvgHeartRate == nil || a.DurationMinutes == nil {
 			continue
 		}
 		trimp := trainingload.TRIMP(*a.DurationMinutes, *a.AvgHeartRate, t.heartRate)

@@ -135,7 +135,7 @@ func TestRecomputedTRIMPsAndVersions(t *testing.T) {
 	enqueue(t, pool, []jobs.Activity{partial(1), untimed, whole})
 	drain(t, pool)
 	if got := query[int](t, pool, `SELECT count(*) FROM ingest_versions WHERE layers IS NOT NULL`); got != 1 {
-		t.Fatalf("%d versions with layers, want 1: the row of activity 1 tells", got)
+		t.Fatalf("%d versions with layers, want 1: the row of activity 1 has it", got)
 	}
 	recompute(t, pool, 7, h)
 	execute(t, pool, `UPDATE river.river_job SET state = 'available', scheduled_at = now() WHERE id = ANY($1)`, late)

@@ -11,8 +11,8 @@ type versionKey struct {
 	activityID int64
 }
 
-// recordedVersion is the newest version of an activity where its row cannot tell,
-// or not all.
+// recordedVersion is the newest version of an activity whose row does not record it, or
+// not fully.
 type recordedVersion struct {
 	jobID  int64
 	layers *layered // nil unless the newest versions are partial
@@ -24,7 +24,7 @@ type versionRecords struct {
 	activityIDs []int64
 	jobIDs      []int64
 	layers      []*layered
-	replaces    []bool // a record of layers, which would be taken for true of the row
+	replaces    []bool // a record of layers, which would otherwise be applied to the row
 }
 
 func (r *versionRecords) add(key versionKey, jobID int64, layers *layered, replaces bool) {
@@ -35,7 +35,7 @@ func (r *versionRecords) add(key versionKey, jobID int64, layers *layered, repla
 	r.replaces = append(r.replaces, replaces)
 }
 
-// sorted orders by primary key: rows are written in key order.
+// sorted returns the records in the order of the primary key, in which they are written.
 func (r *versionRecords) sorted() versionRecords {
 	order := make([]int, len(r.userIDs))
 	for i := range order {

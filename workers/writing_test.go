@@ -12,8 +12,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// recalcEveryone enqueues the recalculation of each user by the SQL function.
-func recalcEveryone(t *testing.T, pool *dbpool.Pool) {
+// recalcAllUsers enqueues the recalculation of each user by the SQL function.
+func recalcAllUsers(t *testing.T, pool *dbpool.Pool) {
 	t.Helper()
 	execute(t, pool, `SELECT river.enqueue_acwr_recalc(user_id, min(date), max(date)) FROM activities GROUP BY user_id`)
 }
@@ -24,7 +24,7 @@ func TestShadowWritesNothing(t *testing.T) {
 	pool := dbtest.Migrated(t)
 	history(t, pool, 20, 100)
 	before := query[string](t, pool, versions)
-	recalcEveryone(t, pool)
+	recalcAllUsers(t, pool)
 	newBackfills(t, pool).create(backfill.Scope{})
 	shadow := config.Default()
 	shadow.ACWR.Write = "compare"
@@ -54,7 +54,7 @@ func TestShareOfUsers(t *testing.T) {
 				want = append(want, user)
 			}
 		}
-		recalcEveryone(t, pool)
+		recalcAllUsers(t, pool)
 		share := config.Default()
 		share.ACWR.RolloutPercent = percent
 		drainWith(t, pool, share)

@@ -21,7 +21,7 @@ type activities struct {
 
 	bar    *cli.Bar // of the file that is read
 	warned int
-	failed error // of the database, which is asked while the input is read
+	failed error // error of the database, which is queried while the input is read
 
 	count, invalid, unloaded int
 	deleted                  int
@@ -33,12 +33,12 @@ type activities struct {
 	doubles                  importDoubles
 }
 
-// maxReported is how many invalid activities are told one by one.
+// maxReported is how many invalid activities are reported one by one.
 const maxReported = 20
 
-// all yields the activities of all files. An error is final: what is wrong with
-// the input, a usage error that names file, line and field. With --skip-invalid
-// records that are wrong are reported and left out.
+// all yields the activities of all files. An error is final; for invalid input it is a
+// usage error that names file, line and field. With --skip-invalid, invalid records are
+// reported and skipped.
 func (a *activities) all() iter.Seq2[jobs.Activity, error] {
 	a.users = map[int32]struct{}{}
 	return func(yield func(jobs.Activity, error) bool) {
@@ -58,7 +58,7 @@ func (a *activities) all() iter.Seq2[jobs.Activity, error] {
 	}
 }
 
-// errStopped says that the caller wants no more.
+// errStopped ends the iteration when the caller breaks.
 var errStopped = errors.New("stopped")
 
 func (a *activities) file(path string, yield func(jobs.Activity, error) bool) (err error) {
@@ -86,7 +86,7 @@ func (a *activities) file(path string, yield func(jobs.Activity, error) bool) (e
 		case a.failed != nil:
 			return a.failed
 		case errors.Is(err, activityfile.ErrOtherUser):
-			return err // --skip-invalid passes over faulty records, not over the wrong file
+			return err // --skip-invalid skips faulty records, not the wrong file
 		case errors.As(err, &fault) && a.flags.skipInvalid:
 			a.skip(fault)
 			continue
@@ -107,7 +107,7 @@ func (a *activities) skip(fault error) {
 	}
 }
 
-// warn says what the caller should know and what stops nothing.
+// warn prints a warning.
 func (a *activities) warn(what string) {
 	if a.warned++; a.warned <= maxReported {
 		a.bar.Say("warning: " + what)

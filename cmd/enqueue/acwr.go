@@ -23,13 +23,13 @@ func acwrCommand(configFile *string, io streams) *cobra.Command {
 		Use:   "acwr [flags]",
 		Short: "Show a user's acute:chronic workload ratio",
 		Long: "Show load, averages and ratios of the calendar days up to today, under the user's formula; on a terminal with a\n" +
-			"small chart. Without --from and --all it is the last eight weeks. Today is the date in the time zone of the application's user_settings where it has one, and in UTC\n" +
-			"otherwise. A star marks days whose rows do not have these values yet, words days whose values are no facts:\n" +
+			"small chart. Without --from and --all it shows the last eight weeks. Today is the date in the time zone of the application's user_settings if it has one, and in UTC\n" +
+			"otherwise. A star marks days whose rows do not have these values yet; words mark days with doubtful values:\n" +
 			"short_history (the window begins before the first activity), no_heart_rate (an activity counts as a TRIMP of 0),\n" +
 			"implausible (an activity is beyond what its sport allows), likely_double (an activity is likely the same training as\n" +
 			"an earlier one of the day) and future (the day lies after today).\n\n" +
-			"With --compare, show how the stored values of a user, or of everyone, differ from what a formula, a rounding or\n" +
-			"another way with doubles would give.",
+			"With --compare, show how the stored values of a user, or of all users, differ from those of another formula, rounding or\n" +
+			"treatment of doubles.",
 		Example: "  enqueue acwr --user 7\n" +
 			"  enqueue acwr --user 7 --all\n" +
 			"  enqueue acwr --user 7 --from 2025-01-01 --json\n" +
@@ -54,11 +54,11 @@ func acwrCommand(configFile *string, io streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			most := eightWeeks
+			limit := eightWeeks
 			if all || from != nil {
-				most = 0
+				limit = 0
 			}
-			return showACWR(c.Context(), *configFile, flags.user, from, to, most, asJSON, io)
+			return showACWR(c.Context(), *configFile, flags.user, from, to, limit, asJSON, io)
 		},
 	}
 	flags.register(c, "today")
@@ -69,11 +69,10 @@ func acwrCommand(configFile *string, io streams) *cobra.Command {
 	return c
 }
 
-// eightWeeks is how many days are shown unless more are asked for: two windows of
-// the usual formula.
+// eightWeeks is how many days are shown by default: two windows of the usual formula.
 const eightWeeks = 56
 
-func showACWR(ctx context.Context, configFile string, user int32, from, to *time.Time, most int, asJSON bool, io streams) error {
+func showACWR(ctx context.Context, configFile string, user int32, from, to *time.Time, limit int, asJSON bool, io streams) error {
 	return withDatabase(ctx, configFile, "enqueue acwr", func(pool *dbpool.Pool, settings config.Config) error {
 		days, err := athlete.ReadDays(ctx, pool, user, from, to, settings.ACWR.Rounding)
 		if err != nil {
@@ -85,7 +84,7 @@ func showACWR(ctx context.Context, configFile string, user int32, from, to *time
 				return err
 			}
 		}
-		if later.Activities > 0 { // on stderr: what stdout has may be JSON
+		if later.Activities > 0 { // on stderr, because stdout may be JSON
 			_, _ = fmt.Fprintf(io.err, "%s; show with --to\n", later)
 		}
 		if asJSON {
@@ -94,7 +93,7 @@ func showACWR(ctx context.Context, configFile string, user int32, from, to *time
 		if len(days) == 0 {
 			return writeNoACWR(user, from != nil || to != nil, later, io)
 		}
-		if left := len(days) - most; most > 0 && left > 0 {
+		if left := len(days) - limit; limit > 0 && left > 0 {
 			_, _ = fmt.Fprintf(io.out, "(%s not shown; show them with --all)\n", counted(left, "earlier day is", "earlier days are"))
 			days = days[left:]
 		}

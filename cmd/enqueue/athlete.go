@@ -9,7 +9,7 @@ import (
 func athleteCommand(configFile *string, io streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "athlete",
-		Short: "Look at what there is of one athlete, and remove it",
+		Short: "Show what is stored about one athlete, and remove it",
 		Example: "  enqueue athlete implausible --user 7\n" +
 			"  enqueue athlete purge --user 7",
 	}

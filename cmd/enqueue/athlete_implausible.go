@@ -27,8 +27,8 @@ type implausibleActivity struct {
 	Reasons           []string `json:"reasons"`
 }
 
-// implausibleQuery goes by the function by which days are marked; the reasons, of the
-// same limits, are found afterwards.
+// implausibleQuery uses the same function as the marks of days; the reasons are
+// determined afterwards, with the same limits.
 const implausibleQuery = `
 -- name: implausible_activities
 SELECT activity_id, date, coalesce(sport_type, ''), distance_miles, elevation_gain_feet, duration_minutes, total_load_miles, today
@@ -39,14 +39,14 @@ LIMIT $2`
 
 func implausibleCommand(configFile *string, io streams) *cobra.Command {
 	var user int32
-	var most int
+	var limit int
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "implausible --user N",
-		Short: "List an athlete's stored activities that can hardly be right",
+		Short: "List an athlete's implausible stored activities",
 		Long: "List the activities of an athlete, as they are stored, that are faster, longer or higher than their sport allows, or\n" +
 			"dated after today: those for which acwr marks a day as implausible or future. They count like all others; correct\n" +
-			"them where they came from and import them again.",
+			"them at their source and import them again.",
 		Example: "  enqueue athlete implausible --user 7\n" +
 			"  enqueue athlete implausible --user 7 --limit 1000 --json",
 		Args: cobra.NoArgs,
@@ -54,11 +54,11 @@ func implausibleCommand(configFile *string, io streams) *cobra.Command {
 			if err := checkUser(user); err != nil {
 				return err
 			}
-			if err := checkLimit(most); err != nil {
+			if err := checkLimit(limit); err != nil {
 				return err
 			}
 			return withDatabase(c.Context(), *configFile, "enqueue athlete", func(pool *dbpool.Pool, _ config.Config) error {
-				found, err := pool.Query(c.Context(), implausibleQuery, user, most)
+				found, err := pool.Query(c.Context(), implausibleQuery, user, limit)
 				if err != nil {
 					return err
 				}
@@ -73,12 +73,12 @@ func implausibleCommand(configFile *string, io streams) *cobra.Command {
 				for i, a := range activities {
 					rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s", a.ActivityID, a.Date, cli.OneLine(a.SportType), strings.Join(a.Reasons, "; "))
 				}
-				return writeNewest(io, "activities", "ID\tDATE\tSPORT\tIMPLAUSIBLE", rows, most)
+				return writeNewest(io, "activities", "ID\tDATE\tSPORT\tIMPLAUSIBLE", rows, limit)
 			})
 		},
 	}
 	userFlag(c, &user)
-	limitFlag(c, &most)
+	limitFlag(c, &limit)
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
 	return c
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/trainingmonkey/worker/internal/trainingload"
 )
 
-// askApplication has heart rates, gender and time zone come from the
-// application's user_settings, where that table exists and no flag says
-// otherwise. It reads within tx, while the input is read.
+// askApplication takes heart rates, gender and time zone from the application's
+// user_settings, if the table exists and no flag overrides them. It queries within tx,
+// while the input is read.
 func (a *activities) askApplication(ctx context.Context, tx pgx.Tx) error {
 	exist, err := athlete.SettingsExist(ctx, tx)
 	if err != nil || !exist {
@@ -29,7 +29,7 @@ func (a *activities) askApplication(ctx context.Context, tx pgx.Tx) error {
 		}
 	}
 	given, known := a.options.HeartRate, map[int32]trainingload.HeartRate{}
-	a.options.HeartRateOf = func(userID int32) (trainingload.HeartRate, error) {
+	a.options.UserHeartRate = func(userID int32) (trainingload.HeartRate, error) {
 		if h, ok := known[userID]; ok {
 			return h, nil
 		}
@@ -54,7 +54,7 @@ func (a *activities) askApplication(ctx context.Context, tx pgx.Tx) error {
 // maxKnown bounds the memory of an import of very many users.
 const maxKnown = 100_000
 
-// override drops what a flag decides.
+// override clears the settings that a flag overrides.
 func (f ingestFlags) override(s *athlete.Settings) {
 	if f.given["resting-hr"] {
 		s.RestingHR = ""

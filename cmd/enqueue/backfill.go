@@ -22,9 +22,9 @@ func backfillCommand(configFile *string, io streams) *cobra.Command {
 	var wait, force, asJSON bool
 	c := &cobra.Command{
 		Use:   "backfill [flags]",
-		Short: "Make the ACWR of everyone, or of some users, right",
-		Long: "Create a backfill: workers compute the ACWR columns of every activity, chunk by chunk, beside their other work.\n" +
-			"Rows that are right already are only read. With dates, those whose activities changed: what they count into is computed.",
+		Short: "Recalculate the ACWR of all users, or of some",
+		Long: "Create a backfill: workers compute the ACWR columns of every activity in chunks, while live jobs go on.\n" +
+			"Rows that are up to date are only read. --from and --to are dates of changed activities: the days that these count into are computed.",
 		Example: "  enqueue backfill --wait\n" +
 			"  enqueue backfill --user 7 --user 8 --from 2025-01-01\n" +
 			"  enqueue backfill status",
@@ -53,11 +53,11 @@ func backfillCommand(configFile *string, io streams) *cobra.Command {
 			},
 		}),
 		backfillStateCommand(configFile, io, stateChange{
-			use: "resume", short: "Go on with a paused backfill; failed chunks are tried again",
+			use: "resume", short: "Continue a paused backfill, and retry failed chunks",
 			done: "running; follow it with: enqueue backfill status %d --wait", change: backfill.Resume,
 		}),
 		backfillStateCommand(configFile, io, stateChange{
-			use: "cancel", short: "End a backfill after the chunks in flight; what is done stays", done: "cancelled",
+			use: "cancel", short: "End a backfill after the chunks in flight; finished chunks stay", done: "cancelled",
 			change: func(ctx context.Context, tx pgx.Tx, _ *jobs.Enqueuer, _ string, id int64) (int, error) {
 				return 0, backfill.Cancel(ctx, tx, id)
 			},
@@ -116,8 +116,8 @@ func startBackfill(ctx context.Context, configFile string, scope backfill.Scope,
 	})
 }
 
-// stateChange is what pause, resume and cancel differ in. change returns how
-// many chunks it enqueued.
+// stateChange describes pause, resume or cancel. change returns how many chunks it
+// enqueued.
 type stateChange struct {
 	use, short, done string
 	change           func(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, riverSchema string, id int64) (int, error)

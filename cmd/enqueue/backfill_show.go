@@ -55,8 +55,8 @@ func backfillStatusCommand(configFile *string, io streams) *cobra.Command {
 	var wait, asJSON bool
 	c := &cobra.Command{
 		Use:   "status [ID]",
-		Short: "Show how far a backfill is",
-		Long:  "Show how far a backfill is, and which chunks failed and why. Without an ID it is the newest one.",
+		Short: "Show a backfill's progress",
+		Long:  "Show a backfill's progress, and which chunks failed and why. Without an ID it is the newest one.",
 		Example: "  enqueue backfill status\n" +
 			"  enqueue backfill status 3 --wait",
 		Args: cobra.MaximumNArgs(1),
@@ -84,18 +84,18 @@ func backfillStatusCommand(configFile *string, io streams) *cobra.Command {
 
 func backfillListCommand(configFile *string, io streams) *cobra.Command {
 	var asJSON bool
-	var most int
+	var limit int
 	c := &cobra.Command{
 		Use:     "list",
 		Short:   "List the newest backfills",
 		Example: "  enqueue backfill list --json",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if most < 1 {
-				return cli.Usagef("--limit must be positive, got %d", most)
+			if limit < 1 {
+				return cli.Usagef("--limit must be positive, got %d", limit)
 			}
 			return withDatabase(c.Context(), *configFile, "enqueue backfill", func(pool *dbpool.Pool, settings config.Config) error {
-				found, err := backfill.List(c.Context(), pool, settings.River.Schema, most)
+				found, err := backfill.List(c.Context(), pool, settings.River.Schema, limit)
 				if err != nil {
 					return err
 				}
@@ -106,7 +106,7 @@ func backfillListCommand(configFile *string, io streams) *cobra.Command {
 			})
 		},
 	}
-	c.Flags().IntVar(&most, "limit", 20, "how `many`")
+	c.Flags().IntVar(&limit, "limit", 20, "how `many`")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list")
 	return c
 }
@@ -114,7 +114,7 @@ func backfillListCommand(configFile *string, io streams) *cobra.Command {
 func writeBackfills(w io.Writer, found []backfill.Backfill) error {
 	rows := make([]string, len(found))
 	for i, b := range found {
-		rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s\t%s\t%d\t%d\t%s", b.ID, b.State, scopeOf(b),
+		rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s\t%s\t%d\t%d\t%s", b.ID, b.State, scopeText(b),
 			share(b.UserCount), share(b.Rows), b.RowsChanged, b.FailedChunks, b.CreatedAt.Local().Format(time.DateTime))
 	}
 	return cli.WriteTable(w, "ID\tSTATE\tSCOPE\tUSERS\tROWS\tCHANGED\tFAILED CHUNKS\tCREATED", rows)
@@ -122,7 +122,7 @@ func writeBackfills(w io.Writer, found []backfill.Backfill) error {
 
 func share(s backfill.Share) string { return fmt.Sprintf("%d of %d", s.Done, s.Total) }
 
-func scopeOf(b backfill.Backfill) string {
+func scopeText(b backfill.Backfill) string {
 	scope := "everyone"
 	switch n := len(b.Users); {
 	case n == 1:
@@ -165,7 +165,7 @@ func writeBackfill(w io.Writer, b backfill.Backfill, failures []backfill.Failure
 	if b.State == backfill.Running && !b.Planned {
 		state = "running, still being planned"
 	}
-	_, _ = fmt.Fprintf(w, "backfill %d (%s): %s\n", b.ID, scopeOf(b), state)
+	_, _ = fmt.Fprintf(w, "backfill %d (%s): %s\n", b.ID, scopeText(b), state)
 	_, _ = fmt.Fprintf(w, "%s users, %s rows, %d changed", share(b.UserCount), share(b.Rows), b.RowsChanged)
 	if b.EndedAt != nil {
 		_, _ = fmt.Fprintf(w, ", in %v", b.EndedAt.Sub(b.CreatedAt).Round(100*time.Millisecond))

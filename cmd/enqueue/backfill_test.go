@@ -73,10 +73,10 @@ func TestBackfillUsage(t *testing.T) {
 	}
 }
 
-func TestNoLongerLookingAtABackfill(t *testing.T) {
+func TestInterruptedWaitForABackfill(t *testing.T) {
 	stored(t, migrated(t))
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	got := enqueueFrom(t, ctx, strings.NewReader(""), "backfill", "--wait", "--json")
-	got.want(t, 1, "no longer looking; backfill 1 goes on. Come back with: enqueue backfill status 1 --wait")
+	got.want(t, 1, "no longer waiting; backfill 1 goes on. Come back with: enqueue backfill status 1 --wait")
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// followBackfill shows a backfill's progress until it does not run any more.
-// Ctrl-C ends the looking, not the backfill.
+// followBackfill shows a backfill's progress until it no longer runs. Ctrl-C ends the
+// wait, not the backfill.
 func followBackfill(ctx context.Context, pool *dbpool.Pool, schema string, id int64, asJSON bool, io streams) error {
 	b := cli.NewBar(io.err, 0, "backfill", "rows")
 	defer func() { b.Finish() }()
@@ -25,19 +25,19 @@ func followBackfill(ctx context.Context, pool *dbpool.Pool, schema string, id in
 		now, err := backfill.Get(ctx, pool, schema, id)
 		switch {
 		case ctx.Err() != nil:
-			return fmt.Errorf("no longer looking; backfill %d goes on. Come back with: enqueue backfill status %d --wait", id, id)
+			return fmt.Errorf("no longer waiting; backfill %d goes on. Come back with: enqueue backfill status %d --wait", id, id)
 		case err != nil:
-			return fmt.Errorf("look at backfill %d: %w; it goes on", id, err)
+			return fmt.Errorf("check backfill %d: %w; it goes on", id, err)
 		case now.State != backfill.Running:
 			b.Finish()
 			return showBackfill(ctx, pool, schema, now, asJSON, io)
 		case now.Rows != last.Rows:
 			moved = time.Now()
-		case time.Since(moved) > lonely && !asked:
+		case time.Since(moved) > idleNotice && !asked:
 			asked = true
 			why, err := whyIdle(ctx, pool, queue.Schema(schema), jobs.QueueBackfill)
 			if err != nil {
-				return fmt.Errorf("look at backfill %d: %w; it goes on", id, err)
+				return fmt.Errorf("check backfill %d: %w; it goes on", id, err)
 			}
 			b.Say(why)
 		}

@@ -24,7 +24,7 @@ func TestBadInput(t *testing.T) {
 	}{
 		{"malformed line", "a.ndjson", good + `{"activity_id":2,"user_id":7,"date":"2025-09-28"`, nil, "FILE:2: malformed JSON"},
 		{"wrong header", "a.csv", "a,b,c\n1,2,3\n", []string{"--user", "7"}, "FILE:1: the header lacks Activity ID"},
-		{"unknown content", "a.txt", "hello", nil, "FILE: cannot tell the format from the content"},
+		{"unknown content", "a.txt", "hello", nil, "FILE: cannot determine the format from the content"},
 		{"unknown field", "a.ndjson", `{"activity_id":1,"user_id":7,"date":"2025-09-28","mood":1}`, nil, `FILE:1: unknown field "mood"`},
 		{"impossible date", "a.ndjson", good + strings.Replace(good, "09-28", "02-30", 1), nil, "FILE:2: date: must be a date that exists"},
 		{"NaN", "a.ndjson", strings.Replace(good, "6.2", "NaN", 1), nil, `FILE:1: malformed JSON: invalid character 'N' looking for beginning of value at byte 69: "\"total_load_miles\":N"`},

@@ -38,7 +38,7 @@ func TestIngestSaysWhatBecameOfActivities(t *testing.T) {
 func TestWaitSaysWhyNothingHappens(t *testing.T) {
 	pool := migrated(t)
 	waiting := func() string {
-		ctx, cancel := context.WithTimeout(t.Context(), lonely+2*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), idleNotice+2*time.Second)
 		defer cancel()
 		return enqueueFrom(t, ctx, strings.NewReader(good), "ingest", "--wait", "-").stderr
 	}
@@ -89,7 +89,7 @@ func TestVersionAndTokensThatAreNotConfigured(t *testing.T) {
 	enqueue(t, "tokens", "status").want(t, 0, "not set here: TMWORKER_TOKEN_KEYS, TMWORKER_TOKENS_CLIENT_SECRET, tokens.client_id; a worker with these settings refreshes no tokens\n")
 }
 
-// TestPrintedAdviceWorks: what findings tell to type is taken as it stands.
+// TestPrintedAdviceWorks: the commands that findings print run as they are.
 func TestPrintedAdviceWorks(t *testing.T) {
 	operated(t)
 	said := enqueue(t, "status").stdout

@@ -43,7 +43,7 @@ func (f *compareFlags) unused(c *cobra.Command) error {
 	return nil
 }
 
-// options validates the flags, all of them at once. user 0 is everyone.
+// options validates the flags, all of them at once. user 0 means all users.
 func (f *compareFlags) options(c *cobra.Command, user int32, configured string) (athlete.CompareOptions, error) {
 	o := athlete.CompareOptions{UserID: user, Doubles: f.doubles}
 	var faults []error
@@ -73,7 +73,7 @@ func (f *compareFlags) options(c *cobra.Command, user int32, configured string) 
 	return o, nil
 }
 
-// compareACWR reads everything in one snapshot, for as long as that takes.
+// compareACWR reads everything in one snapshot, without a time limit.
 func compareACWR(ctx context.Context, configFile string, c *cobra.Command, user int32, flags *compareFlags, asJSON bool, io streams) error {
 	if _, err := flags.options(c, user, "none"); err != nil {
 		return err

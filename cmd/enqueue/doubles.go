@@ -20,7 +20,7 @@ func doublesCommand(configFile *string, io streams) *cobra.Command {
 		Short: "Show activities that are likely the same training as an earlier one",
 		Long: "A training that a watch and an application recorded, or that was uploaded again under another id, counts twice.\n" +
 			"An activity is a likely double when one of the same user and day with a smaller id has the same kind of sport, a\n" +
-			"start within five minutes, and a distance and a duration within 5 %; what is unknown is like nothing. It counts\n" +
+			"start within five minutes, and a distance and a duration within 5 %; unknown values match nothing. It counts\n" +
 			"unless the user's row of acwr_settings has doubles = 'ignore-later': then it weighs nothing, and its row stays.",
 		Example: "  enqueue doubles list --user 7\n" +
 			"  enqueue doubles list --user 7 --json",
@@ -31,7 +31,7 @@ func doublesCommand(configFile *string, io streams) *cobra.Command {
 
 func doublesListCommand(configFile *string, io streams) *cobra.Command {
 	var flags dateFlags
-	var most int
+	var limit int
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "list --user N [flags]",
@@ -44,21 +44,21 @@ func doublesListCommand(configFile *string, io streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := checkLimit(most); err != nil {
+			if err := checkLimit(limit); err != nil {
 				return err
 			}
-			return listDoubles(c.Context(), *configFile, flags.user, from, to, most, asJSON, io)
+			return listDoubles(c.Context(), *configFile, flags.user, from, to, limit, asJSON, io)
 		},
 	}
 	flags.register(c, "the user's last")
-	limitFlag(c, &most)
+	limitFlag(c, &limit)
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list")
 	return c
 }
 
-func listDoubles(ctx context.Context, configFile string, user int32, from, to *time.Time, most int, asJSON bool, io streams) error {
+func listDoubles(ctx context.Context, configFile string, user int32, from, to *time.Time, limit int, asJSON bool, io streams) error {
 	return withDatabase(ctx, configFile, "enqueue doubles", func(pool *dbpool.Pool, _ config.Config) error {
-		found, err := athlete.ListDoubles(ctx, pool, user, from, to, most)
+		found, err := athlete.ListDoubles(ctx, pool, user, from, to, limit)
 		if err != nil {
 			return err
 		}
@@ -72,14 +72,14 @@ func listDoubles(ctx context.Context, configFile string, user int32, from, to *t
 		rows := make([]string, len(found))
 		for i, d := range found {
 			rows[i] = fmt.Sprintf("%s\t%d\t%d\t%s\t%.6g\t%.6g\t%.6g\t%.6g\t%s\t%s", d.Date, d.ActivityID, d.EarlierID, cli.OneLine(d.StartTime),
-				d.Miles, d.Minutes, d.LoadMiles, d.Trimp, yesOrNo(d.Counts), cli.OneLine(nameOf(d)))
+				d.Miles, d.Minutes, d.LoadMiles, d.Trimp, yesOrNo(d.Counts), cli.OneLine(activityName(d)))
 		}
-		return writeNewest(io, "doubles", "DATE\tACTIVITY\tEARLIER\tSTART\tMILES\tMINUTES\tLOAD\tTRIMP\tCOUNTS\tNAME", rows, most)
+		return writeNewest(io, "doubles", "DATE\tACTIVITY\tEARLIER\tSTART\tMILES\tMINUTES\tLOAD\tTRIMP\tCOUNTS\tNAME", rows, limit)
 	})
 }
 
-// nameOf is what an activity is called, or its type.
-func nameOf(d athlete.Double) string {
+// activityName is what an activity is called, or its type.
+func activityName(d athlete.Double) string {
 	if d.Name != nil {
 		return *d.Name
 	}

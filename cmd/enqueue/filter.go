@@ -47,8 +47,8 @@ func (f *filterFlags) empty() bool {
 	return len(f.kinds)+len(f.states)+len(f.queues) == 0 && f.user == 0 && f.olderThan == 0
 }
 
-// parse validates the flags and the ids, all of them at once. states are those
-// that may be asked for.
+// parse validates the flags and the ids, all of them at once. states are the allowed
+// ones.
 func (f *filterFlags) parse(c *cobra.Command, ids, states []string) (queue.Filter, error) {
 	filter := queue.Filter{Kinds: f.kinds, States: f.states, Queues: f.queues, User: f.user, OlderThan: f.olderThan}
 	var faults []error
@@ -82,7 +82,7 @@ func (f *filterFlags) parse(c *cobra.Command, ids, states []string) (queue.Filte
 	return filter, nil
 }
 
-// parseScope is parse for what changes something, which has to say what.
+// parseScope is parse for commands that change something; they require a selection.
 func (f *filterFlags) parseScope(c *cobra.Command, ids, states []string) (queue.Filter, error) {
 	filter, err := f.parse(c, ids, states)
 	if err == nil && len(filter.IDs) == 0 && f.empty() {
@@ -100,16 +100,16 @@ func parseID(text string) (int64, error) {
 }
 
 // limitFlag bounds a listing.
-func limitFlag(c *cobra.Command, most *int) {
-	c.Flags().IntVar(most, "limit", 50, "show at most this `many`")
+func limitFlag(c *cobra.Command, limit *int) {
+	c.Flags().IntVar(limit, "limit", 50, "show at most this `many`")
 }
 
-func checkLimit(most int) error {
-	if most < 1 || most > maxListed {
-		return cli.Usagef("--limit must lie between 1 and %d, got %d", maxListed, most)
+func checkLimit(limit int) error {
+	if limit < 1 || limit > maxListed {
+		return cli.Usagef("--limit must lie between 1 and %d, got %d", maxListed, limit)
 	}
 	return nil
 }
 
-// maxListed keeps a listing out of the way of the work.
+// maxListed bounds a listing, so that it does not delay the work.
 const maxListed = 10_000

@@ -10,15 +10,14 @@ import (
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// whyIdle tells why nothing happens to the jobs of some queues, as far as can be
-// seen, and what to do about it: a paused queue needs no worker, and a worker does
-// not help it.
+// whyIdle returns why no job of the queues is worked and what to do: resume a paused
+// queue, or start a worker. It is empty if the cause is unknown.
 func whyIdle(ctx context.Context, pool *dbpool.Pool, schema queue.Schema, queues ...string) (string, error) {
 	paused, err := schema.PausedQueues(ctx, pool)
 	if err != nil {
 		return "", err
 	}
-	var holding []string
+	var waiting []string
 	for _, name := range paused {
 		if !slices.Contains(queues, name) {
 			continue
@@ -27,19 +26,19 @@ func whyIdle(ctx context.Context, pool *dbpool.Pool, schema queue.Schema, queues
 		case err != nil:
 			return "", err
 		case due:
-			holding = append(holding, name)
+			waiting = append(waiting, name)
 		}
 	}
 	alive, err := queue.AliveProcesses(ctx, pool)
 	switch {
 	case err != nil:
 		return "", err
-	case len(holding) > 0:
-		resume := make([]string, len(holding))
-		for i, name := range holding {
+	case len(waiting) > 0:
+		resume := make([]string, len(waiting))
+		for i, name := range waiting {
 			resume[i] = "enqueue queues resume " + name
 		}
-		return fmt.Sprintf("nothing happens: jobs wait in %s, paused; go on with: %s", strings.Join(holding, " and "), strings.Join(resume, "; ")), nil
+		return fmt.Sprintf("nothing happens: jobs wait in %s, paused; go on with: %s", strings.Join(waiting, " and "), strings.Join(resume, "; ")), nil
 	case alive == 0:
 		return "nothing happens: no worker is alive; start one with: worker run", nil
 	}

@@ -11,14 +11,13 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// implausibles are the activities of an import that can hardly be right. They
-// are taken as they are.
+// implausibles are the implausible activities of an import. They are enqueued unchanged.
 type implausibles struct {
 	count int
 	lines []string // the first of them
 }
 
-// note looks at an activity. today is the date where the athletes live.
+// note checks an activity. today is the date in the athletes' time zone.
 func (i *implausibles) note(a jobs.Activity, today string) {
 	reasons := implausible(a, today)
 	if a.Deleted || len(reasons) == 0 {
@@ -29,19 +28,19 @@ func (i *implausibles) note(a jobs.Activity, today string) {
 	}
 }
 
-// implausible says what can hardly be right with an activity, nothing for most.
+// implausible returns what is implausible about an activity; nil for most.
 func implausible(a jobs.Activity, today string) (reasons []string) {
 	if a.Date > today {
 		reasons = append(reasons, "a date after today, "+today)
 	}
-	session := trainingload.Session{Miles: valueOf(a.DistanceMiles), Feet: valueOf(a.ElevationGainFeet), Minutes: valueOf(a.DurationMinutes)}
+	session := trainingload.Session{Miles: valueOrZero(a.DistanceMiles), Feet: valueOrZero(a.ElevationGainFeet), Minutes: valueOrZero(a.DurationMinutes)}
 	if a.SportType != nil {
 		session.Sport = trainingload.Sport(*a.SportType)
 	}
-	return append(reasons, trainingload.Implausible(session, valueOf(a.TotalLoadMiles))...)
+	return append(reasons, trainingload.Implausible(session, valueOrZero(a.TotalLoadMiles))...)
 }
 
-func valueOf(x *float64) float64 {
+func valueOrZero(x *float64) float64 {
 	if x == nil {
 		return 0
 	}
@@ -59,8 +58,7 @@ func (i *implausibles) write(w io.Writer) {
 	}
 }
 
-// today is the date where the athletes of an import live, as far as that is
-// known.
+// today returns the date in the time zone of the import's athletes, if it is known.
 func (a *activities) today() string {
 	return time.Now().In(cmp.Or(a.options.Location, a.options.HomeLocation, time.UTC)).Format(time.DateOnly)
 }

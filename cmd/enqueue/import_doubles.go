@@ -11,12 +11,11 @@ import (
 	"github.com/trainingmonkey/worker/workers"
 )
 
-// comparedAtOnce is how many activities of an import are compared with each other:
-// about ten years of two sources. It bounds the memory, of which a few hundred bytes
-// go to each.
+// comparedAtOnce is how many activities of an import are compared with each other: about
+// ten years of two sources. It bounds the memory, which is a few hundred bytes for each.
 const comparedAtOnce = 10_000
 
-// importDoubles are the activities that are likely doubles once an import is worked.
+// importDoubles are the activities that are likely doubles once the import is worked.
 type importDoubles struct {
 	count int
 	lines []string // the first of them
@@ -24,8 +23,7 @@ type importDoubles struct {
 	waiting []jobs.Activity // stripped to what is compared
 }
 
-// note takes the next activity. tx may be nil: then the import is compared with
-// itself alone.
+// note takes the next activity. If tx is nil, the import is only compared with itself.
 func (d *importDoubles) note(ctx context.Context, tx pgx.Tx, a jobs.Activity) error {
 	d.waiting = append(d.waiting, jobs.Activity{
 		ActivityID: a.ActivityID, UserID: a.UserID, Date: a.Date, Deleted: a.Deleted, Partial: a.Partial, DayFromUTC: a.DayFromUTC, Unloaded: a.Unloaded,
@@ -37,8 +35,7 @@ func (d *importDoubles) note(ctx context.Context, tx pgx.Tx, a jobs.Activity) er
 	return d.compare(ctx, tx)
 }
 
-// compare counts the doubles among the activities noted since, and beside what is
-// stored.
+// compare counts the doubles among the activities noted since, and among stored ones.
 func (d *importDoubles) compare(ctx context.Context, tx pgx.Tx) error {
 	found, err := workers.LikelyDoubles(ctx, tx, d.waiting)
 	if err != nil {

@@ -44,14 +44,14 @@ func ingestCommand(configFile *string, io streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ingest [flags] FILE…",
 		Short: "Enqueue the activities of files, or of stdin (-)",
-		Long: "Read activities and enqueue them, all in one transaction: when anything is wrong with a file, nothing\n" +
+		Long: "Read activities and enqueue them, all in one transaction: if a file has an error, nothing\n" +
 			"is enqueued. Formats: ndjson and json (fields named like the columns of activities), strava-api (the list\n" +
 			"of GET /athlete/activities), strava-export (activities.csv of the bulk export, its .zip or its folder, in\n" +
 			"English, German, French, Spanish, Portuguese, Dutch or Japanese, also when a spreadsheet saved it).\n" +
-			"Load and TRIMP are computed when the input has none. Heart rates, gender and time zone are those of the\n" +
-			"application's user_settings where it has them, unless a flag says otherwise. What a bulk export does not\n" +
-			"have stays as it is stored, and so do a TRIMP that was computed from more and a day that is known better;\n" +
-			"--dry-run says what would change, where there is a database, and works without. Activities that are likely the\n" +
+			"Load and TRIMP are computed if the input has none. Heart rates, gender and time zone come from the\n" +
+			"application's user_settings, if it has them, unless a flag overrides them. Columns that a bulk export does not\n" +
+			"have keep their stored values, and so do a TRIMP that was computed from more and a day that is known better;\n" +
+			"--dry-run shows what would change, and also works without a database. Activities that are likely the\n" +
 			"same training as an earlier one of the day are counted; see enqueue doubles --help.",
 		Example: "  enqueue ingest --user 7 --timezone US/Pacific --wait activities.csv\n" +
 			"  enqueue ingest --dry-run --user 7 export.zip\n" +
@@ -92,8 +92,7 @@ func ingestCommand(configFile *string, io streams) *cobra.Command {
 	return c
 }
 
-// filesNamed sees that there is something to read, and that nothing is read
-// that is gone by then.
+// filesNamed checks that files are given, and stdin at most once.
 func filesNamed(_ *cobra.Command, files []string) error {
 	if len(files) == 0 {
 		return errors.New("name a file to read, or - for stdin")
@@ -151,9 +150,9 @@ func (f ingestFlags) priority() int {
 	return jobs.PriorityBulk
 }
 
-// readerPatience is how long the import's transaction may wait for its input,
+// readerTimeout is how long the import's transaction may wait for its input,
 // a slow pipe say, before the server ends it.
-const readerPatience = "10min"
+const readerTimeout = "10min"
 
 // ingest enqueues everything in one transaction.
 func ingest(ctx context.Context, settings config.Config, source *activities, io streams) error {
@@ -187,14 +186,14 @@ func ingest(ctx context.Context, settings config.Config, source *activities, io 
 	return waitErr
 }
 
-// enqueueAll does not run its transaction again: input that was read is gone.
+// enqueueAll does not retry its transaction, because the input has been consumed.
 func enqueueAll(ctx context.Context, pool *dbpool.Pool, enqueuer *jobs.Enqueuer, source *activities) ([]int64, error) {
 	tx, err := pool.Begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = tx.Rollback(ctx) }()
-	if _, err := tx.Exec(ctx, `SET LOCAL idle_in_transaction_session_timeout = '`+readerPatience+`'`); err != nil {
+	if _, err := tx.Exec(ctx, `SET LOCAL idle_in_transaction_session_timeout = '`+readerTimeout+`'`); err != nil {
 		return nil, err
 	}
 	if err := source.askApplication(ctx, tx); err != nil {

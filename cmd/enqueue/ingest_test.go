@@ -53,7 +53,7 @@ func TestSkipInvalidEnqueuesTheRest(t *testing.T) {
 	}
 	if !strings.Contains(got.stderr, "skipped: "+path+":2: activity_id: must be a positive integer") ||
 		strings.Count(got.stderr, "skipped: ") != maxReported || !strings.HasSuffix(got.stderr, "skipped 6 more invalid activities\n") {
-		t.Errorf("stderr does not tell %d skipped activities and that there are 6 more:\n%s", maxReported, got.stderr)
+		t.Errorf("stderr does not report %d skipped activities and that there are 6 more:\n%s", maxReported, got.stderr)
 	}
 }
 
@@ -72,7 +72,7 @@ func TestSkipInvalidStopsAtWhatIsNoRecord(t *testing.T) {
 	}
 }
 
-// TestDryRunListsImplausible: what can hardly be right is taken as it is, and
+// TestDryRunListsImplausible: implausible activities are enqueued unchanged, and
 // said.
 func TestDryRunListsImplausible(t *testing.T) {
 	t.Setenv("DATABASE_URL", nowhere)
@@ -141,7 +141,7 @@ func workingAs(t *testing.T, pool *dbpool.Pool, c config.Config) {
 	})
 }
 
-func TestWaitUntilEveryACWRIsRight(t *testing.T) {
+func TestWaitUntilEveryACWRIsUpToDate(t *testing.T) {
 	pool := migrated(t)
 	working(t, pool)
 	const files = "../../test/endtoend/testdata/strava_export_runner.csv"

@@ -10,8 +10,8 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// ingested is what an import did. What became of the activities is known after
-// --wait, and null otherwise.
+// ingested is the result of an import. The outcomes of the activities are only known with
+// --wait, otherwise null.
 type ingested struct {
 	Activities    int     `json:"activities"`
 	Users         int     `json:"users"`
@@ -26,7 +26,7 @@ type ingested struct {
 
 	New        *int `json:"new"`
 	Changed    *int `json:"changed"`
-	Unchanged  *int `json:"unchanged"` // also those that were handed in twice, or of which a newer version is known
+	Unchanged  *int `json:"unchanged"` // including duplicates and activities with a newer version
 	Rejected   *int `json:"rejected"`
 	FailedJobs *int `json:"failed_jobs"`
 }
@@ -53,11 +53,11 @@ func (a *activities) noteUnknown(ctx context.Context, tx pgx.Tx, chunks []jobs.A
 	}
 	rows, err := tx.Query(ctx, unknownQuery, ids)
 	if err != nil {
-		return fmt.Errorf("look for activities that are stored: %w", err)
+		return fmt.Errorf("find stored activities: %w", err)
 	}
 	unknown, err := pgx.CollectRows(rows, pgx.RowTo[int64])
 	if err != nil {
-		return fmt.Errorf("look for activities that are stored: %w", err)
+		return fmt.Errorf("find stored activities: %w", err)
 	}
 	a.unknown = append(a.unknown, unknown...)
 	return nil
@@ -71,7 +71,7 @@ SELECT count(*) FILTER (WHERE activity_id = ANY($2::bigint[])), count(*),
        (SELECT count(*) FROM ingest_rejects WHERE job_id = ANY($1::bigint[]))
 FROM activities WHERE ingest_job_id = ANY($1::bigint[])`
 
-// outcome adds to the result what became of the activities.
+// outcome adds the outcomes of the activities to the result.
 func (a *activities) outcome(ctx context.Context, pool *dbpool.Pool, result *ingested) error {
 	var created, written, rejected int
 	if a.unknown == nil {
@@ -85,7 +85,7 @@ func (a *activities) outcome(ctx context.Context, pool *dbpool.Pool, result *ing
 	return nil
 }
 
-// outcome says in words what became of the activities.
+// outcome describes the outcomes of the activities.
 func (r *ingested) outcome() string {
 	return fmt.Sprintf("%d new, %d changed, %d unchanged, %d rejected", *r.New, *r.Changed, *r.Unchanged, *r.Rejected)
 }

@@ -18,7 +18,7 @@ import (
 
 // withAdmin calls fn with an admin of the jobs in the configured database.
 func withAdmin(ctx context.Context, configFile string, fn func(*queue.Admin) error) error {
-	return withDatabase(ctx, configFile, "enqueue operator", func(pool *dbpool.Pool, settings config.Config) error {
+	return withDatabase(ctx, configFile, "enqueue jobs", func(pool *dbpool.Pool, settings config.Config) error {
 		a, err := queue.NewAdmin(pool, queue.Schema(settings.River.Schema))
 		if err != nil {
 			return err
@@ -30,7 +30,7 @@ func withAdmin(ctx context.Context, configFile string, fn func(*queue.Admin) err
 func jobsCommand(configFile *string, io streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "jobs",
-		Short: "Look at jobs, and retry, cancel or discard them",
+		Short: "List jobs, and retry, cancel or discard them",
 		Example: "  enqueue jobs list --state discarded\n" +
 			"  enqueue jobs retry --state discarded --yes",
 	}
@@ -38,21 +38,21 @@ func jobsCommand(configFile *string, io streams) *cobra.Command {
 		jobsListCommand(configFile, io),
 		jobsShowCommand(configFile, io),
 		jobsChangeCommand(configFile, io, jobsChange{
-			action: queue.Retry, done: "retried", short: "Work jobs again, now",
+			action: queue.Retry, done: "retried", short: "Work jobs again now",
 			long: "Make jobs available now, by ids or by a filter: those that wait for another attempt, and those that were\n" +
 				"cancelled or discarded. One that used up its attempts gets another.",
 			examples: []string{"42", "--state discarded --kind activity_ingest --yes"},
 		}),
 		jobsChangeCommand(configFile, io, jobsChange{
-			action: queue.Cancel, done: "cancelled", short: "End jobs; one that runs is told to stop",
-			long: "Cancel jobs, by ids or by a filter. One that runs is told to stop and ends as cancelled unless it completes\n" +
-				"all the same. What is cancelled is kept for a day, in which retry brings it back.",
+			action: queue.Cancel, done: "cancelled", short: "End jobs; a running one is asked to stop",
+			long: "Cancel jobs, by ids or by a filter. A running one is asked to stop and ends as cancelled unless it completes\n" +
+				"first. Cancelled jobs are kept for a day; until then retry brings them back.",
 			examples: []string{"42 43", "--queue recalc_bulk --older-than 48h"},
 		}),
 		jobsChangeCommand(configFile, io, jobsChange{
 			action: queue.Discard, done: "discarded", short: "Give up on jobs that do not run",
-			long: "Discard jobs, by ids or by a filter, as if their last attempt had failed. What is discarded is kept for a\n" +
-				"week, in which retry brings it back.",
+			long: "Discard jobs, by ids or by a filter, as if their last attempt had failed. Discarded jobs are kept for a\n" +
+				"week; until then retry brings them back.",
 			examples: []string{"42", "--state retryable --older-than 24h --yes"},
 		}),
 	)
@@ -61,7 +61,7 @@ func jobsCommand(configFile *string, io streams) *cobra.Command {
 
 func jobsListCommand(configFile *string, io streams) *cobra.Command {
 	var flags filterFlags
-	var most int
+	var limit int
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "list",
@@ -75,41 +75,41 @@ func jobsListCommand(configFile *string, io streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := checkLimit(most); err != nil {
+			if err := checkLimit(limit); err != nil {
 				return err
 			}
 			return withAdmin(c.Context(), *configFile, func(a *queue.Admin) error {
-				found, err := a.ListJobs(c.Context(), filter, most)
+				found, err := a.ListJobs(c.Context(), filter, limit)
 				if err != nil {
 					return err
 				}
 				if asJSON {
 					return json.NewEncoder(io.out).Encode(found)
 				}
-				return writeJobs(io, found, most)
+				return writeJobs(io, found, limit)
 			})
 		},
 	}
 	flags.registerForJobs(c)
-	limitFlag(c, &most)
+	limitFlag(c, &limit)
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list")
 	return c
 }
 
-func writeJobs(io streams, found []queue.JobSummary, most int) error {
+func writeJobs(io streams, found []queue.JobSummary, limit int) error {
 	rows := make([]string, len(found))
 	for i, j := range found {
 		rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s\t%d/%d\t%s\t%s",
 			j.ID, cli.OneLine(j.Kind), cli.OneLine(j.Queue), j.State, j.Attempt, j.MaxAttempts, ago(j.CreatedAt), cli.OneLine(j.Error))
 	}
-	return writeNewest(io, "jobs", "ID\tKIND\tQUEUE\tSTATE\tATTEMPT\tAGE\tLAST ERROR", rows, most)
+	return writeNewest(io, "jobs", "ID\tKIND\tQUEUE\tSTATE\tATTEMPT\tAGE\tLAST ERROR", rows, limit)
 }
 
 func jobsShowCommand(configFile *string, io streams) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "show ID",
-		Short: "Show everything about a job: its errors and its args",
+		Short: "Show a job with its errors and args",
 		Example: "  enqueue jobs show 42\n" +
 			"  enqueue jobs show 42 --json",
 		Args: cobra.ExactArgs(1),
@@ -154,7 +154,7 @@ func writeJob(w io.Writer, job queue.JobDetails) error {
 // maxLines is how many lines of JSON are printed among other text.
 const maxLines = 40
 
-// writeIndented prints JSON under a name, and of much of it the beginning.
+// writeIndented prints JSON under a name, cut off after maxLines.
 func writeIndented(w io.Writer, name string, data json.RawMessage) error {
 	text, err := json.MarshalIndent(data, "", "  ")
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// jobsChange is what retry, cancel and discard differ in.
+// jobsChange describes retry, cancel or discard.
 type jobsChange struct {
 	action            queue.Action
 	short, long, done string

@@ -9,7 +9,7 @@ import (
 )
 
 // TestJSONIsDocumented compares what every --json prints, of a database with
-// something of everything, with what scripts are told to rely on.
+// something of everything, with what docs/json.md promises to scripts.
 func TestJSONIsDocumented(t *testing.T) {
 	pool := operated(t)
 	stored(t, pool)

@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func rootCommand(io streams) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "enqueue",
-		Short: "Enqueue TrainingMonkey's work, look at its results and operate its queues",
+		Short: "Enqueue TrainingMonkey's work, show its results and operate its queues",
 		Long: "enqueue puts activities and recalculations into the queues of the database that DATABASE_URL names;\n" +
 			"a running worker works them.",
 		Example: "  enqueue ingest --user 7 --timezone US/Pacific activities.csv\n" +

@@ -89,8 +89,8 @@ func TestJobsAreListedAndShown(t *testing.T) {
 	enqueue(t, "jobs", "show", "99").want(t, 1, "job 99: no such row")
 }
 
-// TestOperatorsJSON fixes the names that scripts rely on.
-func TestOperatorsJSON(t *testing.T) {
+// TestAdminJSON fixes the names that scripts rely on.
+func TestAdminJSON(t *testing.T) {
 	operated(t)
 	job := "attempt attempted_at created_at error finalized_at id kind max_attempts priority queue scheduled_at state"
 	reject := "activity_id id job_id reason rejected_at user_id"
@@ -151,7 +151,7 @@ func TestJobsChangeState(t *testing.T) {
 	refill(t, pool)
 	enqueue(t, "jobs", "cancel", "2").want(t, 0, "cancelled 1 job")
 	if !query[bool](t, pool, `SELECT metadata ? 'cancel_attempted_at' FROM river.river_job WHERE id = 2`) {
-		t.Error("a running job was not told to stop")
+		t.Error("a running job was not asked to stop")
 	}
 	enqueue(t, "jobs", "retry", "8").want(t, 0)
 	if got := query[string](t, pool, `SELECT concat(attempt, '/', max_attempts, finalized_at) FROM river.river_job WHERE id = 8`); got != "1/2" {
@@ -270,7 +270,7 @@ func TestSupersededRejectsStay(t *testing.T) {
 	}
 }
 
-func TestOperatorsUsage(t *testing.T) {
+func TestAdminUsage(t *testing.T) {
 	t.Setenv("DATABASE_URL", nowhere)
 	for args, want := range map[string]string{
 		"jobs list --state broken --user 0": `--state must be one of available, cancelled, completed, discarded, pending, retryable, running, scheduled, got "broken"`,
@@ -287,7 +287,7 @@ func TestOperatorsUsage(t *testing.T) {
 		"rejects retry --yes":               "say which: ids, or a filter",
 		"rejects drop 1 --older-than 1h":    "give ids or a filter, not both",
 		"status --interval 1ms":             "--interval must be at least 500ms, got 1ms",
-		"status --watch --check":            "--check looks once",
+		"status --watch --check":            "--check checks once",
 		"jobs list --older-than yesterday":  "yesterday",
 	} {
 		enqueue(t, strings.Fields(args)...).want(t, 2, want)

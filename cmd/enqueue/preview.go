@@ -14,8 +14,8 @@ import (
 	"github.com/trainingmonkey/worker/workers"
 )
 
-// dryRun reads everything and says what would be enqueued, and what that would
-// change where the database can be asked.
+// dryRun reads everything and prints what would be enqueued, and what that would change
+// if there is a database.
 func dryRun(ctx context.Context, settings config.Config, source *activities, io streams) error {
 	compared, err := dryRunWithDatabase(ctx, settings, source, io)
 	if !compared {
@@ -33,7 +33,7 @@ func dryRun(ctx context.Context, settings config.Config, source *activities, io 
 	return err
 }
 
-// dryRunWithDatabase tells whether it could ask; where it could not, nothing has
+// dryRunWithDatabase reports whether the database could be used; if not, no input has
 // been read.
 func dryRunWithDatabase(ctx context.Context, settings config.Config, source *activities, io streams) (compared bool, err error) {
 	pool, err := cli.OpenPool(ctx, settings, "enqueue ingest --dry-run")
@@ -49,7 +49,7 @@ func dryRunWithDatabase(ctx context.Context, settings config.Config, source *act
 		return false, err
 	}
 	defer func() { _ = tx.Rollback(ctx) }()
-	if _, err := tx.Exec(ctx, `SET LOCAL idle_in_transaction_session_timeout = '`+readerPatience+`'`); err != nil {
+	if _, err := tx.Exec(ctx, `SET LOCAL idle_in_transaction_session_timeout = '`+readerTimeout+`'`); err != nil {
 		return false, err
 	}
 	if err := source.askApplication(ctx, tx); err != nil {
@@ -96,11 +96,11 @@ func readAll(source *activities, use func(jobs.Activity) error) error {
 	return nil
 }
 
-// preview tells the changes one by one, up to maxReported, and counts them.
+// preview prints the changes one by one, up to maxReported, and counts them.
 type preview struct {
 	out io.Writer
 
-	told, added, changed, same, otherUsers, keptDays, keptTRIMPs int
+	shown, added, changed, same, otherUsers, keptDays, keptTRIMPs int
 }
 
 func (p *preview) add(changes []workers.Change) {
@@ -112,7 +112,7 @@ func (p *preview) add(changes []workers.Change) {
 			p.added++
 		case c.Changes():
 			p.changed++
-			p.tell(c)
+			p.show(c)
 		default:
 			p.same++
 		}
@@ -125,8 +125,8 @@ func (p *preview) add(changes []workers.Change) {
 	}
 }
 
-func (p *preview) tell(c workers.Change) {
-	if p.told++; p.told > maxReported {
+func (p *preview) show(c workers.Change) {
+	if p.shown++; p.shown > maxReported {
 		return
 	}
 	line := fmt.Sprintf("activity %d:", c.ActivityID)
@@ -143,8 +143,8 @@ func (p *preview) tell(c workers.Change) {
 }
 
 func (p *preview) summarize() {
-	if p.told > maxReported {
-		_, _ = fmt.Fprintf(p.out, "and %s\n", counted(p.told-maxReported, "more activity", "more activities"))
+	if p.shown > maxReported {
+		_, _ = fmt.Fprintf(p.out, "and %s\n", counted(p.shown-maxReported, "more activity", "more activities"))
 	}
 	_, _ = fmt.Fprintf(p.out, "beside what is stored now: %d new, %d with another day or load, %d with the same; %s and %s that are better stay\n",
 		p.added, p.changed, p.same, counted(p.keptDays, "day", "days"), counted(p.keptTRIMPs, "TRIMP", "TRIMPs"))

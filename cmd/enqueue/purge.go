@@ -29,10 +29,10 @@ func purgeCommand(configFile *string, io streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "purge --user N",
 		Short: "Remove an athlete's data for good",
-		Long: "Remove what there is of an athlete: activities with their results, recorded versions, rejects, settings of ACWR,\n" +
+		Long: "Remove everything that is stored about an athlete: activities with their results, recorded versions, rejects, settings of ACWR,\n" +
 			"tokens, audit rows older than tokens.audit_retention, and the athlete's part of the arguments of all jobs. Other\n" +
-			"athletes' activities in the same jobs are worked. What was enqueued for the athlete before does nothing afterwards;\n" +
-			"what is enqueued later, after signing up again, is worked. Nothing brings the data back.\n\n" +
+			"athletes' activities in the same jobs are worked. Jobs enqueued for the athlete before do nothing afterwards;\n" +
+			"jobs enqueued later, after signing up again, are worked. The data cannot be restored.\n\n" +
 			"It shows what it would remove, unless --yes is given. It can be interrupted, and run again.",
 		Example: "  enqueue athlete purge --user 7\n" +
 			"  enqueue athlete purge --user 7 --yes\n" +
@@ -43,7 +43,7 @@ func purgeCommand(configFile *string, io streams) *cobra.Command {
 				return err
 			}
 			return withDatabase(c.Context(), *configFile, "enqueue athlete", func(pool *dbpool.Pool, settings config.Config) error {
-				o, err := admin.NewOperator(pool, settings.River.Schema)
+				o, err := admin.NewActions(pool, settings.River.Schema)
 				if err != nil {
 					return err
 				}
@@ -79,7 +79,7 @@ func auditRetention(settings config.Config, withAudit bool) *time.Duration {
 	return &retention
 }
 
-func purge(ctx context.Context, o *admin.Operator, user int32, retention *time.Duration, yes bool, io streams) (purgedAthlete, error) {
+func purge(ctx context.Context, o *admin.Actions, user int32, retention *time.Duration, yes bool, io streams) (purgedAthlete, error) {
 	searching := cli.NewBar(io.err, 0, "searching jobs", "jobs")
 	held, err := o.Holdings(ctx, user, retention, searching.Set)
 	searching.Finish()

@@ -20,7 +20,7 @@ import (
 func queuesCommand(configFile *string, io streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "queues",
-		Short: "Look at queues, and pause or resume them",
+		Short: "Show queues, and pause or resume them",
 		Example: "  enqueue queues list\n" +
 			"  enqueue queues pause backfill",
 	}
@@ -36,15 +36,15 @@ func queuesListCommand(configFile *string, io streams) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "list",
-		Short: "List the queues and what waits in them",
+		Short: "List the queues and their jobs",
 		Long: "List the queues and how many jobs each has in each state. A ~ marks an estimate: more than ten thousand are\n" +
 			"not counted.",
 		Example: "  enqueue queues list\n" +
 			"  enqueue queues list --json",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return withOverview(c.Context(), *configFile, func(look lookFunc) error {
-				s, err := look(c.Context())
+			return withSnapshots(c.Context(), *configFile, func(take snapshotFunc) error {
+				s, err := take(c.Context())
 				if err != nil {
 					return err
 				}
@@ -83,11 +83,11 @@ func queueStateCommand(configFile *string, io streams, use, short, done string, 
 	}
 }
 
-// lookFunc takes a snapshot of the system.
-type lookFunc func(context.Context) (admin.Snapshot, error)
+// snapshotFunc takes a snapshot of the system.
+type snapshotFunc func(context.Context) (admin.Snapshot, error)
 
-// withOverview calls fn with the means to look at the configured database.
-func withOverview(ctx context.Context, configFile string, fn func(lookFunc) error) error {
+// withSnapshots calls fn with a function that takes snapshots of the configured database.
+func withSnapshots(ctx context.Context, configFile string, fn func(snapshotFunc) error) error {
 	return withDatabase(ctx, configFile, "enqueue status", func(pool *dbpool.Pool, settings config.Config) error {
 		return fn(func(ctx context.Context) (admin.Snapshot, error) {
 			return admin.Read(ctx, pool, admin.Options{

@@ -69,7 +69,7 @@ func recalcCommand(configFile *string, io streams) *cobra.Command {
 		Use:   "recalc --user N [flags]",
 		Short: "Enqueue the recalculation of a user's ACWR",
 		Long: "Enqueue a recalculation for the days from --from to --to and the days after them that they count into: 27 with the\n" +
-			"standard formula, more with a longer chronic window. Rows that are right already are not written.",
+			"standard formula, more with a longer chronic window. Rows that are up to date are not written.",
 		Example: "  enqueue recalc --user 7 --wait\n" +
 			"  enqueue recalc --user 7 --from 2025-01-01 --to 2025-01-31",
 		Args: cobra.NoArgs,
@@ -152,7 +152,7 @@ func recalcIn(ctx context.Context, pool *dbpool.Pool, settings config.Config, us
 	return sayRecalculated(user, writing, io)
 }
 
-// sayRecalculated promises nothing that workers do not write.
+// sayRecalculated prints the outcome, depending on whether workers write results.
 func sayRecalculated(user int32, writing admin.Writing, io streams) error {
 	said := fmt.Sprintf("the results of user %d are written", user)
 	switch withheld := writing.Withheld(user); {

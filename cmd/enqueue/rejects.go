@@ -19,8 +19,8 @@ import (
 func rejectsCommand(configFile *string, io streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rejects",
-		Short: "Look at rejected activities, and try them again or drop them",
-		Long:  "Activities that were accepted and then found invalid are kept, with the reason, until somebody decides about them.",
+		Short: "List rejected activities, and retry or drop them",
+		Long:  "Activities that were accepted and then found invalid are kept, with the reason, until an operator retries or drops them.",
 		Example: "  enqueue rejects list\n" +
 			"  enqueue rejects retry --user 7 --yes",
 	}
@@ -33,10 +33,10 @@ func rejectsCommand(configFile *string, io streams) *cobra.Command {
 	return c
 }
 
-// withOperator calls fn with an operator of the configured database.
-func withOperator(ctx context.Context, configFile string, fn func(*admin.Operator) error) error {
-	return withDatabase(ctx, configFile, "enqueue operator", func(pool *dbpool.Pool, settings config.Config) error {
-		o, err := admin.NewOperator(pool, settings.River.Schema)
+// withActions calls fn with the actions on the configured database.
+func withActions(ctx context.Context, configFile string, fn func(*admin.Actions) error) error {
+	return withDatabase(ctx, configFile, "enqueue rejects", func(pool *dbpool.Pool, settings config.Config) error {
+		o, err := admin.NewActions(pool, settings.River.Schema)
 		if err != nil {
 			return err
 		}
@@ -44,14 +44,14 @@ func withOperator(ctx context.Context, configFile string, fn func(*admin.Operato
 	})
 }
 
-// rejectFilter is what the flags of every filter select among rejects.
+// rejectFilter returns the filter of rejects for the shared filter flags.
 func rejectFilter(f queue.Filter) admin.Filter {
 	return admin.Filter{IDs: f.IDs, User: f.User, OlderThan: f.OlderThan}
 }
 
 func rejectsListCommand(configFile *string, io streams) *cobra.Command {
 	var flags filterFlags
-	var most int
+	var limit int
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "list",
@@ -64,40 +64,40 @@ func rejectsListCommand(configFile *string, io streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := checkLimit(most); err != nil {
+			if err := checkLimit(limit); err != nil {
 				return err
 			}
-			return withOperator(c.Context(), *configFile, func(o *admin.Operator) error {
-				found, err := o.ListRejects(c.Context(), rejectFilter(filter), most)
+			return withActions(c.Context(), *configFile, func(o *admin.Actions) error {
+				found, err := o.ListRejects(c.Context(), rejectFilter(filter), limit)
 				if err != nil {
 					return err
 				}
 				if asJSON {
 					return json.NewEncoder(io.out).Encode(found)
 				}
-				return writeRejects(io, found, most)
+				return writeRejects(io, found, limit)
 			})
 		},
 	}
 	flags.register(c)
-	limitFlag(c, &most)
+	limitFlag(c, &limit)
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list")
 	return c
 }
 
-func writeRejects(io streams, found []admin.Reject, most int) error {
+func writeRejects(io streams, found []admin.Reject, limit int) error {
 	rows := make([]string, len(found))
 	for i, r := range found {
 		rows[i] = fmt.Sprintf("%d\t%d\t%s\t%s\t%s\t%s", r.ID, r.JobID, orDash(r.UserID), orDash(r.ActivityID), ago(r.RejectedAt), cli.OneLine(r.Reason))
 	}
-	return writeNewest(io, "rejects", "ID\tJOB\tUSER\tACTIVITY\tAGE\tREASON", rows, most)
+	return writeNewest(io, "rejects", "ID\tJOB\tUSER\tACTIVITY\tAGE\tREASON", rows, limit)
 }
 
 func rejectsShowCommand(configFile *string, io streams) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "show ID",
-		Short: "Show a rejected activity: the reason and what was handed in",
+		Short: "Show a rejected activity: its reason and payload",
 		Example: "  enqueue rejects show 3\n" +
 			"  enqueue rejects show 3 --json",
 		Args: cobra.ExactArgs(1),
@@ -106,7 +106,7 @@ func rejectsShowCommand(configFile *string, io streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return withOperator(c.Context(), *configFile, func(o *admin.Operator) error {
+			return withActions(c.Context(), *configFile, func(o *admin.Actions) error {
 				r, err := o.ShowReject(c.Context(), id)
 				if err != nil {
 					return err

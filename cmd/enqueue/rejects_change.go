@@ -30,14 +30,14 @@ func rejectsRetryCommand(configFile *string, io streams) *cobra.Command {
 	s := rejectsScope{done: "tried again", c: &cobra.Command{
 		Use:   "retry [ID...]",
 		Short: "Enqueue rejected activities again, after a fix",
-		Long: "Enqueue rejected activities again, by ids or by a filter: each leaves the rejects as its new job comes.\n" +
-			"Those that are still invalid, or of which a newer version has come since, stay; exit code 1 says so.\n\n" +
+		Long: "Enqueue rejected activities again, by ids or by a filter: one commit inserts the job and removes the reject.\n" +
+			"Rejects that are still invalid, or superseded by a newer version, stay, and the exit code is 1.\n\n" +
 			"With a filter it only shows what it would do, unless --yes is given.",
 		Example: "  enqueue rejects retry 3 4\n" +
 			"  enqueue rejects retry --user 7 --yes\n" +
 			"  enqueue rejects retry --all",
 	}}
-	return s.command(configFile, func(ctx context.Context, o *admin.Operator, filter admin.Filter, p admin.RejectPreview) error {
+	return s.command(configFile, func(ctx context.Context, o *admin.Actions, filter admin.Filter, p admin.RejectPreview) error {
 		result := retriedRejects{Matched: p.Rejects, Preview: !s.yes, RetriedRejects: admin.RetriedRejects{JobIDs: []int64{}, Left: []admin.Left{}}}
 		if s.yes {
 			var err error
@@ -75,13 +75,13 @@ func leftError(left []admin.Left) error {
 func rejectsDropCommand(configFile *string, io streams) *cobra.Command {
 	s := rejectsScope{done: "dropped for good", c: &cobra.Command{
 		Use:   "drop [ID...]",
-		Short: "Forget rejected activities for good",
-		Long: "Delete rejected activities, by ids or by a filter. Nothing brings them back.\n\n" +
+		Short: "Delete rejected activities for good",
+		Long: "Delete rejected activities, by ids or by a filter. They cannot be restored.\n\n" +
 			"With a filter it only shows what it would do, unless --yes is given.",
 		Example: "  enqueue rejects drop 3\n" +
 			"  enqueue rejects drop --older-than 720h --yes",
 	}}
-	return s.command(configFile, func(ctx context.Context, o *admin.Operator, filter admin.Filter, p admin.RejectPreview) error {
+	return s.command(configFile, func(ctx context.Context, o *admin.Actions, filter admin.Filter, p admin.RejectPreview) error {
 		result := droppedRejects{Matched: p.Rejects, Preview: !s.yes}
 		if s.yes {
 			var err error
@@ -100,8 +100,7 @@ func rejectsDropCommand(configFile *string, io streams) *cobra.Command {
 	})
 }
 
-// rejectsScope is what retry and drop have in common: which rejects, and
-// whether it is meant.
+// rejectsScope has the common flags of retry and drop: which rejects, and --yes.
 type rejectsScope struct {
 	c                *cobra.Command
 	done             string
@@ -109,7 +108,7 @@ type rejectsScope struct {
 	all, yes, asJSON bool
 }
 
-func (s *rejectsScope) command(configFile *string, act func(context.Context, *admin.Operator, admin.Filter, admin.RejectPreview) error) *cobra.Command {
+func (s *rejectsScope) command(configFile *string, act func(context.Context, *admin.Actions, admin.Filter, admin.RejectPreview) error) *cobra.Command {
 	s.c.RunE = func(c *cobra.Command, args []string) error {
 		parse := s.flags.parseScope
 		if s.all && len(args) == 0 {
@@ -121,7 +120,7 @@ func (s *rejectsScope) command(configFile *string, act func(context.Context, *ad
 		}
 		filter := rejectFilter(parsed)
 		s.yes = s.yes || len(args) > 0
-		return withOperator(c.Context(), *configFile, func(o *admin.Operator) error {
+		return withActions(c.Context(), *configFile, func(o *admin.Actions) error {
 			p, err := o.PreviewRejects(c.Context(), filter)
 			if err != nil {
 				return err

@@ -15,8 +15,8 @@ import (
 	"github.com/trainingmonkey/worker/internal/cli"
 )
 
-// errCritical is what --check fails with.
-var errCritical = errors.New("athletes' numbers are not fresh")
+// errCritical is the error of --check.
+var errCritical = errors.New("athletes' results are not fresh")
 
 // shownStatus is what status --json prints.
 type shownStatus struct {
@@ -30,8 +30,8 @@ func statusCommand(configFile *string, io streams) *cobra.Command {
 	var every time.Duration
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "Show whether the athletes' numbers are fresh, and why not",
-		Long: "Show what an operator has to know: what is wrong and what to do about it, how far the numbers lag behind,\n" +
+		Short: "Show whether the athletes' results are fresh, and why not",
+		Long: "Show what an operator needs to know: what is wrong and what to do about it, how far the results lag behind,\n" +
 			"queues, workers and running backfills.",
 		Example: "  enqueue status\n" +
 			"  enqueue status --watch --interval 5s\n" +
@@ -42,13 +42,13 @@ func statusCommand(configFile *string, io streams) *cobra.Command {
 				return cli.Usagef("--interval must be at least 500ms, got %v", every)
 			}
 			if watch && check {
-				return cli.Usagef("--check looks once; it takes no --watch")
+				return cli.Usagef("--check checks once; it takes no --watch")
 			}
-			return withOverview(c.Context(), *configFile, func(look lookFunc) error {
+			return withSnapshots(c.Context(), *configFile, func(take snapshotFunc) error {
 				if watch {
-					return watchStatus(c.Context(), look, every, asJSON, io)
+					return watchStatus(c.Context(), take, every, asJSON, io)
 				}
-				s, err := look(c.Context())
+				s, err := take(c.Context())
 				if err != nil {
 					return err
 				}
@@ -63,8 +63,8 @@ func statusCommand(configFile *string, io streams) *cobra.Command {
 			})
 		},
 	}
-	c.Flags().BoolVar(&watch, "watch", false, "look again and again until Ctrl-C; with --json an object a line")
-	c.Flags().DurationVar(&every, "interval", 2*time.Second, "`duration` between two looks of --watch")
+	c.Flags().BoolVar(&watch, "watch", false, "repeat until Ctrl-C; with --json one object per line")
+	c.Flags().DurationVar(&every, "interval", 2*time.Second, "`duration` between two snapshots of --watch")
 	c.Flags().BoolVar(&check, "check", false, "exit with 1 when something is critical")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
 	return c
@@ -73,14 +73,14 @@ func statusCommand(configFile *string, io streams) *cobra.Command {
 // clearScreen puts the cursor at the top of an empty terminal.
 const clearScreen = "\x1b[H\x1b[2J"
 
-// watchStatus looks until ctx ends, which is how one stops looking. A database
-// that is away for a while is said and looked for again.
-func watchStatus(ctx context.Context, look lookFunc, every time.Duration, asJSON bool, io streams) error {
+// watchStatus repeats the status until ctx ends. It reports a database that does not
+// answer, and tries again.
+func watchStatus(ctx context.Context, take snapshotFunc, every time.Duration, asJSON bool, io streams) error {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	var answered time.Time
 	for {
-		s, err := look(ctx)
+		s, err := take(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -154,7 +154,7 @@ func writeProcesses(w io.Writer, processes []admin.Process) error {
 	return cli.WriteTable(w, "WORKER\tUP FOR\tRESULTS\tSTATE", rows)
 }
 
-// writes is what a worker does with results, a dash where it does not say.
+// writes says whether a worker writes results; a dash if it does not report it.
 func writes(p admin.Process) string {
 	switch {
 	case p.Write == nil || p.RolloutPercent == nil:

@@ -19,9 +19,9 @@ func orDash(n *int64) string {
 // ago is how long something is past.
 func ago(t time.Time) string { return admin.HumanReadable(max(0, time.Since(t))) }
 
-// writeNewest prints a listing of the newest things of a kind, and says so when
-// there are none or may be more than the most that was asked for.
-func writeNewest(io streams, things, header string, rows []string, most int) error {
+// writeNewest prints a listing of the newest things of a kind, and a note if there are
+// none or may be more than the limit.
+func writeNewest(io streams, things, header string, rows []string, limit int) error {
 	if len(rows) == 0 {
 		_, err := fmt.Fprintln(io.out, "no such "+things)
 		return err
@@ -29,7 +29,7 @@ func writeNewest(io streams, things, header string, rows []string, most int) err
 	if err := cli.WriteTable(io.out, header, rows); err != nil {
 		return err
 	}
-	if len(rows) == most {
+	if len(rows) == limit {
 		_, _ = fmt.Fprintln(io.err, "there may be more; see --limit")
 	}
 	return nil

@@ -21,7 +21,7 @@ func tokensStatusCommand(configFile *string, io streams) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "Show how it stands with everybody's tokens, and who has to authorize again",
+		Short: "Show the status of users' tokens, and who has to authorize again",
 		Long: "Count users by the state of their tokens and by the key that they are encrypted with, and list who has to\n" +
 			"authorize the application again, with the reason. It needs no key and shows no token.",
 		Example: "  enqueue tokens status\n" +
@@ -93,7 +93,7 @@ func writeTokenStatus(w io.Writer, s tokens.Status, within time.Duration) error 
 }
 
 // writeTokensUnconfigured says what has to be set before tokens are refreshed. It
-// speaks of this command's settings; a worker may have others.
+// describes this command's settings; a worker's may differ.
 func writeTokensUnconfigured(w io.Writer, settings config.Config) error {
 	missing := settings.MissingForTokens()
 	if missing == "" {

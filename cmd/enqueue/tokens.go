@@ -21,13 +21,13 @@ import (
 func tokensCommand(configFile *string, io streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tokens",
-		Short: "Refresh users' tokens at the provider, and show how it stands with them",
+		Short: "Refresh users' tokens at the provider, and show their status",
 	}
 	c.AddCommand(tokensRefreshCommand(configFile, io), tokensStatusCommand(configFile, io))
 	return c
 }
 
-// refreshFlags say whose tokens.
+// refreshFlags select users.
 type refreshFlags struct {
 	users  []int32
 	within time.Duration
@@ -40,7 +40,7 @@ func tokensRefreshCommand(configFile *string, io streams) *cobra.Command {
 		Use:   "refresh [flags]",
 		Short: "Enqueue the refresh of tokens",
 		Long: "Enqueue the refresh of users' tokens, or of all that expire soon. Workers do the latter every tokens.refresh_every\n" +
-			"by themselves. Who has to authorize the application again is left out: see enqueue tokens status.",
+			"by themselves. Users who have to authorize the application again are skipped: see enqueue tokens status.",
 		Example: "  enqueue tokens refresh --user 7 --user 8 --wait\n" +
 			"  enqueue tokens refresh --expiring-within 30m",
 		Args: cobra.NoArgs,
@@ -130,7 +130,7 @@ func enqueueRefresh(ctx context.Context, pool *dbpool.Pool, settings config.Conf
 	return ids, users, err
 }
 
-// waitForTokens waits for the jobs and tells how it stands with their users then.
+// waitForTokens waits for the jobs and returns the token status of their users.
 func waitForTokens(ctx context.Context, pool *dbpool.Pool, settings config.Config, users []int32, done enqueuedRefresh, asJSON bool, io streams) error {
 	w := &waiter{pool: pool, schema: queue.Schema(settings.River.Schema), io: io}
 	failed, reason, err := w.finished(ctx, "refreshing tokens", done.JobIDs)

@@ -48,11 +48,11 @@ func trimpCommand(configFile *string, io streams) *cobra.Command {
 	var yes, asJSON bool
 	c := &cobra.Command{
 		Use:   "trimp --user N [flags]",
-		Short: "Compute a user's TRIMP anew, after heart rates or gender changed",
-		Long: "Compute TRIMP anew from the average heart rate and the duration of activities as they are stored, and enqueue the\n" +
+		Short: "Recompute a user's TRIMPs after heart rates or gender changed",
+		Long: "Recompute TRIMPs from the stored average heart rates and durations of activities, and enqueue the\n" +
 			"recalculation of the ACWR of their days and of those that they count into. Only a TRIMP whose trimp_calculation_method is average\n" +
-			"is touched: one from the heart-rate stream, one without a method and one of 0 for want of a heart rate stay.\n" +
-			"Heart rates and gender are those of the application's user_settings where it has them, unless a flag says otherwise.\n\n" +
+			"is changed: a TRIMP from the heart-rate stream, without a method, or of 0 for lack of a heart rate stays.\n" +
+			"Heart rates and gender come from the application's user_settings, if it has them, unless a flag overrides them.\n\n" +
 			"It shows what it would change, unless --yes is given.",
 		Example: "  enqueue trimp --user 7\n" +
 			"  enqueue trimp --user 7 --from 2025-01-01 --resting-hr 48 --max-hr 186 --yes",
@@ -66,7 +66,7 @@ func trimpCommand(configFile *string, io streams) *cobra.Command {
 				return &cli.UsageError{Err: err}
 			}
 			return withDatabase(c.Context(), *configFile, "enqueue trimp", func(pool *dbpool.Pool, settings config.Config) error {
-				h, err := heartRateOf(c.Context(), pool, dates.user, heartRate, given)
+				h, err := userHeartRate(c.Context(), pool, dates.user, heartRate, given)
 				if err != nil {
 					return err
 				}
@@ -108,9 +108,9 @@ func (f ingestFlags) heartRate() (trainingload.HeartRate, error) {
 	return h, nil
 }
 
-// heartRateOf is what an import takes for the user: a flag, what the user has entered,
-// or the default.
-func heartRateOf(ctx context.Context, pool *dbpool.Pool, user int32, flags ingestFlags, given trainingload.HeartRate) (trainingload.HeartRate, error) {
+// userHeartRate returns the heart rates that an import uses for the user: from a flag,
+// from the user's settings, or the default.
+func userHeartRate(ctx context.Context, pool *dbpool.Pool, user int32, flags ingestFlags, given trainingload.HeartRate) (trainingload.HeartRate, error) {
 	exist, err := athlete.SettingsExist(ctx, pool)
 	if err != nil || !exist {
 		return given, err

@@ -16,8 +16,8 @@ import (
 
 const (
 	waitInterval = 200 * time.Millisecond
-	// lonely is how long nothing may happen before --wait says why.
-	lonely = 5 * time.Second
+	// idleNotice is how long nothing may happen before --wait says why.
+	idleNotice = 5 * time.Second
 )
 
 // waiter polls the queues on behalf of --wait.
@@ -27,9 +27,8 @@ type waiter struct {
 	io     streams
 }
 
-// waitFor waits until the ingest jobs are finished and what they recalculate is
-// right, and adds to the result what became of the activities. Ctrl-C ends the
-// waiting, not the work.
+// waitFor waits until the ingest jobs and their recalculations are finished, and adds the
+// outcomes of the activities to the result. Ctrl-C ends the wait, not the work.
 func waitFor(ctx context.Context, pool *dbpool.Pool, schema string, source *activities, result *ingested, io streams) error {
 	ids := result.JobIDs
 	w := &waiter{pool: pool, schema: queue.Schema(schema), io: io}
@@ -42,7 +41,7 @@ func waitFor(ctx context.Context, pool *dbpool.Pool, schema string, source *acti
 		return err
 	}
 	failedRecalcs := 0
-	if writing.Mode != admin.WriteOff { // otherwise nobody works them
+	if writing.Mode != admin.WriteOff { // otherwise no worker works them
 		if failedRecalcs, err = w.recalculated(ctx, ids[0]); err != nil {
 			return err
 		}
@@ -61,7 +60,7 @@ func waitFor(ctx context.Context, pool *dbpool.Pool, schema string, source *acti
 			counted(failed, "job", "jobs"), counted(rejected, "activity was", "activities were"), schema)
 	}
 	said := "stored, with their results"
-	if !writing.ToEveryone() {
+	if !writing.ToAllUsers() {
 		said = "stored; " + strings.TrimSuffix(writing.Says, ".")
 	}
 	if source.flags.asJSON {
@@ -98,16 +97,16 @@ func (w *waiter) recalculated(ctx context.Context, after int64) (failed int, err
 	return p.Failed, err
 }
 
-// until shows progress until nothing is left. What is left at the first look is
-// all there is to do.
-func (w *waiter) until(ctx context.Context, what string, look func(context.Context) (left int, err error)) error {
+// until shows progress until nothing is left. What is left at the first check is the
+// total.
+func (w *waiter) until(ctx context.Context, what string, check func(context.Context) (left int, err error)) error {
 	b := &cli.Bar{}
 	defer func() { b.Finish() }()
 	ticker := time.NewTicker(waitInterval)
 	defer ticker.Stop()
 	lastLeft, moved, asked := -1, time.Now(), false
 	for {
-		left, err := look(ctx)
+		left, err := check(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return errors.New("no longer waiting; the jobs stay enqueued and are worked all the same")
@@ -120,7 +119,7 @@ func (w *waiter) until(ctx context.Context, what string, look func(context.Conte
 			lastLeft = left
 		case left != lastLeft:
 			lastLeft, moved = left, time.Now()
-		case time.Since(moved) > lonely && !asked:
+		case time.Since(moved) > idleNotice && !asked:
 			asked = true
 			why, err := whyIdle(ctx, w.pool, w.schema, jobs.QueueIngest, jobs.QueueIngestBulk, jobs.QueueRecalc, jobs.QueueRecalcBulk)
 			if err != nil {

@@ -19,9 +19,9 @@ func checkCommand(configFile *string, stdout io.Writer) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "check",
-		Short: "Find what keeps a worker from working, or is going to, and what cures it",
-		Long: "Look at everything that `worker run` depends on: settings, connection, pooler, server, role, tables, queue.\n" +
-			"FAIL would not work, and the exit code is 1; WARN works today. Nothing is changed.",
+		Short: "Find what keeps a worker from working, now or soon, and how to fix it",
+		Long: "Check everything that `worker run` depends on: settings, connection, pooler, server, role, tables, queue.\n" +
+			"With FAIL a worker would not work, and the exit code is 1; with WARN it works today. Nothing is changed.",
 		Example: "  worker check\n" +
 			"  worker check --config /etc/trainingmonkey/config.yaml --json",
 		Args: cobra.NoArgs,
@@ -48,7 +48,7 @@ func checkCommand(configFile *string, stdout io.Writer) *cobra.Command {
 	return c
 }
 
-// check looks at everything that `worker run` depends on and does not stop at
+// check examines everything that `worker run` depends on and does not stop at
 // the first fault.
 func check(ctx context.Context, settings config.Config) []doctor.Finding {
 	ctx, cancel := context.WithTimeout(ctx, settings.Database.StatementTimeout)
@@ -62,8 +62,8 @@ func check(ctx context.Context, settings config.Config) []doctor.Finding {
 	return append(findings, doctor.Examine(ctx, pool, settings)...)
 }
 
-// aboutTokens says whether this process would refresh tokens; it is none's
-// fault if it would not.
+// aboutTokens says whether this process would refresh tokens; not refreshing is no
+// failure.
 func aboutTokens(settings config.Config) doctor.Finding {
 	if missing := settings.MissingForTokens(); missing != "" {
 		return doctor.Finding{Check: "tokens", OK: true, About: "not refreshed by this worker; not set: " + missing}
@@ -71,7 +71,7 @@ func aboutTokens(settings config.Config) doctor.Finding {
 	return doctor.Finding{Check: "tokens", OK: true, About: "refreshed at " + settings.Tokens.TokenURL + ", " + settings.TokenKeys.String()}
 }
 
-// aboutBudget prints the arithmetic, whether it works out or not.
+// aboutBudget prints the connection budget.
 func aboutBudget(settings config.Config) doctor.Finding {
 	if err := checkBudget(settings); err != nil {
 		return doctor.Finding{Check: "connection budget", About: err.Error()}
@@ -79,9 +79,9 @@ func aboutBudget(settings config.Config) doctor.Finding {
 	return doctor.Finding{Check: "connection budget", OK: true, About: fmt.Sprintf("%s of database.max_conns = %d, and 1 more that listens", workers.Budget(settings), settings.Database.MaxConns)}
 }
 
-// aboutOperations tells where the pages are and who may see them.
+// aboutOperations says where the pages are served and who may see them.
 func aboutOperations(settings config.Config) doctor.Finding {
-	access := accessOf(settings)
+	access := webAccess(settings)
 	switch err := access.Check(); {
 	case access.Listen == "":
 		return doctor.Finding{Check: "operations", OK: true, About: "neither probes nor metrics nor pages are served"}
@@ -93,7 +93,7 @@ func aboutOperations(settings config.Config) doctor.Finding {
 	return doctor.Finding{Check: "operations", OK: true, About: access.Listen + ", with credentials"}
 }
 
-// writeFindings gives each finding a line, and two more to what should change.
+// writeFindings prints one line per finding, and two more for failures and warnings.
 func writeFindings(w io.Writer, findings []doctor.Finding) error {
 	for _, f := range findings {
 		mark := "ok  "

@@ -24,12 +24,12 @@ func demoCommand(configFile *string, stdout, stderr io.Writer) *cobra.Command {
 	var keep bool
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "Show everything at work, with sample data on a private PostgreSQL",
+		Short: "Demonstrate the worker, with sample data on a private PostgreSQL",
 		Long: "Start a private PostgreSQL, migrate it, enqueue two years of several athletes' activities, work them in\n" +
 			"batched transactions, show one athlete's ACWR, and check every value against plain SQL. Nothing is left behind.\n" +
-			"With DATABASE_URL set, a database of the demo's own is made on that server, and dropped afterwards.",
+			"With DATABASE_URL set, a new database is created on that server, and dropped afterwards.",
 		Example: "  worker demo\n" +
-			"  worker demo --keep     # stay up until Ctrl-C, to look around with psql or enqueue",
+			"  worker demo --keep     # stay up until Ctrl-C, for psql and enqueue",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			settings, err := cli.LoadConfig(*configFile)
@@ -44,7 +44,7 @@ func demoCommand(configFile *string, stdout, stderr io.Writer) *cobra.Command {
 }
 
 func demo(ctx context.Context, settings config.Config, keep bool, stdout, stderr io.Writer) (err error) {
-	settings.Log.Level = "warn" // the demo speaks for itself
+	settings.Log.Level = "warn" // the demo prints what it does
 	settings.ACWR.Rounding = "none"
 	logger := cli.NewLogger(settings.Log, stderr)
 	url, cleanUp, err := demoDatabase(ctx, settings, logger)
@@ -80,17 +80,17 @@ func demo(ctx context.Context, settings config.Config, keep bool, stdout, stderr
 		return err
 	}
 	if keep {
-		operator, err := newOperator(settings, logger)
+		pages, err := newAdminServer(settings, logger)
 		if err != nil {
 			return err
 		}
-		operator.announce = stdout
-		second, err := newService(ctx, pool, settings, logger, operator.observe())
+		pages.announce = stdout
+		second, err := newService(ctx, pool, settings, logger, pages.observe())
 		if err != nil {
 			return err
 		}
 		_, _ = fmt.Fprintf(stdout, "\nstaying up until Ctrl-C. In another terminal:\n\n  export DATABASE_URL='%s'\n\n", url)
-		return operator.during(ctx, pool, second, func() error { return work(ctx, second, false, logger) })
+		return pages.during(ctx, pool, second, func() error { return work(ctx, second, false, logger) })
 	}
 	return nil
 }
@@ -140,7 +140,7 @@ func workSample(ctx context.Context, pool *dbpool.Pool, settings config.Config, 
 	return nil
 }
 
-// shownAthlete is whose series the demo prints, and how much of it.
+// shownAthlete is the athlete whose series the demo prints.
 const (
 	shownAthlete = 1
 	shownDays    = 14

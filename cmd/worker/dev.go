@@ -16,7 +16,7 @@ func devCommand(configFile *string, stdout, stderr io.Writer) *cobra.Command {
 	var dir string
 	c := &cobra.Command{
 		Use:   "dev",
-		Short: "Bring up a database that stays and a worker on it, until Ctrl-C",
+		Short: "Run a worker on a private database that is kept, until Ctrl-C",
 		Long: "Start a private PostgreSQL whose data stays, migrate it, and work its queues until Ctrl-C.\n" +
 			"It prints the DATABASE_URL for other commands. With DATABASE_URL set it works on that database instead.",
 		Example: "  worker dev\n" +
@@ -39,11 +39,11 @@ func dev(ctx context.Context, configFile, dir string, stdout, stderr io.Writer) 
 	if err := checkBudget(settings); err != nil {
 		return err
 	}
-	operator, err := newOperator(settings, logger)
+	pages, err := newAdminServer(settings, logger)
 	if err != nil {
 		return err
 	}
-	operator.announce = stdout
+	pages.announce = stdout
 	url := settings.DatabaseURL
 	if url != "" && dir != "" {
 		return cli.Usagef("--dir names a database and DATABASE_URL another; unset DATABASE_URL or leave out --dir")
@@ -65,12 +65,12 @@ func dev(ctx context.Context, configFile, dir string, stdout, stderr io.Writer) 
 		url = local
 		_, _ = fmt.Fprintf(stdout, "PostgreSQL runs in %s. In another terminal:\n\n  export DATABASE_URL='%s'\n\n", dir, url)
 	}
-	pool, err := openMigrated(ctx, settings, url, "worker dev", operator.tracer())
+	pool, err := openMigrated(ctx, settings, url, "worker dev", pages.tracer())
 	if err != nil {
 		return err
 	}
 	defer pool.CloseWithin(closeTime)
-	service, err := newService(ctx, pool, settings, logger, operator.observe())
+	service, err := newService(ctx, pool, settings, logger, pages.observe())
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func dev(ctx context.Context, configFile, dir string, stdout, stderr io.Writer) 
 		return err
 	}
 	_, _ = fmt.Fprintf(stdout, "migrated %s; working until Ctrl-C\n", server)
-	return operator.during(ctx, pool, service, func() error {
+	return pages.during(ctx, pool, service, func() error {
 		return work(ctx, service, false, logger)
 	})
 }

@@ -48,7 +48,7 @@ func TestExamplesRun(t *testing.T) {
 			url := dbtest.MigratedURL(t)
 			switch {
 			case strings.Contains(example, "--dir"), strings.Contains(example, "--keep"):
-				url = "" // they bring servers of their own, and tell how to get in
+				url = "" // they start servers of their own, and print how to connect
 			case strings.Contains(example, "migrate"):
 				url = dbtest.New(t)
 			}

@@ -11,7 +11,7 @@ import (
 )
 
 // TestJSONIsDocumented compares what every --json prints with what scripts are
-// told to rely on.
+// promised.
 func TestJSONIsDocumented(t *testing.T) {
 	url := dbtest.MigratedURL(t)
 	t.Setenv("DATABASE_URL", url)

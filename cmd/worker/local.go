@@ -62,7 +62,7 @@ func stopLocal(ctx context.Context, server *localpg.Server) error {
 	return server.Stop(ctx)
 }
 
-// openMigrated opens the database of url and applies what is missing.
+// openMigrated opens the database of url and applies missing migrations.
 func openMigrated(ctx context.Context, settings config.Config, url, application string, tracer pgx.QueryTracer) (*dbpool.Pool, error) {
 	settings.DatabaseURL = url
 	pool, err := cli.OpenTracedPool(ctx, settings, application, tracer)
@@ -76,7 +76,7 @@ func openMigrated(ctx context.Context, settings config.Config, url, application 
 	return pool, nil
 }
 
-// serverName says which PostgreSQL the pool is connected to, and to what of it.
+// serverName returns PostgreSQL's version, address and database.
 func serverName(ctx context.Context, pool *dbpool.Pool) (string, error) {
 	var version string
 	if err := pool.QueryRow(ctx, `SHOW server_version`).Scan(&version); err != nil {

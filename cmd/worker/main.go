@@ -23,7 +23,7 @@ func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "worker",
 		Short: "Work TrainingMonkey's job queues",
-		Long: "worker stores synced activities and keeps every athlete's acute:chronic workload ratio right.\n" +
+		Long: "worker stores synced activities and keeps every athlete's acute:chronic workload ratio up to date.\n" +
 			"Jobs wait in PostgreSQL; any number of workers drain them, many jobs in one transaction.",
 		Example: "  worker demo            # everything at once, with sample data and a private PostgreSQL\n" +
 			"  worker migrate up      # prepare the database of DATABASE_URL\n" +

@@ -8,17 +8,16 @@ import (
 )
 
 const (
-	// baseMemory is what the process takes beside the transactions under way.
+	// baseMemory is the memory of the process without transactions.
 	baseMemory = 20 << 20
-	// activityMemory is what an activity of a transaction takes, in bytes: its
-	// arguments, the row that follows from them, and its encoding for the server.
+	// activityMemory is the memory of one activity in a transaction, in bytes: its
+	// arguments, its row, and its encoding for the server.
 	activityMemory = 4 << 10
 )
 
-// boundMemory has the garbage collector let garbage pile up until the process
-// takes as much as its transactions may: collecting earlier takes processor time
-// from them. GOGC and GOMEMLIMIT have precedence. A process that needs more gets
-// it, and collects more often.
+// boundMemory sets the memory limit to what the transactions may need, and makes earlier
+// garbage collection rare, because it costs processor time. GOGC and GOMEMLIMIT take
+// precedence. A process that needs more collects more often.
 func boundMemory(c config.Batching) {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return

@@ -23,7 +23,7 @@ func migrateCommand(configFile *string, stdout io.Writer) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "migrate",
 		Short: "Prepare the database",
-		Long: "Create what the worker needs and the database does not have: River's tables in a schema of their own,\n" +
+		Long: "Create the objects that the worker needs and the database lacks: River's tables in a schema of their own,\n" +
 			"the worker's tables, and missing columns of the application's activities. Nothing else is changed.",
 	}
 	c.AddCommand(migrateUpCommand(configFile, stdout), migrateStatusCommand(configFile, stdout))
@@ -37,17 +37,17 @@ func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 		Use:   "up",
 		Short: "Apply all missing migrations; several processes may do so at once",
 		Long: "Apply all missing migrations; several processes may do so at once. The application may run meanwhile: none\n" +
-			"of its statements waits noticeably. --plan prints what would be done to this database and changes nothing.\n\n" +
+			"of its statements waits noticeably. --plan lists the steps for this database and changes nothing.\n\n" +
 			"Programs in any language enqueue jobs in their own transactions with the SQL functions\n" +
-			"enqueue_activity_ingest and enqueue_acwr_recalc in River's schema, and ask with job_status what became of them.\n" +
+			"enqueue_activity_ingest and enqueue_acwr_recalc in River's schema, and query their status with job_status.\n" +
 			"The role that migrates may call them; --enqueue-role lets another, existing role do that, read results with\n" +
 			"acwr_series, and nothing else. It can be given again at any time.\n\n" +
 			"--purge-role lets an existing role remove an athlete's data for good with the SQL function purge_athlete, and nothing\n" +
 			"else.\n\n" +
 			"--worker-role lets another, existing role run workers and the command enqueue, and change no table's definition.\n" +
 			"Give it again after each upgrade.\n\n" +
-			"--with-change-capture puts triggers on activities: whatever statement of whatever program changes a load, a\n" +
-			"TRIMP, a date or an owner, or removes rows, has the recalculation enqueued in its own transaction.\n" +
+			"--with-change-capture puts triggers on activities: any statement of any program that changes a load, a\n" +
+			"TRIMP, a date or an owner, or removes rows, enqueues the recalculation in its own transaction.\n" +
 			"--without-change-capture removes them.",
 		Example: "  DATABASE_URL=postgres://user@localhost/trainingmonkey worker migrate up\n" +
 			"  worker migrate up --plan\n" +
@@ -120,7 +120,7 @@ func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 	return c
 }
 
-// switchCapture does what the two flags ask for, if anything.
+// switchCapture installs or removes change capture, as the two flags say.
 func switchCapture(ctx context.Context, pool *dbpool.Pool, riverSchema string, on, off bool, stdout io.Writer) error {
 	var err error
 	switch {
@@ -176,7 +176,7 @@ type grant struct {
 	by              func(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string) (warning string, err error)
 }
 
-// give does nothing where the flag was not given.
+// give does nothing if the flag was not given.
 func (g grant) give(ctx context.Context, pool *dbpool.Pool, riverSchema string, stdout io.Writer) error {
 	if g.role == "" {
 		return nil

@@ -24,7 +24,7 @@ func runCommand(configFile *string, stderr io.Writer) *cobra.Command {
 		Use:   "run",
 		Short: "Work until SIGTERM",
 		Long: "Work the queues of the database that DATABASE_URL names, which must be migrated.\n" +
-			"SIGTERM or Ctrl-C stops: what is running finishes within shutdown.grace and nothing is lost;\n" +
+			"SIGTERM or Ctrl-C stops the worker: running jobs finish within shutdown.grace and nothing is lost;\n" +
 			"a second signal ends the process at once, and its jobs are worked again elsewhere.",
 		Example: "  DATABASE_URL=postgres://user@localhost/trainingmonkey worker run\n" +
 			"  worker run --drain     # work until the queues are empty, then exit 0",
@@ -39,20 +39,20 @@ func runCommand(configFile *string, stderr io.Writer) *cobra.Command {
 			}
 			boundMemory(settings.Batching)
 			logger := cli.NewLogger(settings.Log, stderr)
-			operator, err := newOperator(settings, logger)
+			pages, err := newAdminServer(settings, logger)
 			if err != nil {
 				return err
 			}
-			pool, err := cli.OpenTracedPool(c.Context(), settings, "worker run", operator.tracer())
+			pool, err := cli.OpenTracedPool(c.Context(), settings, "worker run", pages.tracer())
 			if err != nil {
 				return err
 			}
 			defer pool.CloseWithin(closeTime)
-			service, err := newService(c.Context(), pool, settings, logger, operator.observe())
+			service, err := newService(c.Context(), pool, settings, logger, pages.observe())
 			if err != nil {
 				return err
 			}
-			return operator.during(c.Context(), pool, service, func() error {
+			return pages.during(c.Context(), pool, service, func() error {
 				return work(c.Context(), service, drain, logger)
 			})
 		},
@@ -61,7 +61,7 @@ func runCommand(configFile *string, stderr io.Writer) *cobra.Command {
 	return c
 }
 
-// checkBudget refuses settings whose arithmetic does not work out.
+// checkBudget refuses settings that need more connections than the pool has.
 func checkBudget(settings config.Config) error {
 	if err := workers.Budget(settings).Check(int32(settings.Database.MaxConns)); err != nil {
 		return &cli.UsageError{Err: err}
@@ -73,15 +73,14 @@ func checkBudget(settings config.Config) error {
 // in use.
 const closeTime = time.Second / 2
 
-// newService refuses a database with which it could not work, and logs what may
-// become a fault.
+// newService refuses a database with which it cannot work, and logs warnings.
 func newService(ctx context.Context, pool *dbpool.Pool, settings config.Config, logger *slog.Logger, observe workers.Observe) (*workers.Service, error) {
 	checkCtx, cancel := context.WithTimeout(ctx, settings.Database.StatementTimeout)
 	defer cancel()
 	for _, f := range doctor.Examine(checkCtx, pool, settings) {
 		switch {
 		case f.Warns():
-			logger.WarnContext(ctx, "works, but should be changed", slog.String("check", f.Check), slog.String("found", f.About), slog.String("why", f.Why), slog.String("cure", f.Cure))
+			logger.WarnContext(ctx, "check found a problem, starting anyway", slog.String("check", f.Check), slog.String("found", f.About), slog.String("why", f.Why), slog.String("cure", f.Cure))
 		case f.Check != doctor.JobIDs && f.Err() != nil:
 			return nil, f.Err()
 		}
@@ -90,7 +89,7 @@ func newService(ctx context.Context, pool *dbpool.Pool, settings config.Config, 
 	case err != nil:
 		return nil, err
 	case ids.WentBack():
-		logger.WarnContext(ctx, "the ids of jobs had gone back; they go on beyond the versions that are stored, and waiting jobs have new ones",
+		logger.WarnContext(ctx, "job ids had gone back; advanced them beyond the stored versions and renumbered waiting jobs",
 			slog.Int64("newest", ids.Last), slog.Int64("beyond", ids.Stored), slog.Int64("renumbered", renumbered))
 	}
 	return workers.NewObserved(checkCtx, pool, settings, logger, observe)

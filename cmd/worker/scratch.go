@@ -14,8 +14,8 @@ import (
 	"github.com/trainingmonkey/worker/internal/cli"
 )
 
-// scratchDatabase makes a database of its own on the server of a URL, so that
-// nothing that is there is touched, and returns its URL and how to drop it.
+// scratchDatabase creates a new database on the server of a URL, so that no existing one
+// is touched, and returns its URL and a function that drops it.
 func scratchDatabase(ctx context.Context, server string) (database string, drop func() error, err error) {
 	u, err := url.Parse(server)
 	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
@@ -28,21 +28,21 @@ func scratchDatabase(ctx context.Context, server string) (database string, drop 
 	query.Del("database")
 	u.RawQuery = query.Encode()
 	if c, err := pgx.ParseConfig(u.String()); err != nil || c.Database != name {
-		return "", nil, cli.Usagef("the demo cannot tell where DATABASE_URL names the database; unset it to use a private server")
+		return "", nil, cli.Usagef("the demo cannot find the database's name in DATABASE_URL; unset it to use a private server")
 	}
-	if err := executeAlone(ctx, server, "CREATE DATABASE "+name); err != nil {
+	if err := executeOnce(ctx, server, "CREATE DATABASE "+name); err != nil {
 		return "", nil, fmt.Errorf("create a database for the demo on the server of DATABASE_URL: %w; unset DATABASE_URL to use a private server", err)
 	}
 	drop = func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
-		return executeAlone(ctx, server, "DROP DATABASE "+name+" WITH (FORCE)")
+		return executeOnce(ctx, server, "DROP DATABASE "+name+" WITH (FORCE)")
 	}
 	return u.String(), drop, nil
 }
 
-// executeAlone runs a statement on a connection of its own.
-func executeAlone(ctx context.Context, url, sql string) (err error) {
+// executeOnce runs a statement on a connection of its own.
+func executeOnce(ctx context.Context, url, sql string) (err error) {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return err

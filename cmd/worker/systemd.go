@@ -8,35 +8,35 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// readyInterval is how often a worker that starts looks whether it is ready.
+// readyInterval is how often a starting worker checks whether it is ready.
 const readyInterval = 100 * time.Millisecond
 
-// tellSystemd tells the service manager, where there is one that wants to know,
-// when the worker is ready, when it begins to stop because ctx ends, and until
-// done ends, as often as WatchdogSec demands, that it lives.
-func tellSystemd(ctx, done context.Context, ready func() bool, logger *slog.Logger) {
-	tell := func(state string) {
+// notifySystemd notifies the service manager, if there is one, when the worker is
+// ready and when it begins to stop because ctx ends; until done ends it also sends
+// the keep-alives that WatchdogSec demands.
+func notifySystemd(ctx, done context.Context, ready func() bool, logger *slog.Logger) {
+	notify := func(state string) {
 		if _, err := daemon.SdNotify(false, state); err != nil {
-			logger.WarnContext(ctx, "systemd was not told", slog.String("state", state), slog.String("error", err.Error()))
+			logger.WarnContext(ctx, "could not notify systemd; it may restart this worker", slog.String("state", state), slog.String("error", err.Error()))
 		}
 	}
 	alive, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
-		logger.WarnContext(ctx, "no watchdog", slog.String("error", err.Error()))
+		logger.WarnContext(ctx, "could not read systemd's watchdog interval; sending no keep-alives", slog.String("error", err.Error()))
 	}
-	stopping := context.AfterFunc(ctx, func() { tell(daemon.SdNotifyStopping) })
+	stopping := context.AfterFunc(ctx, func() { notify(daemon.SdNotifyStopping) })
 	defer stopping()
 	ticker := time.NewTicker(readyInterval)
 	defer ticker.Stop()
-	told, beaten := false, time.Now()
+	notified, beaten := false, time.Now()
 	for {
-		if !told && ready() {
-			told = true
-			tell(daemon.SdNotifyReady)
+		if !notified && ready() {
+			notified = true
+			notify(daemon.SdNotifyReady)
 		}
 		if alive > 0 && time.Since(beaten) >= alive/3 {
 			beaten = time.Now()
-			tell(daemon.SdNotifyWatchdog)
+			notify(daemon.SdNotifyWatchdog)
 		}
 		select {
 		case <-ticker.C:

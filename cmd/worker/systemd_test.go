@@ -11,9 +11,9 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestSystemdIsTold plays the service manager: it hears that the worker is
+// TestSystemdIsNotified plays the service manager: it hears that the worker is
 // ready, then that it lives, and when it stops.
-func TestSystemdIsTold(t *testing.T) {
+func TestSystemdIsNotified(t *testing.T) {
 	for _, listen := range []string{"127.0.0.1:0", ""} {
 		socket := filepath.Join(t.TempDir(), "notify")
 		manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})

@@ -28,9 +28,9 @@ func rotateCommand(configFile *string, stdout, stderr io.Writer) *cobra.Command 
 		Use:   "rotate",
 		Short: "Encrypt all tokens with the first key of TMWORKER_TOKEN_KEYS",
 		Long: "Encrypt with the first key of TMWORKER_TOKEN_KEYS (id:base64,id:base64) every token that is encrypted with another\n" +
-			"one, or not at all. Everything may run meanwhile. To change the key: give every process the new key behind the old\n" +
-			"one, then before it, then rotate, then take the old one away. Rows that do not decrypt are left as they are and\n" +
-			"listed. Interrupted, it goes on where it was when it is started again.",
+			"one, or not at all. Workers and the application may run meanwhile. To change the key: give every process the new key after the old\n" +
+			"one, then before it, then rotate, then remove the old one. Rows that do not decrypt are left as they are and\n" +
+			"listed. If interrupted, run it again.",
 		Example: "  worker tokens rotate\n" +
 			"  worker tokens rotate --json",
 		Args: cobra.NoArgs,
@@ -80,9 +80,9 @@ func writeRotation(w io.Writer, r tokens.Rotation, asJSON bool) error {
 	if err != nil || len(r.Unreadable) == 0 {
 		return err
 	}
-	const most = 20
-	users := strings.Trim(fmt.Sprint(r.Unreadable[:min(most, len(r.Unreadable))]), "[]")
-	if len(r.Unreadable) > most {
+	const maxShown = 20
+	users := strings.Trim(fmt.Sprint(r.Unreadable[:min(maxShown, len(r.Unreadable))]), "[]")
+	if len(r.Unreadable) > maxShown {
 		users += " …"
 	}
 	return fmt.Errorf("tokens that do not decrypt with any of the keys are left as they are, %d in all; users %s", len(r.Unreadable), users)

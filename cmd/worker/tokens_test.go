@@ -10,7 +10,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-func keyOf(id string) string {
+func testKey(id string) string {
 	return id + ":" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(id[:1], tokens.KeyBytes)))
 }
 
@@ -24,22 +24,22 @@ func TestRotate(t *testing.T) {
 		t.Fatal(err)
 	}
 	worker(t, "tokens", "rotate").want(t, 2, "TMWORKER_TOKEN_KEYS is not set", "openssl rand -base64 32")
-	t.Setenv("TMWORKER_TOKEN_KEYS", keyOf("a1")+"x")
+	t.Setenv("TMWORKER_TOKEN_KEYS", testKey("a1")+"x")
 	worker(t, "tokens", "rotate").want(t, 2, "TMWORKER_TOKEN_KEYS: key 1: must be 32 random bytes in base64")
-	t.Setenv("TMWORKER_TOKEN_KEYS", keyOf("a1"))
+	t.Setenv("TMWORKER_TOKEN_KEYS", testKey("a1"))
 	worker(t, "tokens", "rotate").want(t, 0, "encrypted the tokens of 1200 users with key a1")
 	worker(t, "tokens", "rotate").want(t, 0, "encrypted the tokens of 0 users with key a1")
 	if _, err := pool.Exec(t.Context(), `UPDATE user_tokens SET refresh_token = left(refresh_token, 30) WHERE user_id = 600`); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("TMWORKER_TOKEN_KEYS", keyOf("b2")+","+keyOf("a1"))
+	t.Setenv("TMWORKER_TOKEN_KEYS", testKey("b2")+","+testKey("a1"))
 	got := worker(t, "tokens", "rotate", "--json")
 	var r tokens.Rotation
 	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil || got.code != 1 || r.Key != "b2" || r.Total != 1200 || r.Rotated != 1199 || len(r.Unreadable) != 1 {
 		t.Errorf("--json: exit code %d, %s (%v)", got.code, got.stdout, err)
 	}
 	got.want(t, 1, "tokens that do not decrypt with any of the keys are left as they are, 1 in all; users 600")
-	ring, err := tokens.ParseKeyring(keyOf("b2"))
+	ring, err := tokens.ParseKeyring(testKey("b2"))
 	if err != nil {
 		t.Fatal(err)
 	}

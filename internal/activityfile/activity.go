@@ -45,8 +45,8 @@ func (d activityDecoder) decode(record []byte) (jobs.Activity, error) {
 	return activity, activity.Validate()
 }
 
-// checkObject sees that a record is a JSON object in UTF-8 whose texts are whole.
-// encoding/json would silently replace what is not.
+// checkObject checks that a record is a JSON object in valid UTF-8. encoding/json would
+// silently replace invalid parts.
 func checkObject(record []byte) error {
 	if !json.Valid(record) {
 		var syntax *json.SyntaxError
@@ -69,7 +69,7 @@ func checkObject(record []byte) error {
 	return errors.New("holds a field name that is not valid UTF-8")
 }
 
-// checkEscapes looks for texts that were cut inside a character: half of it is
+// checkEscapes finds texts that were cut inside a character: half of it is
 // left, as the escape of one surrogate.
 func checkEscapes(record []byte) error {
 	if !bytes.Contains(record, []byte(`\u`)) {
@@ -142,8 +142,8 @@ func uniqueFields(object []byte) (map[string][]byte, error) {
 	return stated, nil
 }
 
-// unloaded is true for what the application would not have taken up: a type
-// without training load, as long as nobody states a load.
+// unloaded reports whether the application would skip the activity: its type has no
+// training load and no load is stated.
 func unloaded(stated map[string][]byte) bool {
 	var activityType string
 	var load float64
@@ -170,7 +170,7 @@ func (d activityDecoder) setUser(record, stated []byte) ([]byte, error) {
 		}
 		return record, nil
 	}
-	// A later field replaces an earlier one, so the end is right even behind a
+	// A later field replaces an earlier one, so the field can be appended even after a
 	// user_id that is null.
 	body := bytes.TrimRight(record[:len(record)-1], blanks)
 	with := make([]byte, 0, len(body)+24)

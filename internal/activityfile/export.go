@@ -32,7 +32,7 @@ type exportParser struct {
 // and newer exports have more of them.
 var requiredColumns = []string{"Activity ID", "Activity Date", "Activity Name", "Activity Type", "Elapsed Time", "Distance"}
 
-// loadColumns are what loads are computed from, besides.
+// loadColumns are the other columns from which loads are computed.
 var loadColumns = []string{"Moving Time", "Elevation Gain", "Average Heart Rate"}
 
 func newExportParser(s *source, o Options) (*exportParser, error) {
@@ -63,8 +63,8 @@ func (p *exportParser) readHeader(header []string) error {
 		folded[i] = foldHeader(column)
 	}
 	var known bool
-	p.language, known = languageOf(folded)
-	p.columns = columnsOf(folded, p.language)
+	p.language, known = headerLanguage(folded)
+	p.columns = columnIndexes(folded, p.language)
 	p.form = numberForm{comma: p.language.decimalComma(), resaved: p.csv.Comma != ','}
 	var missing []string
 	for _, column := range requiredColumns {
@@ -79,7 +79,7 @@ func (p *exportParser) readHeader(header []string) error {
 	return nil
 }
 
-// missing are the columns of loads that the file does not have.
+// missing returns the columns of loads that the file does not have.
 func (p *exportParser) missing() []string {
 	var columns []string
 	for _, column := range loadColumns {
@@ -90,8 +90,8 @@ func (p *exportParser) missing() []string {
 	return columns
 }
 
-// separator tells what separates cells, by the first line: commas, or what a
-// spreadsheet took instead.
+// separator returns the separator of cells, from the first line: a comma, or what a
+// spreadsheet used instead.
 func (s *source) separator() (rune, error) {
 	for wanted := 1; ; {
 		_, err := s.data.Peek(wanted)
@@ -127,8 +127,8 @@ func (p *exportParser) next() (jobs.Activity, error) {
 	return activity, err
 }
 
-// readError tells faults of one record from those that leave no way to find the
-// next.
+// readError separates faults of one record from those after which the next record cannot
+// be found.
 func (p *exportParser) readError(cells []string, err error) error {
 	var malformed *csv.ParseError
 	switch {
@@ -141,8 +141,8 @@ func (p *exportParser) readError(cells []string, err error) error {
 	case malformed.Line == malformed.StartLine:
 		return recordError(p.name, malformed.StartLine, 0, fmt.Errorf("column %d: %w", malformed.Column, malformed.Err))
 	case p.limit.ended:
-		// A quote that is never closed takes all that follows for text. That is
-		// not one faulty record that could be passed over.
+		// After a quote that is never closed, the rest of the file is text. That is not a
+		// single faulty record that could be skipped.
 		return fmt.Errorf("%s:%d: a quote is left open up to the end of the file", p.name, malformed.StartLine)
 	}
 	return recordError(p.name, malformed.StartLine, 0,
@@ -150,8 +150,8 @@ func (p *exportParser) readError(cells []string, err error) error {
 }
 
 func (p *exportParser) decode(r exportRecord) (jobs.Activity, error) {
-	activityType, known := p.language.typeOf(r.text("Activity Type"))
-	n := numbers{record: r, form: p.form}
+	activityType, known := p.language.englishType(r.text("Activity Type"))
+	n := numberParser{record: r, form: p.form}
 	start, err := exportDate(r.cell("Activity Date"), cmp.Or(p.Location, p.HomeLocation))
 	if !trainingload.HasTrainingLoad(activityType) {
 		return withoutLoad(jobs.Activity{
@@ -165,7 +165,7 @@ func (p *exportParser) decode(r exportRecord) (jobs.Activity, error) {
 	m := measured{
 		id:           n.id("Activity ID"),
 		activityType: strings.Clone(activityType),
-		metres:       n.metres(p.language, trainingload.SportOf(activityType)),
+		metres:       n.metres(p.language, trainingload.ParseSport(activityType)),
 		start:        start,
 		fromUTC:      true,
 		moving:       n.quantity("Moving Time"),

@@ -9,9 +9,9 @@ import (
 
 var plainSpaces = strings.NewReplacer("\u202f", " ", "\u00a0", " ")
 
-// dateForms are how times are written, with the parts of a time as groups. They
-// all are in UTC. A date in slashes that does not begin with the year is none:
-// nobody can tell whether the day or the month comes first.
+// dateForms are how times are written, with the parts of a time as groups. They all are
+// in UTC. A date in slashes that does not begin with the year is refused, because it does
+// not say whether the day or the month comes first.
 var dateForms = []*regexp.Regexp{
 	// Oct 6, 2022, 11:19:20 PM; some systems write a narrow space before PM
 	regexp.MustCompile(`^(?P<name>\pL{3,}) (?P<day>\d{1,2}), (?P<year>\d{4}), (?P<hour>\d{1,2}):(?P<minute>\d\d):(?P<second>\d\d) (?P<half>AM|PM)$`),
@@ -34,7 +34,7 @@ func exportDate(s string, where *time.Location) (time.Time, error) {
 		if parts == nil {
 			continue
 		}
-		if start, exists := timeOf(form, parts); exists {
+		if start, exists := timeFromParts(form, parts); exists {
 			if where != nil {
 				start = start.In(where)
 			}
@@ -47,8 +47,8 @@ func exportDate(s string, where *time.Location) (time.Time, error) {
 	return time.Time{}, faultf("activity date", `must be a time that exists, as "Oct 6, 2022, 11:19:20 PM" or "6 Oct 2022, 23:19:20", got %q`, clip(s))
 }
 
-// timeOf puts the parts together, false for a time that does not exist.
-func timeOf(form *regexp.Regexp, parts []string) (time.Time, bool) {
+// timeFromParts combines the parts; false for a time that does not exist.
+func timeFromParts(form *regexp.Regexp, parts []string) (time.Time, bool) {
 	text := func(name string) string {
 		if i := form.SubexpIndex(name); i >= 0 {
 			return parts[i]
@@ -61,7 +61,7 @@ func timeOf(form *regexp.Regexp, parts []string) (time.Time, bool) {
 	}
 	month := time.Month(number("month"))
 	if name := text("name"); name != "" {
-		month = monthOf(name)
+		month = parseMonth(name)
 	}
 	hour := number("hour")
 	if half := text("half"); half != "" {

@@ -6,10 +6,9 @@ import (
 	"time"
 )
 
-// Strava writes activities.csv in the athlete's language. Here is all that is
-// known of it, each name as it stands in exports that people have published. A
-// name that nobody has is not guessed: the column is then missing, and the
-// reader says so.
+// Strava writes activities.csv in the athlete's language. The tables below have the names
+// found in published exports. Unknown names are not guessed: the column is then missing,
+// and the reader reports it.
 
 // exportLanguage is a column of the table below.
 type exportLanguage int
@@ -47,7 +46,7 @@ var exportColumns = [][exportLanguages]string{
 	{"Perceived Exertion", "", "Gefühlte Anstrengung", "", "Esfuerzo Percibido", "", "Ervaren inspanning", ""},
 }
 
-// decimalComma tells whether numbers are displayed as 1.234,5. Those that are not
+// decimalComma reports whether numbers are displayed as 1.234,5. Those that are not
 // displayed, which are most, have a point in every language.
 func (l exportLanguage) decimalComma() bool {
 	return l != english && l != beforeJuly2019 && l != japanese
@@ -58,9 +57,9 @@ func foldHeader(name string) string {
 	return strings.ToLower(strings.ReplaceAll(strings.TrimSpace(name), "’", "'"))
 }
 
-// languageOf tells the language of a header by the columns that every activity
+// headerLanguage detects the language of a header by the columns that every activity
 // is known by, false when it is none.
-func languageOf(header []string) (exportLanguage, bool) {
+func headerLanguage(header []string) (exportLanguage, bool) {
 	for language := range exportLanguage(exportLanguages) {
 		if slices.Contains(header, foldHeader(exportColumns[0][language])) && slices.Contains(header, foldHeader(exportColumns[1][language])) {
 			return language, true
@@ -69,9 +68,9 @@ func languageOf(header []string) (exportLanguage, bool) {
 	return english, false
 }
 
-// columnsOf finds where the columns stand, by their names in English; several
-// stand twice.
-func columnsOf(header []string, language exportLanguage) map[string][]int {
+// columnIndexes returns the indexes of the columns by their English names; some columns
+// occur twice.
+func columnIndexes(header []string, language exportLanguage) map[string][]int {
 	columns := map[string][]int{}
 	for _, names := range exportColumns {
 		for name := range strings.SplitSeq(names[language], "|") {
@@ -85,16 +84,16 @@ func columnsOf(header []string, language exportLanguage) map[string][]int {
 	return columns
 }
 
-// months are the beginnings of the names of months in these languages. None
-// means one month here and another there.
+// months are the beginnings of the names of months in these languages. Each means the
+// same month in all of them.
 var months = map[string]time.Month{
 	"jan": 1, "ene": 1, "feb": 2, "fév": 2, "fev": 2, "mar": 3, "mär": 3, "mrt": 3, "maa": 3, "apr": 4, "avr": 4, "abr": 4,
 	"may": 5, "mai": 5, "mei": 5, "jun": 6, "juin": 6, "jul": 7, "juil": 7, "aug": 8, "aoû": 8, "ago": 8,
 	"sep": 9, "set": 9, "oct": 10, "okt": 10, "out": 10, "nov": 11, "dec": 12, "déc": 12, "dic": 12, "dez": 12,
 }
 
-// monthOf reads the name of a month or its abbreviation.
-func monthOf(name string) time.Month {
+// parseMonth reads the name of a month or its abbreviation.
+func parseMonth(name string) time.Month {
 	letters := []rune(strings.ToLower(name))
 	for _, n := range []int{4, 3} {
 		if len(letters) >= n {
@@ -136,9 +135,9 @@ var sameTypes = []string{
 	"crossfit", "hiit", "yoga", "pilates", "golf", "tennis", "padel", "snowboard",
 }
 
-// typeOf is the English name of an activity type, false for one of which nobody
-// can tell the load. In English every type is taken, as the application does.
-func (l exportLanguage) typeOf(name string) (string, bool) {
+// englishType is the English name of an activity type, false for one whose load is
+// unknown. In English every type is accepted, as in the application.
+func (l exportLanguage) englishType(name string) (string, bool) {
 	folded := strings.ToLower(name)
 	switch translated, known := exportTypes[folded]; {
 	case l == english || l == beforeJuly2019 || name == "":

@@ -25,7 +25,7 @@ var (
 	byComma          = regexp.MustCompile(`^-?\d+,\d+$`)
 )
 
-// parse reads a number. What could be two of them is refused.
+// parse reads a number. An ambiguous one is refused.
 func (f numberForm) parse(cell string) (float64, error) {
 	cell = plainSpaces.Replace(cell)
 	if thousandsBySpace.MatchString(cell) {
@@ -52,7 +52,7 @@ func (f numberForm) parse(cell string) (float64, error) {
 	default:
 		return 0, errNoNumber
 	}
-	// strconv alone would also take NaN, inf, hexadecimal digits and underscores.
+	// strconv would also accept NaN, inf, hexadecimal digits and underscores.
 	number, err := strconv.ParseFloat(cell, 64)
 	if err != nil || strings.Trim(cell, "0123456789.eE+-") != "" {
 		return 0, errNoNumber

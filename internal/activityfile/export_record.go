@@ -15,7 +15,7 @@ type exportRecord struct {
 	columns map[string][]int
 }
 
-// unwritten stands where Strava could not write a value.
+// unwritten is Strava's placeholder for a value that it could not write.
 const unwritten = "#error#"
 
 // cell returns the first cell under a name that is not empty: where a name
@@ -33,7 +33,7 @@ func (r exportRecord) cell(column string) string {
 	return filled
 }
 
-// text is a cell that nothing is computed from.
+// text returns a cell from which nothing is computed.
 func (r exportRecord) text(column string) string {
 	if cell := r.cell(column); cell != unwritten {
 		return cell
@@ -41,14 +41,14 @@ func (r exportRecord) text(column string) string {
 	return ""
 }
 
-// numbers reads cells as numbers and gathers the faults.
-type numbers struct {
+// numberParser reads cells as numbers and gathers the faults.
+type numberParser struct {
 	record exportRecord
 	form   numberForm
 	faults []error
 }
 
-func (n *numbers) err() error {
+func (n *numberParser) err() error {
 	if len(n.faults) == 1 {
 		return n.faults[0]
 	}
@@ -59,13 +59,13 @@ func (n *numbers) err() error {
 	return errors.New(strings.Join(all, "; "))
 }
 
-func (n *numbers) fault(column, format string, args ...any) {
+func (n *numberParser) fault(column, format string, args ...any) {
 	n.faults = append(n.faults, faultf(strings.ToLower(column), format, args...))
 }
 
 var scientific = regexp.MustCompile(`^\d([.,]\d+)?[eE]\+?\d+$`)
 
-func (n *numbers) id(column string) int64 {
+func (n *numberParser) id(column string) int64 {
 	cell := n.record.cell(column)
 	id, err := strconv.ParseInt(cell, 10, 64)
 	switch {
@@ -82,7 +82,7 @@ func (n *numbers) id(column string) int64 {
 // metres is the distance. The first column of that name is in kilometres, but in
 // metres for a swim, and written for people; the second, which old exports do not
 // have, is in metres. The oldest exports have one column, in metres.
-func (n *numbers) metres(language exportLanguage, sport trainingload.Sport) float64 {
+func (n *numberParser) metres(language exportLanguage, sport trainingload.Sport) float64 {
 	const column, metresPerKilometre = "Distance", 1000
 	at := n.record.columns[column]
 	if len(at) > 1 {
@@ -90,7 +90,7 @@ func (n *numbers) metres(language exportLanguage, sport trainingload.Sport) floa
 			return n.atLeastZero(column, value(n.parse(column, cell)))
 		}
 	}
-	displayed := numbers{record: n.record, form: n.form}
+	displayed := numberParser{record: n.record, form: n.form}
 	displayed.form.displayed, displayed.form.metres = language != beforeJuly2019, sport == trainingload.Swimming
 	distance := displayed.atLeastZero(column, value(displayed.parse(column, n.record.cells[at[0]])))
 	n.faults = append(n.faults, displayed.faults...)
@@ -101,7 +101,7 @@ func (n *numbers) metres(language exportLanguage, sport trainingload.Sport) floa
 }
 
 // quantity reads a number that cannot be negative, nil for an empty cell.
-func (n *numbers) quantity(column string) *float64 {
+func (n *numberParser) quantity(column string) *float64 {
 	number := n.number(column)
 	if number != nil {
 		*number = n.atLeastZero(column, *number)
@@ -109,26 +109,26 @@ func (n *numbers) quantity(column string) *float64 {
 	return number
 }
 
-// minor is a quantity that no load is computed from.
-func (n *numbers) minor(column string) *float64 {
+// minor returns a quantity from which no load is computed.
+func (n *numberParser) minor(column string) *float64 {
 	if n.record.cell(column) == unwritten {
 		return nil
 	}
 	return n.quantity(column)
 }
 
-func (n *numbers) atLeastZero(column string, number float64) float64 {
+func (n *numberParser) atLeastZero(column string, number float64) float64 {
 	if number < 0 {
 		n.fault(column, "must not be negative, got %v", number)
 	}
 	return number
 }
 
-func (n *numbers) number(column string) *float64 {
+func (n *numberParser) number(column string) *float64 {
 	return n.parse(column, n.record.cell(column))
 }
 
-func (n *numbers) parse(column, cell string) *float64 {
+func (n *numberParser) parse(column, cell string) *float64 {
 	cell = strings.TrimSpace(cell)
 	switch cell {
 	case "":

@@ -15,7 +15,7 @@ type Format string
 // The formats. Every one may be compressed with gzip; StravaExport may also be
 // the .zip of the whole export.
 const (
-	Auto         Format = "auto"          // told from the content
+	Auto         Format = "auto"          // detected from the content
 	NDJSON       Format = "ndjson"        // an activity a line, as jobs.Activity
 	JSON         Format = "json"          // an array of activities, {"activities": […]}, or one activity
 	StravaAPI    Format = "strava-api"    // the answer of Strava's GET /athlete/activities
@@ -35,7 +35,7 @@ func ParseFormat(s string) (Format, error) {
 	return "", fmt.Errorf("format must be one of auto, %s, got %q", formatNames, s)
 }
 
-// detect tells the format without asking for more input than it needs, so that
+// detect detects the format without asking for more input than it needs, so that
 // a pipe that delivers one activity now and then is read as it comes.
 func (s *source) detect() (Format, error) {
 	if s.zipped {
@@ -57,16 +57,15 @@ func (s *source) detect() (Format, error) {
 		case all && len(bytes.TrimLeft(head, blanks)) == 0 && err != nil:
 			return "", fmt.Errorf("open %s: is empty but for blanks", s.name)
 		case strings.HasSuffix(strings.TrimSuffix(s.name, ".gz"), ".csv"):
-			return StravaExport, nil // a header that nobody knows: the reader says what it expects
+			return StravaExport, nil // an unknown header: the reader says what it expects
 		default:
-			return "", fmt.Errorf("open %s: cannot tell the format from the content, which starts with %q: name one of %s", s.name, clip(string(head[:min(len(head), 20)])), formatNames)
+			return "", fmt.Errorf("open %s: cannot determine the format from the content, which starts with %q: name one of %s", s.name, clip(string(head[:min(len(head), 20)])), formatNames)
 		}
 	}
 }
 
-// detect tells the format from the first bytes of a file. It answers Auto when
-// more bytes are needed, which cannot be when these are all there are or will
-// be looked at, and "" for what is none of the formats.
+// detect detects the format from the first bytes of a file. It returns Auto if more bytes
+// are needed, but never if all is set, and "" for an unknown format.
 func detect(head []byte, all bool) Format {
 	head = bytes.TrimLeft(head, blanks)
 	switch {
@@ -98,7 +97,7 @@ func detect(head []byte, all bool) Format {
 
 const blanks = " \t\r\n"
 
-// listStart is what stands before the first activity of a list.
+// listStart matches the text before the first activity of a list.
 var listStart = regexp.MustCompile(`^(\[|\{[ \t\r\n]*"activities"[ \t\r\n]*:[ \t\r\n]*\[)[ \t\r\n]*`)
 
 func detectJSON(head []byte, all bool) Format {

@@ -191,7 +191,7 @@ func (t *jsonText) cutOff(err error) error {
 	return err
 }
 
-// fault is a final error: beyond it, elements cannot be told apart any more.
+// fault is a final error: beyond it, elements cannot be separated any more.
 func (t *jsonText) fault(format string, args ...any) error {
 	return fmt.Errorf("%s:%d: malformed JSON: %w", t.source.name, t.line, fmt.Errorf(format, args...))
 }

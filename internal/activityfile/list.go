@@ -8,10 +8,10 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// listParser reads the elements of a JSON array one by one, or the one object
-// that stands in its place. It finds the end of an element by its brackets and
-// leaves the inside to the decoder, so that one malformed element does not cost
-// the others, and an endless one no memory.
+// listParser reads the elements of a JSON array one by one, or the one object that stands
+// in its place. It finds the end of an element by its brackets and leaves the inside to
+// the decoder, so that a malformed element does not affect the others, and an endless one
+// is bounded.
 type listParser struct {
 	text   jsonText
 	decode func(record []byte) (jobs.Activity, error)
@@ -73,7 +73,7 @@ func (p *listParser) element() (element []byte, line int, err error) {
 	case p.state == behindList:
 		return nil, 0, p.text.fault("unexpected %q behind the end of the activities", c)
 	case c == ']':
-		return nil, 0, p.leave()
+		return nil, 0, p.skipRest()
 	case p.state == behindElement && c != ',':
 		return nil, 0, p.text.fault("expected a comma or the end of the list behind activity %d, got %q", p.record, c)
 	case p.state == behindElement:
@@ -128,8 +128,8 @@ func (p *listParser) enter(c byte) (object []byte, line int, err error) {
 	return nil, 0, nil
 }
 
-// leave reads what closes the list and sees that nothing follows.
-func (p *listParser) leave() error {
+// skipRest reads the end of the list and checks that nothing follows.
+func (p *listParser) skipRest() error {
 	for _, want := range []byte(p.closer) {
 		c, err := p.text.peek()
 		if err != nil {
@@ -148,7 +148,7 @@ func (p *listParser) leave() error {
 	return p.text.fault("unexpected %q behind the end of the activities", c)
 }
 
-// unexpectedEnd turns the end of the file into an error unless it is due.
+// unexpectedEnd returns an error for an early end of the file.
 func (p *listParser) unexpectedEnd(err error) error {
 	switch {
 	case !errors.Is(err, io.EOF):

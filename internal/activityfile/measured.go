@@ -8,8 +8,8 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// measured is an activity of Strava's, wherever it was read, in Strava's units.
-// Zero quantities are unknown or none, which load alike.
+// measured is one of Strava's activities, from any format, in Strava's units. Zero
+// quantities are unknown or none, which gives the same load.
 type measured struct {
 	id           int64
 	name         *string
@@ -33,8 +33,8 @@ const (
 	secondsPerHour   = 3600
 )
 
-// activity computes what is stored: both loads, in the units of the columns.
-// Strava does not give all that the application may have stored.
+// activity returns the activity to store, with both loads, in the units of the columns.
+// It is partial, because Strava does not give every column that the application stores.
 func (m measured) activity(o Options) (jobs.Activity, error) {
 	setDefault(&m.moving, m.elapsed)
 	minutes := value(m.moving) / secondsPerMinute
@@ -76,7 +76,7 @@ func (m measured) activity(o Options) (jobs.Activity, error) {
 	if m.celsius != nil {
 		a.AvgTempF = ptr(trainingload.Round(*m.celsius*9/5 + 32))
 	}
-	if m.exertion >= 1 && m.exertion <= 10 && trainingload.SportOf(m.activityType) == trainingload.Strength {
+	if m.exertion >= 1 && m.exertion <= 10 && trainingload.ParseSport(m.activityType) == trainingload.Strength {
 		session.RPE = int(math.Round(m.exertion))
 		a.StrengthRPE = ptr(int32(session.RPE)) //nolint:gosec // 1 to 10
 	}
@@ -89,8 +89,8 @@ func (m measured) activity(o Options) (jobs.Activity, error) {
 	return a, a.Validate()
 }
 
-// trimp is 0 for an activity without heart rate, as the application gives it, and
-// nil where what is known of the athlete cannot be used.
+// trimp is 0 for an activity without heart rate, as the application gives it, and nil if
+// the athlete's heart rates cannot be used.
 func (m measured) trimp(minutes float64, o Options) (*float64, error) {
 	if m.avgHeartRate == 0 {
 		return ptr(0.), nil

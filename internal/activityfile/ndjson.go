@@ -48,8 +48,8 @@ func (p *lineParser) next() (jobs.Activity, error) {
 	}
 }
 
-// readLine returns the next line, valid until the next call. A line that is too
-// long is read to its end and forgotten on the way.
+// readLine returns the next line, valid until the next call. A line that is too long is
+// read to its end and discarded.
 func (p *lineParser) readLine() ([]byte, error) {
 	p.buffer = p.buffer[:0]
 	length := 0

@@ -113,9 +113,9 @@ func TestOpenRefuses(t *testing.T) {
 		{"empty", writeFile(t, "a.csv", ""), "", user, "a.csv: is empty"},
 		{"empty but for the mark", "-", "\ufeff", user, "open stdin: is empty"},
 		{"blank", "-", " \n ", user, "open stdin: is empty but for blanks"},
-		{"text", "-", "hello", user, `open stdin: cannot tell the format from the content, which starts with "hello": name one of ndjson, json, strava-api, strava-export`},
+		{"text", "-", "hello", user, `open stdin: cannot determine the format from the content, which starts with "hello": name one of ndjson, json, strava-api, strava-export`},
 		{"binary", "-", "\x00\x01\x02", user, `starts with "\x00\x01\x02"`},
-		{"almost an export", "-", "Activity I", user, "cannot tell the format"},
+		{"almost an export", "-", "Activity I", user, "cannot determine the format"},
 		{"UTF-16", "-", "\xff\xfe[\x00", user, "open stdin: is UTF-16, save it as UTF-8"},
 		{"zip on stdin", "-", "PK\x03\x04....", user, "open stdin: a zip archive must be a file"},
 		{"broken zip", writeFile(t, "a.zip", "PK\x03\x04...."), "", user, "a.zip: zip: not a valid zip file"},
@@ -143,7 +143,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-func zipOf(t *testing.T, names ...string) string {
+func newZip(t *testing.T, names ...string) string {
 	t.Helper()
 	export, err := os.ReadFile("testdata/activities.csv")
 	if err != nil {
@@ -173,12 +173,12 @@ func TestZip(t *testing.T) {
 		format     Format
 		want       string // error, empty: 12 activities
 	}{
-		{"at the top", zipOf(t, "profile.csv", "activities.csv", "__MACOSX/._activities.csv"), Auto, ""},
-		{"in a folder", zipOf(t, "export_1/activities.csv", "export_1/activities/1.gpx"), StravaExport, ""},
-		{"none", zipOf(t, "profile.csv", "my_activities.csv"), Auto, "x.zip: holds no activities.csv, so it is not the bulk export of Strava"},
-		{"empty", zipOf(t), Auto, "x.zip: holds no activities.csv"},
-		{"two", zipOf(t, "a/activities.csv", "b/activities.csv"), Auto, "x.zip: holds 2 files activities.csv (a/activities.csv, b/activities.csv), unpack the one to read"},
-		{"other format", zipOf(t, "activities.csv"), NDJSON, "activities.csv: a zip archive can only be strava-export, got format ndjson"},
+		{"at the top", newZip(t, "profile.csv", "activities.csv", "__MACOSX/._activities.csv"), Auto, ""},
+		{"in a folder", newZip(t, "export_1/activities.csv", "export_1/activities/1.gpx"), StravaExport, ""},
+		{"none", newZip(t, "profile.csv", "my_activities.csv"), Auto, "x.zip: holds no activities.csv, so it is not the bulk export of Strava"},
+		{"empty", newZip(t), Auto, "x.zip: holds no activities.csv"},
+		{"two", newZip(t, "a/activities.csv", "b/activities.csv"), Auto, "x.zip: holds 2 files activities.csv (a/activities.csv, b/activities.csv), unpack the one to read"},
+		{"other format", newZip(t, "activities.csv"), NDJSON, "activities.csv: a zip archive can only be strava-export, got format ndjson"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -245,7 +245,7 @@ func TestGzip(t *testing.T) {
 		t.Errorf("reading gave %d activities, %q, %v", len(activities), faults, final)
 	}
 
-	// What is cut off must not look like the end of the file.
+	// A truncated stream must not pass for the end of the file.
 	_, _, final = readText(t, whole[:len(whole)-10], Options{})
 	if !errors.Is(final, io.ErrUnexpectedEOF) || !strings.Contains(final.Error(), "read stdin:") {
 		t.Errorf("reading a truncated file ended with %v, want the place and io.ErrUnexpectedEOF", final)

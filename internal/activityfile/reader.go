@@ -11,7 +11,7 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// Options say what a file does not.
+// Options has what the file does not state.
 type Options struct {
 	// Format is how the file is written; zero means Auto.
 	Format Format
@@ -27,17 +27,16 @@ type Options struct {
 	// HeartRate is for the TRIMP of activities that come without one. Zero
 	// fields take trainingload.DefaultHeartRate.
 	HeartRate trainingload.HeartRate
-	// HeartRateOf, if not nil, is asked instead, once for each activity whose
-	// TRIMP is to be computed. The zero HeartRate has it left out: nothing that
-	// can be used is known of the athlete. An error is that activity's.
-	HeartRateOf func(userID int32) (trainingload.HeartRate, error)
-	// Unloaded has Next return activities whose type has no training load as well,
-	// marked as such: one that was stored as another type has to lose its load.
+	// UserHeartRate, if not nil, is called instead, once for each activity whose TRIMP is
+	// to be computed. If it returns the zero HeartRate, because the athlete's is unknown
+	// or unusable, the activity has no TRIMP. An error makes that activity invalid.
+	UserHeartRate func(userID int32) (trainingload.HeartRate, error)
+	// Unloaded makes Next also return activities whose type has no training load, marked
+	// as such: one that was stored as another type has to lose its load.
 	Unloaded bool
 }
 
-// Reader reads the activities of one file. It is not for concurrent use, but
-// for BytesRead.
+// Reader reads the activities of one file. Only BytesRead may be called concurrently.
 type Reader struct {
 	source  *source
 	format  Format
@@ -48,16 +47,16 @@ type Reader struct {
 	final   error
 }
 
-// parser reads the next activity. errUnloaded is an activity to pass over, marked
-// Unloaded where it can be told which, a
-// *RecordError leaves it in step with the file, any other error ends it.
+// parser reads the next activity. With errUnloaded the activity is to be skipped; it is
+// marked Unloaded if it can be identified. After a *RecordError the parser can read on;
+// any other error ends it.
 type parser interface {
 	next() (jobs.Activity, error)
 }
 
 var errUnloaded = errors.New("no training load")
 
-// Open opens a file, or stdin when path is "-", and tells its format. The
+// Open opens a file, or stdin when path is "-", and detects its format. The
 // caller closes the Reader; stdin is not closed.
 func Open(path string, stdin io.Reader, o Options) (*Reader, error) {
 	o.HeartRate = o.HeartRate.WithDefaults()
@@ -139,7 +138,7 @@ func (r *Reader) Next() (jobs.Activity, error) {
 // Format is the format that the file is read in.
 func (r *Reader) Format() Format { return r.format }
 
-// DatedByUTC tells that the file states the start of activities in UTC alone and
+// DatedByUTC reports that the file states the start of activities in UTC alone and
 // that no time zone was given: their dates are those of UTC.
 func (r *Reader) DatedByUTC() bool { return r.format == StravaExport && r.home == nil }
 
@@ -159,14 +158,14 @@ func (r *Reader) Skipped() int { return r.skipped }
 // Size is the size of the file in bytes, or 0 when it is not known.
 func (r *Reader) Size() int64 { return r.source.size }
 
-// BytesRead counts towards Size; it is ahead of Next by what is buffered.
+// BytesRead counts towards Size; because of buffering it is ahead of Next.
 func (r *Reader) BytesRead() int64 { return r.source.read.Load() }
 
 // Close closes the file.
 func (r *Reader) Close() error { return r.source.close() }
 
-// withoutLoad marks an activity whose type has no training load, unless it cannot
-// be told which one it is.
+// withoutLoad marks an activity whose type has no training load, if it can be
+// identified.
 func withoutLoad(a jobs.Activity) (jobs.Activity, error) {
 	if a.Unloaded, a.Partial = true, true; a.Validate() != nil {
 		return jobs.Activity{}, errUnloaded
@@ -174,10 +173,10 @@ func withoutLoad(a jobs.Activity) (jobs.Activity, error) {
 	return a, errUnloaded
 }
 
-// heartRate returns what the TRIMP of a user's activity is computed with.
+// heartRate returns the heart rates for the TRIMP of a user's activity.
 func (o Options) heartRate(userID int32) (trainingload.HeartRate, error) {
-	if o.HeartRateOf == nil {
+	if o.UserHeartRate == nil {
 		return o.HeartRate, nil
 	}
-	return o.HeartRateOf(userID)
+	return o.UserHeartRate(userID)
 }

@@ -34,9 +34,9 @@ func (e *RecordError) Error() string {
 // Unwrap returns what is wrong without the place.
 func (e *RecordError) Unwrap() error { return e.Err }
 
-// ErrOtherUser is the fault of an activity that states another user than
-// Options.UserID. Who passes over faulty records must stop at it: either the
-// file or the user is not the one that was meant.
+// ErrOtherUser is the fault of an activity that states another user than Options.UserID.
+// Callers that skip faulty records must stop at it: either the file or the user is not
+// the intended one.
 var ErrOtherUser = errors.New("belongs to another user")
 
 // fieldFault is a fault that knows its field; the parser adds the place.
@@ -82,7 +82,7 @@ func countFaults(err error) int {
 	return 1
 }
 
-// fieldName is a key of the input as it can stand in a message.
+// fieldName returns a key of the input in a form for messages.
 func fieldName(key string) string {
 	if isColumnName(key) {
 		return clip(key)
@@ -90,7 +90,7 @@ func fieldName(key string) string {
 	return strconv.Quote(clip(key))
 }
 
-// oneLine is a JSON value of the input as it can stand in a message.
+// oneLine returns a JSON value of the input in a form for messages.
 func oneLine(value []byte) string {
 	return clip(strings.ToValidUTF8(strings.Join(strings.Fields(string(value)), " "), "�"))
 }

@@ -23,7 +23,7 @@ type source struct {
 	closers []io.Closer
 }
 
-// headBytes is how much of a file the detection of its format may look at.
+// headBytes is how much of a file the detection of its format may read.
 const headBytes = 64 << 10
 
 var (
@@ -93,7 +93,7 @@ func (c countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// unwrap looks through gzip or zip at the text. file is nil when there is
+// unwrap opens gzip or zip and returns the text. file is nil when there is
 // nothing to seek in.
 func (s *source) unwrap(file *os.File) error {
 	if s.startsWith(gzipMagic) {

@@ -52,13 +52,13 @@ func inputs(size int) map[Format]*endless {
 	}
 }
 
-// A file of any size costs the memory of one record. The heap is looked at
+// A file of any size costs the memory of one record. The heap is measured
 // while the file is read, so what a reader kept would be seen.
 func TestMemoryStaysBounded(t *testing.T) {
-	const size, most, maxForFaults = 2 << 20, 1 << 20, 4 << 20
+	const size, maxHeap, maxForFaults = 2 << 20, 1 << 20, 4 << 20
 	for format, in := range inputs(size) {
 		t.Run(string(format), func(t *testing.T) {
-			checkHeap(t, in, Options{Format: format, UserID: 7}, most, false)
+			checkHeap(t, in, Options{Format: format, UserID: 7}, maxHeap, false)
 		})
 	}
 	// Records that do not end: nothing to return, but no reason to keep them.
@@ -70,7 +70,7 @@ func TestMemoryStaysBounded(t *testing.T) {
 	})
 }
 
-func checkHeap(t *testing.T, in io.Reader, o Options, most uint64, faulty bool) {
+func checkHeap(t *testing.T, in io.Reader, o Options, maxHeap uint64, faulty bool) {
 	t.Helper()
 	heap := func() uint64 {
 		runtime.GC()
@@ -100,8 +100,8 @@ func checkHeap(t *testing.T, in io.Reader, o Options, most uint64, faulty bool) 
 		}
 	}
 	highest = max(highest, heap())
-	if highest > before+most {
-		t.Errorf("the heap grew by %d KB while %d KB were read, want at most %d KB", (highest-before)>>10, r.BytesRead()>>10, most>>10)
+	if highest > before+maxHeap {
+		t.Errorf("the heap grew by %d KB while %d KB were read, want at most %d KB", (highest-before)>>10, r.BytesRead()>>10, maxHeap>>10)
 	}
 	runtime.KeepAlive(r)
 }

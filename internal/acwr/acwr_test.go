@@ -142,7 +142,7 @@ func TestStandardProperties(t *testing.T) {
 	})
 }
 
-func TestEqualTreatsNaNAsRight(t *testing.T) {
+func TestEqualAcceptsNaN(t *testing.T) {
 	t.Parallel()
 	nan, again := Values{AcuteChronicRatio: float32(math.NaN())}, Values{AcuteChronicRatio: float32(math.NaN())}
 	if !nan.Equal(again) {

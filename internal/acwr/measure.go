@@ -1,9 +1,9 @@
 package acwr
 
-// measure is what the values of a day need to know of one kind of load.
+// measure has the state of one kind of load from which a day's values are computed.
 type measure struct {
 	settings Settings
-	window   []dated // what is not 0 in the chronic days, oldest first
+	window   []dated // loads other than 0 in the chronic days, oldest first
 	day      int     // the newest
 
 	seeded         bool // EWMA: there was a load
@@ -69,8 +69,8 @@ func (m *measure) forget() {
 	m.window = append(m.window[:0], m.window[expired:]...)
 }
 
-// rest lets days without a load pass. However many they are, it ends when they
-// change nothing any more.
+// rest advances over days without a load. It stops early once they change nothing any
+// more.
 func (m *measure) rest(days int) {
 	for i := 0; m.seeded && i < days; i++ {
 		acute, chronic := weighted(m.lambdaAcute, 0, m.acute), weighted(m.lambdaChronic, 0, m.chronic)
@@ -81,9 +81,8 @@ func (m *measure) rest(days int) {
 	}
 }
 
-// weighted is λ·load + (1−λ)·average. The conversions keep processors from
-// fusing the product with the sum, which would round once where others round
-// twice.
+// weighted is λ·load + (1−λ)·average. The conversions keep processors from fusing the
+// product with the sum, which would round once instead of twice.
 func weighted(lambda, load, average float64) float64 {
 	return float64(lambda*load) + float64((1-lambda)*average)
 }

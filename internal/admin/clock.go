@@ -2,11 +2,12 @@ package admin
 
 import "time"
 
-// MaxClockDifference between a machine and the server is what goes unnoticed.
+// MaxClockDifference is the tolerated difference between a machine's clock and the
+// server's.
 const MaxClockDifference = 2 * time.Second
 
-// ClockDifference is how far the server's clock is from this machine's at the
-// moment nearest to it, between asking and the answer; 0 when it may be none.
+// ClockDifference returns the smallest difference between the server's clock and this
+// machine's that the round trip allows; 0 if they may agree.
 func ClockDifference(server, asked, answered time.Time) time.Duration {
 	switch {
 	case server.Before(asked):

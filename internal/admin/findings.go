@@ -15,12 +15,12 @@ type Severity string
 
 // Severities, worst first.
 const (
-	Critical Severity = "critical" // athletes see old numbers
-	Warning  Severity = "warning"  // somebody has to do something
+	Critical Severity = "critical" // athletes see old results
+	Warning  Severity = "warning"  // an operator has to act
 	Notice   Severity = "notice"   // good to know
 )
 
-// rank is lower for what is worse.
+// rank is lower for a worse severity.
 func (s Severity) rank() int { return slices.Index([]Severity{Critical, Warning, Notice}, s) }
 
 // Finding is something that an operator should know, and what to do about it.
@@ -28,10 +28,10 @@ type Finding struct {
 	Severity Severity `json:"severity"`
 	What     string   `json:"what"`
 	Do       string   `json:"do"`
-	Remedy   Remedy   `json:"-"` // the command of Do, for whoever has a button for it
+	Remedy   Remedy   `json:"-"` // the command of Do, for pages with a button for it
 }
 
-// Remedy is a command that cures what was found; the zero value is none.
+// Remedy is a command that resolves the finding; the zero value is none.
 type Remedy struct {
 	Name  string // resume, retry_jobs or retry_rejects
 	Queue string // to resume
@@ -68,7 +68,7 @@ func (s Snapshot) Findings() (all []Finding) {
 		late := time.Duration(f.Age * float64(time.Second)).Round(time.Second)
 		switch {
 		case f.Lane == "live" && late > LateLive:
-			add(Critical, "Look below for a paused queue, dead workers or failing jobs; otherwise start more workers.",
+			add(Critical, "Check below for a paused queue, dead workers or failing jobs; otherwise start more workers.",
 				"Athletes wait: the oldest activity that is not worked yet is %s old.", HumanReadable(late))
 		case f.Lane == "bulk" && late > LateBulk:
 			add(Warning, "Imports give way to live jobs. Start more workers if they have to be faster.", "The oldest import waits for %s.", HumanReadable(late))

@@ -5,8 +5,8 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// Freshness is how far the work lags behind what was accepted. Whether the results
-// of what was worked are written is Writing's.
+// Freshness says how far the work lags behind what was accepted. Writing says whether the
+// results are written.
 type Freshness struct {
 	Lane    string  `json:"lane"`               // live: what athletes wait for; bulk: imports
 	Age     float64 `json:"oldest_age_seconds"` // of the oldest job that is not worked yet; 0 for none
@@ -21,8 +21,8 @@ var lanes = map[string]int{jobs.QueueIngest: 0, jobs.QueueRecalc: 0, jobs.QueueI
 // unworked are the states of jobs that are not worked yet.
 var unworked = []string{"available", "running", "retryable", "scheduled"}
 
-// freshnessOf follows an activity through ingestion and recalculation.
-func freshnessOf(queues []queue.Counts) []Freshness {
+// laneFreshness follows an activity through ingestion and recalculation.
+func laneFreshness(queues []queue.Counts) []Freshness {
 	all := []Freshness{{Lane: "live"}, {Lane: "bulk"}}
 	for _, q := range queues {
 		lane, ok := lanes[q.Name]
@@ -57,7 +57,7 @@ func waitingIn(q queue.Counts) (n int64, about string) {
 	return n, about
 }
 
-// vaguer is what is to be said of the sum of two numbers.
+// vaguer returns the qualifier of the sum of two counts.
 func vaguer(a, b string) string {
 	if a == "at least" || b == "" {
 		return a

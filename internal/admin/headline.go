@@ -8,15 +8,15 @@ import (
 	"github.com/trainingmonkey/worker/internal/backfill"
 )
 
-// Headline answers in a few words whether the athletes' numbers are fresh. What it
-// says is of all processes together.
+// Headline answers in a few words whether the athletes' results are fresh. It describes
+// all processes.
 type Headline struct {
 	Severity Severity `json:"severity"` // empty when all is well
 	Word     string   `json:"word"`
 	Says     string   `json:"says"`
 }
 
-// Headline is the answer for a snapshot and what was found in it.
+// Headline returns the headline of a snapshot and its findings.
 func (s Snapshot) Headline(findings []Finding) Headline {
 	worst := Severity("")
 	for _, f := range findings {
@@ -69,8 +69,7 @@ func (s Snapshot) waitingSays() string {
 	return strings.Join(all, " ")
 }
 
-// pausedSays tells what waits in queues that activities pass through and that are
-// paused; empty for nothing.
+// pausedSays says which jobs of activities wait in paused queues; empty for none.
 func (s Snapshot) pausedSays() string {
 	var names []string
 	sum, vague := int64(0), ""
@@ -91,8 +90,8 @@ func (s Snapshot) pausedSays() string {
 // capital begins a sentence.
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
-// computing tells whether results are still being computed, so that rows without
-// them are nothing to wonder about.
+// computing reports whether results are still being computed, so that rows without
+// results are expected.
 func (s Snapshot) computing() bool {
 	for _, f := range s.Freshness {
 		if f.Waiting > 0 {

@@ -19,10 +19,9 @@ type Process struct {
 	RolloutPercent *int    `json:"acwr_rollout_percent"`
 }
 
-// processesQuery has those that are alive first: none of them is left out for dead
-// ones.
+// processesQuery lists live processes first, so that the limit only cuts off dead ones.
 const processesQuery = `
--- name: overview_processes
+-- name: snapshot_processes
 SELECT client_id, started_at, beat_at, beat_at > clock_timestamp() - $1::interval, acwr_write, acwr_rollout_percent
 FROM worker_processes
 WHERE beat_at > clock_timestamp() - interval '1 day'
@@ -42,14 +41,14 @@ type Rejects struct {
 	Recent  []Reject `json:"recent"`   // reasons cut off after 300 characters
 }
 
-// countRejectsQuery compares with now(), which an index can be searched for;
-// clock_timestamp() is another value for every row.
+// countRejectsQuery compares with now(), for which an index can be used;
+// clock_timestamp() has another value for every row.
 const countRejectsQuery = `
--- name: overview_count_rejects
+-- name: snapshot_count_rejects
 SELECT count(*) FROM (SELECT FROM ingest_rejects WHERE rejected_at > now() - interval '1 day' LIMIT $1) AS recent`
 
 const recentRejectsQuery = `
--- name: overview_recent_rejects
+-- name: snapshot_recent_rejects
 SELECT id, job_id, user_id, activity_id, left(reason, 300), rejected_at
 FROM ingest_rejects
 ORDER BY id DESC

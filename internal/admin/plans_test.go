@@ -34,7 +34,7 @@ func TestFiltersFollowTheIndexes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	o, err := NewOperator(pool, dbtest.RiverSchema)
+	o, err := NewActions(pool, dbtest.RiverSchema)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestFiltersFollowTheIndexes(t *testing.T) {
 		args := pgx.NamedArgs{"limit": 50}
 		plan(t, pool, "list of rejects by "+name, f.put(listRejectsQuery, args), args)
 		if f.User == 0 && len(f.IDs) == 0 {
-			continue // the others look at most of the table
+			continue // the others read most of the table
 		}
 		args = pgx.NamedArgs{"after": 0, "newest": 20_000, "limit": step}
 		plan(t, pool, "preview of rejects by "+name, f.put(previewRejectsQuery, args), args)

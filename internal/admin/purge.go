@@ -11,17 +11,17 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Holding is what a table has of an athlete.
+// Holding counts the rows of one table that belong to an athlete.
 type Holding struct {
 	Table   string `json:"table"`
-	Rows    int64  `json:"rows"`    // that a purge removes; of river_job, jobs whose arguments name the athlete
+	Rows    int64  `json:"rows"`    // that a purge removes; for river_job, jobs whose arguments name the athlete
 	Removed int64  `json:"removed"` // so far
 }
 
-// Holdings is all that there is of an athlete.
+// Holdings counts everything that is stored about an athlete.
 type Holdings struct {
-	Tables    []Holding // those that a purge looks into, whether they have anything or not
-	AuditRows int64     // that are to be retained
+	Tables    []Holding // those that a purge searches, with or without rows
+	AuditRows int64     // that are retained
 }
 
 // Rows counts what a purge removes.
@@ -32,7 +32,7 @@ func (h Holdings) Rows() (rows int64) {
 	return rows
 }
 
-// purgedTables are those of which purge_athlete tells, in the order in which it is
+// purgedTables are those that purge_athlete reports, in the order in which it is
 // shown; river_job comes last.
 var purgedTables = []string{"activities", "ingest_versions", "ingest_rejects", "acwr_settings", "user_tokens", "token_audit_log"}
 
@@ -41,7 +41,7 @@ const jobsTable = "river_job"
 // holdingsQuery counts, by user, what purge_athlete removes: first of purgedTables, in
 // their order, then the audit rows that stay.
 const holdingsQuery = `
--- name: operator_holdings
+-- name: admin_holdings
 SELECT (SELECT count(*) FROM activities WHERE user_id = $1),
        (SELECT count(*) FROM ingest_versions WHERE user_id = $1),
        (SELECT count(*) FROM ingest_rejects
@@ -55,8 +55,8 @@ FROM (
 
 // Holdings counts what a purge of an athlete removes, and changes nothing. Audit rows
 // younger than retention stay; nil keeps all of them. searched is called with the
-// number of jobs that were looked into.
-func (o *Operator) Holdings(ctx context.Context, user int32, retention *time.Duration, searched func(jobs int64)) (h Holdings, err error) {
+// number of jobs that were searched.
+func (o *Actions) Holdings(ctx context.Context, user int32, retention *time.Duration, searched func(jobs int64)) (h Holdings, err error) {
 	rows := make([]int64, len(purgedTables))
 	targets := make([]any, 0, len(rows)+1)
 	for i := range rows {
@@ -74,26 +74,27 @@ func (o *Operator) Holdings(ctx context.Context, user int32, retention *time.Dur
 }
 
 const purgeQuery = `
--- name: operator_purge
+-- name: admin_purge
 SELECT {schema}.purge_athlete($1, $2)`
 
-// ErrInHand is returned when workers have jobs of an athlete in hand for long.
+// ErrInHand is returned when jobs of an athlete are still being worked after maxInHand.
 var ErrInHand = errors.New("jobs that name the athlete are still being worked")
 
 const (
-	// inHandPause is between two calls when all that is left is in a worker's hands.
+	// inHandPause is the pause between two calls when only jobs that are being worked are
+	// left.
 	inHandPause = 100 * time.Millisecond
-	// maxInHand is longer than a worker has a job in hand, and than River takes to
-	// return one of a worker that was killed.
+	// maxInHand is longer than a worker works on a job, and than River takes to return a
+	// job of a killed worker.
 	maxInHand = 2 * time.Minute
 )
 
-// Purge removes all that there is of an athlete, portion by portion, each in a
-// transaction of its own. What was enqueued for the athlete before does nothing from
-// the first portion on. It may be ended at any time, and be called again. removed is
-// called after every portion with what it removed, by table, and how many jobs workers
-// have in hand, which are left to the next.
-func (o *Operator) Purge(ctx context.Context, user int32, retention *time.Duration, removed func(rows map[string]int64, inHand int)) error {
+// Purge removes everything that is stored about an athlete, in portions of one
+// transaction each. From the first portion on, jobs enqueued before do nothing for the
+// athlete. It may be interrupted at any time and called again. removed is called after
+// every portion with the removed rows by table and the number of jobs that are being
+// worked, which a later portion removes.
+func (o *Actions) Purge(ctx context.Context, user int32, retention *time.Duration, removed func(rows map[string]int64, inHand int)) error {
 	query := strings.ReplaceAll(purgeQuery, "{schema}", pgx.Identifier{string(o.river)}.Sanitize())
 	for lastProgress := time.Now(); ; {
 		var answer []byte

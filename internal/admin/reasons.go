@@ -12,7 +12,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// Reason is why several things failed alike.
+// Reason is a reason for which several jobs or activities failed.
 type Reason struct {
 	Reason   string    `json:"reason"` // as Normalized
 	Count    int64     `json:"count"`
@@ -23,7 +23,7 @@ type Reason struct {
 // Reasons are what the newest failures have in common, the most frequent first.
 type Reasons struct {
 	Groups []Reason `json:"groups"` // up to 20, never null
-	Looked int64    `json:"looked"` // failures that were looked at
+	Read   int64    `json:"looked"` // failures that were read
 	All    bool     `json:"all"`    // there are no others
 }
 
@@ -38,8 +38,8 @@ type FailureReasons struct {
 // maxReasons is how many groups are shown.
 const maxReasons = 20
 
-// varying is what differs between failures of one kind: ids, values, dates, and those
-// in hexadecimal. Names that end in digits stay, and so do the codes of PostgreSQL.
+// varying matches what differs between failures of one kind: ids, values, dates and
+// hexadecimal numbers. Names that end in digits and PostgreSQL's codes do not match.
 var varying = regexp.MustCompile(`SQLSTATE [0-9A-Z]{5}|\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b0x[0-9a-fA-F]+\b|[-+]?\b\d(?:[\w.:+-]*\w)?`)
 
 // Normalized is the first line of a reason, with … for what differs between failures of
@@ -65,9 +65,9 @@ func NormalizedReject(reason string) string {
 // maxReason is how many characters of a reason are read.
 const maxReason = 300
 
-// reasonsOf groups failures. Of as many as limit, or more, there may be others.
-func reasonsOf(failures []queue.LastFailure, limit int) Reasons {
-	r := Reasons{Groups: []Reason{}, Looked: int64(len(failures)), All: len(failures) < limit}
+// groupReasons groups failures. If there are limit or more, others may exist.
+func groupReasons(failures []queue.LastFailure, limit int) Reasons {
+	r := Reasons{Groups: []Reason{}, Read: int64(len(failures)), All: len(failures) < limit}
 	at := map[string]int{}
 	for _, f := range failures {
 		reason := Normalized(f.Error)
@@ -91,7 +91,7 @@ func reasonsOf(failures []queue.LastFailure, limit int) Reasons {
 
 // rejectFailuresQuery reads the newest rejects along the primary key.
 const rejectFailuresQuery = `
--- name: overview_reject_failures
+-- name: snapshot_reject_failures
 SELECT id, rejected_at, left(reason, $2)
 FROM ingest_rejects
 ORDER BY id DESC
@@ -101,14 +101,14 @@ LIMIT $1`
 // closed.
 func queueReasons(batch *pgx.Batch, river queue.Schema, r *FailureReasons) {
 	group := func(reasons *Reasons, limit int) func([]queue.LastFailure) {
-		return func(failures []queue.LastFailure) { *reasons = reasonsOf(failures, limit) }
+		return func(failures []queue.LastFailure) { *reasons = groupReasons(failures, limit) }
 	}
 	river.Failures(batch, "retryable", group(&r.Retryable, queue.MaxNext)) // one queue may have more
 	river.Failures(batch, "discarded", group(&r.Discarded, queue.MaxFailures))
 	river.Failures(batch, "cancelled", group(&r.Cancelled, queue.MaxFailures))
 	batch.Queue(rejectFailuresQuery, queue.MaxFailures, maxReason).Query(func(rows pgx.Rows) error {
 		failures, err := pgx.CollectRows(rows, pgx.RowToStructByPos[queue.LastFailure])
-		r.Rejected = reasonsOf(failures, queue.MaxFailures)
+		r.Rejected = groupReasons(failures, queue.MaxFailures)
 		return err
 	})
 }

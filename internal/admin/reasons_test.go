@@ -34,29 +34,29 @@ func TestNormalized(t *testing.T) {
 	}
 }
 
-func TestReasonsOf(t *testing.T) {
+func TestGroupReasons(t *testing.T) {
 	t.Parallel()
 	at := func(minute int) time.Time { return time.Date(2025, 6, 1, 12, minute, 0, 0, time.UTC) }
 	failures := []queue.LastFailure{
 		{ID: 1, At: at(3), Error: "user 7: gone"}, {ID: 2, At: at(9), Error: "timeout"}, {ID: 3, At: at(5), Error: "user 8: gone"}, {ID: 4, At: at(1)},
 	}
-	want := Reasons{Looked: 4, All: true, Groups: []Reason{
+	want := Reasons{Read: 4, All: true, Groups: []Reason{
 		{Reason: "user …: gone", Count: 2, NewestAt: at(5), NewestID: 3}, {Reason: "timeout", Count: 1, NewestAt: at(9), NewestID: 2}, {Count: 1, NewestAt: at(1), NewestID: 4},
 	}}
-	if diff := cmp.Diff(want, reasonsOf(failures, 5)); diff != "" {
+	if diff := cmp.Diff(want, groupReasons(failures, 5)); diff != "" {
 		t.Errorf("reasons (-want +got):\n%s", diff)
 	}
-	if reasonsOf(failures, 4).All {
+	if groupReasons(failures, 4).All {
 		t.Error("as many as are read at most are all that there are")
 	}
 	many := make([]queue.LastFailure, 100)
 	for i := range many {
 		many[i].Error = strings.Repeat("x", i)
 	}
-	if got := reasonsOf(many, 500); len(got.Groups) != maxReasons || got.Looked != 100 {
-		t.Errorf("%d groups of %d failures, want %d of 100", len(got.Groups), got.Looked, maxReasons)
+	if got := groupReasons(many, 500); len(got.Groups) != maxReasons || got.Read != 100 {
+		t.Errorf("%d groups of %d failures, want %d of 100", len(got.Groups), got.Read, maxReasons)
 	}
-	if got := reasonsOf(nil, 500); got.Groups == nil || !got.All {
+	if got := groupReasons(nil, 500); got.Groups == nil || !got.All {
 		t.Errorf("reasons of nothing = %+v, want an empty list, and all of it", got)
 	}
 }
@@ -76,18 +76,18 @@ func TestReasonsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {
-		got    Reasons
-		looked int64
-		first  string
-		count  int64
+		got   Reasons
+		read  int64
+		first string
+		count int64
 	}{
 		"retryable": {s.Reasons.Retryable, 100, "user …: gone", 67},
 		"discarded": {s.Reasons.Discarded, 500, "user …: gone", 334},
 		"cancelled": {s.Reasons.Cancelled, 500, "user …: gone", 334},
 		"rejected":  {s.Reasons.Rejected, 500, "date: … does not exist", 500},
 	} {
-		if c.got.Looked != c.looked || c.got.All || c.got.Groups[0].Reason != c.first || c.got.Groups[0].Count != c.count {
-			t.Errorf("%s = %+v, want %d of %q among %d, and not all", name, c.got, c.count, c.first, c.looked)
+		if c.got.Read != c.read || c.got.All || c.got.Groups[0].Reason != c.first || c.got.Groups[0].Count != c.count {
+			t.Errorf("%s = %+v, want %d of %q among %d, and not all", name, c.got, c.count, c.first, c.read)
 		}
 	}
 	if len(s.Retryable) != recentRows {

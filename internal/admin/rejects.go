@@ -24,11 +24,11 @@ type Reject struct {
 }
 
 const listRejectsQuery = `
--- name: operator_list_rejects
+-- name: admin_list_rejects
 SELECT id, job_id, user_id, activity_id, reason, rejected_at FROM ingest_rejects WHERE {where} ORDER BY id DESC LIMIT @limit`
 
 // ListRejects returns up to limit of the newest rejects that the filter selects, never nil.
-func (o *Operator) ListRejects(ctx context.Context, f Filter, limit int) ([]Reject, error) {
+func (o *Actions) ListRejects(ctx context.Context, f Filter, limit int) ([]Reject, error) {
 	args := pgx.NamedArgs{"limit": limit}
 	rows, err := o.pool.Query(ctx, f.put(listRejectsQuery, args), args)
 	if err != nil {
@@ -41,18 +41,18 @@ func (o *Operator) ListRejects(ctx context.Context, f Filter, limit int) ([]Reje
 	return found, nil
 }
 
-// RejectDetails is a reject with what was handed in.
+// RejectDetails is a reject with its payload.
 type RejectDetails struct {
 	Reject
 	Payload json.RawMessage `json:"payload"`
 }
 
 const showRejectQuery = `
--- name: operator_show_reject
+-- name: admin_show_reject
 SELECT id, job_id, user_id, activity_id, reason, rejected_at, payload FROM ingest_rejects WHERE id = $1`
 
 // ShowReject returns a reject, or ErrNotFound.
-func (o *Operator) ShowReject(ctx context.Context, id int64) (r RejectDetails, err error) {
+func (o *Actions) ShowReject(ctx context.Context, id int64) (r RejectDetails, err error) {
 	err = o.pool.QueryRow(ctx, showRejectQuery, id).
 		Scan(&r.ID, &r.JobID, &r.UserID, &r.ActivityID, &r.Reason, &r.RejectedAt, &r.Payload)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -64,19 +64,19 @@ func (o *Operator) ShowReject(ctx context.Context, id int64) (r RejectDetails, e
 	return r, nil
 }
 
-// RejectPreview is what a bulk operation on rejects is going to look at.
+// RejectPreview says how many rejects a bulk action would change.
 type RejectPreview struct {
 	Rejects int64
 	Users   int64
-	newest  int64 // no younger reject is touched: it was not in the preview
+	newest  int64 // younger rejects are not touched: they were not in the preview
 }
 
 const previewRejectsQuery = `
--- name: operator_preview_rejects
+-- name: admin_preview_rejects
 SELECT count(*), count(DISTINCT user_id), coalesce(max(id), 0) FROM ingest_rejects WHERE {where}`
 
 // PreviewRejects counts what the filter selects.
-func (o *Operator) PreviewRejects(ctx context.Context, f Filter) (p RejectPreview, err error) {
+func (o *Actions) PreviewRejects(ctx context.Context, f Filter) (p RejectPreview, err error) {
 	args := pgx.NamedArgs{}
 	if err := o.pool.QueryRow(ctx, f.put(previewRejectsQuery, args), args).Scan(&p.Rejects, &p.Users, &p.newest); err != nil {
 		return p, fmt.Errorf("preview: %w", err)
@@ -86,13 +86,13 @@ func (o *Operator) PreviewRejects(ctx context.Context, f Filter) (p RejectPrevie
 
 // dropRejectsQuery deletes the next rejects in key order.
 const dropRejectsQuery = `
--- name: operator_drop_rejects
+-- name: admin_drop_rejects
 DELETE FROM ingest_rejects WHERE id IN (
 	SELECT id FROM ingest_rejects WHERE {where} AND id <= @newest ORDER BY id LIMIT @limit FOR UPDATE
 )`
 
-// DropRejects forgets the rejects of a preview and returns how many they were.
-func (o *Operator) DropRejects(ctx context.Context, f Filter, p RejectPreview) (dropped int64, err error) {
+// DropRejects deletes the rejects of a preview and returns how many it deleted.
+func (o *Actions) DropRejects(ctx context.Context, f Filter, p RejectPreview) (dropped int64, err error) {
 	args := pgx.NamedArgs{"newest": p.newest, "limit": step}
 	query := f.put(dropRejectsQuery, args)
 	for {

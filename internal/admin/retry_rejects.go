@@ -27,12 +27,12 @@ type Left struct {
 
 var errSuperseded = errors.New("a newer version of the activity has come since; drop this one")
 
-// lockRejectsQuery locks the next rejects in key order and tells which of them
-// are superseded. A new job would make an old version the newest one, so a
-// newer version that is stored, deleted, rejected or still waiting comes first.
-// What waits is read once for all of them.
+// lockRejectsQuery locks the next rejects in key order and says which of them are
+// superseded. A new job would make an old version the newest one, so a newer version that
+// is stored, deleted, rejected or still waiting comes first. Waiting jobs are read once
+// for all of them.
 const lockRejectsQuery = `
--- name: operator_lock_rejects
+-- name: admin_lock_rejects
 WITH locked AS MATERIALIZED (
 	SELECT id, job_id, user_id, activity_id, payload FROM ingest_rejects
 	WHERE {where} AND id > @after AND id <= @newest ORDER BY id LIMIT @limit FOR UPDATE
@@ -53,19 +53,19 @@ FROM locked
 LEFT JOIN newest ON newest.user_id = locked.user_id AND newest.activity_id = locked.activity_id
 ORDER BY locked.id`
 
-func (o *Operator) lockRejects() string {
+func (o *Actions) lockRejects() string {
 	waiting := o.river.WaitingActivities("SELECT to_jsonb(activity_id) FROM locked")
 	return strings.Replace(lockRejectsQuery, "{waiting}", waiting, 1)
 }
 
 const deleteRejectsQuery = `
--- name: operator_delete_rejects
+-- name: admin_delete_rejects
 DELETE FROM ingest_rejects WHERE id = ANY($1::bigint[])`
 
-// RetryRejects enqueues the rejects of a preview again, each exactly once: the
-// job comes and the reject goes in one commit. Those that are still invalid, or
-// superseded by a newer version, stay and are named.
-func (o *Operator) RetryRejects(ctx context.Context, f Filter, p RejectPreview) (all RetriedRejects, err error) {
+// RetryRejects enqueues the rejects of a preview again, each exactly once: one commit
+// inserts the job and deletes the reject. Rejects that are still invalid, or superseded
+// by a newer version, stay and are returned.
+func (o *Actions) RetryRejects(ctx context.Context, f Filter, p RejectPreview) (all RetriedRejects, err error) {
 	all = RetriedRejects{JobIDs: []int64{}, Left: []Left{}}
 	for after := int64(0); ; {
 		var some retriedSome
@@ -93,7 +93,7 @@ type retriedSome struct {
 	last        int64
 }
 
-func (o *Operator) retrySome(ctx context.Context, tx pgx.Tx, f Filter, after int64, p RejectPreview) (some retriedSome, err error) {
+func (o *Actions) retrySome(ctx context.Context, tx pgx.Tx, f Filter, after int64, p RejectPreview) (some retriedSome, err error) {
 	args := pgx.NamedArgs{"after": after, "newest": p.newest, "limit": step}
 	rows, err := tx.Query(ctx, f.put(o.lockRejects(), args), args)
 	if err != nil {

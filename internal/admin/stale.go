@@ -9,7 +9,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// ReadWriting reads what the live workers do with results, without counting rows.
+// ReadWriting reads whether the live workers write results, without counting rows.
 func ReadWriting(ctx context.Context, db queue.Reader) (Writing, error) {
 	rows, err := db.Query(ctx, processesQuery, queue.DeadAfter)
 	if err != nil {
@@ -19,12 +19,12 @@ func ReadWriting(ctx context.Context, db queue.Reader) (Writing, error) {
 	if err != nil {
 		return Writing{}, fmt.Errorf("read what workers write: %w", err)
 	}
-	return writingOf(processes), nil
+	return combineWriting(processes), nil
 }
 
-// WhyStale tells why rows of an athlete do not have the values that they should
-// have, as far as that is known: because results are not written, because a job
-// is still to come, or because there is none. It continues a sentence.
+// WhyStale says why rows of an athlete do not have the values that they should have, as
+// far as that is known: because results are not written, because a job is still to come,
+// or because there is none. The text continues a sentence.
 func WhyStale(ctx context.Context, db queue.Reader, riverSchema string, userID int32) (string, error) {
 	w, err := ReadWriting(ctx, db)
 	if err != nil {

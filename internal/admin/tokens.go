@@ -12,8 +12,8 @@ import (
 // maxCounted is up to where rows are counted.
 const maxCounted = 10_000
 
-// Tokens counts the athletes' tokens by what they are good for. A count above
-// 10,000 is PostgreSQL's estimate.
+// Tokens counts the athletes' tokens by their state. A count above 10,000 is PostgreSQL's
+// estimate.
 type Tokens struct {
 	Valid                int64 `json:"valid"`
 	Expiring             int64 `json:"expiring"` // within half an hour
@@ -21,9 +21,9 @@ type Tokens struct {
 	NeedsReauthorization int64 `json:"needs_reauthorization"` // the athlete has to connect again
 }
 
-// selectTokens is what is counted: tokens that have more than $1 seconds left and
-// at most $2, which one index has in that order. now() can be searched for;
-// clock_timestamp() would be another value for every row.
+// selectTokens is what is counted: tokens that have more than $1 seconds left and at most
+// $2, which one index has in that order. It uses now(), for which the index can be used;
+// clock_timestamp() has another value for every row.
 const selectTokens = `
 FROM user_tokens
 WHERE reauthorize_since IS NULL
@@ -32,13 +32,13 @@ WHERE reauthorize_since IS NULL
 
 const selectReauthorized = ` FROM user_tokens WHERE reauthorize_since IS NOT NULL`
 
-// Counting stops at the limit; then the planner says how many there are.
+// Counting stops at the limit; above it the planner's estimate is used.
 const (
 	countTokensQuery = `
--- name: overview_count_tokens
+-- name: snapshot_count_tokens
 SELECT count(*) FROM (SELECT` + selectTokens + ` LIMIT $3) AS first`
 	countReauthorizedQuery = `
--- name: overview_count_reauthorize
+-- name: snapshot_count_reauthorize
 SELECT count(*) FROM (SELECT` + selectReauthorized + ` LIMIT $1) AS first`
 )
 

@@ -10,15 +10,14 @@ import (
 	"github.com/trainingmonkey/worker/migrations"
 )
 
-// Upkeep is what the server neglects, so that the work becomes slow little by
-// little.
+// Upkeep is maintenance that the server does not do, so that work slows down over time.
 type Upkeep struct {
 	AutovacuumOff bool     // of the whole server
 	NotVacuumed   []string // tables for which autovacuum is off
 	Broken        []migrations.BrokenIndex
 }
 
-// Neglect is one thing that is neglected.
+// Neglect is one missing piece of maintenance.
 type Neglect struct {
 	Check string // autovacuum or indexes
 	What  string
@@ -34,13 +33,13 @@ const (
 
 // autovacuumQuery reads whether the server vacuums the tables that change most.
 const autovacuumQuery = `
--- name: overview_autovacuum
+-- name: snapshot_autovacuum
 SELECT NOT (current_setting('autovacuum')::bool AND current_setting('track_counts')::bool),
        coalesce((SELECT array_agg(c.oid::regclass::text ORDER BY c.oid::regclass::text)
                  FROM pg_class AS c, unnest(c.reloptions) AS o
                  WHERE c.oid IN ($1::text::regclass, 'activities'::regclass) AND o ~* '^autovacuum_enabled=(off|false|no|0)$'), '{}')`
 
-// QueueUpkeep queues the reading of what the server neglects.
+// QueueUpkeep queues the reading of Upkeep.
 func QueueUpkeep(b *pgx.Batch, riverSchema string, u *Upkeep) {
 	b.Queue(autovacuumQuery, queue.Schema(riverSchema).JobTable()).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&u.AutovacuumOff, &u.NotVacuumed)
@@ -48,7 +47,7 @@ func QueueUpkeep(b *pgx.Batch, riverSchema string, u *Upkeep) {
 	migrations.QueueBrokenIndexes(b, riverSchema, &u.Broken)
 }
 
-// Neglected says what is neglected; nothing where all is well.
+// Neglected returns what is neglected, nothing when all is well.
 func (u Upkeep) Neglected() (all []Neglect) {
 	const unvacuumed = "finished jobs stay in table and indexes, which grow, and claims become slow"
 	switch {

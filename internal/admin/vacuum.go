@@ -6,12 +6,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// VacuumHolder is something on the server that still may see rows which nobody
-// else can, so that vacuum must keep them: the rows of finished jobs pile up and
-// claims become slow.
+// VacuumHolder is a session, slot or transaction with an old snapshot, for which vacuum
+// must keep dead rows: rows of finished jobs pile up and claims become slow.
 type VacuumHolder struct {
 	What string
-	Age  float64 // in seconds, 0 where PostgreSQL does not tell
+	Age  float64 // in seconds, 0 where PostgreSQL does not say
 	Cure string  // the statement that ends it
 }
 
@@ -26,10 +25,10 @@ func (h VacuumHolder) String() string {
 // HeldBackFor is how long something may hold back vacuum without being named.
 const HeldBackFor = 10 * time.Minute
 
-// vacuumQuery finds what has held back vacuum for longer than given, the oldest
-// first. Sessions of other roles are seen by roles that have pg_read_all_stats.
+// vacuumQuery finds what has held back vacuum for longer than given, the oldest first.
+// Seeing sessions of other roles requires pg_read_all_stats.
 const vacuumQuery = `
--- name: overview_vacuum
+-- name: snapshot_vacuum
 SELECT format('session %s (%s)', pid, coalesce(nullif(application_name, ''), usename, 'unnamed')),
        extract(epoch FROM now() - xact_start)::float8 AS age, format('SELECT pg_terminate_backend(%s)', pid)
 FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND xact_start < now() - $1::interval AND pid <> pg_backend_pid()

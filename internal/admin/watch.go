@@ -15,20 +15,19 @@ import (
 const (
 	// interval is how often a snapshot is taken.
 	interval = 5 * time.Second
-	// share is the part of the time, as a divisor, that may go into taking
-	// them: a slow database is asked less often.
+	// share limits, as a divisor, the part of the time that snapshots may take: a slow
+	// database gets fewer.
 	share = 20
-	// maxUnasked bounds what is added to the interval while nobody asks.
+	// maxUnasked bounds what is added to the interval while no snapshot is requested.
 	maxUnasked = 15 * time.Second
-	// Old is the age from which on a snapshot says nothing about now.
+	// Old is the age at which a snapshot is no longer current.
 	Old = 30 * time.Second
-	// maxEnqueued bounds how many new jobs are counted by kind at one look. The
-	// next look goes on from there.
+	// maxEnqueued bounds how many new jobs are counted by kind in one snapshot. The
+	// next one goes on from there.
 	maxEnqueued = 100_000
 )
 
-// Watch keeps the newest snapshot at hand, so that nothing that shows it asks
-// the database.
+// Watch keeps the newest snapshot in memory, so that showing it needs no query.
 type Watch struct {
 	db      Beginner
 	options Options
@@ -41,12 +40,12 @@ type Watch struct {
 	changed  chan struct{} // closed by the next snapshot
 
 	now   chan struct{} // asks Run for a snapshot
-	asked chan struct{} // somebody wanted the newest
+	asked chan struct{} // the newest was requested
 
 	countedTo, lastSeen int64 // job ids
 }
 
-// NewWatch returns a watch that knows nothing before it runs.
+// NewWatch returns a watch without a snapshot; Run takes them.
 func NewWatch(db Beginner, o Options, logger *slog.Logger) *Watch {
 	w := &Watch{db: db, options: o, logger: logger, enqueued: map[string]int64{}, changed: make(chan struct{}), now: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
 	for _, kind := range o.Kinds {
@@ -60,16 +59,16 @@ func (w *Watch) Run(ctx context.Context) {
 	failing := false
 	for {
 		started := time.Now()
-		err := w.Look(ctx)
+		err := w.TakeSnapshot(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil && !failing:
-			w.logger.WarnContext(ctx, "no overview, will try again", slog.String("error", err.Error()))
+			w.logger.WarnContext(ctx, "could not take a snapshot of the database, will try again", slog.String("error", err.Error()))
 		}
 		failing = err != nil
 		took := time.Since(started)
-		if failing { // it took as long as it may, and the database may be back
+		if failing { // a failed snapshot does not lengthen the pause: the database may be back
 			took = 0
 		}
 		pause, more := w.pauses(took)
@@ -90,9 +89,9 @@ func (w *Watch) Run(ctx context.Context) {
 	}
 }
 
-// pauses are how long to wait after a snapshot that took so long, whoever asks, and
-// how long more while nobody does: all workers together are not to keep the database
-// much busier with it than one.
+// pauses returns how long to wait after a snapshot that took this long, and how much
+// longer while none is requested: many workers must not load the database much more than
+// one.
 func (w *Watch) pauses(took time.Duration) (pause, more time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -106,11 +105,11 @@ func (w *Watch) pauses(took time.Duration) (pause, more time.Duration) {
 	return pause, min(time.Duration(max(0, others))*pause, maxUnasked)
 }
 
-// Look takes a snapshot now.
-func (w *Watch) Look(ctx context.Context) error {
-	if w.options.Gate != nil {
-		w.options.Gate.Lock()
-		defer w.options.Gate.Unlock()
+// TakeSnapshot takes a snapshot now.
+func (w *Watch) TakeSnapshot(ctx context.Context) error {
+	if w.options.Throttle != nil {
+		w.options.Throttle.Lock()
+		defer w.options.Throttle.Unlock()
 	}
 	s, err := Read(ctx, w.db, w.options)
 	if err != nil {
@@ -135,24 +134,23 @@ func (w *Watch) Look(ctx context.Context) error {
 	return nil
 }
 
-// Changed returns a channel that is closed when a snapshot newer than the one that
-// Latest returns now is there.
+// Changed returns a channel that is closed by the next snapshot.
 func (w *Watch) Changed() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.changed
 }
 
-// Hurry has Run take a snapshot now: somebody changed something and wants to see it.
+// Hurry makes Run take a snapshot now, after a change that should be seen.
 func (w *Watch) Hurry() {
 	select {
 	case w.now <- struct{}{}:
-	default: // it is going to
+	default: // one is pending
 	}
 }
 
-// Latest returns the newest snapshot and its age; false before the first. Where that
-// is older than the interval, Run takes another.
+// Latest returns the newest snapshot and its age; false before the first. If it is older
+// than the interval, Run takes another.
 func (w *Watch) Latest() (s Snapshot, age time.Duration, ok bool) {
 	select {
 	case w.asked <- struct{}{}:
@@ -163,17 +161,16 @@ func (w *Watch) Latest() (s Snapshot, age time.Duration, ok bool) {
 	return w.newest, time.Since(w.at), !w.at.IsZero()
 }
 
-// Enqueued counts the jobs by kind that were enqueued since the watch began, by
-// whomever, a few seconds late.
+// Enqueued counts the jobs by kind that any program enqueued since the watch began, a few
+// seconds late.
 func (w *Watch) Enqueued() map[string]int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return maps.Clone(w.enqueued)
 }
 
-// countEnqueued counts up to the newest id of the previous look: transactions
-// that took their ids before that have committed meanwhile, but for very long
-// ones.
+// countEnqueued counts up to the newest id of the previous snapshot: transactions that
+// took lower ids have committed meanwhile, except very long ones.
 func (w *Watch) countEnqueued(ctx context.Context) (byKind map[string]int64, to int64, err error) {
 	to = max(w.countedTo, min(w.lastSeen, w.countedTo+maxEnqueued))
 	if to == w.countedTo {

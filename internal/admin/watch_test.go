@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// TestWorkersShareTheLooking: while nobody asks, eight ask the database little more
+// TestWorkersShareTheSnapshots: while nobody asks, eight ask the database little more
 // often than one; whoever asks is not kept waiting for that.
-func TestWorkersShareTheLooking(t *testing.T) {
+func TestWorkersShareTheSnapshots(t *testing.T) {
 	t.Parallel()
 	w := NewWatch(nil, options, slog.New(slog.DiscardHandler))
 	for _, c := range []struct {
@@ -36,6 +36,6 @@ func TestWorkersShareTheLooking(t *testing.T) {
 	w.Latest()
 	w.Latest()
 	if len(w.asked) != 1 {
-		t.Error("that somebody looked is not known to Run")
+		t.Error("Run does not know that somebody read the snapshot")
 	}
 }

@@ -19,11 +19,11 @@ const (
 	WriteCompare = "compare"
 	WriteOff     = "off"
 	WriteMixed   = "mixed"   // live workers differ
-	WriteUnknown = "unknown" // none is alive, or those that are do not say
+	WriteUnknown = "unknown" // no worker is alive, or the live ones do not report it
 )
 
-// Writing is what the live workers do with results, by their own settings and not
-// those of whoever asks, and how many rows have none.
+// Writing says whether the live workers write results, by their own settings rather than
+// the caller's, and how many rows have none.
 type Writing struct {
 	Mode           string `json:"mode"`
 	RolloutPercent *int   `json:"rollout_percent"`      // null where the mode is mixed or unknown
@@ -32,12 +32,12 @@ type Writing struct {
 	About          string `json:"about"`                // "about" or "at least" where RowsWithout was not counted; otherwise empty
 }
 
-// ToEveryone tells whether results of every athlete are written.
-func (w Writing) ToEveryone() bool {
+// ToAllUsers reports whether results of every athlete are written.
+func (w Writing) ToAllUsers() bool {
 	return w.Mode == WriteOn && w.RolloutPercent != nil && *w.RolloutPercent == 100
 }
 
-// Withheld tells why results of an athlete are not written, or may not be; empty
+// Withheld says why results of an athlete are not written, or may not be; empty
 // when they are.
 func (w Writing) Withheld(userID int32) string {
 	switch {
@@ -49,10 +49,10 @@ func (w Writing) Withheld(userID int32) string {
 	return strings.TrimSuffix(w.Says, ".")
 }
 
-// Headline names in a few words what is not written, empty when that is nothing.
+// Headline says in a few words what is not written; empty when everything is.
 func (w Writing) Headline() string {
 	switch {
-	case w.ToEveryone() || w.Mode == "":
+	case w.ToAllUsers() || w.Mode == "":
 		return ""
 	case w.Mode == WriteOn:
 		return fmt.Sprintf("Results are written for %d %% of the athletes", *w.RolloutPercent)
@@ -64,7 +64,7 @@ func (w Writing) Headline() string {
 	return "Results are not written"
 }
 
-// Rows says how many rows have no results, empty for none that is known of.
+// Rows says how many rows have no results, empty if none is known.
 func (w Writing) Rows() string {
 	switch {
 	case w.RowsWithout == 0:
@@ -77,8 +77,8 @@ func (w Writing) Rows() string {
 	return counted(int(w.RowsWithout), "row has", "rows have") + " no results."
 }
 
-// writingOf puts together what the live workers say.
-func writingOf(processes []Process) Writing {
+// combineWriting combines what the live workers report.
+func combineWriting(processes []Process) Writing {
 	type settings struct {
 		write   string
 		percent int
@@ -129,7 +129,7 @@ func writingOf(processes []Process) Writing {
 		w.Says = "acwr.write is off: results are neither computed nor written."
 	case w.Mode == WriteCompare:
 		w.Says = "acwr.write is compare: results are computed and compared, and not written."
-	case !w.ToEveryone():
+	case !w.ToAllUsers():
 		w.Says = fmt.Sprintf("acwr.rollout_percent is %d: results of the other athletes are computed and compared, and not written.", percent)
 	}
 	return w
@@ -153,26 +153,26 @@ func (s Snapshot) WritingProcesses() map[string]int {
 	return n
 }
 
-// withoutResultsQuery looks at a bounded number of rows, in the order of the table:
+// withoutResultsQuery reads a bounded number of rows, in the order of the table:
 // no index has those without results.
 const withoutResultsQuery = `
--- name: overview_without_results
+-- name: snapshot_without_results
 SELECT count(*) FILTER (WHERE acute_chronic_ratio IS NULL), count(*)
 FROM (SELECT acute_chronic_ratio FROM activities LIMIT $1) AS first`
 
 const selectWithoutResults = `SELECT FROM activities WHERE acute_chronic_ratio IS NULL`
 
-// queueWithoutResults queues the counting of rows without results; looked is at how
-// many rows.
-func queueWithoutResults(batch *pgx.Batch, without, looked *int64) {
-	batch.Queue(withoutResultsQuery, maxCounted+1).QueryRow(func(row pgx.Row) error { return row.Scan(without, looked) })
+// queueWithoutResults queues the counting of rows without results; read is how many
+// rows were read.
+func queueWithoutResults(batch *pgx.Batch, without, read *int64) {
+	batch.Queue(withoutResultsQuery, maxCounted+1).QueryRow(func(row pgx.Row) error { return row.Scan(without, read) })
 }
 
-// estimateWithoutResults is for tables of more rows than are looked at: what
+// estimateWithoutResults is for tables of more rows than are read: it returns what
 // PostgreSQL's statistics say, but never less than what was counted.
-func (w *Writing) estimateWithoutResults(ctx context.Context, tx pgx.Tx, without, looked int64) error {
+func (w *Writing) estimateWithoutResults(ctx context.Context, tx pgx.Tx, without, read int64) error {
 	w.RowsWithout = without
-	if looked <= maxCounted {
+	if read <= maxCounted {
 		return nil
 	}
 	estimate, err := queue.EstimateRows(ctx, tx, selectWithoutResults)

@@ -34,10 +34,10 @@ SELECT activity_id, coalesce(name, ''), coalesce(nullif(type, ''), sport_type, '
 FROM activities WHERE user_id = $1 AND date = $2
 ORDER BY activity_id LIMIT $3`
 
-// ReadActivities returns up to most activities of a user's day, in the order of
+// ReadActivities returns up to limit activities of a user's day, in the order of
 // their ids.
-func ReadActivities(ctx context.Context, db Querier, userID int32, day time.Time, most int) ([]Activity, error) {
-	rows, err := db.Query(ctx, activitiesQuery, userID, day, most)
+func ReadActivities(ctx context.Context, db Querier, userID int32, day time.Time, limit int) ([]Activity, error) {
+	rows, err := db.Query(ctx, activitiesQuery, userID, day, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the activities of user %d: %w", userID, err)
 	}

@@ -1,7 +1,7 @@
-// Package athlete reads what is known of an athlete: the days with their ACWR and
-// how far to trust them, likely doubles, how stored values differ from others, and
-// the heart rates and time zone that the application has. It shows days as JSON, as a
-// table, and as a small chart on a terminal.
+// Package athlete reads the data of an athlete: days with their ACWR and its quality,
+// likely doubles, comparisons of stored with recomputed values, and the heart rates and
+// time zone in the application's settings. It shows days as JSON, as a table, and as a
+// small chart on a terminal.
 //
 // Rule: it only reads.
 package athlete

@@ -8,14 +8,14 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Bounds are the days between which a series lies unless it is asked for others.
+// Bounds are the default first and last day of a series.
 type Bounds struct {
 	First *time.Time // of the first activity; nil for none
 	Today time.Time  // where the user lives
 }
 
-// boundsQuery asks for the first date, which the index of the series answers, and
-// keeps it where PostgreSQL's and Go's dates agree.
+// boundsQuery reads the first date from the index of the series, limited to the range in
+// which PostgreSQL's and Go's dates agree.
 const boundsQuery = `
 -- name: read_bounds
 SELECT (SELECT least(greatest(min(date), today - 150000), today + 150000) FROM activities WHERE user_id = $1 HAVING min(date) IS NOT NULL), today

@@ -37,7 +37,7 @@ type ComparedColumn struct {
 	Name    string   `json:"name"`
 	Rows    int64    `json:"rows"`    // whose value differs
 	Missing int64    `json:"missing"` // of those: never computed
-	Largest *float64 `json:"largest"` // difference, absolute; nil where all that differ were never computed, or none does
+	Largest *float64 `json:"largest"` // absolute difference; nil if no value differs, or if all that differ were never computed
 }
 
 // Difference is one value that differs.
@@ -55,8 +55,8 @@ var columnNames = [7]string{
 	"acute_chronic_ratio", "trimp_acute_chronic_ratio", "normalized_divergence",
 }
 
-// rowsQuery reads every row in the order in which values are computed, with its
-// user's settings. It streams: a user's days come together.
+// rowsQuery reads every row in the order in which values are computed, with its user's
+// settings. Rows are streamed, user by user.
 const rowsQuery = `
 -- name: compare_rows
 SELECT a.user_id, a.date, a.activity_id, coalesce(a.total_load_miles, 0), coalesce(a.trimp, 0),
@@ -79,9 +79,8 @@ type row struct {
 	settings   acwr.Settings
 }
 
-// Compare reads the activities in one snapshot, in memory that does not grow
-// with them. The transaction is rolled back by the caller or not at all: nothing
-// is written.
+// Compare reads the activities in one snapshot, in memory that does not grow with them.
+// It writes nothing.
 func Compare(ctx context.Context, tx pgx.Tx, o CompareOptions) (*Comparison, error) {
 	report := &Comparison{Columns: make([]ComparedColumn, len(columnNames)), Examples: []Difference{}}
 	for i, name := range columnNames {

@@ -15,7 +15,7 @@ const (
 	IgnoreLater  = "ignore-later" // a likely double weighs nothing
 )
 
-// CheckDoubles tells what is wrong with a setting of acwr_settings.doubles, if anything is.
+// CheckDoubles says what is wrong with a setting of acwr_settings.doubles, if anything is.
 func CheckDoubles(s string) error {
 	if s != CountDoubles && s != IgnoreLater {
 		return fmt.Errorf("doubles must be %s or %s, got %q", CountDoubles, IgnoreLater, s)
@@ -24,10 +24,9 @@ func CheckDoubles(s string) error {
 }
 
 // DoubleOfEarlier is the condition, in SQL, that the activity a is a double. It finds the
-// earlier ones of its day by the index of (user_id, date), and what they are
-// compared with anew by its key: so a statement in which it is rarely asked does not
-// carry along what it compares. That a's id appears with < keeps PostgreSQL from
-// comparing everybody's days beforehand.
+// earlier activities of the day by the index of (user_id, date), and reads a again by its
+// key, so that a statement that evaluates it rarely does not carry the compared columns
+// along. The < on a's id keeps PostgreSQL from comparing all users' days beforehand.
 const DoubleOfEarlier = `EXISTS (
 	SELECT FROM activities AS earlier JOIN activities AS later ON later.activity_id = a.activity_id
 	WHERE earlier.user_id = a.user_id AND earlier.date = a.date AND earlier.activity_id < a.activity_id AND ` + resembles + `)`
@@ -36,9 +35,9 @@ const resembles = `acwr_resembles(
 	earlier.sport_type, earlier.type, earlier.start_time, earlier.distance_miles, earlier.duration_minutes,
 	later.sport_type, later.type, later.start_time, later.distance_miles, later.duration_minutes)`
 
-// Double is an activity that is likely the same training as an earlier one: recorded
-// by a watch and by an application, or uploaded once more. Nothing of it is stored: it
-// is one as long as an activity of its athlete and date with a smaller id resembles it,
+// Double is an activity that is likely the same training as an earlier one: recorded by a
+// watch and by an application, or uploaded twice. This is not stored: an activity is a
+// double while an activity of the same athlete and date with a smaller id resembles it,
 // by the rule of internal/trainingload.
 type Double struct {
 	UserID     int32   `json:"user_id"`
@@ -74,8 +73,8 @@ LIMIT $4`
 
 // ListDoubles returns the newest of a user between from and to, both included; a
 // nil bound is none.
-func ListDoubles(ctx context.Context, db Querier, userID int32, from, to *time.Time, most int) ([]Double, error) {
-	rows, err := db.Query(ctx, listDoublesQuery, userID, bound(from, pgtype.NegativeInfinity), bound(to, pgtype.Infinity), most)
+func ListDoubles(ctx context.Context, db Querier, userID int32, from, to *time.Time, limit int) ([]Double, error) {
+	rows, err := db.Query(ctx, listDoublesQuery, userID, bound(from, pgtype.NegativeInfinity), bound(to, pgtype.Infinity), limit)
 	if err != nil {
 		return nil, fmt.Errorf("list the likely doubles of user %d: %w", userID, err)
 	}

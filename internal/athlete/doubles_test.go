@@ -141,7 +141,7 @@ func TestList(t *testing.T) {
 	for name, c := range map[string]struct {
 		user     int32
 		from, to *time.Time
-		most     int
+		limit    int
 		want     []athlete.Double
 	}{
 		"all":          {7, nil, nil, 10, []athlete.Double{third, second}},
@@ -151,7 +151,7 @@ func TestList(t *testing.T) {
 		"before":       {7, nil, day("2025-09-19"), 10, []athlete.Double{}},
 		"another user": {8, nil, nil, 10, []athlete.Double{}},
 	} {
-		got, err := athlete.ListDoubles(t.Context(), pool, c.user, c.from, c.to, c.most)
+		got, err := athlete.ListDoubles(t.Context(), pool, c.user, c.from, c.to, c.limit)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,7 +13,7 @@ type Formula struct {
 	ChronicDays int
 	DecayRate   float64
 	Doubles     string // CountDoubles or IgnoreLater
-	Own         bool   // false: the default, everyone's who has no row
+	Own         bool   // false: the default of all users without a row
 }
 
 const formulaQuery = `

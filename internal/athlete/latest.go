@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ActiveDays is within how many days of today an athlete who trains has an
-// activity: a ratio without one is 0, and says that somebody stopped.
+// ActiveDays is the number of days within which an athlete counts as training: without an
+// activity in them the ratio is 0.
 const ActiveDays = 28
 
 // Latest is an athlete's ratio of today.
@@ -22,10 +22,10 @@ type Latest struct {
 	Quality                []string
 }
 
-// latestQuery walks from athlete to athlete down the index of (user_id, date),
-// one descent each however many activities they have, and computes the day of
-// those who train. No index has the athletes by their ratio, and what is stored
-// with an activity is the ratio of its day. Rest days are no activities.
+// latestQuery walks from athlete to athlete down the index of (user_id, date), one
+// descent each for any number of activities, and computes today's ratios of those who
+// train. No index is ordered by ratio, and a stored ratio is that of the activity's day.
+// Rest days do not count as activities.
 const latestQuery = `
 -- name: read_latest
 WITH RECURSIVE walked AS (
@@ -45,14 +45,14 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL acwr_series(walked.user_id, t.today, t.today, $4) AS s ON active.last IS NOT NULL
 ORDER BY walked.number`
 
-// ReadLatest returns the ratios of today of up to most athletes, the greatest
-// ids first, from those on that are below below; 0 is from the greatest.
-func ReadLatest(ctx context.Context, db Querier, below int32, most int, rounding string) ([]Latest, error) {
+// ReadLatest returns the ratios of today of up to limit athletes, the greatest ids first,
+// with ids less than below; 0 has no bound.
+func ReadLatest(ctx context.Context, db Querier, below int32, limit int, rounding string) ([]Latest, error) {
 	from := int32(math.MaxInt32)
 	if below > 0 {
 		from = below - 1
 	}
-	rows, err := db.Query(ctx, latestQuery, from, most, ActiveDays, rounding)
+	rows, err := db.Query(ctx, latestQuery, from, limit, ActiveDays, rounding)
 	if err != nil {
 		return nil, fmt.Errorf("read the ratios of today: %w", err)
 	}

@@ -8,8 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Day is one calendar day from an athlete's first activity on, with its values
-// as they are now.
+// Day is one calendar day from an athlete's first activity on, with its current values.
 type Day struct {
 	Date       string `json:"date"` // YYYY-MM-DD
 	Activities int    `json:"activities"`
@@ -25,11 +24,11 @@ type Day struct {
 	TrimpAcuteChronicRatio float32 `json:"trimp_acute_chronic_ratio"`
 	NormalizedDivergence   float32 `json:"normalized_divergence"`
 
-	// Stale tells that a row of this day does not have these values: its
-	// recalculation is still to come, or its results are not written.
+	// Stale: a row of this day does not have these values, because its recalculation is
+	// still to come or its results are not written.
 	Stale bool `json:"stale"`
 
-	// Quality has a word for each reason not to take the values for facts.
+	// Quality has a word for each reason to doubt the values.
 	Quality []string `json:"quality"`
 }
 
@@ -42,7 +41,7 @@ const (
 	Future       = "future"
 )
 
-// QualityWords are what the words of Quality mean, in the order of a day's.
+// QualityWords explains the words of Quality, in the order in which a day has them.
 var QualityWords = []struct{ Word, Meaning string }{
 	{ShortHistory, "the window begins before the first activity: ratios come out too high"},
 	{NoHeartRate, "an activity counts as a TRIMP of 0, because it has no heart rate"},
@@ -51,12 +50,12 @@ var QualityWords = []struct{ Word, Meaning string }{
 	{Future, "the day lies after today"},
 }
 
-// seriesQuery reads one row per calendar day, by default from the user's first
-// activity to today where the user lives: the ratio of someone who stopped
-// training falls, and a date in the future hides nothing. Today is asked for once
-// and not for every activity. The day's sums go through numeric, which shows a
-// real as it was typed. Only on days that have a double an activity is asked whether
-// it is one, and weighs nothing where doubles are ignored.
+// seriesQuery reads one row per calendar day, by default from the user's first activity
+// to today where the user lives: the ratio of an athlete who stopped training falls, and
+// an activity in the future does not extend the series. Today is computed once and not
+// for every activity. The day's sums go through numeric, which shows a real as it was
+// typed. Only on days with a double each activity is checked, and weighs nothing if
+// doubles are ignored.
 const seriesQuery = `
 -- name: read_series
 WITH today AS MATERIALIZED (
@@ -99,8 +98,7 @@ func ReadDays(ctx context.Context, db Querier, userID int32, from, to *time.Time
 	return days, nil
 }
 
-// Later are activities that lie after today and are not in a series that ends
-// there.
+// Later counts the activities after today, which a series up to today does not contain.
 type Later struct {
 	Activities int
 	Today      string // YYYY-MM-DD where the user lives, as the others
@@ -108,15 +106,14 @@ type Later struct {
 	Last       string
 }
 
-// laterQuery reads along the index of the series, from a day that is asked for
-// once.
+// laterQuery reads along the index of the series, from a day that is computed once.
 const laterQuery = `
 -- name: read_later
 SELECT count(date), today::text, coalesce(min(date)::text, ''), coalesce(max(date)::text, '')
 FROM (SELECT (SELECT acwr_today($1)) AS today) AS t LEFT JOIN activities ON user_id = $1 AND date > today
 GROUP BY today`
 
-// ReadLater returns what a user has after today.
+// ReadLater counts a user's activities after today.
 func ReadLater(ctx context.Context, db Querier, userID int32) (later Later, err error) {
 	rows, err := db.Query(ctx, laterQuery, userID)
 	if err == nil {
@@ -128,7 +125,7 @@ func ReadLater(ctx context.Context, db Querier, userID int32) (later Later, err 
 	return later, nil
 }
 
-// String says what there is, or is empty.
+// String describes them, or is empty.
 func (l Later) String() string {
 	switch l.Activities {
 	case 0:

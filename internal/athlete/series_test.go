@@ -39,11 +39,11 @@ func TestSeriesRunsToToday(t *testing.T) {
 		{"", "UTC"},
 		{"nobody has this row", "UTC"},
 	}
-	check := func(when string, zoneOf func(i int) string) {
+	check := func(when string, timeZone func(i int) string) {
 		t.Helper()
 		for i := range zones {
 			user := int32(i + 1)
-			location, err := time.LoadLocation(zoneOf(i))
+			location, err := time.LoadLocation(timeZone(i))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -190,7 +190,7 @@ func TestQuality(t *testing.T) {
 }
 
 // TestDoublesInSeries marks the day of a double and leaves its load out where it is
-// ignored, whose faults are then none of the day's either.
+// ignored, whose faults then do not mark the day either.
 func TestDoublesInSeries(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

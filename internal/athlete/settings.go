@@ -13,11 +13,10 @@ import (
 	"github.com/trainingmonkey/worker/internal/trainingload"
 )
 
-// Settings are what the application knows of a user and training load depends on, in
-// its table user_settings. No other column is read: the table holds tokens as well.
-// They are as they stand in the table; "" where
-// nothing does. A value is judged when it is asked for: one that nobody needs,
-// because a flag decides, is no fault.
+// Settings are the values in the application's table user_settings on which training load
+// depends. No other column is read, because the table also holds tokens. Values are the
+// raw texts, "" for none. They are validated when they are used, so that an invalid value
+// that a flag overrides is no error.
 type Settings struct {
 	UserID    int32
 	RestingHR string
@@ -26,30 +25,29 @@ type Settings struct {
 	Timezone  string
 }
 
-// existsQuery asks before settingsQuery does: a statement that fails would end
-// the caller's transaction.
+// existsQuery runs before settingsQuery, because a failing statement would end the
+// caller's transaction.
 const existsQuery = `
 -- name: user_settings_exist
 SELECT to_regclass('user_settings') IS NOT NULL`
 
-// SettingsExist tells whether the application's table is there.
+// SettingsExist reports whether the application's table is there.
 func SettingsExist(ctx context.Context, db Querier) (exist bool, err error) {
 	if err := db.QueryRow(ctx, existsQuery).Scan(&exist); err != nil {
-		return false, fmt.Errorf("look for user_settings: %w", err)
+		return false, fmt.Errorf("check whether user_settings exists: %w", err)
 	}
 	return exist, nil
 }
 
-// settingsQuery goes through JSON so that it does not matter which of the
-// columns a database has, and of which types: a cast would end the caller's
-// transaction where a text is no number.
+// settingsQuery goes through JSON, so that it works with any subset and types of the
+// columns: a cast of a text that is not a number would end the caller's transaction.
 const settingsQuery = `
 -- name: read_user_settings
 SELECT coalesce(u->>'resting_hr', ''), coalesce(u->>'max_hr', ''), coalesce(u->>'gender', ''), coalesce(u->>'timezone', '')
 FROM (SELECT to_jsonb(user_settings) AS u FROM user_settings WHERE id = $1) AS entered`
 
-// ReadSettings returns the settings of a user, all empty for one whom the table does not
-// have. The table must exist.
+// ReadSettings returns the settings of a user, all empty for a user without a row. The
+// table must exist.
 func ReadSettings(ctx context.Context, db Querier, userID int32) (Settings, error) {
 	s := Settings{UserID: userID}
 	err := db.QueryRow(ctx, settingsQuery, userID).Scan(&s.RestingHR, &s.MaxHR, &s.Gender, &s.Timezone)
@@ -59,15 +57,15 @@ func ReadSettings(ctx context.Context, db Querier, userID int32) (Settings, erro
 	return s, nil
 }
 
-// Location is where the user lives, nil when nothing is entered. It takes the
-// provider's way of writing as well: "(GMT+01:00) Europe/Berlin".
+// Location returns the user's time zone, nil if none is entered. It also accepts the
+// provider's format: "(GMT+01:00) Europe/Berlin".
 func (s Settings) Location() (*time.Location, error) {
 	zone := strings.TrimSpace(s.Timezone)
 	if strings.HasPrefix(zone, "(GMT") {
 		_, zone, _ = strings.Cut(zone, ") ")
 	}
 	if strings.TrimSpace(s.Timezone) == "" {
-		return nil, nil //nolint:nilnil // nothing is entered, and nothing is wrong with that
+		return nil, nil //nolint:nilnil // no time zone is entered, which is no error
 	}
 	location, err := time.LoadLocation(zone)
 	if err != nil || zone == "" || zone == "Local" {
@@ -76,9 +74,8 @@ func (s Settings) Location() (*time.Location, error) {
 	return location, nil
 }
 
-// HeartRate is the user's, with the fallback's where nothing is entered, or 0.
-// The error names user, column and value, also when the values do not go
-// together.
+// HeartRate returns the user's values, with the fallback's where none or 0 is entered.
+// The error names user, column and value, also for values that contradict each other.
 func (s Settings) HeartRate(fallback trainingload.HeartRate) (trainingload.HeartRate, error) {
 	h := fallback
 	var faults []string

@@ -10,11 +10,10 @@ import (
 	"github.com/guptarohit/asciigraph"
 )
 
-// WriteTable writes the days, newest last. Of more than most days it leaves out
-// the oldest and says so; most ≤ 0 writes all. why tells why days are stale, if any
-// is.
-func WriteTable(w io.Writer, days []Day, most int, why string) error {
-	if left := len(days) - most; most > 0 && left > 0 {
+// WriteTable writes the days, newest last. If there are more than limit days it omits the
+// oldest and says so; limit ≤ 0 writes all. why says why days are stale.
+func WriteTable(w io.Writer, days []Day, limit int, why string) error {
+	if left := len(days) - limit; limit > 0 && left > 0 {
 		if _, err := fmt.Fprintf(w, "(%d earlier days not shown)\n", left); err != nil {
 			return err
 		}
@@ -34,7 +33,7 @@ func WriteTable(w io.Writer, days []Day, most int, why string) error {
 	return writeMeanings(w, days, why)
 }
 
-// marks are what a day's values are not, after its last column.
+// marks returns the marks of a day's quality, which follow its last column.
 func marks(d Day) (s string) {
 	if d.Stale {
 		s = " *"

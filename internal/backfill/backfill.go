@@ -1,10 +1,9 @@
-// Package backfill keeps account of ACWR backfills: what is to be done, in
-// which chunks, and how far each is. It knows nothing of how a chunk's values
-// are computed.
+// Package backfill tracks ACWR backfills: their scope, chunks and progress. It does not
+// know how a chunk's values are computed.
 //
-// Rule: a chunk's progress changes only in the transaction that does its work,
-// and never backwards. Whether a backfill runs is the operator's word, which a
-// chunk reads under a lock that whoever changes it takes as well.
+// Rule: a chunk's progress changes only in the transaction that does its work, and never
+// backwards. The operator decides whether a backfill runs; a chunk reads this state under
+// the same lock that changes it.
 package backfill
 
 import (
@@ -19,8 +18,8 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// Scope is what a backfill makes right. Nil dates have no bound; without users
-// it is everyone.
+// Scope is what a backfill recalculates. Nil dates have no bound; without users it covers
+// all.
 type Scope struct {
 	Users    []int32
 	From, To *time.Time // dates whose activities changed, as for acwr_recalc
@@ -38,7 +37,7 @@ func (e *RunningError) Error() string {
 // ErrNotFound is returned for an id that no backfill has.
 var ErrNotFound = errors.New("no such backfill")
 
-// oneCreatorQuery lets one process at a time look for a backfill of the same
+// oneCreatorQuery lets one process at a time search for a backfill of the same
 // scope and then create its own.
 const oneCreatorQuery = `
 -- name: backfill_one_creator
@@ -62,9 +61,9 @@ const setPlanJobQuery = `
 -- name: backfill_set_plan_job
 UPDATE acwr_backfills SET plan_job_id = $2 WHERE id = $1`
 
-// Create starts a backfill and returns its id. It costs a few rows whatever the
-// scope: the planning is a job. A *RunningError says that there is one already,
-// unless force is set.
+// Create starts a backfill and returns its id. It only writes a few rows, because a job
+// does the planning. If an unfinished backfill has the same scope, it returns a
+// *RunningError, unless force is set.
 func Create(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, scope Scope, force bool) (id int64, err error) {
 	users := slices.Compact(slices.Sorted(slices.Values(scope.Users)))
 	if len(users) == 0 {
@@ -79,7 +78,7 @@ func Create(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, scope Scope
 			return 0, &RunningError{ID: id}
 		}
 		if !errors.Is(err, pgx.ErrNoRows) {
-			return 0, fmt.Errorf("look for a backfill of the same scope: %w", err)
+			return 0, fmt.Errorf("find a backfill of the same scope: %w", err)
 		}
 	}
 	if err := tx.QueryRow(ctx, createQuery, users, scope.From, scope.To).Scan(&id); err != nil {

@@ -9,16 +9,15 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Chunk is what one transaction of a backfill makes right.
+// Chunk is the part of a backfill that one transaction recalculates.
 type Chunk struct {
 	Scope
 	ID     int64 // of the backfill
 	Number int32
 }
 
-// lockChunkQuery holds the chunk until the commit, and the backfill's state with
-// it: whoever pauses or cancels waits for the chunks in flight and then knows
-// that no other will start.
+// lockChunkQuery locks the chunk and the backfill's state until the commit: pausing or
+// cancelling waits for the chunks in flight, and after that no other chunk starts.
 const lockChunkQuery = `
 -- name: backfill_lock_chunk
 SELECT c.users, b.from_date, b.to_date
@@ -49,20 +48,21 @@ UPDATE acwr_backfill_chunks
 SET state = CASE WHEN $4 = '' THEN 'done' ELSE 'failed' END, error = nullif($4, ''), rows_changed = $3, finished_at = clock_timestamp()
 WHERE backfill_id = $1 AND number = $2`
 
-// Finish queues the record that the chunk is done, or why a part of it is not.
+// Finish queues the statement that records that the chunk is done, or why a part of it
+// failed.
 func (c *Chunk) Finish(b *pgx.Batch, rowsChanged int, failure string) {
 	b.Queue(finishChunkQuery, c.ID, c.Number, rowsChanged, failure)
 }
 
-// Probe queues the statements of a chunk for one that there is not: what fails
-// then is no chunk's fault.
+// Probe queues the statements of a chunk for a chunk that does not exist: if one fails,
+// no chunk is the cause.
 func Probe(b *pgx.Batch) {
 	b.Queue(lockChunkQuery, 0, 0)
 	(&Chunk{}).Finish(b, 0, "")
 }
 
-// Dates returns the bounds of the chunk's dates, those of all of history where
-// there are none.
+// Dates returns the bounds of the chunk's dates, or those of the whole history if there
+// are none.
 func (c *Chunk) Dates() (from, to time.Time) {
 	from, to = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 	if c.From != nil {

@@ -22,14 +22,14 @@ const setStateQuery = `
 -- name: backfill_set_state
 UPDATE acwr_backfills SET state = $2, ended_at = CASE WHEN $2 = 'cancelled' THEN clock_timestamp() END WHERE id = $1`
 
-// ErrCancelled is returned for what a cancelled backfill cannot do any more.
+// ErrCancelled is returned when a cancelled backfill is paused or resumed.
 var ErrCancelled = errors.New("it was cancelled; start another one")
 
-// Pause stops a backfill after the chunks in flight. The jobs of the others
-// find that there is nothing to do.
+// Pause stops a backfill after the chunks in flight. The jobs of the other chunks do
+// nothing.
 func Pause(ctx context.Context, tx pgx.Tx, id int64) error { return setState(ctx, tx, id, Paused) }
 
-// Cancel ends a backfill after the chunks in flight. What is done stays done.
+// Cancel ends a backfill after the chunks in flight. Finished chunks stay.
 func Cancel(ctx context.Context, tx pgx.Tx, id int64) error { return setState(ctx, tx, id, Cancelled) }
 
 func setState(ctx context.Context, tx pgx.Tx, id int64, state string) error {
@@ -70,13 +70,13 @@ SELECT c.number FROM acwr_backfill_chunks AS c
 WHERE c.backfill_id = $1 AND c.state = 'pending' AND NOT {unfinished}
 ORDER BY 1`
 
-// planIsUnfinishedQuery tells whether the planning of a backfill has a job.
+// planIsUnfinishedQuery reports whether the planning of a backfill has a job.
 const planIsUnfinishedQuery = `
 -- name: backfill_plan_is_unfinished
 SELECT {unfinished} FROM acwr_backfills AS b WHERE id = $1`
 
-// Resume lets a paused backfill go on, and has failed chunks tried again. It
-// returns how many chunks it enqueued.
+// Resume continues a paused backfill and retries failed chunks. It returns how many
+// chunks it enqueued.
 func Resume(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, riverSchema string, id int64) (chunks int, err error) {
 	planned, err := lock(ctx, tx, id)
 	if err != nil {

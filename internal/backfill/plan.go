@@ -15,12 +15,11 @@ import (
 // entries of one index.
 const usersPerPlanning = 1000
 
-// reachOfPlanning is how many days around a backfill's dates are counted as its
-// rows; an estimate is enough for a balance.
+// reachOfPlanning is how many days around a backfill's dates are included in the estimate
+// of its rows, which balances the chunks.
 const reachOfPlanning = 27
 
-// lockPlanQuery lets one planning at a time go on, and none once the operator
-// stopped the backfill.
+// lockPlanQuery lets one planning at a time run, and none if the backfill does not run.
 const lockPlanQuery = `
 -- name: backfill_lock_plan
 SELECT users, planned_through, from_date, to_date,
@@ -29,10 +28,10 @@ FROM acwr_backfills
 WHERE id = $1 AND state = 'running' AND NOT planned
 FOR UPDATE`
 
-// planQuery puts the next users, in order, into chunks of about as many rows.
-// Because it groups in the order of the (user_id, date) index it stops reading
-// after the last user that it needs. It is planned anew each time: whether there
-// is a list of users decides how.
+// planQuery puts the next users, in order, into chunks of about as many rows. Because it
+// groups in the order of the (user_id, date) index, it stops reading after the last user
+// that it needs. It runs unprepared, because the plan depends on whether there is a list
+// of users.
 const planQuery = `
 -- name: backfill_plan
 WITH counted AS MATERIALIZED (
@@ -69,9 +68,8 @@ UPDATE acwr_backfill_chunks AS c SET job_id = new.job_id
 FROM unnest($2::int[], $3::bigint[]) AS new (number, job_id)
 WHERE c.backfill_id = $1 AND c.number = new.number`
 
-// Plan makes the next chunks of a backfill and their jobs, and the job that
-// goes on planning if users remain. It does nothing for a backfill that does
-// not run or is planned already.
+// Plan creates the next chunks of a backfill and their jobs, and the next planning job if
+// users remain. It does nothing for a backfill that does not run or is planned already.
 func Plan(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, id int64, chunkRows int) error {
 	var users []int32
 	var after, lastChunk int32

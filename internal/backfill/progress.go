@@ -11,8 +11,8 @@ import (
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// States of a backfill. The first three are the operator's word; a running one
-// is finished when nothing of it is left to do.
+// States of a backfill. The operator sets the first three; a running backfill is finished
+// when no chunk is left.
 const (
 	Running   = "running"
 	Paused    = "paused"
@@ -20,7 +20,7 @@ const (
 	Finished  = "finished"
 )
 
-// Backfill is a backfill and how far it is.
+// Backfill is a backfill with its progress.
 type Backfill struct {
 	ID        int64      `json:"id"`
 	State     string     `json:"state"` // running, paused, cancelled or finished
@@ -38,16 +38,15 @@ type Backfill struct {
 	RowsChanged  int64 `json:"rows_changed"`
 }
 
-// Share is how many of a total are done. While a backfill is being planned the
+// Share is a part that is done, and its total. While a backfill is being planned the
 // total still grows.
 type Share struct {
 	Done  int64 `json:"done"`
 	Total int64 `json:"total"`
 }
 
-// progressQuery adds up the chunks of backfills. A pending chunk of a running
-// backfill whose job is gone, discarded or cancelled has failed as well: nobody
-// is going to work it.
+// progressQuery adds up the chunks of backfills. A pending chunk of a running backfill
+// whose job is gone, discarded or cancelled has failed as well: it will not be worked.
 const progressQuery = `
 -- name: backfill_progress
 SELECT b.id, b.state, b.users, b.from_date::text, b.to_date::text, b.planned, b.created_at,
@@ -70,7 +69,7 @@ CROSS JOIN LATERAL (
 WHERE {which}
 ORDER BY b.id DESC`
 
-// chunksOfBackfill is a subquery: the chunks of b with what became of their jobs.
+// chunksOfBackfill is a subquery: the chunks of b with the outcomes of their jobs.
 const chunksOfBackfill = `
 	SELECT chunks.*, state <> 'pending' AS finished,
 	       b.state = 'running' AND state = 'pending' AND NOT coalesce(job.unfinished, false) AS lost, job.last_error
@@ -96,8 +95,8 @@ func Get(ctx context.Context, db Querier, riverSchema string, id int64) (Backfil
 }
 
 // List returns the newest backfills, newest first.
-func List(ctx context.Context, db Querier, riverSchema string, most int) ([]Backfill, error) {
-	return read(ctx, db, riverSchema, "b.id IN (SELECT id FROM acwr_backfills ORDER BY id DESC LIMIT $1)", most)
+func List(ctx context.Context, db Querier, riverSchema string, limit int) ([]Backfill, error) {
+	return read(ctx, db, riverSchema, "b.id IN (SELECT id FROM acwr_backfills ORDER BY id DESC LIMIT $1)", limit)
 }
 
 func read(ctx context.Context, db Querier, riverSchema, which string, arg any) ([]Backfill, error) {
@@ -121,7 +120,7 @@ func read(ctx context.Context, db Querier, riverSchema, which string, arg any) (
 	return found, nil
 }
 
-// Failure is a chunk of which not everything could be made right.
+// Failure is a chunk that could not be recalculated completely.
 type Failure struct {
 	Chunk  int32   `json:"chunk"`
 	Users  []int32 `json:"users"`
@@ -149,7 +148,8 @@ func Failures(ctx context.Context, db Querier, riverSchema string, id int64) ([]
 	return failures, nil
 }
 
-// withOutcomes puts what became of the chunks' jobs into a query over chunksOfBackfill.
+// withOutcomes inserts the outcomes of the chunks' jobs into a query over
+// chunksOfBackfill.
 func withOutcomes(query, riverSchema string) string {
 	return strings.Replace(query, "{outcome}", queue.Schema(riverSchema).Outcome("chunks.job_id"), 1)
 }

@@ -1,8 +1,8 @@
 // Package cli is what the commands share: exit codes, signals, logging, and
 // opening the configured database.
 //
-// Rule: exit code 2 when the caller has to change what was typed or handed in,
-// 1 when something failed, 0 otherwise. Errors go to stderr, results to stdout.
+// Rule: exit code 2 when the caller has to change the command line, configuration or
+// input, 1 when something failed, 0 otherwise. Errors go to stderr, results to stdout.
 package cli
 
 import (
@@ -18,8 +18,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// UsageError is an error that its caller can only cure by typing or handing in
-// something else.
+// UsageError is an error that the caller can only fix by changing the command line,
+// configuration or input.
 type UsageError struct{ Err error }
 
 // Error implements error.
@@ -43,7 +43,7 @@ func Main(run Run) int {
 	return ExitCode(run(ctx, os.Args[1:], os.Stdout, os.Stderr), os.Stderr)
 }
 
-// ExitCode prints err, if any, and returns the exit code that it means.
+// ExitCode prints err, if any, and returns its exit code.
 func ExitCode(err error, stderr io.Writer) int {
 	switch {
 	case err == nil:
@@ -59,8 +59,8 @@ func ExitCode(err error, stderr io.Writer) int {
 	return 1
 }
 
-// Execute runs the command tree. What cobra refuses, unknown commands and flags
-// and wrong numbers of arguments, becomes a UsageError that names --help.
+// Execute runs the command tree. Errors of cobra, such as unknown commands and flags,
+// become a UsageError that mentions --help.
 func Execute(ctx context.Context, root *cobra.Command, args []string, stdout, stderr io.Writer) error {
 	root.SetArgs(args)
 	root.SetOut(stdout)

@@ -15,7 +15,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/config"
 )
 
-// LoadConfig reads the configuration; every fault is the caller's to cure.
+// LoadConfig reads the configuration; every error is a UsageError.
 func LoadConfig(file string) (config.Config, error) {
 	c, err := config.Load(file, os.Environ())
 	if err != nil {
@@ -51,7 +51,7 @@ func OpenTracedPool(ctx context.Context, c config.Config, application string, tr
 	if c.DatabaseURL == "" && os.Getenv("PGHOST") == "" && os.Getenv("PGDATABASE") == "" {
 		return nil, fmt.Errorf("%w\nDATABASE_URL is not set; set it, or start a development database with: worker dev", err)
 	}
-	return nil, fmt.Errorf("%w\ncheck that the server runs and that DATABASE_URL (or the PG* variables) is right", err)
+	return nil, fmt.Errorf("%w\ncheck that the server runs and that DATABASE_URL (or the PG* variables) is correct", err)
 }
 
 // NewLogger returns the configured logger on w.
@@ -73,8 +73,7 @@ func IsTerminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// RequireTokenKeys refuses work on tokens where there are no keys to encrypt
-// them with.
+// RequireTokenKeys returns an error if no keys are configured to encrypt tokens with.
 func RequireTokenKeys(c config.Config) error {
 	if c.TokenKeys != nil {
 		return nil

@@ -15,12 +15,12 @@ const (
 	plainInterval = 5 * time.Second
 	// drawnInterval is how often it is drawn on one.
 	drawnInterval = 100 * time.Millisecond
-	// defaultWidth is that of a terminal that does not say.
+	// defaultWidth is used for terminals that do not report their width.
 	defaultWidth = 80
 )
 
-// Bar shows progress: a line that is drawn again and again on a terminal, now and
-// then one of its own otherwise. The zero value shows nothing and may be finished.
+// Bar shows progress: on a terminal as a line that is redrawn, otherwise as a new line
+// now and then. The zero value shows nothing and may be finished.
 type Bar struct {
 	w        io.Writer
 	what     string
@@ -29,7 +29,7 @@ type Bar struct {
 	terminal bool
 	width    int // of the terminal; 0: ask it
 
-	done, counted int64 // counted: of the unit, where total is of something else
+	done, counted int64 // counted: in the unit, if total has another one
 	counts        bool
 	begun, shown  time.Time
 	first         int64 // what was done, or counted, when the bar began
@@ -53,8 +53,8 @@ func (b *Bar) Set(done int64) {
 	b.show()
 }
 
-// Count is Set where the total is of something else than the unit: bytes of a file,
-// say, of which nobody wants to know.
+// Count is Set for a total in another unit than the displayed one, such as bytes of a
+// file.
 func (b *Bar) Count(done, counted int64) {
 	b.counts, b.counted = true, counted
 	b.Set(done)
@@ -114,10 +114,10 @@ func (b *Bar) amount() int64 {
 	return b.done
 }
 
-// Parts of a line that a narrow terminal goes without.
+// Parts of a line that are omitted on a narrow terminal.
 const (
 	barCells  = 20
-	rateAfter = time.Second // before that a rate says nothing
+	rateAfter = time.Second // before that a rate is meaningless
 )
 
 // line is one line of progress, shorter than the columns of a terminal, 0 for any: a
@@ -180,16 +180,16 @@ func grouped(n int64) string {
 	return text
 }
 
-// Total returns what there is to do.
+// Total returns the total.
 func (b *Bar) Total() int64 { return b.total }
 
-// Resize changes what there is to do.
+// Resize changes the total.
 func (b *Bar) Resize(total int64) { b.total = total }
 
-// Describe changes what is said beside the numbers.
+// Describe changes the description beside the numbers.
 func (b *Bar) Describe(what string) { b.what = what }
 
-// Say prints a line where the bar is, which is drawn again below it.
+// Say prints a line in the bar's place and redraws the bar below it.
 func (b *Bar) Say(line string) {
 	if b.w == nil {
 		return
@@ -198,5 +198,5 @@ func (b *Bar) Say(line string) {
 	_, _ = fmt.Fprintln(b.w, line)
 }
 
-// Finish takes the bar away.
+// Finish removes the bar.
 func (b *Bar) Finish() { b.clear() }

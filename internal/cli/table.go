@@ -12,8 +12,8 @@ import (
 	"golang.org/x/term"
 )
 
-// numeric is a cell of a column of numbers: how many, "3 of 40", a decimal, or a
-// dash for none. Ids are numbers, too.
+// numeric matches the cells of a column of numbers: a count, "3 of 40", a decimal, an id,
+// or a dash for none.
 var numeric = regexp.MustCompile(`^(-|≈?-?[0-9][0-9,.]*%?( of [0-9]+)?)$`)
 
 // WriteTable prints rows under a header, cells separated by tabs. Columns of
@@ -25,7 +25,7 @@ func WriteTable(w io.Writer, header string, rows []string) error {
 	}
 	columns := make([]column, len(lines[0]))
 	for i := range columns {
-		columns[i] = columnOf(lines, i)
+		columns[i] = newColumn(lines, i)
 	}
 	terminal, narrow := TerminalWidth(w)
 	for _, cells := range lines {
@@ -53,8 +53,8 @@ type column struct {
 	numbers bool
 }
 
-// columnOf is the column at i of a header and its rows.
-func columnOf(lines [][]string, i int) column {
+// newColumn is the column at i of a header and its rows.
+func newColumn(lines [][]string, i int) column {
 	c := column{numbers: len(lines) > 1}
 	for n, cells := range lines {
 		if i >= len(cells) {
@@ -83,7 +83,7 @@ func clipped(line string, width int) string {
 	return string(runes[:width-1]) + "…"
 }
 
-// TerminalWidth is that of the terminal that w is; false where it is none.
+// TerminalWidth returns the width of w; false if w is not a terminal.
 func TerminalWidth(w any) (int, bool) {
 	f, ok := w.(*os.File)
 	if !ok || !IsTerminal(f) {
@@ -93,8 +93,8 @@ func TerminalWidth(w any) (int, bool) {
 	return width, err == nil
 }
 
-// OneLine makes text from outside one cell of a table: no line breaks, and
-// nothing that a terminal would obey.
+// OneLine returns foreign text as one line without control characters, safe to print in a
+// table.
 func OneLine(s string) string {
 	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }), " ")
 }

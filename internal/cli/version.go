@@ -22,8 +22,8 @@ func VersionCommand(program string, stdout io.Writer) *cobra.Command {
 	}
 }
 
-// Version is what the Go toolchain recorded: the module's version, or the
-// commit that was built.
+// Version returns the version that the Go toolchain recorded: the module's version, or
+// the commit.
 func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -75,7 +75,7 @@ type ACWR struct {
 	Rounding       string
 }
 
-// Backfill says what backfills may take of a process.
+// Backfill limits the resources that backfills use in a process.
 type Backfill struct {
 	Workers   int
 	ChunkRows int
@@ -184,9 +184,9 @@ func (c *Config) settings() []setting {
 		{"batching.bulk_activities", count(&c.Batching.BulkActivities, 1, 50_000)},
 		{"batching.loops", count(&c.Batching.Loops, 1, 64)},
 		{"batching.transaction_timeout", duration(&c.Batching.TransactionTimeout, 100*time.Millisecond, time.Minute)},
-		{"acwr.write", oneOf(&c.ACWR.Write, "off", "compare", "on")},
+		{"acwr.write", choice(&c.ACWR.Write, "off", "compare", "on")},
 		{"acwr.rollout_percent", count(&c.ACWR.RolloutPercent, 0, 100)},
-		{"acwr.rounding", oneOf(&c.ACWR.Rounding, "none", "app")},
+		{"acwr.rounding", choice(&c.ACWR.Rounding, "none", "app")},
 		{"backfill.workers", count(&c.Backfill.Workers, 1, 64)},
 		{"backfill.chunk_rows", count(&c.Backfill.ChunkRows, 1, 100_000)},
 		{"operations.listen", address(&c.Operations.Listen)},
@@ -204,8 +204,8 @@ func (c *Config) settings() []setting {
 		{"tokens.save_linger", duration(&c.Tokens.SaveLinger, 0, time.Minute)},
 		{"tokens.audit_retention", duration(&c.Tokens.AuditRetention, 0, 100*365*24*time.Hour)},
 		{"shutdown.grace", duration(&c.Shutdown.Grace, time.Second, time.Hour)},
-		{"log.level", oneOf(&c.Log.Level, "debug", "info", "warn", "error")},
-		{"log.format", oneOf(&c.Log.Format, "auto", "text", "json")},
+		{"log.level", choice(&c.Log.Level, "debug", "info", "warn", "error")},
+		{"log.format", choice(&c.Log.Format, "auto", "text", "json")},
 	}
 }
 
@@ -234,10 +234,10 @@ func (c *Config) MissingForTokens() string {
 	return strings.Join(missing, ", ")
 }
 
-// RefreshesTokens tells whether this process refreshes tokens.
+// RefreshesTokens reports whether this process refreshes tokens.
 func (c *Config) RefreshesTokens() bool { return c.MissingForTokens() == "" }
 
-// validate checks what no setting can be checked for alone.
+// validate checks settings that depend on each other.
 func (c *Config) validate() error {
 	if c.SoftStop() < time.Second {
 		return fmt.Errorf("shutdown.grace (%v) must exceed batching.transaction_timeout (%v) by at least 3s: a transaction under way has to end within it",

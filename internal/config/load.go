@@ -14,7 +14,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/tokens"
 )
 
-// DefaultFile is read when no file is named. It alone may be missing.
+// DefaultFile is read when no file is named. It may be missing.
 const DefaultFile = "config.yaml"
 
 // Load returns the defaults, overlaid by the file and then by environ, which is
@@ -51,8 +51,8 @@ func readFile(file *string) ([]byte, error) {
 	return content, nil
 }
 
-// decode lays the file over c. Only sections of keys with plain values are a
-// valid file, and only known keys.
+// decode lays the file over c. A valid file only has sections of known keys with plain
+// values.
 func (c *Config) decode(file string, content []byte) []error {
 	var document yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
@@ -118,7 +118,7 @@ func (d *fileDecoder) value(key string, line int, value *yaml.Node) {
 	}
 }
 
-// hint lists what the section does have.
+// hint lists the known keys of the section.
 func (d *fileDecoder) hint(key string) string {
 	section := ""
 	if dot := strings.LastIndexByte(key, '.'); dot >= 0 {
@@ -143,8 +143,8 @@ const (
 	clientSecretVariable = "TMWORKER_TOKENS_CLIENT_SECRET"
 )
 
-// secret sets one of the secrets, and tells whether the variable is one's. The
-// error does not quote it.
+// secret sets a secret, and reports whether the variable is a secret's. The error does
+// not quote it.
 func (c *Config) secret(name, value string) (is bool, err error) {
 	switch name {
 	case databaseURLVariable:

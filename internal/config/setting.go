@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// setting is one key and how its text becomes a value. set names what it
-// accepts when it refuses.
+// setting is one key and the function that parses its text. Errors of set name the
+// accepted values.
 type setting struct {
 	key string // section.name, as in the file
 	set func(text string) error
@@ -36,18 +36,18 @@ func count(target *int, smallest, largest int) func(string) error {
 	}
 }
 
-func duration(target *time.Duration, shortest, longest time.Duration) func(string) error {
+func duration(target *time.Duration, minimum, maximum time.Duration) func(string) error {
 	return func(text string) error {
 		d, err := time.ParseDuration(text)
-		if err != nil || d < shortest || d > longest {
-			return fmt.Errorf("must be a duration from %v to %v such as 250ms, 5s or 1h, got %q", shortest, longest, text)
+		if err != nil || d < minimum || d > maximum {
+			return fmt.Errorf("must be a duration from %v to %v such as 250ms, 5s or 1h, got %q", minimum, maximum, text)
 		}
 		*target = d
 		return nil
 	}
 }
 
-// zeroOr takes zero as well, which the limits of a duration leave out.
+// zeroOr also accepts zero, which is outside the limits of the duration.
 func zeroOr(target *time.Duration, set func(string) error) func(string) error {
 	return func(text string) error {
 		if d, err := time.ParseDuration(text); err == nil && d == 0 {
@@ -88,7 +88,7 @@ func address(target *string) func(string) error {
 	}
 }
 
-func oneOf(target *string, choices ...string) func(string) error {
+func choice(target *string, choices ...string) func(string) error {
 	return func(text string) error {
 		if !slices.Contains(choices, text) {
 			return fmt.Errorf("must be one of %s, got %q", strings.Join(choices, ", "), text)
@@ -98,8 +98,8 @@ func oneOf(target *string, choices ...string) func(string) error {
 	}
 }
 
-// webAddress takes no secrets in the address, and none over an open line except
-// to this machine.
+// webAddress refuses secrets in the address, and unencrypted addresses except on this
+// machine.
 func webAddress(target *string) func(string) error {
 	return func(text string) error {
 		u, err := url.Parse(text)
@@ -114,7 +114,7 @@ func webAddress(target *string) func(string) error {
 
 var linePattern = regexp.MustCompile(`^[!-~]{0,200}$`)
 
-// line takes printable ASCII without blanks, or nothing.
+// line accepts printable ASCII without blanks, or an empty text.
 func line(target *string) func(string) error {
 	return func(text string) error {
 		if !linePattern.MatchString(text) {

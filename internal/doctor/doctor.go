@@ -1,7 +1,7 @@
-// Package doctor finds out what keeps a worker from working with a database, or
-// is going to: what it is, why it matters, and what cures it.
+// Package doctor finds what keeps a worker from working with a database, now or soon:
+// what it is, why it matters, and how to fix it.
 //
-// Rule: it changes nothing, and everything that it asks follows an index.
+// Rule: it changes nothing, and every query follows an index.
 package doctor
 
 import (
@@ -13,22 +13,22 @@ import (
 	"github.com/trainingmonkey/worker/internal/config"
 )
 
-// Finding is one thing that was looked at.
+// Finding is the result of one check.
 type Finding struct {
 	Check string `json:"check"`
-	OK    bool   `json:"ok"`    // false: a worker would not work, or not right
+	OK    bool   `json:"ok"`    // false: a worker would not work, or not correctly
 	About string `json:"about"` // what was found
-	Why   string `json:"why"`   // it matters; empty where all is well
+	Why   string `json:"why"`   // why it matters; empty if all is well
 	Cure  string `json:"cure"`  // a statement, a command or a setting; empty where all is well
 }
 
-// JobIDs is the check that a worker which starts cures by itself.
+// JobIDs is the check whose failure a starting worker fixes by itself.
 const JobIDs = "job ids"
 
-// Warns tells whether something should be done although a worker would work.
+// Warns reports whether something should be done although a worker would work.
 func (f Finding) Warns() bool { return f.OK && f.Cure != "" }
 
-// Err is nil where a worker would work.
+// Err returns nil if a worker would work.
 func (f Finding) Err() error {
 	if f.OK {
 		return nil
@@ -44,10 +44,10 @@ func fine(check, about string, args ...any) Finding {
 	return Finding{Check: check, OK: true, About: fmt.Sprintf(about, args...)}
 }
 
-// unknown is the finding where asking failed.
+// unknown returns the finding for a check that failed with an error.
 func unknown(check string, err error) Finding { return Finding{Check: check, About: err.Error()} }
 
-// Examine looks at everything that a worker depends on and does not stop at the
+// Examine checks everything that a worker depends on and does not stop at the
 // first fault. ctx bounds it.
 func Examine(ctx context.Context, pool *dbpool.Pool, settings config.Config) []Finding {
 	between, standsBetween := examineWay(ctx, pool, settings.River.PollOnly)
@@ -68,5 +68,5 @@ func Examine(ctx context.Context, pool *dbpool.Pool, settings config.Config) []F
 	return append(findings, examineUpkeep(ctx, pool, settings)...)
 }
 
-// sentence joins what was found in several places.
+// sentence joins the texts of several findings.
 func sentence(parts []string) string { return strings.Join(parts, "; ") }

@@ -43,9 +43,9 @@ func TestFindings(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
 	for _, c := range []struct {
-		check, spoil, heal string
-		ok                 bool
-		about, cure        string
+		check, spoil, restore string
+		ok                    bool
+		about, cure           string
 	}{
 		{
 			"autovacuum", `ALTER TABLE river.river_job SET (autovacuum_enabled = off)`, `ALTER TABLE river.river_job RESET (autovacuum_enabled)`,
@@ -71,7 +71,7 @@ func TestFindings(t *testing.T) {
 		if found.OK != c.ok || !strings.Contains(found.About, c.about) || !strings.Contains(found.Cure, c.cure) || (c.cure != "" && found.Why == "") {
 			t.Errorf("%s = %+v, want %q and %q", c.check, found, c.about, c.cure)
 		}
-		execute(t, pool, c.heal)
+		execute(t, pool, c.restore)
 	}
 }
 

@@ -23,7 +23,7 @@ func examineMigrations(ctx context.Context, pool *dbpool.Pool, settings config.C
 	return fine("migrations", "up to date")
 }
 
-// examinePrivileges names what the role may not do, or not see.
+// examinePrivileges finds missing privileges and policies that hide rows.
 func examinePrivileges(ctx context.Context, pool *dbpool.Pool, settings config.Config) Finding {
 	const check = "privileges"
 	needed, err := migrations.NeededPrivileges(ctx, pool, settings.River.Schema)
@@ -76,8 +76,8 @@ func examineWrites(ctx context.Context, pool *dbpool.Pool) Finding {
 	return fine("writes", "possible: one was tried and rolled back")
 }
 
-// examineWorkers compares the connections that the server gives with the workers
-// that are alive and one more, which a rolling deploy starts.
+// examineWorkers compares the server's connection limit with the needs of the live
+// workers and one more, which a rolling deploy starts.
 func examineWorkers(ctx context.Context, pool *dbpool.Pool, slots, one int) Finding {
 	alive, err := queue.AliveProcesses(ctx, pool)
 	if err != nil {
@@ -133,7 +133,7 @@ func vacuumHeldBack(ctx context.Context, pool *dbpool.Pool, longer time.Duration
 	return Finding{"vacuum", true, "held back by " + sentence(named), "finished jobs stay in the indexes, and claims become slow", sentence(cures)}
 }
 
-// examineUpkeep names what the server neglects.
+// examineUpkeep finds missing maintenance.
 func examineUpkeep(ctx context.Context, pool *dbpool.Pool, settings config.Config) []Finding {
 	var upkeep admin.Upkeep
 	b := &pgx.Batch{}

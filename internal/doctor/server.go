@@ -10,8 +10,8 @@ import (
 	"github.com/trainingmonkey/worker/internal/config"
 )
 
-// serverQuery reads what the server allows to this role at this database, and
-// its clock. A limit of -1 is none.
+// serverQuery reads the server's limits for this role and database, and its clock. A
+// limit of -1 is none.
 const serverQuery = `
 -- name: doctor_server
 SELECT current_setting('server_version_num')::int / 10000,
@@ -23,8 +23,7 @@ SELECT current_setting('server_version_num')::int / 10000,
 
 const oldestServer = 14
 
-// examineServer asks whether the server can be worked with, and how many
-// connections it gives.
+// examineServer checks the server's version, mode, clock and connection limit.
 func examineServer(ctx context.Context, pool *dbpool.Pool, settings config.Config) (findings []Finding, slots int) {
 	var major int
 	var standby, readOnly bool
@@ -36,7 +35,7 @@ func examineServer(ctx context.Context, pool *dbpool.Pool, settings config.Confi
 	}
 	answered := time.Now()
 	return []Finding{
-		aboutVersion(major, slots, settings.Database.MaxConns+1), // and the one that listens
+		aboutVersion(major, slots, settings.Database.MaxConns+1), // plus the connection that listens
 		aboutReading(standby, readOnly),
 		aboutClock(clock, asked, answered),
 		aboutEncoding(encoding),
@@ -59,7 +58,7 @@ func aboutVersion(major, slots, one int) Finding {
 	return fine("server", "PostgreSQL %d with %d connections for this role", major, slots)
 }
 
-// aboutReading tells whether the server takes writes at all.
+// aboutReading reports whether the server takes writes at all.
 func aboutReading(standby, readOnly bool) Finding {
 	const check, why = "read-write", "every transaction of a worker writes"
 	switch {

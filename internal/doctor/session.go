@@ -13,7 +13,7 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// way is what lies between this machine and the server.
+// way is the kind of pooler between this machine and the server.
 type way int
 
 const (
@@ -25,14 +25,13 @@ const (
 )
 
 const (
-	// lookTimeout bounds the looking for a pooler: one that has no session left
-	// lets everybody wait.
-	lookTimeout = 10 * time.Second
-	hangUpTime  = time.Second
+	// poolerTimeout bounds the search for a pooler: one without a free session makes
+	// clients wait.
+	poolerTimeout = 10 * time.Second
+	hangUpTime    = time.Second
 )
 
-// examineSession reads back, in a session of the pool, the settings that the
-// pool made.
+// examineSession reads back the settings of one of the pool's sessions.
 func examineSession(ctx context.Context, pool *dbpool.Pool, between way) Finding {
 	const check = "session settings"
 	differing, err := pool.DifferingSettings(ctx)
@@ -54,12 +53,12 @@ func examineSession(ctx context.Context, pool *dbpool.Pool, between way) Finding
 	}
 }
 
-// examineWay finds out what lies between, with two connections of its own.
+// examineWay finds the kind of pooler, with two connections of its own.
 func examineWay(ctx context.Context, pool *dbpool.Pool, pollOnly bool) (Finding, way) {
 	const check = "connection"
-	looking, cancel := context.WithTimeout(ctx, lookTimeout)
+	searching, cancel := context.WithTimeout(ctx, poolerTimeout)
 	defer cancel()
-	between, err := findWay(looking, pool.Config().ConnConfig)
+	between, err := findWay(searching, pool.Config().ConnConfig)
 	if err != nil {
 		return unknown(check, err), direct
 	}
@@ -88,17 +87,17 @@ func examineWay(ctx context.Context, pool *dbpool.Pool, pollOnly bool) (Finding,
 	return fine(check, "%s, by way of a pooler in transaction mode", target), between
 }
 
-// findWay compares the sessions behind two connections. A pooler shows in a
-// session that is another than the one of which the server told at the
-// beginning; its mode in that the session of one connection serves another as
-// soon as the first has no transaction.
+// findWay compares the sessions behind two connections. There is a pooler if the session
+// is another than the one that the server announced on connecting. The pooler is in
+// transaction mode if the session of one connection serves another as soon as the first
+// has no transaction.
 func findWay(ctx context.Context, config *pgx.ConnConfig) (way, error) {
 	one, err := pgx.ConnectConfig(ctx, config.Copy())
 	if err != nil {
 		return direct, err
 	}
 	defer hangUp(ctx, one)
-	session, err := sessionOf(ctx, one)
+	session, err := backendPID(ctx, one)
 	if err != nil || session == one.PgConn().PID() {
 		return direct, err
 	}
@@ -132,16 +131,16 @@ func findWay(ctx context.Context, config *pgx.ConnConfig) (way, error) {
 	return unpreparedPooler, nil
 }
 
-// shareSession tells whether a session serves two connections in turn. Others may
-// take it in between, so it looks several times. In the end two has begun a
-// transaction, if it can.
+// shareSession reports whether a session serves two connections alternately. Other
+// clients may take it in between, so it checks several times. Afterwards two has an open
+// transaction, if possible.
 func shareSession(ctx context.Context, one, two *pgx.Conn, session uint32) (shared, begun bool, err error) {
 	for range 20 {
 		var inTransaction, again uint32
 		if inTransaction, begun, err = begin(ctx, two); err != nil || !begun {
 			return false, false, err
 		}
-		if again, err = sessionOf(ctx, one); err != nil || inTransaction == session {
+		if again, err = backendPID(ctx, one); err != nil || inTransaction == session {
 			return err == nil, true, err
 		}
 		shared = shared || again != session
@@ -153,7 +152,7 @@ func shareSession(ctx context.Context, one, two *pgx.Conn, session uint32) (shar
 	return shared, true, nil
 }
 
-// probeStatement is prepared to see whether it is there in the next session.
+// probeStatement is prepared to check whether it exists in the next session.
 const probeStatement = "worker_doctor"
 
 func prepare(ctx context.Context, conn *pgx.Conn) (bool, error) {
@@ -161,17 +160,17 @@ func prepare(ctx context.Context, conn *pgx.Conn) (bool, error) {
 	return unlessRefused(err)
 }
 
-// begin returns the session in which a transaction has begun, if it has.
+// begin begins a transaction and returns its session, if it succeeds.
 func begin(ctx context.Context, conn *pgx.Conn) (session uint32, begun bool, err error) {
 	_, err = conn.PgConn().Exec(ctx, "BEGIN").ReadAll()
 	if begun, err = unlessRefused(err); err != nil || !begun {
 		return 0, false, err
 	}
-	session, err = sessionOf(ctx, conn)
+	session, err = backendPID(ctx, conn)
 	return session, true, err
 }
 
-// unlessRefused tells apart a refusal, which is an answer, and a fault.
+// unlessRefused separates a refusal, which is an answer, from a fault.
 func unlessRefused(err error) (bool, error) {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
@@ -180,8 +179,8 @@ func unlessRefused(err error) (bool, error) {
 	return err == nil, err
 }
 
-// sessionOf asks by the simple protocol, which every pooler passes on.
-func sessionOf(ctx context.Context, conn *pgx.Conn) (pid uint32, err error) {
+// backendPID uses the simple protocol, which every pooler supports.
+func backendPID(ctx context.Context, conn *pgx.Conn) (pid uint32, err error) {
 	results, err := conn.PgConn().Exec(ctx, "SELECT pg_backend_pid()").ReadAll()
 	if err != nil {
 		return 0, err

@@ -54,12 +54,12 @@ func (a account) give(path string) error {
 	return os.Lchown(path, int(a.credential.Uid), int(a.credential.Gid))
 }
 
-// can reports whether test(1) with these operators holds for the account. It
-// asks a process of that account, since mode bits do not tell the whole truth
+// can reports whether test(1) succeeds for the account with each of these options. It
+// asks a process of that account, since mode bits do not say everything
 // (ACLs, parents that cannot be entered).
-func (a account) can(ctx context.Context, path string, operators ...string) bool {
-	for _, operator := range operators {
-		if _, err := a.output(ctx, "/bin/sh", "-c", `test "$1" "$2"`, "sh", operator, path); err != nil {
+func (a account) can(ctx context.Context, path string, tests ...string) bool {
+	for _, test := range tests {
+		if _, err := a.output(ctx, "/bin/sh", "-c", `test "$1" "$2"`, "sh", test, path); err != nil {
 			return false
 		}
 	}

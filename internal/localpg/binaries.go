@@ -54,8 +54,8 @@ func locateBinaries(ctx context.Context, owner account, major int, logger *slog.
 	if major != 0 {
 		version = strconv.Itoa(major)
 	}
-	logger.InfoContext(ctx, "no such PostgreSQL on this machine, fetching it", slog.String("version", version))
-	bin, err := fetchBinaries(ctx, owner, releasesOf(major))
+	logger.InfoContext(ctx, "PostgreSQL not found on this machine, fetching it", slog.String("version", version))
+	bin, err := fetchBinaries(ctx, owner, releases(major))
 	if err != nil {
 		return "", fmt.Errorf("find PostgreSQL %[1]s: no usable initdb and postgres on this machine, and none could be fetched: "+
 			"install PostgreSQL %[1]s or set DATABASE_URL: %[2]w", version, err)
@@ -64,7 +64,7 @@ func locateBinaries(ctx context.Context, owner account, major int, logger *slog.
 }
 
 // candidates lists the directories to try, without repetition. Links are
-// resolved because initdb looks for postgres, and both for their libraries,
+// resolved because initdb searches for postgres, and both for their libraries,
 // beside the real file.
 func candidates() []string {
 	var dirs []string

@@ -28,7 +28,7 @@ const (
 	lastPort  = 29999
 )
 
-// errPortTaken says that another process got the port between our look at it
+// errPortTaken says that another process got the port between our check of it
 // and the server's.
 var errPortTaken = errors.New("port is taken")
 
@@ -90,7 +90,7 @@ func (s *Server) run(ctx context.Context) error {
 }
 
 // command gives the settings as arguments, not in postgresql.conf, so that
-// those of one start do not linger in a directory that persists.
+// those of one start do not remain in a directory that persists.
 func (s *Server) command() []string {
 	argv := []string{filepath.Join(s.bin, "postgres"), "-D", s.dir.data()}
 	for _, name := range slices.Sorted(maps.Keys(s.settings)) {
@@ -104,7 +104,7 @@ func (s *Server) command() []string {
 }
 
 // waitReady returns once a client can log in. The password is this server's
-// alone, so a stranger on the same port is never taken for it.
+// alone, so another server on the same port is never mistaken for it.
 func (s *Server) waitReady(ctx context.Context) error {
 	config, err := pgx.ParseConfig(s.URL(""))
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 //	port        the last one used
 //	server.log  of the last start
 //	temporary   marks a directory that may be removed
-//	keep        tells the watchdog that we still need a temporary one
+//	keep        signals the watchdog that we still need a temporary one
 type directory struct {
 	path      string
 	temporary bool
@@ -87,7 +87,7 @@ func (d *directory) make(ctx context.Context) error {
 		return err
 	}
 	d.path = path
-	// Marked before it changes hands, and so never by anybody else.
+	// It is marked before its owner changes, so that only this process can mark it.
 	if err := os.WriteFile(filepath.Join(path, "temporary"), nil, 0o600); err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (d *directory) open(name string, flag int) (*os.File, error) {
 	return os.OpenFile(filepath.Join(d.path, name), flag|syscall.O_NOFOLLOW, 0o600)
 }
 
-// keep tells the watchdog to leave the directory alone when the command ends,
+// keep makes the watchdog leave the directory alone when the command ends,
 // because another one is to follow. It still removes it if we die.
 func (d *directory) keep() error {
 	if !d.temporary {
@@ -134,8 +134,8 @@ func (d *directory) close() error {
 		errs = append(errs, os.RemoveAll(d.path))
 	}
 	if d.lock != nil {
-		// We are not the holder any more, but after a crash the server's last
-		// processes may hold on for a moment.
+		// This process no longer holds the lock, but after a crash the server's last
+		// processes may hold it for a moment.
 		errs = append(errs, d.lock.Truncate(0), d.lock.Close())
 		d.lock = nil
 	}

@@ -16,9 +16,9 @@ type release struct {
 	unpack func(ctx context.Context, into string) error
 }
 
-// releasesOf lists where a major version can be fetched from, in the order of
+// releases lists where a major version can be fetched from, in the order of
 // trying; 0 is for a new cluster.
-func releasesOf(major int) []release {
+func releases(major int) []release {
 	if major == 0 {
 		major = newestMajor
 	}

@@ -34,12 +34,11 @@ type Options struct {
 	// removed when the server stops or the process ends.
 	Dir string
 
-	// Settings are configuration parameters such as "fsync": "off". They hold
-	// for this start only. Those that place the server (port, addresses) are
-	// overruled.
+	// Settings are configuration parameters such as "fsync": "off". They apply to this
+	// start only. Those that place the server (port, addresses) are overruled.
 	Settings map[string]string
 
-	// Logger hears of what takes unexpectedly long. Nil discards.
+	// Logger logs operations that take unexpectedly long. Nil discards.
 	Logger *slog.Logger
 }
 
@@ -160,7 +159,7 @@ func (s *Server) Stop(ctx context.Context) error {
 }
 
 // Restart stops the server and starts it again with the same data, port and
-// password. An immediate restart is a crash: the server is told to quit
+// password. An immediate restart is a crash: the server is asked to quit
 // without a checkpoint and recovers from its log. After an error the server is
 // down, and Restart may be tried again. A server that died by itself can be
 // restarted only if it has a Dir, since a temporary one went with it.

@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// watchdogScript is a shell script because nothing else is on every machine
-// and survives a kill -9 of this process.
+// watchdogScript is a shell script because a shell exists on every machine and survives a
+// kill -9 of this process.
 //
 //go:embed watchdog.sh
 var watchdogScript string
@@ -24,12 +24,12 @@ const (
 )
 
 // watchdog is a shell in a session of its own, where no Ctrl-C reaches it,
-// that runs one command and stops it when told to or when this process ends.
+// that runs one command and stops it when asked to or when this process ends.
 type watchdog struct {
-	orders *os.File // the kernel closes it with this process, whatever ends that
-	told   sync.Once
-	done   chan struct{} // closed when the command and the shell are gone
-	err    error         // how the command ended, once done is closed
+	orders  *os.File // the kernel closes it with this process, whatever ends that
+	stopped sync.Once
+	done    chan struct{} // closed when the command and the shell are gone
+	err     error         // how the command ended, once done is closed
 }
 
 // watch runs argv as the directory's owner, with its output in the directory's
@@ -67,8 +67,8 @@ func watch(ctx context.Context, d *directory, argv ...string) (*watchdog, error)
 
 // stop gives the order, once, and waits until everything is gone.
 func (w *watchdog) stop(ctx context.Context, order string) error {
-	w.told.Do(func() {
-		// An error means that there is nobody left to stop.
+	w.stopped.Do(func() {
+		// An error means that there is no process left to stop.
 		_, _ = io.WriteString(w.orders, order+"\n")
 		_ = w.orders.Close()
 	})
@@ -89,9 +89,8 @@ func (w *watchdog) result() error {
 	return w.err
 }
 
-// environment leaves out what would configure the server behind our back
-// (PGPORT, LC_MESSAGES) and the secrets of this process. The log is read for
-// known messages, hence LC_ALL.
+// environment removes variables that would configure the server (PGPORT, LC_MESSAGES) and
+// the secrets of this process. The log is read for known messages, hence LC_ALL.
 func environment() []string {
 	env := []string{"LC_ALL=C"}
 	for _, name := range []string{"PATH", "LD_LIBRARY_PATH", "TZ"} {

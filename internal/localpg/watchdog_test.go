@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The watchdog removes nothing but what this package made, whatever it is told.
+// The watchdog removes nothing but what this package made, whatever it receives.
 func TestWatchdogRemovesOnlyOurs(t *testing.T) {
 	t.Parallel()
 	root := reachable(t)

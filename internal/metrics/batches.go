@@ -30,7 +30,7 @@ func newBatches() *batches {
 	histogram := func(name, help string, buckets []float64) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, laneLabels)
 	}
-	counterOf := func(name, help, label string) *prometheus.CounterVec {
+	newCounter := func(name, help, label string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, append(laneLabels[:2:2], label))
 	}
 	return &batches{
@@ -38,7 +38,7 @@ func newBatches() *batches {
 		durations:  histogram("transaction_duration_seconds", "Time of a lane's transaction, from asking for a connection to the answer to COMMIT.", []float64{.002, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 8}),
 		roundTrips: histogram("transaction_round_trips", "Round trips of a lane's transaction, BEGIN and COMMIT included.", []float64{2, 3, 4, 5, 6, 8, 10, 15, 20}),
 		savepoints: histogram("transaction_savepoints", "Savepoints of a lane's transaction: 1 unless jobs had to be isolated.", []float64{1, 2, 4, 8, 16, 32, 63}),
-		outcomes:   counterOf("transactions_total", "Transactions of lanes that found jobs or failed, by outcome: committed, deadlock, transient, data, program, panic.", "outcome"),
+		outcomes:   newCounter("transactions_total", "Transactions of lanes that found jobs or failed, by outcome: committed, deadlock, transient, data, program, panic.", "outcome"),
 		latencies:  histogram("job_latency_seconds", "Time from a job's insertion to its commit.", latencyBuckets),
 	}
 }
@@ -73,7 +73,7 @@ func (m *Metrics) Observer(kind, class string) lane.Observer {
 	return o
 }
 
-// observer holds one lane's instruments, looked up once.
+// observer holds one lane's instruments, resolved once.
 type observer struct {
 	size, duration, roundTrips, savepoints, latency prometheus.Observer
 	outcomes                                        map[string]prometheus.Counter
@@ -87,7 +87,7 @@ func (o *observer) Transacted(t lane.Transaction) {
 	}
 	o.duration.Observe(t.Took.Seconds())
 	o.roundTrips.Observe(float64(t.RoundTrips))
-	o.outcomes[outcomeOf(t.Err)].Inc()
+	o.outcomes[outcome(t.Err)].Inc()
 }
 
 // Committed implements lane.Observer.
@@ -97,7 +97,7 @@ func (o *observer) Committed(latency time.Duration) {
 
 const deadlockDetected = "40P01"
 
-func outcomeOf(err error) string {
+func outcome(err error) string {
 	var pgErr *pgconn.PgError
 	var panicked *lane.PanicError
 	switch {

@@ -9,8 +9,8 @@ import (
 	"github.com/trainingmonkey/worker/internal/backfill"
 )
 
-// databaseCollector shows the newest snapshot of the whole database. It never
-// asks the database.
+// databaseCollector shows the newest snapshot of the whole database. It never queries the
+// database.
 type databaseCollector struct {
 	watch *admin.Watch
 
@@ -25,7 +25,7 @@ func newDatabaseCollector(watch *admin.Watch) *databaseCollector {
 		depth:          description("queue_jobs", "The whole database: jobs by state. Above 10,000 it is PostgreSQL's estimate.", "queue", "state"),
 		oldest:         description("queue_oldest_age_seconds", "The whole database: time since the oldest of these jobs was enqueued; 0 for none.", "queue", "state"),
 		paused:         description("queue_paused", "The whole database: 1 when the queue is paused.", "queue"),
-		freshness:      description("freshness_seconds", "The whole database: age of the oldest job that is not worked yet; 0 for none. Whether its results are written, processes_writing tells.", "lane"),
+		freshness:      description("freshness_seconds", "The whole database: age of the oldest job that is not worked yet; 0 for none. processes_writing says whether its results are written.", "lane"),
 		waiting:        description("freshness_jobs", "The whole database: jobs that are not worked yet.", "lane"),
 		enqueued:       description("jobs_enqueued_total", "The whole database: jobs enqueued by anyone since this process started, a few seconds late.", "kind"),
 		processes:      description("processes", "The whole database: worker processes that beat within a day, alive or dead.", "state"),
@@ -60,9 +60,9 @@ func (c *databaseCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, f := range s.Freshness {
 		lag := f.Age
 		if lag > 0 {
-			lag += age.Seconds() // what waited then still does, as far as anybody knows
+			lag += age.Seconds() // what waited then is assumed to wait still
 		} else if age > admin.Old {
-			continue // that nothing waits is not known any more
+			continue // it is no longer known that nothing waits
 		}
 		gauge(ch, c.freshness, lag, f.Lane)
 		gauge(ch, c.waiting, float64(f.Waiting), f.Lane)
@@ -100,7 +100,7 @@ func (c *databaseCollector) Collect(ch chan<- prometheus.Metric) {
 			gauge(ch, c.backfillRows, float64(b.Rows.Done), id, "done")
 			gauge(ch, c.backfillRows, float64(b.Rows.Total), id, "total")
 		}
-		if b.State != backfill.Cancelled { // one that has finished all the same is not done
+		if b.State != backfill.Cancelled { // a cancelled one does not count as done
 			gauge(ch, c.backfillFailed, float64(b.FailedChunks), id)
 		}
 	}

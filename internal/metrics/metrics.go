@@ -1,11 +1,11 @@
-// Package metrics is what a worker process tells Prometheus.
+// Package metrics has the metrics that Prometheus scrapes from a worker process.
 //
 // Rule: a job costs next to nothing. What counters already know is read when
-// Prometheus asks; what is told as it happens is told once per statement or
-// transaction, and of a job one observation. Label values come from fixed sets.
+// Prometheus scrapes; events are recorded once per statement or transaction, and a job
+// adds one observation. Label values come from fixed sets.
 //
-// Series of which the help says "the whole database" are the same from every
-// process: aggregate them with max, all others with sum.
+// Series whose help says "The whole database" are the same from every process:
+// aggregate them with max, all others with sum.
 package metrics
 
 import (
@@ -32,8 +32,8 @@ type Metrics struct {
 	batches  *batches
 }
 
-// New returns instruments that nothing is connected to yet. Statements that
-// take longer than slowQuery are logged.
+// New returns instruments without sources; see Connect. Statements that take longer than
+// slowQuery are logged.
 func New(version string, slowQuery time.Duration, logger *slog.Logger) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry(), tracer: newTracer(slowQuery, logger), batches: newBatches()}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
@@ -49,24 +49,24 @@ func New(version string, slowQuery time.Duration, logger *slog.Logger) *Metrics 
 // Tracer is for the pool's options.
 func (m *Metrics) Tracer() *Tracer { return m.tracer }
 
-// Sources are what is read when Prometheus asks.
+// Sources are read when Prometheus scrapes.
 type Sources struct {
-	Pool     func() *pgxpool.Stat
-	Service  *workers.Service
-	Overview *admin.Watch
-	Ready    func() bool
+	Pool    func() *pgxpool.Stat
+	Service *workers.Service
+	Watch   *admin.Watch
+	Ready   func() bool
 }
 
-// Connect has the sources read from now on. It is called once.
+// Connect sets the sources. It is called once.
 func (m *Metrics) Connect(s Sources) {
-	m.registry.MustRegister(newPoolCollector(s.Pool), newServiceCollector(s.Service), newDatabaseCollector(s.Overview),
+	m.registry.MustRegister(newPoolCollector(s.Pool), newServiceCollector(s.Service), newDatabaseCollector(s.Watch),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "ready", Help: "1 when the process is ready, as /readyz says.",
 		}, func() float64 { return oneIf(s.Ready()) }))
 }
 
-// Handler serves the metrics, to few at a time. Not compressed: that would take
-// more time than all the rest.
+// Handler serves the metrics, to few clients at a time, and uncompressed, because
+// compressing would take most of the time.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{DisableCompression: true, MaxRequestsInFlight: 2, Timeout: 5 * time.Second})
 }

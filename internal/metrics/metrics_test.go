@@ -15,7 +15,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/lane"
 )
 
-func TestNameOf(t *testing.T) {
+func TestStatementName(t *testing.T) {
 	t.Parallel()
 	for sql, want := range map[string]string{
 		"\n-- name: lock_users\nSELECT 1":        "lock_users",
@@ -33,13 +33,13 @@ func TestNameOf(t *testing.T) {
 		"SELECT 1 -- name: in_the_middle\n":      "other",
 		"-- just a comment\n-- name: second\nSELECT 1": "other",
 	} {
-		if got := nameOf(sql); got != want {
-			t.Errorf("nameOf(%q) = %q, want %q", sql, got, want)
+		if got := statementName(sql); got != want {
+			t.Errorf("statementName(%q) = %q, want %q", sql, got, want)
 		}
 	}
 }
 
-func TestOutcomeOf(t *testing.T) {
+func TestOutcome(t *testing.T) {
 	t.Parallel()
 	for want, err := range map[string]error{
 		"committed": nil,
@@ -49,14 +49,14 @@ func TestOutcomeOf(t *testing.T) {
 		"program":   errors.New("a bug"),
 		"panic":     &lane.PanicError{Value: "injected"},
 	} {
-		if got := outcomeOf(err); got != want {
-			t.Errorf("outcomeOf(%v) = %s, want %s", err, got, want)
+		if got := outcome(err); got != want {
+			t.Errorf("outcome(%v) = %s, want %s", err, got, want)
 		}
 	}
 }
 
-// TestSlowStatementsAreToldOnceInAWhile, by name, without their arguments.
-func TestSlowStatementsAreToldOnceInAWhile(t *testing.T) {
+// TestSlowStatementsAreLoggedOnceInAWhile, by name, without their arguments.
+func TestSlowStatementsAreLoggedOnceInAWhile(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder

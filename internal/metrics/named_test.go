@@ -17,7 +17,7 @@ var unnamed = regexp.MustCompile("(\\w+)\\s*=\\s*`\\s*(?:SELECT|INSERT|UPDATE|DE
 var fragments = []string{"selectWithoutResults", "stateJobsQuery", "queueJobsQuery", "waitingActivitiesQuery", "usersToRefreshQuery", "waitingJobs", "chunksOfBackfill", "windowsWith"}
 
 // TestStatementsAreNamed, so that metrics, the log of slow statements and
-// pg_stat_statements can tell them apart. The oracle is nobody's load.
+// pg_stat_statements can distinguish them. The oracle is not part of the load.
 func TestStatementsAreNamed(t *testing.T) {
 	t.Parallel()
 	seen := 0

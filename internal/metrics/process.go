@@ -13,14 +13,14 @@ import (
 type poolCollector struct {
 	stat func() *pgxpool.Stat
 
-	connections, most, utilization, acquires, waits, waited, opened *prometheus.Desc
+	connections, capacity, utilization, acquires, waits, waited, opened *prometheus.Desc
 }
 
 func newPoolCollector(stat func() *pgxpool.Stat) *poolCollector {
 	return &poolCollector{
 		stat:        stat,
 		connections: description("pool_connections", "Connections of the pool by state: in_use, idle, connecting.", "state"),
-		most:        description("pool_max_connections", "database.max_conns."),
+		capacity:    description("pool_max_connections", "database.max_conns."),
 		utilization: description("pool_utilization_ratio", "Share of database.max_conns that is in use."),
 		acquires:    description("pool_acquires_total", "Connections that callers got from the pool."),
 		waits:       description("pool_waits_total", "Of those: had to wait, because none was idle."),
@@ -38,7 +38,7 @@ func (c *poolCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(ch, c.connections, float64(s.AcquiredConns()), "in_use")
 	gauge(ch, c.connections, float64(s.IdleConns()), "idle")
 	gauge(ch, c.connections, float64(s.ConstructingConns()), "connecting")
-	gauge(ch, c.most, float64(s.MaxConns()))
+	gauge(ch, c.capacity, float64(s.MaxConns()))
 	gauge(ch, c.utilization, float64(s.AcquiredConns())/float64(max(1, s.MaxConns())))
 	counter(ch, c.acquires, float64(s.AcquireCount()))
 	counter(ch, c.waits, float64(s.EmptyAcquireCount()))
@@ -46,7 +46,7 @@ func (c *poolCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(ch, c.opened, float64(s.NewConnsCount()))
 }
 
-// serviceCollector reads the counts that the service keeps anyway.
+// serviceCollector reads the service's own counts.
 type serviceCollector struct {
 	service *workers.Service
 

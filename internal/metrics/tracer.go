@@ -15,7 +15,7 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// Tracer tells how long statements, connecting and waiting for connections take.
+// Tracer measures statements, connecting and waiting for connections.
 type Tracer struct {
 	slow   time.Duration
 	logger *slog.Logger
@@ -42,12 +42,12 @@ type statement struct {
 }
 
 const (
-	// maxStatements bounds the names. There are fewer in this program; the
-	// bound is for what others send through the pool.
+	// maxStatements bounds the names. There are fewer in this program; the bound is for
+	// statements that others send through the pool.
 	maxStatements  = 200
 	otherStatement = "other"
-	// tellEvery is how often the same slow statement is logged.
-	tellEvery = 10 * time.Second
+	// logInterval is how often the same slow statement is logged.
+	logInterval = 10 * time.Second
 )
 
 func newTracer(slow time.Duration, logger *slog.Logger) *Tracer {
@@ -105,7 +105,7 @@ func (s *span) Value(key any) any {
 	return s.Context.Value(key)
 }
 
-func spanOf(ctx context.Context) *span {
+func currentSpan(ctx context.Context) *span {
 	s, _ := ctx.Value(spanKey{}).(*span)
 	return s
 }
@@ -117,7 +117,7 @@ func (t *Tracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.Trac
 
 // TraceQueryEnd implements pgx.QueryTracer.
 func (t *Tracer) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryEndData) {
-	if s := spanOf(ctx); s != nil {
+	if s := currentSpan(ctx); s != nil {
 		t.observe(ctx, s.sql, time.Since(s.since), data.Err)
 	}
 }
@@ -127,10 +127,10 @@ func (t *Tracer) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBa
 	return &span{Context: ctx, since: time.Now()}
 }
 
-// TraceBatchQuery implements pgx.BatchTracer. A pipelined statement takes from
-// the end of the one before it.
+// TraceBatchQuery implements pgx.BatchTracer. A pipelined statement is measured from the
+// end of the one before it.
 func (t *Tracer) TraceBatchQuery(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchQueryData) {
-	if s := spanOf(ctx); s != nil {
+	if s := currentSpan(ctx); s != nil {
 		now := time.Now()
 		t.observe(ctx, data.SQL, now.Sub(s.since), data.Err)
 		s.since = now
@@ -159,7 +159,7 @@ func (t *Tracer) TraceAcquireStart(ctx context.Context, _ *pgxpool.Pool, _ pgxpo
 
 // TraceAcquireEnd implements pgxpool.AcquireTracer.
 func (t *Tracer) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, data pgxpool.TraceAcquireEndData) {
-	if s := spanOf(ctx); s != nil {
+	if s := currentSpan(ctx); s != nil {
 		t.acquires.Observe(time.Since(s.since).Seconds())
 	}
 	if errors.Is(data.Err, context.DeadlineExceeded) {
@@ -167,9 +167,9 @@ func (t *Tracer) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, data pgxp
 	}
 }
 
-// observe takes what a statement took. Its arguments are never logged.
+// observe records a statement's duration, never its arguments.
 func (t *Tracer) observe(ctx context.Context, sql string, took time.Duration, err error) {
-	s := t.statement(nameOf(sql))
+	s := t.statement(statementName(sql))
 	s.duration.Observe(took.Seconds())
 	if err != nil && dbpool.LostConnection(err) && !errors.Is(err, context.DeadlineExceeded) {
 		t.faults.WithLabelValues("statement").Inc()
@@ -181,12 +181,12 @@ func (t *Tracer) observe(ctx context.Context, sql string, took time.Duration, er
 	s.mu.Lock()
 	s.suppressed++
 	times := s.suppressed
-	tell := time.Since(s.logged) >= tellEvery
-	if tell {
+	due := time.Since(s.logged) >= logInterval
+	if due {
 		s.logged, s.suppressed = time.Now(), 0
 	}
 	s.mu.Unlock()
-	if tell {
+	if due {
 		t.logger.WarnContext(ctx, "slow statement", slog.String("statement", s.name), slog.Duration("took", took), slog.Int("times", times))
 	}
 }
@@ -211,13 +211,13 @@ func (t *Tracer) statement(name string) *statement {
 	return s
 }
 
-// nameOf returns the name that a statement starts with, in the way of sqlc,
+// statementName returns the name that a statement starts with, in the way of sqlc,
 // which is River's as well:
 //
 //	-- name: lock_users
 //
 // The words of a transaction's begin and end are names by themselves.
-func nameOf(sql string) string {
+func statementName(sql string) string {
 	sql = strings.TrimLeft(sql, " \t\r\n")
 	if rest, ok := strings.CutPrefix(sql, "-- name: "); ok {
 		end := strings.IndexFunc(rest, func(r rune) bool {

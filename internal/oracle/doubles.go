@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// weighed is activities as they weigh: nothing where their athlete ignores likely
-// doubles and one of the same day with a smaller id is like it. It divides where the
-// rule of the worker multiplies.
+// weighed is a subquery of activities with their weights: zero if their athlete ignores
+// likely doubles and an activity of the same day with a smaller id resembles it. It
+// divides where the worker's rule multiplies, to be independent.
 const weighed = `
 WITH weighed AS MATERIALIZED (
 	SELECT a.user_id, a.date, CASE WHEN d.is THEN 0 ELSE a.total_load_miles END AS total_load_miles, CASE WHEN d.is THEN 0 ELSE a.trimp END AS trimp
@@ -23,8 +23,8 @@ WITH weighed AS MATERIALIZED (
 		) AS is) AS d
 ), sums AS`
 
-// CheckWeighed is Check for athletes of whom some ignore likely doubles. Their
-// activities begin at a time that PostgreSQL can read, not around midnight.
+// CheckWeighed is Check for athletes some of whom ignore likely doubles. Their activities
+// begin at a time that PostgreSQL can read, not around midnight.
 func CheckWeighed(ctx context.Context, db Querier, users ...int32) (wrong []Mismatch, total int, err error) {
 	query := strings.NewReplacer("\nWITH sums AS", weighed, "FROM activities b", "FROM weighed b").Replace(wrongQuery)
 	return check(ctx, db, query, users, nil)

@@ -1,6 +1,6 @@
-// Package oracle says, in plain SQL and sharing no code with the worker, what
-// the ACWR columns have to be, and makes up training histories. The demo, the
-// tests and the benchmarks check against it.
+// Package oracle computes the expected ACWR columns in plain SQL, sharing no code with
+// the worker, and generates training histories. The demo, the tests and the benchmarks
+// check against it.
 package oracle
 
 import (
@@ -16,9 +16,9 @@ type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// wrongQuery computes each row's seven results from the definition, by one
-// correlated sub-query per window, and compares them exactly in the columns'
-// type; a NULL is never right.
+// wrongQuery computes each row's seven results from the definition, by one correlated
+// sub-query per window, and compares them exactly in the columns' type; a NULL is never
+// correct.
 const wrongQuery = `
 WITH sums AS MATERIALIZED (
 	SELECT a.*,
@@ -54,12 +54,12 @@ WHERE (seven_day_avg_load, twentyeight_day_avg_load, seven_day_avg_trimp, twenty
 ORDER BY user_id, date, activity_id
 LIMIT 20`
 
-// Mismatch is a row whose stored results are not the right ones.
+// Mismatch is a row whose stored results are not correct.
 type Mismatch struct {
 	ActivityID int64
 	UserID     int32
 	Date       string
-	Values     string // stored and right ones, in the order of the columns
+	Values     string // stored and correct ones, in the order of the columns
 }
 
 // String describes the mismatch on one line.
@@ -67,9 +67,9 @@ func (m Mismatch) String() string {
 	return fmt.Sprintf("activity %d of user %d on %s: %s", m.ActivityID, m.UserID, m.Date, m.Values)
 }
 
-// Check compares all rows, or those of users when any are given, and returns
-// the first twenty that are wrong and how many there are in all. It knows the
-// standard formula without rounding.
+// Check compares all rows, or those of users when any are given, and returns the first
+// twenty that are wrong and how many there are in all. It checks the standard formula
+// without rounding.
 func Check(ctx context.Context, db Querier, users ...int32) (wrong []Mismatch, total int, err error) {
 	return check(ctx, db, wrongQuery, users, nil)
 }

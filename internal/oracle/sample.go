@@ -15,7 +15,7 @@ var (
 	SampleLastDay  = time.Date(2025, 12, 31, 0, 0, 0, 0, time.UTC)
 )
 
-// athlete is a way of training.
+// athlete describes how a generated athlete trains.
 type athlete struct {
 	weekly   [7]float64 // chance of a session on each day of the week, Monday first
 	sports   []sport
@@ -50,8 +50,8 @@ var athletes = []athlete{
 // SampleAthletes is how many histories there are; user ids are 1 to SampleAthletes.
 var SampleAthletes = len(athletes)
 
-// SampleActivities returns the made-up histories of all athletes, the same ones every time, in the order in which they
-// happened: several sports, days with two sessions, gaps, seasons.
+// SampleActivities returns the generated histories of all athletes, the same every time,
+// in chronological order: several sports, days with two sessions, gaps, seasons.
 func SampleActivities() []jobs.Activity {
 	random := rand.New(rand.NewPCG(7, 28))
 	var all []jobs.Activity

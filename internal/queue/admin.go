@@ -13,9 +13,9 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// Admin shows and changes jobs and queues for whoever operates the workers.
-// Changes go through row locks like the workers' own, so an Admin waits for a
-// job that is being worked, and never overwrites its outcome.
+// Admin shows and changes jobs and queues for an operator. Changes go through row locks
+// like the workers' own, so an Admin waits for a job that is being worked, and never
+// overwrites its outcome.
 type Admin struct {
 	pool   *dbpool.Pool
 	schema Schema
@@ -26,7 +26,7 @@ type Admin struct {
 func NewAdmin(pool *dbpool.Pool, schema Schema) (*Admin, error) {
 	client, err := river.NewClient(riverpgxv5.New(pool.Pool), &river.Config{
 		Schema: string(schema),
-		Logger: slog.New(slog.DiscardHandler), // what fails is returned as well
+		Logger: slog.New(slog.DiscardHandler), // errors are also returned
 	})
 	if err != nil {
 		return nil, fmt.Errorf("river client: %w", err)

@@ -9,33 +9,33 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Action is what can be done to jobs.
+// Action is an operator's change of jobs.
 type Action struct {
 	Name string
 	From []string // the states in which it can be done
 	set  string   // what it sets in jobs that do not run
 }
 
-// The actions. They leave the args alone: a job that is retried keeps its place
-// among the versions of an activity.
+// The actions. They do not change the args: a retried job keeps its place among the
+// versions of an activity.
 var (
 	// Retry makes jobs available now; one that used up its attempts gets another.
 	Retry = Action{Name: "retry", From: []string{"retryable", "scheduled", "cancelled", "discarded"}, set: `
 	state = 'available', scheduled_at = clock_timestamp(), finalized_at = NULL, metadata = job.metadata - 'cancel_attempted_at',
 	max_attempts = CASE WHEN job.attempt >= job.max_attempts THEN job.attempt + 1 ELSE job.max_attempts END`}
 
-	// Cancel ends jobs; one that runs is told to stop, and ends as cancelled
-	// unless it completes all the same.
+	// Cancel ends jobs; a running one is asked to stop, and ends as cancelled unless it
+	// completes first.
 	Cancel = Action{Name: "cancel", From: []string{"available", "running", "retryable", "scheduled", "pending"}, set: `
 	state = 'cancelled', finalized_at = clock_timestamp()`}
 
-	// Discard gives up on jobs that do not run. River keeps them for a week, in
-	// which Retry brings them back.
+	// Discard gives up on jobs that do not run. River keeps them for a week; until then
+	// Retry brings them back.
 	Discard = Action{Name: "discard", From: []string{"available", "retryable", "scheduled", "pending"}, set: `
 	state = 'discarded', finalized_at = clock_timestamp()`}
 )
 
-// restrict leaves of the filter's states those in which the action can be done.
+// restrict removes the states in which the action is not possible from the filter.
 func (a Action) restrict(f Filter) Filter {
 	if len(f.States) == 0 {
 		f.States = a.From
@@ -53,11 +53,11 @@ type JobGroup struct {
 	Jobs  int64  `json:"jobs"`
 }
 
-// Preview is what a bulk operation is going to change.
+// Preview is what a bulk action would change.
 type Preview struct {
 	Groups   []JobGroup // never nil
 	Jobs     int64
-	newestID int64 // no younger job is touched: it was not in the preview
+	newestID int64 // younger jobs are not touched: they were not in the preview
 }
 
 const previewJobsQuery = `
@@ -68,7 +68,7 @@ WHERE {where}
 GROUP BY kind, queue, state
 ORDER BY kind, queue, state`
 
-// PreviewJobs counts what the action would change of what the filter selects.
+// PreviewJobs counts the selected jobs that the action would change.
 func (a *Admin) PreviewJobs(ctx context.Context, action Action, f Filter) (p Preview, err error) {
 	args := pgx.NamedArgs{}
 	rows, err := a.pool.Query(ctx, a.schema.filtered(previewJobsQuery, action.restrict(f), args), args)
@@ -114,9 +114,9 @@ WITH changed AS (
 )
 SELECT pg_notify($2, ` + insertPayload + `) FROM changed WHERE state = 'available' GROUP BY queue`
 
-// ChangeJobs does the action to the jobs of a preview that still match, in
-// transactions of some hundred, and returns how many it changed. On an error
-// those before it stay changed.
+// ChangeJobs applies the action to the jobs of a preview that still match, in
+// transactions of some hundred, and returns how many it changed. After an error, earlier
+// transactions stay committed.
 func (a *Admin) ChangeJobs(ctx context.Context, action Action, f Filter, p Preview) (changed int64, err error) {
 	f = action.restrict(f)
 	for after := int64(0); ; {
@@ -160,8 +160,8 @@ func (a *Admin) changeSome(ctx context.Context, tx pgx.Tx, action Action, f Filt
 	if _, err := tx.Exec(ctx, a.schema.sql(query), idle, a.schema.Topic()); err != nil {
 		return 0, 0, err
 	}
-	// Only River knows how to reach the process that works a job. There are
-	// never more of these than worker slots.
+	// Only River can reach the process that works a job. There are never more such jobs
+	// than worker slots.
 	for _, id := range running {
 		if _, err := a.client.JobCancelTx(ctx, tx, id); err != nil {
 			return 0, 0, err

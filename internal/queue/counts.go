@@ -23,8 +23,8 @@ type StateCount struct {
 	OldestAge *float64 `json:"oldest_age_seconds"` // since it was enqueued; null for none
 }
 
-// AtLeast tells whether counting stopped and PostgreSQL's estimate, from before
-// there were that many, says less.
+// AtLeast reports whether counting stopped at the limit while PostgreSQL's older estimate
+// is lower.
 func (s StateCount) AtLeast() bool { return s.Estimated && s.Jobs == maxCounted+1 }
 
 // In returns the jobs in a state.
@@ -37,10 +37,10 @@ func (q Counts) In(state string) StateCount {
 	return StateCount{State: state}
 }
 
-// maxCounted is up to where jobs of one queue and state are counted.
+// maxCounted is the number up to which jobs of one queue and state are counted.
 const maxCounted = 10_000
 
-// maxQueues bounds how many queues are counted: others may have made some.
+// maxQueues bounds how many queues are counted: other programs may have created some.
 const maxQueues = 50
 
 // countsQuery counts each queue's jobs in each state, and finds the oldest,
@@ -70,9 +70,8 @@ CROSS JOIN LATERAL (
 ORDER BY queue.name, state.place`
 
 // Counts queues the counting of jobs, up to a limit in each queue and state:
-// EstimateCounts replaces those that stopped there. Queues that are known are
-// counted although no worker ever served them. counts is never nil when the
-// batch is closed.
+// EstimateCounts replaces those that stopped there. known queues are included even if no
+// worker ever served them. counts is not nil once the batch is closed.
 func (s Schema) Counts(b *pgx.Batch, known []string, counts *[]Counts) {
 	b.Queue(s.sql(countsQuery), known, maxCounted+1, maxQueues).Query(func(rows pgx.Rows) error {
 		*counts = []Counts{}
@@ -99,11 +98,10 @@ func (s Schema) NewestID(b *pgx.Batch, id *int64) {
 	b.Queue(s.sql(newestIDQuery)).QueryRow(func(row pgx.Row) error { return row.Scan(id) })
 }
 
-// OtherKinds counts the jobs whose kind is none of those asked for.
+// OtherKinds is the key for jobs of kinds that are not listed.
 const OtherKinds = "other"
 
-// enqueuedQuery counts new jobs along the primary key. Kinds that are none of
-// ours have no names of their own.
+// enqueuedQuery counts new jobs along the primary key. Foreign kinds are counted as one.
 const enqueuedQuery = `
 -- name: queue_enqueued
 SELECT CASE WHEN kind = ANY($3::text[]) THEN kind ELSE '` + OtherKinds + `' END, count(*)

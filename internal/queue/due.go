@@ -8,7 +8,7 @@ const dueQuery = `
 SELECT EXISTS (SELECT FROM {schema}.river_job WHERE state IN ('available', 'running', 'pending') AND queue = ANY($1))
     OR EXISTS (SELECT FROM {schema}.river_job WHERE state IN ('retryable', 'scheduled') AND queue = ANY($1) AND scheduled_at < now() + interval '10 seconds')`
 
-// Due tells whether jobs of the queues can run now or within a few seconds.
+// Due reports whether jobs of the queues can run now or within a few seconds.
 func (s Schema) Due(ctx context.Context, db Reader, queues []string) (due bool, err error) {
 	err = db.QueryRow(ctx, s.sql(dueQuery), queues).Scan(&due)
 	return due, err

@@ -9,16 +9,16 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The planner knows how many jobs are in a state and how many in a queue, but
-// takes the two for independent, which they are not.
+// The planner knows how many jobs are in a state and how many in a queue, but assumes
+// that the two are independent, which they are not.
 const (
 	stateJobsQuery = `SELECT FROM {schema}.river_job WHERE state = $1::text::{schema}.river_job_state`
 	queueJobsQuery = `SELECT FROM {schema}.river_job WHERE queue = $1::text`
 )
 
-// EstimateCounts replaces the counts that stopped at the limit: of all jobs in
-// the state, those that were not counted in other queues, shared out like the
-// queues' jobs in any state.
+// EstimateCounts replaces the counts that stopped at the limit. It takes the estimate of
+// all jobs in the state, subtracts those counted in other queues, and distributes the
+// rest in proportion to the queues' jobs in any state.
 func (s Schema) EstimateCounts(ctx context.Context, db Reader, counts []Counts) error {
 	long, counted := map[string][]int{}, map[string]int64{} // by state
 	for i, q := range counts {
@@ -50,7 +50,7 @@ func (s Schema) EstimateCounts(ctx context.Context, db Reader, counts []Counts) 
 	return nil
 }
 
-// setEstimate never says less than what was counted.
+// setEstimate never sets less than was counted.
 func (q *Counts) setEstimate(state string, jobs int64) {
 	for i := range q.States {
 		if q.States[i].State == state {

@@ -8,10 +8,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// usersOf is an SQL expression: up to MaxUsers of the users that a job's args name, in
-// ascending order. Args may be of any shape, from whoever enqueued them, so what is no
-// number is passed over.
-const usersOf = `ARRAY(
+// namedUsers is an SQL expression: up to MaxUsers of the users that a job's args name, in
+// ascending order. Any program may have enqueued args of any shape, so values that are
+// not numbers are skipped.
+const namedUsers = `ARRAY(
 		SELECT DISTINCT (named #>> '{}')::bigint AS id
 		FROM (
 			SELECT jsonb_path_query(args, '$.activities[*].user_id')
@@ -24,7 +24,7 @@ const usersOf = `ARRAY(
 		LIMIT 4 -- MaxUsers
 	)`
 
-// MaxUsers is how many of a job's users are named; more are there than are shown.
+// MaxUsers is how many of a job's users are returned, one more than are shown.
 const MaxUsers = 4
 
 // lastError is an SQL expression: why a job's last attempt failed.
@@ -33,7 +33,7 @@ const lastError = `coalesce(left(errors[array_upper(errors, 1)]->>'error', 300),
 // endedQuery follows the index by which River removes finished jobs.
 const endedQuery = `
 -- name: queue_ended
-SELECT id, kind, queue, attempt, finalized_at, ` + lastError + `, ` + usersOf + `
+SELECT id, kind, queue, attempt, finalized_at, ` + lastError + `, ` + namedUsers + `
 FROM {schema}.river_job
 WHERE state = $2::{schema}.river_job_state AND finalized_at IS NOT NULL
 ORDER BY finalized_at DESC
@@ -56,8 +56,8 @@ func (s Schema) Discarded(b *pgx.Batch, limit int, discarded *[]EndedJob) {
 	s.ended(b, "discarded", limit, discarded)
 }
 
-// Cancelled is Discarded of cancelled jobs: by somebody, or by the worker because
-// their args do not decode.
+// Cancelled is Discarded for cancelled jobs. An operator cancelled them, or the worker
+// because their args do not decode.
 func (s Schema) Cancelled(b *pgx.Batch, limit int, cancelled *[]EndedJob) {
 	s.ended(b, "cancelled", limit, cancelled)
 }
@@ -69,12 +69,12 @@ func (s Schema) ended(b *pgx.Batch, state string, limit int, ended *[]EndedJob) 
 	})
 }
 
-// MaxNext is how many jobs of each queue are looked at among those that are tried again.
+// MaxNext is how many jobs of each queue are read of those that are tried again.
 const MaxNext = 100
 
 // nextOfEachQueue is a FROM item: the jobs of each queue that are tried again next. The
-// index from which River fetches has a queue's jobs together, and not those of all
-// queues in the order of their times.
+// index from which River fetches is ordered by queue first, so it cannot return the jobs
+// of all queues in the order of their times.
 const nextOfEachQueue = `(SELECT name FROM {schema}.river_queue ORDER BY name LIMIT 50) AS queues
 CROSS JOIN LATERAL (
 	SELECT job.*
@@ -86,7 +86,7 @@ CROSS JOIN LATERAL (
 
 const retryableQuery = `
 -- name: queue_retryable
-SELECT id, kind, queue, attempt, max_attempts, scheduled_at, ` + lastError + `, ` + usersOf + `
+SELECT id, kind, queue, attempt, max_attempts, scheduled_at, ` + lastError + `, ` + namedUsers + `
 FROM (SELECT next.* FROM ` + nextOfEachQueue + ` ORDER BY next.scheduled_at, next.id LIMIT $1) AS soonest
 ORDER BY scheduled_at, id`
 
@@ -111,15 +111,15 @@ func (s Schema) Retryable(b *pgx.Batch, limit int, retryable *[]RetryableJob) {
 	})
 }
 
-// LastFailure is why a job failed, without what it was to do.
+// LastFailure is why a job failed, without its args.
 type LastFailure struct {
 	ID    int64
 	At    time.Time // of its end, or of the attempt that failed
 	Error string    // the last one, cut off after 300 characters; "" for none
 }
 
-// MaxFailures is how many failures are looked at: enough to see what fails, and few
-// beside a table of a million.
+// MaxFailures is how many failures are read: enough to see what fails, and few compared
+// to a table of a million.
 const MaxFailures = 500
 
 const (
@@ -148,8 +148,8 @@ func (s Schema) failuresQuery(state string) (query string, args []any) {
 }
 
 // Failures queues the reading of up to MaxFailures of the most recent failures of the
-// jobs in a state: retryable, discarded or cancelled. Of retryable jobs they are among
-// those that each queue tries next, up to a hundred of each.
+// jobs in a state: retryable, discarded or cancelled. For retryable jobs it reads up to a
+// hundred of those that each queue tries next.
 func (s Schema) Failures(b *pgx.Batch, state string, read func([]LastFailure)) {
 	query, args := s.failuresQuery(state)
 	b.Queue(query, args...).Query(func(rows pgx.Rows) error {
@@ -161,7 +161,7 @@ func (s Schema) Failures(b *pgx.Batch, state string, read func([]LastFailure)) {
 	})
 }
 
-// Failures reads what Schema.Failures queues the reading of.
+// Failures runs Schema.Failures.
 func (a *Admin) Failures(ctx context.Context, state string) ([]LastFailure, error) {
 	query, args := a.schema.failuresQuery(state)
 	rows, err := a.pool.Query(ctx, query, args...)

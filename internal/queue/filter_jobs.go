@@ -19,9 +19,8 @@ type Filter struct {
 	OlderThan time.Duration // since the job was enqueued
 }
 
-// where returns the conditions as they follow WHERE, and adds their arguments
-// to args. Only what was asked for becomes part of the query, so the planner
-// sees which index answers it.
+// where returns the conditions of the WHERE clause, and adds their arguments to args.
+// Only fields that are set become part of the query, so the planner can choose the index.
 func (f Filter) where(args pgx.NamedArgs) string {
 	var all []string
 	and := func(condition, name string, arg any) {
@@ -35,15 +34,15 @@ func (f Filter) where(args pgx.NamedArgs) string {
 		and("kind = ANY(@kinds::text[])", "kinds", f.Kinds)
 	}
 	if len(f.States) > 0 {
-		// As a literal: the planner cannot see into a cast from text[], takes the
-		// states for most of the table, and scans it.
+		// As a literal: the planner cannot see into a cast from text[], assumes that the
+		// states cover most of the table, and scans it.
 		and("state = ANY(@states::{schema}.river_job_state[])", "states", "{"+strings.Join(f.States, ",")+"}")
 	}
 	if len(f.Queues) > 0 {
 		and("queue = ANY(@queues::text[])", "queues", f.Queues)
 	}
 	if f.User != 0 {
-		// Containment is what the index on the args of failed jobs answers.
+		// The index on the args of failed jobs supports containment.
 		and("(args @> jsonb_build_object('activities', @user::jsonb) OR args @> jsonb_build_object('ranges', @user::jsonb))",
 			"user", fmt.Sprintf(`[{"user_id": %d}]`, f.User))
 	}

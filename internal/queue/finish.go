@@ -12,14 +12,14 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// Attempt says who works, for the rows of the jobs.
+// Attempt identifies the process that works, for the rows of the jobs.
 type Attempt struct {
 	Client string // River's name of this process
 	Keep   bool   // completed rows stay for as long as River keeps them; otherwise they are deleted
 }
 
-// attempted is what River's fetch would have set, the number of processes
-// remembered included.
+// attempted sets what River's fetch would have set, including the number of processes
+// remembered.
 const attempted = `
 	attempt = job.attempt + 1, attempted_at = now(),
 	attempted_by = array_append(CASE WHEN array_length(job.attempted_by, 1) >= 100
@@ -36,8 +36,8 @@ const completeAndDeleteQuery = `
 -- name: complete_and_delete_jobs
 DELETE FROM {schema}.river_job WHERE id = ANY($1::bigint[])`
 
-// Complete queues the completion of claimed jobs. Closing the batch fails when
-// not every one of them is there, which its row lock excludes.
+// Complete queues the completion of claimed jobs. Closing the batch fails if one of them
+// is gone, which its row lock prevents.
 func (s Schema) Complete(b *pgx.Batch, a Attempt, ids []int64) {
 	check := func(tag pgconn.CommandTag) error {
 		if tag.RowsAffected() != int64(len(ids)) {
@@ -57,20 +57,20 @@ type Failure struct {
 	Job    Job
 	Err    error
 	Trace  string // of a panic
-	Cancel bool   // trying again cannot help
+	Cancel bool   // a retry cannot help
 	Final  bool   // as if it were the last attempt
 }
 
-// State returns what becomes of the job by River's rules: cancelled, discarded
-// after the last attempt, otherwise another try after River's delay, at once
-// available when that is short.
+// State returns the job's next state by River's rules: cancelled; discarded after the
+// last attempt; otherwise retryable after River's delay, or available when the delay is
+// short.
 func (f Failure) State() rivertype.JobState {
 	state, _ := f.outcome()
 	return state
 }
 
-// shortDelay is up to where a job goes straight back to available: River moves
-// jobs that wait longer only every few seconds.
+// shortDelay is the longest delay for which a job goes straight back to available: River
+// moves jobs that wait longer only every few seconds.
 const shortDelay = 5 * time.Second
 
 func (f Failure) outcome() (state rivertype.JobState, delay time.Duration) {
@@ -89,8 +89,8 @@ func (f Failure) outcome() (state rivertype.JobState, delay time.Duration) {
 	return rivertype.JobStateRetryable, delay
 }
 
-// failQuery writes what becomes of failed attempts. As in River, a job that was
-// to be cancelled is not given another try and keeps its time.
+// failQuery writes the states after failed attempts. As in River, a job whose
+// cancellation was requested gets no other try and keeps its time.
 const failQuery = `
 -- name: fail_jobs
 UPDATE {schema}.river_job AS job
@@ -123,22 +123,22 @@ func (s Schema) Fail(b *pgx.Batch, a Attempt, failures []Failure) error {
 	return nil
 }
 
-// WithoutNUL makes a text that jsonb and text take: River's batch completer, too,
-// would try for ever to write one that PostgreSQL refuses.
+// WithoutNUL returns a text that jsonb and text accept: River's batch completer would
+// retry for ever to write one that PostgreSQL refuses.
 func WithoutNUL(s string) string { return strings.ReplaceAll(s, "\x00", "␀") }
 
-// postponeQuery leaves jobs available, from a while from now: as River does with
-// jobs that are snoozed for some seconds.
+// postponeQuery makes jobs available after a delay, as River does with jobs that are
+// snoozed for some seconds.
 const postponeQuery = `
 -- name: postpone_jobs
 UPDATE {schema}.river_job SET scheduled_at = now() + $2::interval WHERE id = ANY($1::bigint[])`
 
-// Postpone queues the postponement of claimed jobs, at no attempt's cost.
+// Postpone queues the postponement of claimed jobs, which costs them no attempt.
 func (s Schema) Postpone(b *pgx.Batch, ids []int64, d time.Duration) {
 	b.Queue(s.sql(postponeQuery), ids, d)
 }
 
-// setArgsQuery leaves a job in the queue with what is left to do of it.
+// setArgsQuery replaces a job's args with the work that is left.
 const setArgsQuery = `
 -- name: set_job_args
 UPDATE {schema}.river_job SET args = $2 WHERE id = $1`

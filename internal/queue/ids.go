@@ -16,21 +16,21 @@ func (s Schema) LastID(b *pgx.Batch, last *int64) {
 }
 
 const (
-	// lockQueueQuery waits for those who insert, so that no job is on its way with
-	// an id of before, and for those who have jobs in hand.
+	// lockQueueQuery waits for transactions that insert jobs, so that no job with an old
+	// id is still uncommitted, and for those that work jobs.
 	lockQueueQuery = `
 -- name: lock_queue
 LOCK TABLE {schema}.river_job IN EXCLUSIVE MODE`
 
-	// idRangeQuery reads the newest id that a job was given, and the one that none
-	// that is known is beyond.
+	// idRangeQuery reads the newest id that the sequence gave, and the highest id of all
+	// known jobs.
 	idRangeQuery = `
 -- name: newest_ids
 SELECT ` + lastID + `, greatest($1, ` + lastID + `, (SELECT max(id) FROM {schema}.river_job))`
 
-	// renumberQuery gives unfinished jobs of a kind new ids beyond $1 in the order in
-	// which they were enqueued: those with ids up to $2 that came after the last one
-	// with an id beyond, which is from before the ids went back.
+	// renumberQuery gives unfinished jobs of a kind new ids beyond $1, in the order in
+	// which they were enqueued. It renumbers jobs with ids up to $2 that were enqueued
+	// after the last job with an id beyond $2, that is, after the ids went back.
 	renumberQuery = `
 -- name: renumber_jobs
 WITH fresh AS (
@@ -47,9 +47,9 @@ UPDATE {schema}.river_job AS job SET id = fresh.new FROM fresh WHERE job.id = fr
 SELECT setval(pg_get_serial_sequence('{schema}.river_job', 'id'), $1)`
 )
 
-// ContinueIDs has jobs get ids beyond one that the rows of another table tell
-// of, after the sequence went back. Jobs of a kind that wait with ids of since
-// then are given new ones, so that they do not pass for older than they are.
+// ContinueIDs has jobs get ids beyond one that is known from the rows of another table
+// of, after the sequence went back. Waiting jobs of a kind that got low ids since then
+// are renumbered, so that they are not mistaken for older ones.
 func (s Schema) ContinueIDs(ctx context.Context, tx pgx.Tx, kind string, beyond int64) (renumbered int64, err error) {
 	if _, err := tx.Exec(ctx, s.sql(lockQueueQuery)); err != nil {
 		return 0, fmt.Errorf("lock the queue: %w", err)

@@ -65,7 +65,7 @@ func TestAdminQueriesUseTheIndexes(t *testing.T) {
 		"kind":       {Kinds: []string{jobs.KindACWRBackfill}},
 		"state":      {States: []string{"retryable", "discarded"}},
 		"queue":      {Queues: []string{jobs.QueueBackfill}},
-		"user":       {User: 7, States: []string{"retryable", "discarded"}}, // in whatever state, they are looked for everywhere
+		"user":       {User: 7, States: []string{"retryable", "discarded"}}, // in whatever state, the search covers every queue
 		"older than": {OlderThan: time.Hour},
 		"all":        {Kinds: []string{jobs.KindACWRBackfill}, States: []string{"retryable"}, Queues: []string{jobs.QueueBackfill}, User: 7, OlderThan: time.Hour},
 	} {

@@ -1,9 +1,9 @@
 package queue
 
-// MarkGone returns the statement that notes up to which id all jobs are gone.
-// With job_status_retention it bounds what job_status answers for: a job's row has
-// been gone for at least as long as a mark at or above its id is old. A mark that
-// is there keeps its time.
+// MarkGone returns the statement that notes up to which id all jobs are gone. With
+// job_status_retention it bounds what job_status answers for: a job's row has been gone
+// for at least as long as a mark at or above its id is old. An existing mark keeps its
+// time.
 func (s Schema) MarkGone() string {
 	return s.sql(`
 -- name: mark_gone_jobs
@@ -25,9 +25,9 @@ DELETE FROM {schema}.worker_job_marks WHERE job_id IN (
 	FOR UPDATE SKIP LOCKED)`)
 }
 
-// ForgetOutcomes returns the statement that deletes up to $1 outcomes that
-// job_status does not answer for any more, and no others: a job that failed and of
-// which nothing is recorded would pass for done.
+// ForgetOutcomes returns the statement that deletes up to $1 outcomes that job_status
+// does not answer for any more, and no others: a failed job without a recorded outcome
+// would be reported as done.
 func (s Schema) ForgetOutcomes() string {
 	return s.sql(`
 -- name: forget_job_outcomes

@@ -12,8 +12,8 @@ import (
 // AllQueues names every queue at once.
 const AllQueues = "*"
 
-// PauseQueue stops the workers from claiming from a queue; what they work
-// already is finished. A queue that no worker ever served is an error.
+// PauseQueue stops the workers from claiming from a queue; jobs that are being worked are
+// finished. A queue that no worker ever served is an error.
 func (a *Admin) PauseQueue(ctx context.Context, name string) error {
 	return a.changeQueue(ctx, "pause", name, func(ctx context.Context, tx pgx.Tx) error { return a.client.QueuePauseTx(ctx, tx, name, nil) })
 }

@@ -19,26 +19,25 @@ type Beginner interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
-// A process keeps a light row: the pages show it, and it tells of unclean
-// deaths, after which processes are careful. Nothing else hangs on it. All times
-// are the database's.
+// A process keeps a heartbeat row: pages show it, and it reveals crashes, after which
+// other processes claim cautiously. Nothing else depends on it. All times are the
+// database's.
 const (
 	beatInterval = 2 * time.Second
 	// DeadAfter is how long after its last beat a process counts as dead.
 	DeadAfter = 8 * time.Second
-	// queuesInterval is how often River is told that the queues are served; it
-	// removes those of which it heard nothing for a day.
+	// queuesInterval is how often River's table of queues is refreshed; it removes queues
+	// that were not refreshed for a day.
 	queuesInterval = time.Minute
 )
 
-// Writing is what a process does with results: its acwr.write and
-// acwr.rollout_percent.
+// Writing has a process's settings acwr.write and acwr.rollout_percent.
 type Writing struct {
 	Mode           string
 	RolloutPercent int
 }
 
-// Process is this process in the eyes of the others.
+// Process is this process's registration.
 type Process struct {
 	db      Beginner
 	schema  Schema
@@ -50,17 +49,16 @@ type Process struct {
 	// died is called when some process died without deregistering.
 	died func()
 
-	reported time.Time // when River was told of the queues
+	reported time.Time // when River's table of queues was refreshed
 }
 
-// NewProcess returns the process that River knows as client and that serves
-// queues. timeout bounds each of its transactions. Nothing happens before
-// Register.
+// NewProcess returns the process that River knows as client and that serves queues.
+// timeout bounds each of its transactions. It does nothing before Register.
 func NewProcess(db Beginner, schema Schema, client string, queues []string, writing Writing, timeout time.Duration, died func(), logger *slog.Logger) *Process {
 	return &Process{db: db, schema: schema, client: client, queues: queues, writing: writing, timeout: timeout, died: died, logger: logger}
 }
 
-// Register makes the process known and looks for others that died.
+// Register makes the process known and searches for others that died.
 func (p *Process) Register(ctx context.Context) error {
 	ours.Store(p.client, true)
 	if err := p.beat(ctx); err != nil {
@@ -90,7 +88,7 @@ func (p *Process) Run(ctx context.Context) {
 	}
 }
 
-// beatQuery tells whether the previous beat was in time; the first one always
+// beatQuery reports whether the previous beat was in time; the first one always
 // is.
 const beatQuery = `
 -- name: process_beat
@@ -135,9 +133,9 @@ func AliveProcesses(ctx context.Context, db Reader) (n int, err error) {
 	return n, nil
 }
 
-// serveQuery tells River that the queues are served, as its own clients do. It
-// deletes rows of which it has heard nothing for a day; with that of a queue which
-// nobody serves at the moment its pause would be gone.
+// serveQuery reports to River that the queues are served, as its own clients do. River
+// deletes rows that were not refreshed for a day; without this, a queue that no process
+// serves at the moment would lose its pause.
 const serveQuery = `
 -- name: serve_queues
 INSERT INTO {schema}.river_queue (name, updated_at) SELECT name, now()
@@ -146,7 +144,7 @@ ORDER BY name
 ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at`
 
 // beat notes deaths of others by their beats only when this process's previous
-// beat was in time: after an outage of the database everybody looks dead.
+// beat was in time: after an outage of the database every process seems dead.
 func (p *Process) beat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
@@ -181,10 +179,9 @@ func (p *Process) beat(ctx context.Context) error {
 	})
 }
 
-// promoteQuery makes jobs available whose time has come by the server's clock.
-// River's leader does so by its own machine's, which may be behind. Jobs with a
-// unique key are left to it: another such job may be in their way. It waits for no
-// row.
+// promoteQuery makes jobs available whose time has come by the server's clock. River's
+// leader does so by its own machine's, which may be behind. It leaves jobs with a unique
+// key to River, because another job may have the key, and skips locked rows.
 const promoteQuery = `
 -- name: promote_due_jobs
 UPDATE {schema}.river_job SET state = 'available' WHERE id IN (
@@ -203,7 +200,7 @@ func (p *Process) promote(ctx context.Context) error {
 	})
 }
 
-// Deregister says that this process ends as it should.
+// Deregister records that this process ends regularly.
 func (p *Process) Deregister(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
@@ -217,7 +214,7 @@ func (p *Process) Deregister(ctx context.Context) error {
 	return nil
 }
 
-// ours are the clients of this process: one, but in tests.
+// ours are the clients of this process: one, except in tests.
 var ours sync.Map
 
 // ClientID names this process: its machine, its number, and something random.

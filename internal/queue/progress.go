@@ -5,15 +5,15 @@ import (
 	"fmt"
 )
 
-// Progress is how far some jobs are.
+// Progress counts finished and failed jobs.
 type Progress struct {
 	Unfinished int
 	Failed     int    // discarded or cancelled
 	LastError  string // of one that failed; "" for none
 }
 
-// progressQuery counts a job that is gone as neither: it was completed and then
-// cleaned up.
+// progressQuery does not count deleted jobs as unfinished or failed: they were completed
+// and then cleaned up.
 const progressQuery = `
 -- name: queue_progress
 SELECT count(*) FILTER (WHERE ` + unfinished + `),

@@ -43,7 +43,7 @@ func (*parityWorker) Work(_ context.Context, job *river.Job[parityArgs]) error {
 }
 
 // firstOutcomes keeps each job as it stood when its first attempt was over, for a
-// short wait ends while the test looks on.
+// short wait ends while the test runs.
 const firstOutcomes = `
 CREATE TABLE outcomes (LIKE river.river_job);
 CREATE FUNCTION keep_outcome() RETURNS trigger LANGUAGE plpgsql AS $$

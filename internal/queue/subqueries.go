@@ -9,21 +9,20 @@ import (
 // Subqueries over jobs, for queries that compare them with other tables in one
 // statement. They take SQL, never values; columns in it have to be qualified.
 
-// Unfinished returns a condition: there is a job of the id, which is still going
-// to be worked.
+// Unfinished returns a condition: the job of the id exists and is not finished.
 func (s Schema) Unfinished(id string) string {
 	return s.sql(`EXISTS (SELECT FROM {schema}.river_job WHERE ` + unfinished + ` AND river_job.id = ` + id + `)`)
 }
 
-// Outcome returns a query for what became of the job of an id: (unfinished
-// boolean, last_error text), no row when the job is gone.
+// Outcome returns a query for the outcome of the job of an id: (unfinished boolean,
+// last_error text), no row when the job is gone.
 func (s Schema) Outcome(id string) string {
 	return s.sql(`SELECT ` + unfinished + ` AS unfinished, errors[array_upper(errors, 1)]->>'error' AS last_error
 		FROM {schema}.river_job WHERE river_job.id = ` + id)
 }
 
-// waitingActivitiesQuery reads what waits once, by the index that River fetches
-// with. Args may be anything, as others enqueue as well.
+// waitingActivitiesQuery reads waiting jobs once, by the index that River fetches with.
+// Args may be anything, because other programs enqueue as well.
 const waitingActivitiesQuery = `
 	SELECT job.id, activity->'user_id' AS user_id, activity->'activity_id' AS activity_id
 	FROM {schema}.river_job AS job

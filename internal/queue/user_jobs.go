@@ -10,7 +10,7 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// searchedJobs is how many jobs one statement looks into: no index has the
+// searchedJobs is how many jobs one statement searches: no index has the
 // arguments of all of them.
 const searchedJobs = 1000
 
@@ -59,21 +59,21 @@ const waitingJobs = `
 	WHERE ` + unfinished + ` AND queue = ANY($1::text[]) AND kind = ANY($2::text[])
 	LIMIT $5`
 
-// comesForUserQuery looks for a user among the jobs that bring results. A
-// backfill's chunk is of everyone.
+// comesForUserQuery searches for a user among the jobs that bring results. A backfill's
+// chunk may contain any user.
 const comesForUserQuery = `
 -- name: queue_comes_for_user
 SELECT coalesce(bool_or(kind = $3 OR args @> ANY($4::jsonb[])), false), count(*) < $5
 FROM (` + waitingJobs + `) AS waiting`
 
-// ComesForUser tells whether a job that brings results of a user is still to come,
-// and whether all that wait were looked into.
+// ComesForUser reports whether a job that brings results of a user is still to come,
+// and whether all that wait were searched.
 func (s Schema) ComesForUser(ctx context.Context, db Reader, user int32) (found, all bool, err error) {
 	queues := []string{jobs.QueueIngest, jobs.QueueIngestBulk, jobs.QueueRecalc, jobs.QueueRecalcBulk, jobs.QueueBackfill}
 	kinds := []string{jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindACWRBackfill}
 	named := []string{fmt.Sprintf(`{"activities": [{"user_id": %d}]}`, user), fmt.Sprintf(`{"ranges": [{"user_id": %d}]}`, user)}
 	if err := db.QueryRow(ctx, s.sql(comesForUserQuery), queues, kinds, jobs.KindACWRBackfill, named, searchedJobs).Scan(&found, &all); err != nil {
-		return false, false, fmt.Errorf("look for jobs of user %d: %w", user, err)
+		return false, false, fmt.Errorf("search for jobs of user %d: %w", user, err)
 	}
 	return found, all, nil
 }
@@ -89,8 +89,7 @@ type WaitingJob struct {
 	ScheduledAt time.Time
 }
 
-// waitingForUserQuery answers with one row at least, which tells how many jobs
-// were looked into.
+// waitingForUserQuery returns at least one row, which has the number of jobs searched.
 const waitingForUserQuery = `
 -- name: queue_waiting_for_user
 WITH waiting AS MATERIALIZED (` + waitingJobs + `)
@@ -100,11 +99,11 @@ FROM (SELECT count(*) AS jobs FROM waiting) AS searched
 LEFT JOIN (SELECT * FROM waiting WHERE args @> ANY($4::jsonb[]) ORDER BY id LIMIT $3) AS named ON true
 ORDER BY named.id`
 
-// WaitingForUser returns up to most of the jobs that wait and name a user, the
-// oldest first, and whether all that wait were looked into.
-func (s Schema) WaitingForUser(ctx context.Context, db Reader, user int32, most int) (found []WaitingJob, all bool, err error) {
+// WaitingForUser returns up to limit of the jobs that wait and name a user, the
+// oldest first, and whether all that wait were searched.
+func (s Schema) WaitingForUser(ctx context.Context, db Reader, user int32, limit int) (found []WaitingJob, all bool, err error) {
 	queues := []string{jobs.QueueIngest, jobs.QueueIngestBulk, jobs.QueueRecalc, jobs.QueueRecalcBulk, jobs.QueueTokens}
-	rows, err := db.Query(ctx, s.sql(waitingForUserQuery), queues, kindsOfUsers, most, namesUser(user), searchedJobs)
+	rows, err := db.Query(ctx, s.sql(waitingForUserQuery), queues, kindsOfUsers, limit, namesUser(user), searchedJobs)
 	if err != nil {
 		return nil, false, fmt.Errorf("list waiting jobs of user %d: %w", user, err)
 	}

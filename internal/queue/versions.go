@@ -1,10 +1,9 @@
 package queue
 
 // OlderMayWait returns an SQL expression: whether a job older than the number in
-// parameter newest may still be worked in one of the queues in parameter
-// queues, the jobs in parameter batch left out. It looks at a bounded number of
-// jobs, by the index that River fetches with; beyond that it says yes. More than
-// a few are a backlog.
+// parameter newest may still be worked in one of the queues in parameter queues, except
+// the jobs in parameter batch. It reads a bounded number of jobs, by the index that River
+// fetches with; beyond that it returns true, because then there is a backlog.
 func (s Schema) OlderMayWait(newest, queues, batch string) string {
 	return s.sql(`(
 	SELECT coalesce(bool_or(id < ` + newest + `), false) OR count(*) = 100

@@ -11,7 +11,7 @@ import (
 )
 
 // TestWaitingForUser finds what names a user among the jobs that wait, says when it
-// did not look into all, and does not scan the jobs that are done.
+// did not search all, and does not scan the jobs that are done.
 func TestWaitingForUser(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

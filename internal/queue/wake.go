@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// promiseQuery tells enqueuers that the queue is looked at every few
+// promiseQuery promises enqueuers that the queue is polled every few
 // milliseconds anyway: NOTIFY has all transactions that notify commit one after
 // the other. One process that promises is enough, so nobody waits for another's
 // promise.
@@ -25,7 +25,7 @@ func (s Schema) PromiseToPoll(b *pgx.Batch, queue string, d time.Duration) {
 	b.Queue(s.sql(promiseQuery), queue, d)
 }
 
-// Topic is the channel on which River's clients and the SQL functions tell of
+// Topic is the channel on which River's clients and the SQL functions announce
 // new jobs.
 func (s Schema) Topic() string { return string(s) + ".river_insert" }
 
@@ -48,7 +48,7 @@ func (s Schema) Listen(ctx context.Context, config *pgx.ConnConfig, logger *slog
 			failed = 0
 		}
 		if failed == 0 {
-			logger.WarnContext(ctx, "connection that listens was lost, connecting again; queues are polled meanwhile", slog.String("error", err.Error()))
+			logger.WarnContext(ctx, "connection for notifications was lost; reconnecting, queues are polled meanwhile", slog.String("error", err.Error()))
 		}
 		select {
 		case <-time.After(min(5*time.Second, 100*time.Millisecond<<min(failed, 10))):
@@ -103,7 +103,7 @@ func (s Schema) await(ctx context.Context, conn *pgx.Conn, wake func(queue strin
 		}
 		var in insertion
 		if json.Unmarshal([]byte(n.Payload), &in) != nil {
-			in.Queue = "" // somebody's own notification: look everywhere
+			in.Queue = "" // a foreign notification: poll every queue
 		}
 		wake(in.Queue)
 	}

@@ -19,20 +19,20 @@ type Point struct {
 	Median, P99       time.Duration // from a job's insertion to its commit, interpolated; 0 without jobs
 }
 
-// lastHourQuery adds up minutes that end with the newest bucket which is over. It
-// reads along the primary key at most 360 rows of each kind, whatever else the table
-// has, and returns at most 60. Its arrays are taken apart by subscripts: unnested they
-// would be rows by the ten thousand.
+// lastHourQuery adds up minutes that end with the newest bucket which is over. It reads
+// along the primary key at most 360 rows of each kind, whatever else the table has, and
+// returns at most 60. It reads arrays by subscripts: unnesting them would make tens of
+// thousands of rows.
 var lastHourQuery = `
--- name: overview_throughput
+-- name: snapshot_throughput
 SELECT floor((extract(epoch FROM date_bin('10 seconds', now(), timestamptz 'epoch') - bucket) - 10) / 60)::integer,
        sum(committed)::bigint, sum(failed)::bigint, ` + forEachBin("sum(latencies[%d])") + `::bigint[]
 FROM {schema}.worker_throughput
 WHERE bucket >= date_bin('10 seconds', now(), timestamptz 'epoch') - interval '1 hour' AND bucket < date_bin('10 seconds', now(), timestamptz 'epoch')
 GROUP BY 1`
 
-// QueueLastHour queues the reading of the points of the last hour, oldest first. There
-// is one for each step, also when nothing was done.
+// QueueLastHour queues the reading of the points of the last hour, oldest first. There is
+// one for each step, including idle ones.
 func QueueLastHour(b *pgx.Batch, riverSchema string, points *[]Point) {
 	b.Queue(inSchema(lastHourQuery, riverSchema)).Query(func(rows pgx.Rows) error {
 		read := make([]Point, Points)
@@ -48,8 +48,8 @@ func QueueLastHour(b *pgx.Batch, riverSchema string, points *[]Point) {
 	})
 }
 
-// quantile interpolates linearly within a bin, as PromQL does. What is in the last
-// one counts as its lower bound.
+// quantile interpolates linearly within a bin, as PromQL does. Values in the last bin
+// count as its lower bound.
 func quantile(latencies []int64, q float64) time.Duration {
 	var all int64
 	for _, n := range latencies {

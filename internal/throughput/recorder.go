@@ -17,9 +17,9 @@ import (
 const (
 	// writeTimeout bounds a write, the wait for a connection included.
 	writeTimeout = 5 * time.Second
-	// maxFailures is for how many writes in a row counts are kept that could not be
-	// written. Then they are dropped: added to the ten seconds in which the table can
-	// be written again they would show work that was not done then.
+	// maxFailures is the number of failed writes in a row after which the unwritten
+	// counts are dropped: added to a much later bucket, they would show work that was not
+	// done then.
 	maxFailures = 3
 )
 
@@ -55,9 +55,9 @@ func (r *Recorder) Count(kind string) *Count {
 	return r.counts[kind]
 }
 
-// Run writes once in each bucket until ctx ends. Processes do so at moments of their
-// own, and never near a bucket's end: two writes in one and none in the next would
-// look like work that comes and goes.
+// Run writes once in each bucket until ctx ends. Processes write at different moments,
+// and never near a bucket's end: two writes in one bucket and none in the next would look
+// like uneven work.
 func (r *Recorder) Run(ctx context.Context) {
 	moment := Bucket/10 + rand.N(Bucket*8/10)
 	for wait := rand.N(Bucket); ; {
@@ -77,10 +77,10 @@ func (r *Recorder) Run(ctx context.Context) {
 	}
 }
 
-// writeQuery adds to the rows of the present bucket by the server's clock, in key
-// order: processes that write at once wait for each other and never in a circle. The
-// latencies of all kinds come as one array, since those of two dimensions unnest to
-// single numbers. It returns how far into the bucket the server is.
+// writeQuery adds to the rows of the present bucket by the server's clock, in key order:
+// concurrent writers wait for each other and cannot deadlock. The latencies of all kinds
+// come as one array, since those of two dimensions unnest to single numbers. It returns
+// how far into the bucket the server is.
 var writeQuery = `
 -- name: write_throughput
 INSERT INTO {schema}.worker_throughput AS t (bucket, kind, committed, failed, latencies)
@@ -91,10 +91,9 @@ ON CONFLICT (bucket, kind) DO UPDATE SET committed = t.committed + excluded.comm
 	latencies = ` + forEachBin("t.latencies[%d] + excluded.latencies[%d]") + `
 RETURNING extract(epoch FROM clock_timestamp() - bucket)::float8`
 
-// Write writes what was not written yet, and does not ask the database when that is
-// nothing. It returns how far into the bucket the server was, 0 for not known. Where
-// it fails, the counts are added to by the next one; those of a write that was
-// committed and whose answer was lost count twice then.
+// Write writes the unwritten counts, if any. It returns how far into the bucket the
+// server was, 0 for not known. After an error the next write includes the counts; if the
+// failed write was committed and only its answer was lost, they count twice.
 func (r *Recorder) Write(ctx context.Context) (into time.Duration, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,9 +1,9 @@
-// Package throughput keeps for a day what all worker processes did: how many jobs
-// of each kind were committed within ten seconds, and how long after their insertion.
+// Package throughput keeps, for a day, the work of all worker processes: how many jobs of
+// each kind were committed in every ten seconds, and their latencies.
 //
-// Rule: it is never in the way of the work. Lanes add to counters in memory; each
-// process adds those to the table by a statement of its own, once in ten seconds,
-// and not at all when it did nothing. What a killed process had not written is lost.
+// Rule: it never delays the work. Lanes add to counters in memory; each process adds
+// those to the table by a statement of its own, once in ten seconds, and not at all when
+// it did nothing. Counts that a killed process had not written are lost.
 package throughput
 
 import (
@@ -17,16 +17,16 @@ import (
 )
 
 const (
-	// Bucket is what one row is of.
+	// Bucket is the time that one row covers.
 	Bucket = 10 * time.Second
 	// bins is the length of an array of latencies. The last one has no upper bound:
 	// it begins at about 2 hours and 20 minutes.
 	bins = 25
 )
 
-// binOf returns the bin of a latency: bin 0 is of less than a millisecond, and each
-// other one ends at twice its beginning. Rows that are there already rest on this.
-func binOf(latency time.Duration) int {
+// latencyBin returns the bin of a latency: bin 0 is of less than a millisecond, and each
+// other one ends at twice its beginning. Stored rows depend on this.
+func latencyBin(latency time.Duration) int {
 	return min(bits.Len64(uint64(max(0, latency.Milliseconds()))), bins-1)
 }
 
@@ -39,21 +39,21 @@ func bounds(bin int) (from, to time.Duration) {
 	return to / 2, to
 }
 
-// Count is what a process did of one kind and did not write yet. Its methods may be
-// called by several goroutines at once.
+// Count has a process's unwritten counts of one kind. Its methods may be called by
+// several goroutines at once.
 type Count struct {
 	failed    atomic.Int64
 	latencies [bins]atomic.Int64
 }
 
-// Committed counts a job by the time since its insertion. Below 0, where clocks
-// disagree, it counts as 0.
-func (c *Count) Committed(latency time.Duration) { c.latencies[binOf(latency)].Add(1) }
+// Committed counts a job by the time since its insertion. A negative time, when clocks
+// disagree, counts as 0.
+func (c *Count) Committed(latency time.Duration) { c.latencies[latencyBin(latency)].Add(1) }
 
-// Failed counts attempts that ended with an error of the job's own.
+// Failed counts attempts that ended with an error of the job itself.
 func (c *Count) Failed(attempts int) { c.failed.Add(int64(attempts)) }
 
-// counts are those of a kind, taken out of a Count.
+// counts are the values taken from a Count.
 type counts struct {
 	committed, failed int64
 	latencies         [bins]int64

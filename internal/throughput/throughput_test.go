@@ -342,13 +342,13 @@ func TestBins(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		latency := time.Duration(rapid.Int64Range(0, int64(4*time.Hour)).Draw(t, "latency"))
-		from, to := bounds(binOf(latency))
-		if latency < from || latency >= to && binOf(latency) < bins-1 {
+		from, to := bounds(latencyBin(latency))
+		if latency < from || latency >= to && latencyBin(latency) < bins-1 {
 			t.Errorf("%v is in the bin from %v to %v", latency, from, to)
 		}
 	})
-	if got := binOf(math.MaxInt64); got != bins-1 {
-		t.Errorf("binOf(the longest) = %d, want %d", got, bins-1)
+	if got := latencyBin(math.MaxInt64); got != bins-1 {
+		t.Errorf("latencyBin(the longest) = %d, want %d", got, bins-1)
 	}
 	for latencies, want := range map[[3]int64]time.Duration{
 		{}:        0,

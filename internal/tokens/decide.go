@@ -13,7 +13,7 @@ type state struct {
 	exists     bool
 	token      Token
 	unreadable error
-	saved      bool // tokens of the batch are in it
+	saved      bool // it has tokens of the batch
 	changed    bool
 }
 
@@ -27,13 +27,13 @@ type audit struct {
 	missing        bool   // it was refused because nothing is stored of the user
 }
 
-// decide applies the operation to the state. The error is the refusal of this
-// operation alone. again says that an earlier try of the batch may have been
-// committed; what it stored is then not stored, or audited, twice.
+// decide applies the operation to the state. The error refuses this operation only. again
+// says that an earlier try of the batch may have been committed; what it stored is then
+// not stored, or audited, twice.
 func (s *Store) decide(st *state, op *Operation, again bool) (_ *audit, refusal error) {
 	switch err := op.validate(); {
 	case err != nil && op.UserID <= 0:
-		return nil, err // it is nobody's, so nobody's log has it
+		return nil, err // it names no user, so there is no audit row
 	case err != nil:
 		refusal = err
 	case st.unreadable != nil:
@@ -49,10 +49,10 @@ func (s *Store) decide(st *state, op *Operation, again bool) (_ *audit, refusal 
 	default:
 		s.set(st, op)
 	}
-	return auditOf(op, refusal), refusal
+	return newAudit(op, refusal), refusal
 }
 
-// alreadyHas tells whether the row holds what the operation stores and the lease
+// alreadyHas reports whether the row holds what the operation stores and the lease
 // that it ends is ended: an earlier try was committed although its answer was
 // lost.
 func (st *state) alreadyHas(op *Operation, again bool) bool {
@@ -63,8 +63,8 @@ func (st *state) alreadyHas(op *Operation, again bool) bool {
 	return same && (op.Lease == "" || st.leaseBy != op.Lease)
 }
 
-// set stores the tokens and ends whatever refresh, and whatever trouble, there
-// was with older ones.
+// set stores the tokens and clears the lease and the reauthorization mark of the older
+// ones.
 func (s *Store) set(st *state, op *Operation) {
 	st.userID, st.exists, st.saved, st.changed = op.UserID, true, true, true
 	st.token = Token{UserID: op.UserID, Access: op.Access, Refresh: op.Refresh, ExpiresAt: op.ExpiresAt}
@@ -95,7 +95,7 @@ func (st *state) fail(op *Operation) error {
 	return nil
 }
 
-func auditOf(op *Operation, refusal error) *audit {
+func newAudit(op *Operation, refusal error) *audit {
 	details := maps.Clone(op.Details)
 	if details == nil {
 		details = map[string]any{}
@@ -122,7 +122,8 @@ func auditOf(op *Operation, refusal error) *audit {
 	}
 }
 
-// orNull leaves out what an invalid operation has in the place of a text.
+// orNull returns nil for a text that cannot be stored, which an invalid operation may
+// have.
 func orNull(text string, maxBytes int) *string {
 	if text == "" || len(text) > maxBytes || !storable(text) {
 		return nil

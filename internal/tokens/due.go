@@ -11,9 +11,9 @@ import (
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// dueQuery finds the users whose tokens expire soon, of whom no unfinished job
-// has to refresh them. It compares with now(), which the index on the expiry can
-// be searched for.
+// dueQuery finds the users whose tokens expire soon, unless an unfinished job will
+// refresh them. It compares with now(), which the index on the expiry can be searched
+// for.
 const dueQuery = `
 -- name: tokens_due
 SELECT t.user_id::int
@@ -23,16 +23,16 @@ WHERE t.reauthorize_since IS NULL AND t.refresh_token <> ''
   AND NOT EXISTS (SELECT FROM ({to_refresh}) AS planned WHERE planned.user_id = t.user_id)
 ORDER BY t.user_id`
 
-// Due returns the users whose tokens expire within the time, those excluded who
-// have to authorize again and those whom a job that is enqueued covers.
+// Due returns the users whose tokens expire within the time, except those who have to
+// authorize again and those that an enqueued job covers.
 func Due(ctx context.Context, tx pgx.Tx, riverSchema string, within time.Duration) ([]int32, error) {
 	rows, err := tx.Query(ctx, dueIn(riverSchema), within)
 	if err != nil {
-		return nil, fmt.Errorf("look for tokens that expire: %w", err)
+		return nil, fmt.Errorf("find tokens that expire: %w", err)
 	}
 	users, err := pgx.CollectRows(rows, pgx.RowTo[int32])
 	if err != nil {
-		return nil, fmt.Errorf("look for tokens that expire: %w", err)
+		return nil, fmt.Errorf("find tokens that expire: %w", err)
 	}
 	return users, nil
 }

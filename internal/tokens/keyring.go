@@ -27,11 +27,11 @@ var (
 	ErrForged     = errors.New("it does not decrypt: the key is another one of the same name, or the text was altered or belongs to another place")
 )
 
-// Keyring encrypts short texts with AES-256-GCM under keys that have names, so that a
-// new key can be introduced while texts of the old one are still read. A text is bound
-// to the place it was sealed for: moved to another place, cut short or altered it does
-// not open. No error, log or dump of a Keyring shows a key or a text. Its methods may be
-// called concurrently.
+// Keyring encrypts short texts with AES-256-GCM under named keys, so that a new key can
+// be introduced while texts of the old one are still read. A text is bound to the place
+// it was sealed for: moved to another place, cut short or altered it does not open. No
+// error, log or dump of a Keyring shows a key or a text. Its methods may be called
+// concurrently.
 type Keyring struct {
 	current string
 	ids     []string
@@ -40,9 +40,9 @@ type Keyring struct {
 
 var keyID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
 
-// ParseKeyring reads keys as they stand in the environment: id:base64,id:base64, each
-// of 32 bytes. The first one encrypts, all of them decrypt. Errors name the
-// place in the list and never quote it.
+// ParseKeyring reads keys in the format of the environment variable: id:base64,id:base64,
+// each of 32 bytes. The first one encrypts, all of them decrypt. Errors name the position
+// in the list and never quote it.
 func ParseKeyring(text string) (*Keyring, error) {
 	ring := &Keyring{keys: map[string]cipher.AEAD{}}
 	for i, entry := range strings.Split(text, ",") {
@@ -85,9 +85,8 @@ func (k *Keyring) CurrentPrefix() string { return prefix + version + ":" + k.cur
 // Current returns the id of the key that encrypts.
 func (k *Keyring) Current() string { return k.current }
 
-// Open returns the text that was sealed for the place. A text that nobody
-// sealed is returned as it is: that is how rows look before encryption is
-// introduced.
+// Open returns the text that was sealed for the place. A text that is not sealed is
+// returned as it is: that is what rows contain before encryption is introduced.
 func (k *Keyring) Open(place, stored string) (string, error) {
 	if !Sealed(stored) {
 		return stored, nil
@@ -98,7 +97,7 @@ func (k *Keyring) Open(place, stored string) (string, error) {
 	}
 	key, known := k.keys[parts[2]]
 	if !known {
-		return "", fmt.Errorf("%w (%s)", ErrUnknownKey, nameOf(parts[2]))
+		return "", fmt.Errorf("%w (%s)", ErrUnknownKey, printableID(parts[2]))
 	}
 	sealed, err := base64.StdEncoding.DecodeString(parts[3])
 	if err != nil || len(sealed) < key.Overhead() {
@@ -111,12 +110,12 @@ func (k *Keyring) Open(place, stored string) (string, error) {
 	return string(plain), nil
 }
 
-// Sealed tells whether a stored text is encrypted.
+// Sealed reports whether a stored text is encrypted.
 func Sealed(stored string) bool { return strings.HasPrefix(stored, prefix) }
 
-// nameOf keeps whatever stands in the place of an id out of messages unless it
-// is one.
-func nameOf(id string) string {
+// printableID returns the id if it is valid, and otherwise a placeholder, because it
+// could be part of a secret.
+func printableID(id string) string {
 	if keyID.MatchString(id) {
 		return id
 	}
@@ -126,5 +125,5 @@ func nameOf(id string) string {
 // String names the keys.
 func (k *Keyring) String() string { return "keys " + strings.Join(k.ids, ", ") }
 
-// Format keeps the keys out of whatever prints a value, by any verb.
+// Format keeps the keys out of printed values, for any verb.
 func (k *Keyring) Format(s fmt.State, _ rune) { _, _ = s.Write([]byte(k.String())) }

@@ -26,7 +26,7 @@ func parse(t *testing.T, text string) *tokens.Keyring {
 	return ring
 }
 
-func TestWhatIsSealedOpensInItsPlaceAlone(t *testing.T) {
+func TestSealedValuesOpenOnlyInTheirPlace(t *testing.T) {
 	t.Parallel()
 	ring := parse(t, "new:"+key('n')+", old:"+key('o'))
 	old := parse(t, "old:"+key('o'))

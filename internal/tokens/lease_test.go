@@ -14,13 +14,13 @@ import (
 
 var plenty = tokens.Limits{Quarter: 1_000_000, Day: 1_000_000}
 
-func lease(t *testing.T, store *tokens.Store, user int32, wanted tokens.Wanted, by string, limits tokens.Limits) (tokens.Lease, tokens.Standing, time.Duration) {
+func lease(t *testing.T, store *tokens.Store, user int32, wanted tokens.Wanted, by string, limits tokens.Limits) (tokens.Lease, tokens.LeaseStatus, time.Duration) {
 	t.Helper()
-	l, standing, wait, err := store.Lease(t.Context(), user, wanted, by, time.Minute, limits)
+	l, status, wait, err := store.Lease(t.Context(), user, wanted, by, time.Minute, limits)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return l, standing, wait
+	return l, status, wait
 }
 
 func TestOneLeaseAtATime(t *testing.T) {
@@ -33,13 +33,13 @@ func TestOneLeaseAtATime(t *testing.T) {
 	var leased, busy atomic.Int32
 	for i := range 12 {
 		wg.Go(func() {
-			l, standing, wait, err := store.Lease(t.Context(), 1, wanted, fmt.Sprint("p", i), time.Minute, plenty)
+			l, status, wait, err := store.Lease(t.Context(), 1, wanted, fmt.Sprint("p", i), time.Minute, plenty)
 			switch {
 			case err != nil:
 				t.Error(err)
-			case standing == tokens.Leased && l.Refresh == "refresh-1-0" && !l.AnswerLost:
+			case status == tokens.Leased && l.Refresh == "refresh-1-0" && !l.AnswerLost:
 				leased.Add(1)
-			case standing == tokens.Busy && wait > 50*time.Second && wait <= time.Minute:
+			case status == tokens.Busy && wait > 50*time.Second && wait <= time.Minute:
 				busy.Add(1)
 			}
 		})
@@ -53,7 +53,7 @@ func TestOneLeaseAtATime(t *testing.T) {
 	}
 }
 
-func TestStandings(t *testing.T) {
+func TestLeaseStatuses(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
 	store := newStore(t, pool, "k1")
@@ -67,7 +67,7 @@ func TestStandings(t *testing.T) {
 	for _, c := range []struct {
 		user   int32
 		wanted tokens.Wanted
-		want   tokens.Standing
+		want   tokens.LeaseStatus
 	}{
 		{1, tokens.Wanted{Since: now.Add(-2 * time.Hour)}, tokens.Fresh},
 		{1, tokens.Wanted{Since: now, Within: 5 * time.Minute}, tokens.Fresh},
@@ -78,14 +78,14 @@ func TestStandings(t *testing.T) {
 		{4, tokens.Wanted{Since: now}, tokens.Leased},
 	} {
 		if _, got, _ := lease(t, store, c.user, c.wanted, "me", plenty); got != c.want {
-			t.Errorf("user %d, %+v: standing %d, want %d", c.user, c.wanted, got, c.want)
+			t.Errorf("user %d, %+v: status %d, want %d", c.user, c.wanted, got, c.want)
 		}
 	}
 }
 
-// TestALeftLeaseTellsOfALostAnswer: a lease that nobody ended says that the same
+// TestALeftLeaseMeansALostAnswer: a lease that nobody ended says that the same
 // token was shown to the provider before.
-func TestALeftLeaseTellsOfALostAnswer(t *testing.T) {
+func TestALeftLeaseMeansALostAnswer(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
 	store := newStore(t, pool, "k1")
@@ -98,8 +98,8 @@ func TestALeftLeaseTellsOfALostAnswer(t *testing.T) {
 	}
 	expect := func(by string, lost bool) {
 		t.Helper()
-		if l, standing, _ := lease(t, store, 1, wanted, by, plenty); standing != tokens.Leased || l.AnswerLost != lost {
-			t.Fatalf("%s: standing %d, answer lost %v, want a lease and %v", by, standing, l.AnswerLost, lost)
+		if l, status, _ := lease(t, store, 1, wanted, by, plenty); status != tokens.Leased || l.AnswerLost != lost {
+			t.Fatalf("%s: status %d, answer lost %v, want a lease and %v", by, status, l.AnswerLost, lost)
 		}
 	}
 	expect("first", false)
@@ -110,8 +110,8 @@ func TestALeftLeaseTellsOfALostAnswer(t *testing.T) {
 	execute(t, pool, over) // the process died
 	expect("fourth", true)
 	failed("third", tokens.Failure{Reason: "a zombie's"}) // does not end the fourth's
-	if _, standing, _ := lease(t, store, 1, wanted, "fifth", plenty); standing != tokens.Busy {
-		t.Errorf("a zombie ended another one's lease: standing %d", standing)
+	if _, status, _ := lease(t, store, 1, wanted, "fifth", plenty); status != tokens.Busy {
+		t.Errorf("a zombie ended another one's lease: status %d", status)
 	}
 	if got := text(t, pool, `SELECT refresh_hash FROM user_tokens`); strings.Contains(got, "refresh-1") || len(got) != 64 {
 		t.Errorf("the lease is left with %s, want a hash", got)
@@ -135,13 +135,13 @@ func TestLimits(t *testing.T) {
 	execute(t, pool, `UPDATE token_provider SET quarter = date_bin('15 minutes', now(), 'epoch'), quarter_used = 5, day = date_trunc('day', now(), 'UTC'), day_used = 5`)
 	for user := int32(1); user <= 40; user++ {
 		wg.Go(func() {
-			_, standing, wait, err := store.Lease(t.Context(), user, wanted, "me", time.Minute, tokens.Limits{Quarter: 1_000_000, Day: 15})
+			_, status, wait, err := store.Lease(t.Context(), user, wanted, "me", time.Minute, tokens.Limits{Quarter: 1_000_000, Day: 15})
 			switch {
 			case err != nil:
 				t.Error(err)
-			case standing == tokens.Leased:
+			case status == tokens.Leased:
 				leased.Add(1)
-			case standing == tokens.Limited && wait > 0 && wait <= 24*time.Hour:
+			case status == tokens.Limited && wait > 0 && wait <= 24*time.Hour:
 				limited.Add(1)
 			}
 		})
@@ -154,12 +154,12 @@ func TestLimits(t *testing.T) {
 		t.Errorf("%s leases, want those within the limits", got)
 	}
 	execute(t, pool, `UPDATE user_tokens SET refresh_by = NULL, refresh_until = NULL`)
-	if _, standing, wait := lease(t, store, 1, wanted, "me", tokens.Limits{Quarter: 1, Day: 1000}); standing != tokens.Limited || wait > 15*time.Minute {
-		t.Errorf("over the quarter's: standing %d for %v", standing, wait)
+	if _, status, wait := lease(t, store, 1, wanted, "me", tokens.Limits{Quarter: 1, Day: 1000}); status != tokens.Limited || wait > 15*time.Minute {
+		t.Errorf("over the quarter's: status %d for %v", status, wait)
 	}
 	execute(t, pool, `UPDATE token_provider SET quarter = quarter - interval '15 minutes', day = day - interval '1 day'`)
-	if _, standing, _ := lease(t, store, 1, wanted, "me", tokens.Limits{Quarter: 1, Day: 1}); standing != tokens.Leased {
-		t.Errorf("in the next quarter: standing %d, want a lease", standing)
+	if _, status, _ := lease(t, store, 1, wanted, "me", tokens.Limits{Quarter: 1, Day: 1}); status != tokens.Leased {
+		t.Errorf("in the next quarter: status %d, want a lease", status)
 	}
 	if err := store.Pause(t.Context(), time.Hour); err != nil {
 		t.Fatal(err)
@@ -167,7 +167,7 @@ func TestLimits(t *testing.T) {
 	if err := store.Pause(t.Context(), time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if _, standing, wait := lease(t, store, 2, wanted, "me", plenty); standing != tokens.Limited || wait < 59*time.Minute {
-		t.Errorf("paused for an hour: standing %d for %v", standing, wait)
+	if _, status, wait := lease(t, store, 2, wanted, "me", plenty); status != tokens.Limited || wait < 59*time.Minute {
+		t.Errorf("paused for an hour: status %d for %v", status, wait)
 	}
 }

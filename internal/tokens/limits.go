@@ -8,15 +8,14 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Limits are how often all processes together may ask the provider, in each
-// quarter of an hour and each day of UTC, counted from their beginnings as
-// providers do. They are kept in the database: in the memory of a process they
-// would hold for that process alone, and be forgotten when it is restarted.
+// Limits are the numbers of requests that all processes together may send to the
+// provider, in each quarter of an hour and each day of UTC. The counts are kept in the
+// database, because in memory they would apply to one process and be lost by a restart.
 type Limits struct {
 	Quarter, Day int
 }
 
-// reserveQuery counts one request if there is room. It looks at the row that it
+// reserveQuery counts one request if there is room. It checks the row that it
 // writes, so that concurrent ones wait for each other and none is lost.
 const reserveQuery = `
 -- name: token_reserve_requests
@@ -28,7 +27,7 @@ WHERE p.paused_until <= statement_timestamp()
   AND (p.quarter <> w.quarter OR p.quarter_used < $1)
   AND (p.day <> w.day OR p.day_used < $2)`
 
-// roomAgainQuery tells in how many seconds there is room again.
+// roomAgainQuery says in how many seconds there is room again.
 const roomAgainQuery = `
 -- name: token_room_again
 SELECT extract(epoch FROM greatest(p.paused_until,
@@ -36,7 +35,7 @@ SELECT extract(epoch FROM greatest(p.paused_until,
 	CASE WHEN p.day_used >= $2 THEN p.day + interval '1 day' END) - statement_timestamp())::float8
 FROM token_provider AS p`
 
-// minWait is what waits are rounded up to: the time that one ends may be now.
+// minWait is the shortest wait returned, because the computed one may be 0.
 const minWait = 100 * time.Millisecond
 
 // reserve returns 0 when the request may be made, otherwise how long to wait.
@@ -56,7 +55,7 @@ const pauseQuery = `
 -- name: token_pause_provider
 UPDATE token_provider SET paused_until = greatest(paused_until, clock_timestamp() + $1::interval)`
 
-// Pause keeps every process from asking the provider for a while.
+// Pause stops the requests of all processes to the provider for a while.
 func (s *Store) Pause(ctx context.Context, d time.Duration) error {
 	err := s.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, pauseQuery, d)

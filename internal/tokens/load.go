@@ -8,10 +8,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Loaded is what is stored of the users that were asked for.
+// Loaded is what is stored for the requested users.
 type Loaded struct {
 	Tokens     []Token            // in ascending order of users
-	Missing    []int32            // users of whom nothing is stored, ascending
+	Missing    []int32            // users without stored tokens, ascending
 	Unreadable []*UnreadableError // users whose tokens do not decrypt
 }
 

@@ -8,23 +8,23 @@ import (
 	"unicode/utf8"
 )
 
-// Operation is one change of what is stored of a user, or the failure of one.
-// Each has an audit row in the same transaction. It prints without its secrets.
+// Operation is one change of a user's tokens, or the failure of one. Each has an audit
+// row in the same transaction. It prints without its secrets.
 type Operation struct {
 	UserID    int32
 	Access    string
 	Refresh   string
 	ExpiresAt time.Time // of Access
 
-	// Used, if set, is the refresh token that Access and Refresh are the answer
-	// to. They are stored only where it is still the stored one.
+	// Used, if set, is the refresh token that was exchanged for Access and Refresh. They
+	// are only stored if it is still the stored one.
 	Used string
-	// Lease is the one that a refresh took; the operation ends it.
+	// Lease is the lease of the refresh; the operation ends it.
 	Lease string
 	// Failure, if not nil, says that a refresh failed. Then there are no tokens.
 	Failure *Failure
 
-	IPAddress string // of whom it is done for, at most 45 bytes
+	IPAddress string // of the person who acts, at most 45 bytes
 	UserAgent string
 	Details   map[string]any // for the audit row, no secrets
 }
@@ -32,8 +32,8 @@ type Operation struct {
 // Failure is why a refresh has no tokens to store.
 type Failure struct {
 	Reason string // in words, for the audit row
-	// AnswerMayBeLost: the provider may have answered with new tokens that did
-	// not arrive. It is remembered with the refresh token that was used.
+	// AnswerMayBeLost: the provider may have answered with new tokens that did not
+	// arrive. This is stored with the refresh token that was used.
 	AnswerMayBeLost bool
 	// Reauthorize marks the user, unless the stored refresh token is another one
 	// by now.
@@ -45,7 +45,7 @@ func (op Operation) Format(s fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(s, "%s of user %d", op.name(), op.UserID)
 }
 
-// name is what stands in token_audit_log.operation.
+// name is the value of token_audit_log.operation.
 func (op *Operation) name() string {
 	if op.Failure != nil || op.Used != "" {
 		return "refresh"
@@ -61,7 +61,7 @@ var (
 	ErrSuperseded = errors.New("the stored refresh token is not the one that was used")
 	// ErrMissing: nothing is stored of the user any more.
 	ErrMissing = errors.New("nothing is stored of the user")
-	// ErrNotStored is wrapped by what the database said of one operation.
+	// ErrNotStored is wrapped by the database's error for one operation.
 	ErrNotStored = errors.New("the database refuses it")
 )
 

@@ -13,7 +13,7 @@ const RotateBatch = 500
 // Rotation is how far a rotation is.
 type Rotation struct {
 	Key        string  `json:"key"`        // the id of the key that everything is encrypted with now
-	Total      int64   `json:"total"`      // rows that were not, when it began
+	Total      int64   `json:"total"`      // rows that were not encrypted with it at the beginning
 	Rotated    int64   `json:"rotated"`    // rows that it encrypted anew
 	Unreadable []int32 `json:"unreadable"` // users whose tokens do not decrypt; left as they are
 }
@@ -25,8 +25,8 @@ const countStaleQuery = `
 -- name: token_count_stale
 SELECT count(*) FROM user_tokens WHERE ` + staleCondition
 
-// staleQuery takes the next rows in key order. They are locked, so whoever
-// stores an answer meanwhile waits, and is then compared with the same token.
+// staleQuery takes the next rows in key order. They are locked, so a concurrent save of
+// new tokens waits and then compares with the same refresh token.
 const staleQuery = `
 -- name: token_stale
 SELECT ` + rowColumns + ` FROM user_tokens WHERE user_id > $2 AND ` + staleCondition + ` ORDER BY user_id LIMIT $3 FOR UPDATE`
@@ -38,11 +38,10 @@ UPDATE user_tokens AS t SET access_token = nullif(new.access_token, ''), refresh
 FROM unnest($1::int[], $2::text[], $3::text[]) AS new (user_id, access_token, refresh_token)
 WHERE t.user_id = new.user_id`
 
-// Rotate encrypts everything with the current key that is not: texts of older
-// keys, and those that were never encrypted. Others may read, save and refresh
-// meanwhile. It goes over the rows again until it finds none that it can help:
-// a process that still has an older current key writes behind its back.
-// progress is called after every batch.
+// Rotate encrypts all texts with the current key that were encrypted with older keys or
+// never. Other processes may read, save and refresh meanwhile. It repeats until it finds
+// no more rows, because a process with an older current key may write new ones. progress
+// is called after every batch.
 func (s *Store) Rotate(ctx context.Context, progress func(Rotation)) (Rotation, error) {
 	r := Rotation{Key: s.ring.Current(), Unreadable: []int32{}}
 	if err := s.pool.QueryRow(ctx, countStaleQuery, s.ring.CurrentPrefix()).Scan(&r.Total); err != nil {
@@ -116,7 +115,7 @@ func (s *Store) rotateBatch(ctx context.Context, after int32) (done rotated, err
 	return done, err
 }
 
-// reseal leaves an absent token absent.
+// reseal encrypts a token; an absent one stays absent.
 func (s *Store) reseal(userID int32, column, plain string) string {
 	if plain == "" {
 		return ""

@@ -13,13 +13,13 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// unknownTries is how often a batch is saved whose commit got no answer.
+// unknownTries is how often a batch is retried whose commit got no answer.
 const unknownTries = 5
 
 // Save carries out the operations, in order, and writes their audit rows, in one
-// transaction and four round trips however many they are. outcomes has nil for
-// each operation that was carried out and for each other one why not; a refused
-// operation has its audit row all the same. With an error nothing was done.
+// transaction and four round trips however many they are. outcomes has nil for each
+// operation that was carried out, and the reason for each refused one; refused operations
+// have audit rows as well. If err is not nil, nothing was changed.
 func (s *Store) Save(ctx context.Context, operations []Operation) (outcomes []error, err error) {
 	if len(operations) == 0 {
 		return nil, nil
@@ -34,7 +34,7 @@ func (s *Store) Save(ctx context.Context, operations []Operation) (outcomes []er
 		}
 	}
 	if err != nil && dbpool.Classify(err) == dbpool.Data {
-		outcomes, err = s.saveApart(ctx, operations)
+		outcomes, err = s.saveIndividually(ctx, operations)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("save tokens: %w", err)
@@ -42,13 +42,12 @@ func (s *Store) Save(ctx context.Context, operations []Operation) (outcomes []er
 	return outcomes, nil
 }
 
-// lockQuery reads rows and keeps them from everybody until the commit, in
-// ascending order: the sort is below the locking.
+// lockQuery reads and locks rows in ascending order: the sort runs before the locking.
 const lockQuery = `
 -- name: token_lock
 SELECT ` + rowColumns + ` FROM user_tokens WHERE user_id = ANY($1::int[]) ORDER BY user_id FOR UPDATE`
 
-// saveIn locks, decides in memory, and writes.
+// saveIn locks the rows, decides in memory, and writes.
 func (s *Store) saveIn(ctx context.Context, tx pgx.Tx, operations []Operation, again bool) ([]error, error) {
 	states := map[int32]*state{}
 	for i := range operations {
@@ -125,10 +124,9 @@ SET access_token = nullif(new.access_token, ''), refresh_token = nullif(new.refr
 FROM ` + savedColumns + `
 WHERE t.user_id = new.user_id`
 
-// insertQuery writes the first tokens of users, in key order. Somebody else may
-// have stored some at the same time: these are the later ones then. It is not
-// used for rows that exist: the application may have columns that must not be
-// NULL, which an insert would be refused for.
+// insertQuery writes the first tokens of users, in key order. If another transaction
+// stored some at the same time, these replace them. It is not used for existing rows: the
+// application may have further NOT NULL columns, for which an insert would be refused.
 const insertQuery = `
 -- name: token_insert
 INSERT INTO user_tokens (user_id, access_token, refresh_token, expires_at, saved_at, reauthorize_since, reauthorize_reason)
@@ -153,9 +151,8 @@ func arrays(states []*state) []any {
 	return []any{users, access, refresh, expires, saved, by, until, hashes, reasons}
 }
 
-// auditQuery takes details as text and leaves it to the column's own type,
-// which is json or jsonb. A refresh that finds the tokens gone because the user's
-// data were purged meanwhile leaves nothing of the user behind.
+// auditQuery passes details as text, because the column is json or jsonb. If the user's
+// data were purged meanwhile, it writes no row.
 const auditQuery = `
 -- name: token_audit
 INSERT INTO token_audit_log (user_id, operation, success, timestamp, ip_address, user_agent, details)

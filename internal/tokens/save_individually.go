@@ -9,10 +9,10 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// saveApart saves operations of which the database refused some, for a user who
-// does not exist say: one transaction still, with a savepoint for each, so that
-// it takes what it takes.
-func (s *Store) saveApart(ctx context.Context, operations []Operation) (outcomes []error, err error) {
+// saveIndividually saves a batch of which the database refused some operations, for a
+// user who does not exist for example: in one transaction with a savepoint for each
+// operation.
+func (s *Store) saveIndividually(ctx context.Context, operations []Operation) (outcomes []error, err error) {
 	err = s.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		outcomes = make([]error, len(operations))
 		for i := range operations {
@@ -42,7 +42,7 @@ func (s *Store) saveApart(ctx context.Context, operations []Operation) (outcomes
 func auditRefusal(ctx context.Context, tx pgx.Tx, op *Operation, refusal error) error {
 	err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
 		batch := &pgx.Batch{}
-		queueAudits(batch, []*audit{auditOf(op, refusal)})
+		queueAudits(batch, []*audit{newAudit(op, refusal)})
 		return tx.SendBatch(ctx, batch).Close()
 	})
 	if err != nil && dbpool.Classify(err) == dbpool.Data {

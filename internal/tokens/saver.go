@@ -11,7 +11,7 @@ import (
 // SaverOptions tune a Saver. All are required.
 type SaverOptions struct {
 	MaxBatch int           // operations in one transaction
-	Linger   time.Duration // how long the first of a batch waits for others, at most
+	MaxWait  time.Duration // how long the first of a batch waits for others, at most
 	Timeout  time.Duration // one transaction with its retries
 }
 
@@ -32,10 +32,10 @@ type Saver struct {
 type pending struct {
 	operation Operation
 	since     time.Time
-	verdict   chan verdict // receives exactly one value
+	outcome   chan outcome // receives exactly one value
 }
 
-type verdict struct {
+type outcome struct {
 	refusal error // of the operation
 	err     error // of the transaction
 }
@@ -50,17 +50,17 @@ func NewSaver(store *Store, options SaverOptions) *Saver {
 // took the operation it is withdrawn; after that Save waits for the outcome,
 // whatever ctx says.
 func (s *Saver) Save(ctx context.Context, operation Operation) (refusal, err error) {
-	p := &pending{operation: operation, since: time.Now(), verdict: make(chan verdict, 1)}
+	p := &pending{operation: operation, since: time.Now(), outcome: make(chan outcome, 1)}
 	s.add(p)
 	select {
-	case v := <-p.verdict:
+	case v := <-p.outcome:
 		return v.refusal, v.err
 	case <-ctx.Done():
 	}
 	if s.withdraw(p) {
 		return nil, context.Cause(ctx)
 	}
-	v := <-p.verdict
+	v := <-p.outcome
 	return v.refusal, v.err
 }
 
@@ -106,13 +106,13 @@ func (s *Saver) run() {
 	}
 }
 
-// next waits until a batch is full or its first operation has lingered, and
-// takes it; nil ends the goroutine.
+// next waits until a batch is full or its first operation has waited for MaxWait, and
+// returns the batch; nil ends the goroutine.
 func (s *Saver) next() []*pending {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.waiting) > 0 && len(s.waiting) < s.options.MaxBatch {
-		wait := time.Until(s.waiting[0].since.Add(s.options.Linger))
+		wait := time.Until(s.waiting[0].since.Add(s.options.MaxWait))
 		if wait <= 0 {
 			break
 		}
@@ -135,7 +135,7 @@ func (s *Saver) next() []*pending {
 	return batch
 }
 
-// save gives every operation of the batch its verdict, whatever happens.
+// save sends every operation of the batch its outcome, even after a panic.
 func (s *Saver) save(batch []*pending) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.options.Timeout)
 	defer cancel()
@@ -143,7 +143,7 @@ func (s *Saver) save(batch []*pending) {
 	defer func() {
 		if value := recover(); value != nil {
 			for _, p := range batch[answered:] {
-				p.verdict <- verdict{err: fmt.Errorf("panic: %v", value)}
+				p.outcome <- outcome{err: fmt.Errorf("panic: %v", value)}
 			}
 		}
 	}()
@@ -153,11 +153,11 @@ func (s *Saver) save(batch []*pending) {
 	}
 	outcomes, err := s.store.Save(ctx, operations)
 	for i, p := range batch {
-		v := verdict{err: err}
+		v := outcome{err: err}
 		if err == nil {
 			v.refusal = outcomes[i]
 		}
-		p.verdict <- v
+		p.outcome <- v
 		answered++
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// Status counts users by how it stands with their tokens. Each user is in one
-// of the first four.
+// Status counts users by the state of their tokens. Each user is in one of the first four
+// counts.
 type Status struct {
 	Fresh                int64 `json:"fresh"`
 	Expiring             int64 `json:"expiring"`
@@ -24,7 +24,7 @@ type Status struct {
 	Plaintext   int64            `json:"plaintext"`    // users with a token that is not encrypted
 	PausedUntil *time.Time       `json:"paused_until"` // the provider said so; null when it did not
 
-	Reauthorize []NeedsUser `json:"reauthorize"` // the users who have to authorize again, those of the longest time first, at most 1,000
+	Reauthorize []NeedsUser `json:"reauthorize"` // the users who have to authorize again, the longest waiting first, at most 1,000
 }
 
 // NeedsUser is a user who has to authorize again.
@@ -34,19 +34,19 @@ type NeedsUser struct {
 	Since  time.Time `json:"since"`
 }
 
-// statusQuery reads no token beyond what says how it is encrypted. A row without
-// a refresh token is an expired one for good, whatever its time says.
+// statusQuery reads only the prefix of a token that says how it is encrypted. A row
+// without a refresh token counts as expired, whatever its time says.
 const statusQuery = `
 -- name: token_status
 SELECT CASE WHEN reauthorize_since IS NOT NULL THEN 'needs'
             WHEN left_seconds <= 0 THEN 'expired'
             WHEN left_seconds <= extract(epoch FROM $1::interval) THEN 'expiring'
-            ELSE 'fresh' END AS standing,
+            ELSE 'fresh' END AS state,
        CASE WHEN refresh_token LIKE 'enc:%' AND coalesce(access_token, 'enc:') LIKE 'enc:%' THEN split_part(refresh_token, ':', 3) ELSE '' END AS key,
        count(*), count(*) FILTER (WHERE refresh_until > clock_timestamp())
 FROM (SELECT *, coalesce({schema}.token_expiry_seconds(expires_at), 0) - extract(epoch FROM clock_timestamp()) AS left_seconds
       FROM user_tokens WHERE $2::int[] IS NULL OR user_id = ANY($2)) AS t
-GROUP BY standing, key`
+GROUP BY state, key`
 
 const needsUserQuery = `
 -- name: token_needs_user
@@ -65,10 +65,10 @@ func GetStatus(ctx context.Context, pool *dbpool.Pool, riverSchema string, withi
 	status := Status{Keys: map[string]int64{}, Reauthorize: []NeedsUser{}}
 	batch := &pgx.Batch{}
 	batch.Queue(strings.ReplaceAll(statusQuery, "{schema}", pgx.Identifier{riverSchema}.Sanitize()), within, users).Query(func(rows pgx.Rows) error {
-		var standing, key string
+		var state, key string
 		var n, refreshing int64
-		_, err := pgx.ForEachRow(rows, []any{&standing, &key, &n, &refreshing}, func() error {
-			status.add(standing, key, n)
+		_, err := pgx.ForEachRow(rows, []any{&state, &key, &n, &refreshing}, func() error {
+			status.add(state, key, n)
 			status.Refreshing += refreshing
 			return nil
 		})
@@ -86,8 +86,8 @@ func GetStatus(ctx context.Context, pool *dbpool.Pool, riverSchema string, withi
 	return status, nil
 }
 
-func (s *Status) add(standing, key string, n int64) {
-	switch standing {
+func (s *Status) add(state, key string, n int64) {
+	switch state {
 	case "needs":
 		s.NeedsReauthorization += n
 	case "expired":

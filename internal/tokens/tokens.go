@@ -2,11 +2,10 @@
 // their activities: saved many at a time with their audit rows, encrypted, and
 // refreshed by one process at a time.
 //
-// Rules. A token that the provider gave is never overwritten by an older one:
-// whoever stores the answer to a refresh names the refresh token that was used,
-// and it is compared under the row's lock. What does not decrypt is never
-// overwritten. Rows are locked in ascending order of users. No token appears in
-// an error, a log, an audit row or a printed value.
+// Rules. A token from the provider is never overwritten by an older one: a save after a
+// refresh names the refresh token that was used, which is compared under the row's lock.
+// A token that does not decrypt is never overwritten. Rows are locked in ascending order
+// of users. No token appears in an error, a log, an audit row or a printed value.
 package tokens
 
 import (
@@ -34,13 +33,13 @@ func New(pool *dbpool.Pool, ring *Keyring, riverSchema string) *Store {
 	return &Store{pool: pool, ring: ring, riverSchema: riverSchema}
 }
 
-// Token is what is stored of a user. It prints without its secrets.
+// Token has the stored tokens of a user. It prints without its secrets.
 type Token struct {
 	UserID      int32
 	Access      string
 	Refresh     string
 	ExpiresAt   time.Time // of Access; zero when that is not known
-	Reauthorize Reason    // why only the user can help; empty when nothing is wrong
+	Reauthorize Reason    // why the user has to authorize again; empty when nothing is wrong
 }
 
 // Format implements fmt.Formatter.
@@ -49,19 +48,19 @@ func (t Token) Format(s fmt.State, _ rune) { _, _ = fmt.Fprintf(s, "token of use
 // Reason says why a user has to authorize the application again.
 type Reason string
 
-// Reasons, as they stand in user_tokens.reauthorize_reason.
+// Reasons, as in user_tokens.reauthorize_reason.
 const (
-	// Refused: the provider refuses the refresh token. The user took the
-	// authorization back, most likely.
+	// Refused: the provider refuses the refresh token. Most likely the user withdrew the
+	// authorization.
 	Refused Reason = "refused"
-	// AnswerLost: the provider refuses the refresh token after an earlier
-	// refresh with it whose answer was never stored: a worker died in between,
-	// or the answer was cut off. What the provider gave then is lost.
+	// AnswerLost: the provider refuses the refresh token after an earlier refresh with it
+	// whose answer was never stored: a worker died in between, or the answer was cut off.
+	// The tokens of that answer are lost.
 	AnswerLost Reason = "answer_lost"
 )
 
-// UnreadableError says that what is stored of a user does not decrypt. It is
-// left as it is.
+// UnreadableError says that a user's stored tokens do not decrypt. They are left as they
+// are.
 type UnreadableError struct {
 	UserID int32
 	Column string
@@ -82,20 +81,20 @@ const (
 	refreshColumn = "refresh_token"
 )
 
-// place is what a ciphertext is bound to: a user and a column. docs/python.md
-// has it as well.
+// place is what a ciphertext is bound to: a user and a column. It is part of the format
+// in docs/python.md.
 func place(userID int32, column string) string {
 	return "user_tokens/" + strconv.Itoa(int(userID)) + "/" + column
 }
 
-// hashOf tells refresh tokens apart without saying what they are: they are long
-// and random.
-func hashOf(refresh string) string {
+// tokenHash identifies a refresh token without revealing it: tokens are long and
+// random.
+func tokenHash(refresh string) string {
 	sum := sha256.Sum256([]byte(refresh))
 	return hex.EncodeToString(sum[:])
 }
 
-// rowColumns are what is read of a row, in the order of row.targets.
+// rowColumns are the columns that are read, in the order of row.targets.
 const rowColumns = `user_id::int, coalesce(access_token, ''), coalesce(refresh_token, ''), coalesce({schema}.token_expiry_seconds(expires_at), 0),
 	saved_at, coalesce(refresh_by, ''), refresh_until, coalesce(refresh_hash, ''), CASE WHEN reauthorize_since IS NOT NULL THEN coalesce(reauthorize_reason, 'refused') ELSE '' END`
 

@@ -68,7 +68,7 @@ func TestSavesTakeConstantRoundTrips(t *testing.T) {
 		if trips != oneTrips || trips != 4 || transactions != "1" {
 			t.Errorf("%d saves: %d round trips in %s transactions, want 4 in 1; one save: %d", users, trips, transactions, oneTrips)
 		}
-		baseline := baselineOf(t, url, ring, baselineUsers)
+		baseline := saveOneByOne(t, url, ring, baselineUsers)
 		perSave, perBaseline := took/users, baseline/baselineUsers
 		t.Logf("%d saves with audit in %v, %v each; a connection for each query: %v each; %.0f × as fast", users, took, perSave, perBaseline, float64(perBaseline)/float64(perSave))
 		if perBaseline < 20*perSave {
@@ -80,9 +80,9 @@ func TestSavesTakeConstantRoundTrips(t *testing.T) {
 	}
 }
 
-// baselineOf saves tokens as the application does: read, write and audit, each
+// saveOneByOne saves tokens as the application does: read, write and audit, each
 // on a connection of its own.
-func baselineOf(t *testing.T, url string, ring *tokens.Keyring, users int) time.Duration {
+func saveOneByOne(t *testing.T, url string, ring *tokens.Keyring, users int) time.Duration {
 	t.Helper()
 	started := time.Now()
 	for user := 10_001; user <= 10_000+users; user++ {
@@ -113,14 +113,14 @@ func baselineOf(t *testing.T, url string, ring *tokens.Keyring, users int) time.
 	return time.Since(started)
 }
 
-// TestConcurrentSavesShareTransactions also loses no verdict: each operation has
+// TestConcurrentSavesShareTransactions also loses no outcome: each operation has
 // its own.
 func TestConcurrentSavesShareTransactions(t *testing.T) {
 	t.Parallel()
 	const users = 1000
 	pool := dbtest.Migrated(t)
 	store := newStore(t, pool, "k1")
-	saver := tokens.NewSaver(store, tokens.SaverOptions{MaxBatch: 100, Linger: 5 * time.Millisecond, Timeout: 10 * time.Second})
+	saver := tokens.NewSaver(store, tokens.SaverOptions{MaxBatch: 100, MaxWait: 5 * time.Millisecond, Timeout: 10 * time.Second})
 	before := text(t, pool, `SELECT pg_current_xact_id()::text`)
 	var wg sync.WaitGroup
 	var refused atomic.Int32
@@ -157,7 +157,7 @@ func TestSaverAnswersWhateverHappens(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
 	store := newStore(t, pool, "k1")
-	saver := tokens.NewSaver(store, tokens.SaverOptions{MaxBatch: 10, Linger: time.Hour, Timeout: 10 * time.Second})
+	saver := tokens.NewSaver(store, tokens.SaverOptions{MaxBatch: 10, MaxWait: time.Hour, Timeout: 10 * time.Second})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if refusal, err := saver.Save(ctx, first(1)); err == nil || refusal != nil {
@@ -166,7 +166,7 @@ func TestSaverAnswersWhateverHappens(t *testing.T) {
 	if got := stored(t, store, 1); got != "missing" {
 		t.Errorf("a withdrawn save stored %s", got)
 	}
-	broken := tokens.NewSaver(store, tokens.SaverOptions{MaxBatch: 10, Linger: time.Millisecond, Timeout: 10 * time.Second})
+	broken := tokens.NewSaver(store, tokens.SaverOptions{MaxBatch: 10, MaxWait: time.Millisecond, Timeout: 10 * time.Second})
 	execute(t, pool, `ALTER TABLE token_audit_log RENAME TO gone`)
 	if _, err := broken.Save(t.Context(), first(1)); err == nil {
 		t.Error("a save without its audit row must be an error")

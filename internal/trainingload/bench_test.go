@@ -9,10 +9,10 @@ func BenchmarkExternalLoad(b *testing.B) {
 	}
 }
 
-func BenchmarkSportOf(b *testing.B) {
+func BenchmarkParseSport(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		SportOf("BackcountrySki")
+		ParseSport("BackcountrySki")
 	}
 }
 

@@ -2,7 +2,7 @@
 // external load in running-equivalent miles and the internal load, Banister's
 // TRIMP; pure, standard library only.
 //
-// Rule: the numbers are the application's. A load is summed from unrounded
+// Rule: the results equal the application's. A load is summed from unrounded
 // parts and rounded once, as Python's round does, so that a row written here
 // and a row written there agree to the last stored digit.
 package trainingload

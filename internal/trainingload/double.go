@@ -2,7 +2,7 @@ package trainingload
 
 import "math"
 
-// Recording is what a source tells of a training, as far as two of them are
+// Recording is what a source states about a training, as far as two of them are
 // compared.
 type Recording struct {
 	Sport   string  // sport_type, "" when unknown
@@ -12,22 +12,21 @@ type Recording struct {
 	Minutes float64 // NaN when unknown
 }
 
-// Bounds of what resembles. Watch and application start by hand one after the
-// other, and each has its own idea of the distance and of when one stood still.
+// Bounds of resemblance. Watch and application are started one after the other, and each
+// measures the distance and the pauses differently.
 const (
 	sameStart = 5 * 60 // seconds
 	sameShare = 0.05   // of the greater of two
 )
 
-// Resembles tells whether two recordings of one athlete and day are likely of the
-// same training: the same kind of sport, a start within five minutes, and a
-// distance and a duration within 5 % of the greater. What is unknown resembles
-// nothing, and neither does a duration of 0; distances of 0 resemble each other.
-// The kind is the sport, or the type where either has no sport. A start that is no
-// time of day is only the same as itself. The order of the two does not matter.
-// The SQL function acwr_resembles is the same rule.
+// Resembles reports whether two recordings of one athlete and day are likely of the same
+// training: the same kind of sport, a start within five minutes, and a distance and a
+// duration within 5 % of the greater. An unknown value resembles nothing, and neither
+// does a duration of 0; distances of 0 resemble each other. The kind is the sport, or the
+// type where either has no sport. A start that is not a time of day only equals itself.
+// The order of the two does not matter. The SQL function acwr_resembles is the same rule.
 func Resembles(a, b Recording) bool {
-	return a.Minutes > 0 && within(a.Minutes, b.Minutes) && within(a.Miles, b.Miles) && sameKind(a, b) && startTogether(a.Start, b.Start)
+	return a.Minutes > 0 && within(a.Minutes, b.Minutes) && within(a.Miles, b.Miles) && sameKind(a, b) && startsMatch(a.Start, b.Start)
 }
 
 // within is false for NaN, infinity and anything negative.
@@ -43,7 +42,7 @@ func sameKind(a, b Recording) bool {
 	return a.Type != "" && a.Type == b.Type
 }
 
-func startTogether(a, b string) bool {
+func startsMatch(a, b string) bool {
 	if a == b {
 		return a != ""
 	}

@@ -6,7 +6,7 @@ import "math"
 // absent is zero; a negative, infinite or NaN quantity counts as absent.
 type Session struct {
 	Type    string  // provider's activity type, "TrailRun"
-	Sport   Sport   // zero: SportOf(Type)
+	Sport   Sport   // zero: ParseSport(Type)
 	Miles   float64 // distance
 	Feet    float64 // elevation gain
 	Minutes float64 // moving time
@@ -61,7 +61,7 @@ func ExternalLoad(s Session) Load {
 	}
 	load := Load{Sport: s.Sport, DistanceMiles: Round(miles), ElevationGainFeet: Round(feet)}
 	if load.Sport == "" {
-		load.Sport = SportOf(s.Type)
+		load.Sport = ParseSport(s.Type)
 	}
 	if mph > 0 {
 		load.AverageSpeedMph = rounded(mph)

@@ -19,15 +19,15 @@ var sportLimits = map[Sport]limits{
 	Rowing: {14.1, 14.1},
 }
 
-// otherLimits are of the fastest of all: the 4,480 m of the Lauberhorn downhill
-// in 2:24.23 (Ghedina, 1997).
+// otherLimits are for all other sports, from the fastest: the 4,480 m of the Lauberhorn
+// downhill in 2:24.23 (Ghedina, 1997).
 var otherLimits = limits{69.5, 69.5}
 
 // Limits of every sport.
 const (
-	// maxClimb is feet climbed in an hour: 1,000 m in 27:21 (Bonnet, vertical
-	// kilometre of Fully, 2025). What takes less than half an hour may climb as
-	// much as in one: altimeters are not that good.
+	// maxClimb is feet climbed in an hour: 1,000 m in 27:21 (Bonnet, vertical kilometre
+	// of Fully, 2025). Activities shorter than half an hour may climb as much as in half
+	// an hour, because altimeters are imprecise.
 	maxClimb = 7200
 	// maxMinutes are six days, the longest races that are run as one.
 	maxMinutes = 6 * 24 * 60

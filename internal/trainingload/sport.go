@@ -44,18 +44,18 @@ var sportWords = []struct {
 	{Swimming, []string{"openwater", "pool"}},
 }
 
-// paddleWords move a boat by hand: rowing is the nearest formula there is.
+// paddleWords mark boats moved by hand, for which rowing is the nearest formula.
 var paddleWords = []string{"kayak", "kayaking", "canoe", "canoeing", "paddle", "paddling"}
 
 // waterWords mark the variants that count for more: open water for swimming, on
 // water for rowing.
 var waterWords = append([]string{"openwater", "onwater", "outdoor"}, paddleWords...)
 
-// SportOf tells the sport from an activity type as Strava, its bulk export or
+// ParseSport detects the sport from an activity type as Strava, its bulk export or
 // another provider spells it: "TrailRun", "Weight Training", "indoor_rowing".
 // Only whole words count, so there is no row in "Crow Pose" and no ride in
 // "Pride Walk". The default is Running.
-func SportOf(activityType string) Sport {
+func ParseSport(activityType string) Sport {
 	words := typeWords(activityType)
 	for _, rule := range sportWords {
 		if containsAny(words, rule.words) {

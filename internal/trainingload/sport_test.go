@@ -6,7 +6,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestSportOf(t *testing.T) {
+func TestParseSport(t *testing.T) {
 	t.Parallel()
 	for want, types := range map[Sport][]string{
 		Strength: {
@@ -26,8 +26,8 @@ func TestSportOf(t *testing.T) {
 		},
 	} {
 		for _, activityType := range types {
-			if got := SportOf(activityType); got != want {
-				t.Errorf("SportOf(%q) = %s, want %s", activityType, got, want)
+			if got := ParseSport(activityType); got != want {
+				t.Errorf("ParseSport(%q) = %s, want %s", activityType, got, want)
 			}
 		}
 	}
@@ -73,7 +73,7 @@ func TestSpacingChangesNothing(t *testing.T) {
 		if SpacedType(spaced) != spaced {
 			t.Fatalf("SpacedType(%q) = %q", spaced, SpacedType(spaced))
 		}
-		if SportOf(spaced) != SportOf(activityType) || HasTrainingLoad(spaced) != HasTrainingLoad(activityType) {
+		if ParseSport(spaced) != ParseSport(activityType) || HasTrainingLoad(spaced) != HasTrainingLoad(activityType) {
 			t.Fatalf("%q and %q differ", activityType, spaced)
 		}
 	})

@@ -9,13 +9,14 @@ import (
 )
 
 // Access says where the server listens and who may see its pages. Probes and
-// metrics are open: they tell how the system is and nothing of anyone.
+// metrics are open: they describe the system and no athlete.
 type Access struct {
 	Listen         string // host:port
 	User, Password string // both or none
 }
 
-// Check refuses to show pages to whoever can reach the machine.
+// Check returns an error if pages without credentials would be reachable from other
+// machines.
 func (a Access) Check() error {
 	switch {
 	case (a.User == "") != (a.Password == ""):
@@ -26,7 +27,7 @@ func (a Access) Check() error {
 	return nil
 }
 
-// isLoopback tells whether only this machine can reach the host of an address.
+// isLoopback reports whether only this machine can reach the host of an address.
 func isLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -39,11 +40,10 @@ func isLoopback(address string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// guard lets only those through who have the credentials. Without credentials
-// the pages are for this machine, and for names of it: a web page elsewhere may
-// have its own name resolve to 127.0.0.1 and read them through the operator's
-// browser.
-func (a Access) guard(next http.Handler) http.Handler {
+// authenticate requires the credentials. If none are configured, it only serves loopback
+// names: a foreign web page could make its own name resolve to 127.0.0.1 and read the
+// pages through the operator's browser.
+func (a Access) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if a.User == "" {
 			if !isLoopback(r.Host) {
@@ -63,13 +63,13 @@ func (a Access) guard(next http.Handler) http.Handler {
 	})
 }
 
-// same compares in a time that depends on neither.
+// same compares in constant time.
 func same(given, want string) bool {
 	g, w := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(want))
 	return subtle.ConstantTimeCompare(g[:], w[:]) == 1
 }
 
-// withLimits refuses bodies that are larger than any that is expected.
+// withLimits refuses large bodies.
 func withLimits(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength > maxBody {
@@ -84,7 +84,7 @@ func withLimits(next http.Handler) http.Handler {
 // pagePolicy allows the page's own stylesheet, script and events, and nothing else.
 const pagePolicy = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// withHeaders sets what tells a browser to trust nobody.
+// withHeaders sets the security headers.
 func withHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for name, value := range map[string]string{

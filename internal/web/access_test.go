@@ -121,7 +121,7 @@ func TestCrossOriginRequestsChangeNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
 	r.run()
-	r.turns("", noticed)
+	r.waitForReason("", noticed)
 	base := r.serve()
 	pause := base + "/river/api/queues/ingest/pause"
 	for name, change := range map[string]func(*http.Request){
@@ -170,7 +170,7 @@ func TestOversizedRequestsAreRefused(t *testing.T) {
 func TestSlowRequestsAreCutOff(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
-	host := hostOf(t, r.serve())
+	host := hostName(t, r.serve())
 	for name, c := range map[string]struct {
 		opening string
 		within  time.Duration

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// actPage is the data of act.html: a question, or why the answer is no.
+// actPage is the data of act.html: a question, or why the change is refused.
 type actPage struct {
 	page
 	Question, Of string
@@ -30,12 +30,12 @@ func (a actPage) Means() string { return a.Kind.means }
 // Button is what the button says.
 func (a actPage) Button() string { return a.Kind.button }
 
-// actTime is within that of a turn: a change that was begun is finished, or undone, also
-// when the browser goes away.
+// actTime bounds a change. It is shorter than throttleTime, and a change that was begun
+// is finished or undone even if the browser disconnects.
 const actTime = 8 * time.Second
 
-// buttons tells whether pages have buttons: only for those who are known, because what
-// they do is logged with who did it.
+// buttons reports whether pages have buttons. They need credentials, because each change
+// is logged with its user.
 func (p *pages) buttons() bool { return p.options.Access.User != "" }
 
 const noButtons = "Pages change nothing without credentials, so that it is known who did it. " +
@@ -46,8 +46,8 @@ func (p *pages) ask(w http.ResponseWriter, r *http.Request) {
 	c, err := parseChange(r.URL.Query())
 	data := actPage{page: p.page("Confirm", r), Change: c, Kind: changeKinds[c.Name]}
 	data.Refresh = 0
-	// Without it a browser would say of the form that it comes from nowhere, and it
-	// would be taken for one of another site.
+	// Without it, browsers send the form with the origin null, and it would be refused as
+	// cross-site.
 	w.Header().Set("Referrer-Policy", "same-origin")
 	if err != nil {
 		p.refuse(w, r, http.StatusBadRequest, data, err.Error())
@@ -70,7 +70,7 @@ func (p *pages) ask(w http.ResponseWriter, r *http.Request) {
 	p.render(w, r, http.StatusOK, "act.html", data)
 }
 
-// act does it, and goes back to the status page, which says so.
+// act makes the change and redirects to the status page, which shows the outcome.
 func (p *pages) act(w http.ResponseWriter, r *http.Request) {
 	data := actPage{page: p.page("Confirm", r)}
 	if err := r.ParseForm(); err != nil {
@@ -96,7 +96,7 @@ func (p *pages) act(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	says, rows, err := data.Kind.perform(p)(ctx, c)
 	p.audit(r, c, rows, err)
-	p.options.Overview.Hurry()
+	p.options.Watch.Hurry()
 	if err != nil {
 		p.refuseChange(w, r, data, rows, err)
 		return
@@ -104,7 +104,7 @@ func (p *pages) act(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/?"+p.done.sign(says, time.Now()).Encode(), http.StatusSeeOther)
 }
 
-// audit is the one line that says who did what.
+// audit logs who did what, in one line.
 func (p *pages) audit(r *http.Request, c change, rows int64, err error) {
 	user, _, _ := r.BasicAuth()
 	attributes := []slog.Attr{slog.String("change", c.Name), slog.String("user", user), slog.String("from", r.RemoteAddr)}
@@ -115,7 +115,7 @@ func (p *pages) audit(r *http.Request, c change, rows int64, err error) {
 	}
 	attributes = append(attributes, slog.Int64("changed", rows))
 	if err != nil {
-		p.options.Logger.LogAttrs(r.Context(), slog.LevelWarn, "not changed as an operator asked", append(attributes, slog.String("error", err.Error()))...)
+		p.options.Logger.LogAttrs(r.Context(), slog.LevelWarn, "operator's change refused", append(attributes, slog.String("error", err.Error()))...)
 		return
 	}
 	p.options.Logger.LogAttrs(r.Context(), slog.LevelInfo, "changed by an operator", attributes...)
@@ -126,7 +126,7 @@ func (p *pages) refuse(w http.ResponseWriter, r *http.Request, status int, data 
 	p.render(w, r, status, "act.html", data)
 }
 
-// refuseChange says why a change was not done, or not all of it.
+// refuseChange shows why a change was not made, or not completely.
 func (p *pages) refuseChange(w http.ResponseWriter, r *http.Request, data actPage, rows int64, err error) {
 	status := http.StatusConflict
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -139,8 +139,8 @@ func (p *pages) refuseChange(w http.ResponseWriter, r *http.Request, data actPag
 	p.refuse(w, r, status, data, fault)
 }
 
-// doneKey signs what was done, so that no link makes a page say what was not. Another
-// process, or one that was started again, does not say it.
+// doneKey signs the outcome shown by the status page, so that no link can forge one. It
+// is valid in this process only, until it ends.
 type doneKey []byte
 
 func (k doneKey) mac(says, at string) []byte {
@@ -149,13 +149,14 @@ func (k doneKey) mac(says, at string) []byte {
 	return mac.Sum(nil)
 }
 
-// sign returns the parameters of the page that says what was done.
+// sign returns the parameters of the page that shows the outcome.
 func (k doneKey) sign(says string, at time.Time) url.Values {
 	unix := strconv.FormatInt(at.Unix(), 10)
 	return url.Values{"done": {says}, "at": {unix}, "by": {hex.EncodeToString(k.mac(says, unix))}}
 }
 
-// says returns what was done, and when; empty where nothing was, or somebody else says so.
+// says returns what was done, and when; empty if nothing was, or if the signature is not
+// valid.
 func (k doneKey) says(values url.Values) string {
 	unix := values.Get("at")
 	given, err := hex.DecodeString(values.Get("by"))

@@ -148,7 +148,7 @@ func (r *rig) failures() {
 		SELECT 100 + i, 7, i, jsonb_build_object('activity_id', i, 'user_id', 7, 'date', '2025-02-0' || i, 'total_load_miles', 5), 'total_load_miles: got ' || i
 		FROM generate_series(1, 3) AS i`)
 	r.exec(`INSERT INTO river.river_queue (name, paused_at, updated_at) VALUES ('ingest', now(), now()) ON CONFLICT (name) DO UPDATE SET paused_at = now()`)
-	r.look()
+	r.takeSnapshot()
 }
 
 // TestButtons do what the commands do, step by step without scripts, and each leaves one
@@ -257,7 +257,7 @@ func TestButtonsThatCannot(t *testing.T) {
 		if got.Code != c.status || !strings.Contains(got.Body.String(), c.want) {
 			t.Errorf("%s = %d, want %d with %q:\n%s", name, got.Code, c.status, c.want, got.Body)
 		}
-		if lines := v.log.lines(t, "not changed as an operator asked"); len(lines) != map[bool]int{true: 1}[c.status == 409] {
+		if lines := v.log.lines(t, "operator's change refused"); len(lines) != map[bool]int{true: 1}[c.status == 409] {
 			t.Errorf("%s is logged as %v", name, lines)
 		}
 	}
@@ -303,9 +303,9 @@ func TestButtonsNeedCredentials(t *testing.T) {
 		status int
 		change func(*http.Request)
 	}{
-		"a stranger":     {401, credentials(user, "wrong")},
-		"another site":   {403, header("Sec-Fetch-Site", "cross-site")},
-		"an old browser": {403, header("Origin", "https://attacker.example")},
+		"a wrong password": {401, credentials(user, "wrong")},
+		"another site":     {403, header("Sec-Fetch-Site", "cross-site")},
+		"an old browser":   {403, header("Origin", "https://attacker.example")},
 	} {
 		if got := v.do(http.MethodPost, "/act", form, c.change); got.Code != c.status {
 			t.Errorf("%s = %d, want %d", name, got.Code, c.status)
@@ -365,7 +365,7 @@ func TestButtonThatWaits(t *testing.T) {
 			t.Fatalf("%d connections are still in use", r.pool.Stat().AcquiredConns())
 		}
 	}
-	if lines := v.log.lines(t, "not changed as an operator asked"); len(lines) != 1 {
+	if lines := v.log.lines(t, "operator's change refused"); len(lines) != 1 {
 		t.Errorf("it is logged as %v", lines)
 	}
 }

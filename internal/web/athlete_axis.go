@@ -7,7 +7,7 @@ import (
 
 // tick is where a month, a quarter, a year or a week begins.
 type tick struct {
-	day   int // of the days that are drawn
+	day   int // index in the days that are drawn
 	text  string
 	minor bool // its text is left out where there is little room
 }
@@ -21,8 +21,8 @@ const (
 	maxYears      = 12 // that have a text
 )
 
-// ticksOf divides the days from first on. January shows its year.
-func ticksOf(first time.Time, days int) (ticks []tick) {
+// axisTicks divides the days from first on. January shows its year.
+func axisTicks(first time.Time, days int) (ticks []tick) {
 	last := first.AddDate(0, 0, days-1)
 	if days <= maxInWeeks {
 		for day := (8 - int(first.Weekday())) % 7; day < days; day += 7 { // Mondays
@@ -55,8 +55,8 @@ func ticksOf(first time.Time, days int) (ticks []tick) {
 	return withoutLast(ticks, days)
 }
 
-// withoutLast takes the text from a tick at the very end, where it would stand
-// outside.
+// withoutLast removes the text of a tick at the very end, where it would be outside the
+// chart.
 func withoutLast(ticks []tick, days int) []tick {
 	if n := len(ticks); n > 0 && float64(ticks[n-1].day) > 0.95*float64(days) {
 		ticks[n-1].text = ""

@@ -50,14 +50,14 @@ func sampled(t *testing.T, databaseURL string, change ...func(*config.Config)) *
 	return r
 }
 
-// TestAthletePagesInABrowser looks at every state of the athlete's pages, in both
+// TestAthletePagesInABrowser opens every state of the athlete's pages, in both
 // schemes, wide and narrow.
 func TestAthletePagesInABrowser(t *testing.T) {
 	ctx := browser(t)
 	full, shadow := sampled(t, dbtest.MigratedURL(t)), newRig(t, dbtest.MigratedURL(t), func(c *config.Config) { c.ACWR.Write = "compare" })
 	shadow.exec(`INSERT INTO activities (activity_id, user_id, date, total_load_miles, trimp) SELECT i, 7, (now() AT TIME ZONE 'UTC')::date - i, 5, 60 FROM generate_series(0, 99) AS i`)
 	shadow.run()
-	shadow.turns("", noticed)
+	shadow.waitForReason("", noticed)
 	through, proxy := proxied(t, dbtest.MigratedURL(t))
 	away := newRig(t, through)
 	proxy.Stop()
@@ -77,10 +77,10 @@ func TestAthletePagesInABrowser(t *testing.T) {
 		for _, width := range []int64{390, 1280} {
 			for _, dark := range []bool{false, true} {
 				if c.base != "shadow" && !strings.Contains(c.path, "-") && dark == (width > 390) {
-					continue // a page of little is looked at twice
+					continue // a page with little on it is opened twice
 				}
 				scheme := map[bool]string{false: "light", true: "dark"}[dark]
-				l := look{name: fmt.Sprintf("athlete-%s-%s-%d", strings.ReplaceAll(c.name, " ", "-"), scheme, width), path: bases[c.base] + c.path, width: width, dark: dark, says: c.says, refused: c.name == "bad dates" || c.name == "away"}
+				l := view{name: fmt.Sprintf("athlete-%s-%s-%d", strings.ReplaceAll(c.name, " ", "-"), scheme, width), path: bases[c.base] + c.path, width: width, dark: dark, says: c.says, refused: c.name == "bad dates" || c.name == "away"}
 				t.Run(l.name, func(t *testing.T) { l.check(t, ctx) })
 			}
 		}
@@ -170,7 +170,7 @@ func TestPicturesInABrowser(t *testing.T) {
 	if *pictures != "" {
 		ctx := browser(t)
 		base := sampled(t, dbtest.MigratedURL(t)).serve()
-		for _, l := range []look{{name: "athlete-light", width: 1280}, {name: "athlete-dark", width: 390, dark: true}} {
+		for _, l := range []view{{name: "athlete-light", width: 1280}, {name: "athlete-dark", width: 390, dark: true}} {
 			l.path = base + "/athlete?user=2&to=2025-12-31"
 			l.take(t, ctx, dir)
 		}
@@ -183,16 +183,16 @@ func TestPicturesInABrowser(t *testing.T) {
 }
 
 // take writes a page down to the end of its charts as a picture.
-func (l look) take(t *testing.T, browser context.Context, dir string) {
+func (v view) take(t *testing.T, browser context.Context, dir string) {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser)
 	defer cancel()
-	l.emulate(t, ctx)
-	if err := chromedp.Do(ctx, chromedp.EmulateViewport(l.width, 900), chromedp.Navigate(l.path), chromedp.WaitReady(chromedp.CSS("footer"))); err != nil {
+	v.emulate(t, ctx)
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(v.width, 900), chromedp.Navigate(v.path), chromedp.WaitReady(chromedp.CSS("footer"))); err != nil {
 		t.Fatal(err)
 	}
 	height := evaluate[float64](t, ctx, `document.querySelector(".charts details").getBoundingClientRect().top`)
-	if err := chromedp.Do(ctx, chromedp.EmulateViewport(l.width, int64(height))); err != nil {
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(v.width, int64(height))); err != nil {
 		t.Fatal(err)
 	}
 	taken, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
@@ -208,7 +208,7 @@ func (l look) take(t *testing.T, browser context.Context, dir string) {
 	if err := encoder.Encode(&b, paletted(decoded)); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, l.name+".png"), b.Bytes(), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, v.name+".png"), b.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

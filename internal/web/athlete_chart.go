@@ -25,11 +25,11 @@ var ratioBands = []ratioBand{
 	{"band-high", "above 1.5", 1.5, math.Inf(1)},
 }
 
-// bandFrom and bandTo are the band in which training is usually kept.
+// bandFrom and bandTo are the limits of the usual band.
 const bandFrom, bandTo = 0.8, 1.3
 
-// bandOf is the band of a ratio, as it is shown: of 1.3 it is not yet the higher.
-func bandOf(ratio float32) ratioBand {
+// findBand returns the band of a ratio as it is shown; 1.3 belongs to the lower band.
+func findBand(ratio float32) ratioBand {
 	shown := math.Round(float64(ratio)*100) / 100
 	switch {
 	case shown < bandFrom:
@@ -42,17 +42,16 @@ func bandOf(ratio float32) ratioBand {
 	return ratioBands[3]
 }
 
-// maxDayBars is how many days have a bar each, maxBars how many bars a chart
-// has at most: more would be narrower than a line. maxPoints is how many points
-// a curve has about at most.
+// maxDayBars is how many days have a bar each, maxBars how many bars a chart has at most:
+// more would be narrower than a line. maxPoints is roughly how many points a curve has at
+// most.
 const (
 	maxDayBars = 400
 	maxBars    = 800
 	maxPoints  = 1600
 )
 
-// column is what one bar stands for: a day, or, where days would be too many,
-// several of them.
+// column is what one bar represents: a day, or several days in long ranges.
 type column struct {
 	first, last int // of the days
 	Newest      athlete.Day
@@ -63,8 +62,8 @@ type column struct {
 	Stale       bool
 }
 
-// columnDays is how many days a column has in a chart of so many: one, a week,
-// or as many weeks as it takes.
+// columnDays returns how many days a column has in a chart of the given number of days:
+// one, or a number of weeks.
 func columnDays(days int) int {
 	if days <= maxDayBars {
 		return 1
@@ -72,9 +71,8 @@ func columnDays(days int) int {
 	return 7 * ((days + 7*maxBars - 1) / (7 * maxBars))
 }
 
-// columnsOf puts days together. The newest column is whole, and the oldest may
-// be a part.
-func columnsOf(days []athlete.Day) (columns []column) {
+// newColumns groups days. The newest column is complete; the oldest may have fewer days.
+func newColumns(days []athlete.Day) (columns []column) {
 	width := columnDays(len(days))
 	first := 0
 	for last := (len(days) - 1) % width; last < len(days); last += width {
@@ -95,8 +93,8 @@ func columnsOf(days []athlete.Day) (columns []column) {
 	return columns
 }
 
-// athleteChart draws the days of an athlete. Every day has a slot of the same
-// width; what it stretches to is the stylesheet's, as with plot.
+// athleteChart draws the days of an athlete. Every day has a slot of the same width; the
+// stylesheet decides the width, as in plot.
 type athleteChart struct {
 	user    string
 	days    []athlete.Day
@@ -105,15 +103,15 @@ type athleteChart struct {
 }
 
 func newAthleteChart(user string, days []athlete.Day) athleteChart {
-	c := athleteChart{user: user, days: days, columns: columnsOf(days)}
+	c := athleteChart{user: user, days: days, columns: newColumns(days)}
 	first, err := time.Parse(time.DateOnly, days[0].Date)
 	if err == nil { // a year beyond 9999 has no axis
-		c.ticks = ticksOf(first, len(days))
+		c.ticks = axisTicks(first, len(days))
 	}
 	return c
 }
 
-// measure is what is drawn for load and for TRIMP alike.
+// measure describes a chart that load and TRIMP share.
 type measure struct {
 	name, class    string
 	digits         int
@@ -132,22 +130,22 @@ var (
 	}
 )
 
-// Load is the acute and the chronic mean of the load over bars.
+// Load draws the loads as bars, with their acute and chronic means as curves.
 func (c athleteChart) Load() template.HTML { return c.means(loadMeasure) }
 
-// Trimp is the same of TRIMP.
+// Trimp draws the same for TRIMP.
 func (c athleteChart) Trimp() template.HTML { return c.means(trimpMeasure) }
 
 func (c athleteChart) means(m measure) template.HTML {
 	acute, chronic := c.values(m.acute), c.values(m.chronic)
-	most := max(slices.Max(acute), slices.Max(chronic))
+	highest := max(slices.Max(acute), slices.Max(chronic))
 	for _, column := range c.columns {
-		most = max(most, m.bar(column))
+		highest = max(highest, m.bar(column))
 	}
-	top := axisTop(most)
+	top := axisTop(highest)
 	last := c.days[len(c.days)-1]
 	label := fmt.Sprintf("%s of a day of athlete %s from %s to %s, at most %.*f; on the last day the mean of 7 days is %.*f and the chronic mean %.*f",
-		m.name, c.user, c.days[0].Date, last.Date, m.digits, most, m.digits, m.acute(last), m.digits, m.chronic(last))
+		m.name, c.user, c.days[0].Date, last.Date, m.digits, highest, m.digits, m.acute(last), m.digits, m.chronic(last))
 	s := c.begin(label, top, []mark{{0, "0"}, {top / 2, number(top / 2)}, {top, number(top)}})
 	s.stretched(func() {
 		s.bars(m.class+"-bar", c.columns, m.bar)
@@ -159,7 +157,7 @@ func (c athleteChart) means(m measure) template.HTML {
 	})
 }
 
-// axisTop is the least round number that is at least v and has a round half.
+// axisTop returns the smallest round number with a round half that is at least v.
 func axisTop(v float64) float64 {
 	if v <= 0 {
 		return 1
@@ -173,16 +171,16 @@ func axisTop(v float64) float64 {
 	return 10 * power
 }
 
-// topRatio is the greatest ratio that the axis reaches: the first weeks of an
-// athlete have ratios beside which no other could be told apart.
+// topRatio is the top of the axis: the first weeks of an athlete have ratios so great
+// that the others could not be distinguished beside them.
 const topRatio = 3
 
-// Ratio is the two ratios over their bands.
+// Ratio draws the two ratios over their bands.
 func (c athleteChart) Ratio() template.HTML {
 	external := c.values(func(d athlete.Day) float32 { return d.AcuteChronicRatio })
 	internal := c.values(func(d athlete.Day) float32 { return d.TrimpAcuteChronicRatio })
-	most := max(slices.Max(external), slices.Max(internal))
-	top := min(topRatio, max(2, math.Ceil(most*2)/2))
+	highest := max(slices.Max(external), slices.Max(internal))
+	top := min(topRatio, max(2, math.Ceil(highest*2)/2))
 	last := c.days[len(c.days)-1]
 	label := fmt.Sprintf("ACWR of athlete %s from %s to %s, last %.2f by load and %.2f by TRIMP, at most %.2f and %.2f",
 		c.user, c.days[0].Date, last.Date, last.AcuteChronicRatio, last.TrimpAcuteChronicRatio, slices.Max(external), slices.Max(internal))
@@ -204,12 +202,12 @@ func (c athleteChart) Ratio() template.HTML {
 	})
 }
 
-// Beyond tells that ratios are greater than the axis.
+// Beyond reports whether ratios exceed the axis.
 func (c athleteChart) Beyond() bool {
 	return slices.ContainsFunc(c.days, func(d athlete.Day) bool { return max(d.AcuteChronicRatio, d.TrimpAcuteChronicRatio) > topRatio })
 }
 
-// PerBar says what a bar is, empty for a day.
+// PerBar says what a bar represents; empty for a day.
 func (c athleteChart) PerBar() string {
 	switch width := columnDays(len(c.days)); width {
 	case 1:
@@ -236,7 +234,7 @@ func (c athleteChart) values(of func(athlete.Day) float32) []float64 {
 	return values
 }
 
-// marked is a run of columns that have the same word of quality.
+// marked is a run of columns with the same quality.
 type marked struct {
 	word, title string
 	first, last int // of the days
@@ -260,7 +258,7 @@ func (c athleteChart) marked() (runs []marked) {
 	return runs
 }
 
-// qualityNote explains a word that days of the chart have.
+// qualityNote explains a quality that occurs in the chart.
 type qualityNote struct {
 	Word, Meaning string
 	Days          int

@@ -7,8 +7,8 @@ import (
 	"github.com/trainingmonkey/worker/internal/athlete"
 )
 
-// shownDay is a day as the page writes it: the same texts in the line of values,
-// in the table and in what the script reads.
+// shownDay has the texts of a day, which are the same in the line of values, in the table
+// and in the script's data.
 type shownDay struct {
 	Date                                        string
 	Load, Acute, Chronic, Ratio                 string
@@ -33,9 +33,9 @@ func show(d athlete.Day) shownDay {
 
 func fixed(v float64, digits int) string { return strconv.FormatFloat(v, 'f', digits, 64) }
 
-// Data are the values of every day, from the oldest on, as the script of the page
-// reads them: of a day the nine
-// texts of show in their order, separated by spaces, and days by semicolons.
+// Data returns the values of every day, oldest first, in the format of the page's script:
+// the nine texts of show in their order, separated by spaces, and days separated by
+// semicolons.
 func (c athleteChart) Data() string {
 	var b strings.Builder
 	for i, d := range c.days {
@@ -48,7 +48,7 @@ func (c athleteChart) Data() string {
 	return b.String()
 }
 
-// MarksText is the marks as they are read.
+// MarksText returns the marks for readers.
 func (s shownDay) MarksText() string { return strings.ReplaceAll(s.Marks, ",", ", ") }
 
 // Table has a row for each bar, the newest first: means of the days' loads, and
@@ -65,7 +65,7 @@ func (c athleteChart) Table() (rows []shownDay) {
 	return rows
 }
 
-// known is a number with so many digits, a dash for nothing.
+// known formats a number with the given digits, nil as a dash.
 func known(digits int, v *float64) string {
 	if v == nil {
 		return "–"

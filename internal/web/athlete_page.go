@@ -19,8 +19,8 @@ import (
 	"github.com/trainingmonkey/worker/internal/trainingload"
 )
 
-// Of each list the page shows so many, the newest; of a day's activities all
-// that a day can have.
+// How many rows of each list the page shows, the newest; the limit of a day's activities
+// is never reached.
 const (
 	recentDays    = 28
 	maxDoubles    = 20
@@ -32,7 +32,7 @@ const (
 // athletePage is the data of athlete.html.
 type athletePage struct {
 	page
-	User          string // as it was typed, as the dates
+	User          string // as it was typed, like the dates
 	From, To, Day string
 	Faults        []string
 	asked         athleteRange
@@ -42,7 +42,7 @@ type athletePage struct {
 	Recent  []athlete.Day // the newest first
 	Later   athlete.Later
 	Stale   int
-	Why     string // days are stale
+	Why     string // why days are stale
 	Chart   athleteChart
 	Notes   []qualityNote
 	Links   []rangeLink
@@ -52,7 +52,7 @@ type athletePage struct {
 
 	Activities []athlete.Activity // of Day
 	Waiting    []queue.WaitingJob
-	All        bool // that wait were looked into
+	All        bool // that wait were searched
 	Rejects    []admin.Reject
 	Doubles    []athlete.Double
 }
@@ -60,7 +60,7 @@ type athletePage struct {
 // Shown is the newest day of the range.
 func (p athletePage) Shown() athlete.Day { return p.Days[len(p.Days)-1] }
 
-// IsToday tells whether it is today.
+// IsToday reports whether it is today.
 func (p athletePage) IsToday() bool { return p.Shown().Date == p.Bounds.Today.Format(time.DateOnly) }
 
 // Bands are for the legend.
@@ -144,7 +144,7 @@ func (p *pages) readSeries(ctx context.Context, id int32, data *athletePage) (er
 	return err
 }
 
-// readBeside reads what there is of the athlete besides the days.
+// readBeside reads the rest of the page: settings, activities, jobs and rejects.
 func (p *pages) readBeside(ctx context.Context, id int32, data *athletePage) (err error) {
 	db := p.options.Pool
 	if data.Formula, err = athlete.ReadFormula(ctx, db, id); err != nil {
@@ -168,7 +168,7 @@ func (p *pages) readBeside(ctx context.Context, id int32, data *athletePage) (er
 	if data.Waiting, data.All, err = queue.Schema(p.options.RiverSchema).WaitingForUser(ctx, db, id, maxWaiting); err != nil {
 		return err
 	}
-	operate, err := admin.NewOperator(db, p.options.RiverSchema)
+	operate, err := admin.NewActions(db, p.options.RiverSchema)
 	if err != nil {
 		return err
 	}
@@ -176,8 +176,7 @@ func (p *pages) readBeside(ctx context.Context, id int32, data *athletePage) (er
 	return err
 }
 
-// insufficientPrivilege is what a role gets that may not read the application's
-// table.
+// insufficientPrivilege is the error of a role that may not read the application's table.
 const insufficientPrivilege = "42501"
 
 // readEntered returns what the application knows of a user, in words.

@@ -13,8 +13,7 @@ import (
 // maxDays is how long a range is at most.
 const maxDays = 40 * 366
 
-// athleteRange is which days of an athlete are shown. What is nil was not asked
-// for.
+// athleteRange has the requested days; nil if not given.
 type athleteRange struct{ from, to, day *time.Time }
 
 // parseRange reads the dates of a query and reports every fault at once.
@@ -46,8 +45,7 @@ func parseRange(query url.Values) (r athleteRange, err error) {
 	return r, errors.Join(faults...)
 }
 
-// within fills in what was not asked for: the year up to today, but nothing
-// from before the first activity.
+// within fills in the defaults: the year up to today, but not before the first activity.
 func (r athleteRange) within(b athlete.Bounds) (from, to time.Time) {
 	to = b.Today
 	if r.to != nil {
@@ -78,7 +76,7 @@ type rangeLink struct {
 	Current bool
 }
 
-// links are ranges up to today, or to the day that was asked for.
+// links returns ranges up to today, or up to the requested day.
 func (r athleteRange) links(user string, b athlete.Bounds) (links []rangeLink) {
 	from, to := r.within(b)
 	earliest := yearBefore(to)
@@ -103,7 +101,8 @@ func (r athleteRange) links(user string, b athlete.Bounds) (links []rangeLink) {
 	return links
 }
 
-// link is the page with the range from, or the one asked for, and a day, or none.
+// link returns the address of the page with the range from from, or the requested one,
+// and a day, or none.
 func (r athleteRange) link(user string, from, day *time.Time) template.URL {
 	if from == nil {
 		from = r.from

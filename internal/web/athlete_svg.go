@@ -9,21 +9,21 @@ import (
 	"github.com/trainingmonkey/worker/internal/athlete"
 )
 
-// chartSVG is a chart of an athlete that is being drawn. All that goes into it
-// unescaped are numbers and names of classes.
+// chartSVG is a chart of an athlete that is being drawn. Only numbers and class names are
+// written unescaped.
 type chartSVG struct {
-	b     strings.Builder
-	chart athleteChart
-	marks []mark
-	most  float64
+	b       strings.Builder
+	chart   athleteChart
+	marks   []mark
+	highest float64
 }
 
-// begin draws what lies behind the curves.
+// begin draws the background of the curves.
 func (c athleteChart) begin(label string, top float64, marks []mark, bands ...ratioBand) *chartSVG {
-	s := &chartSVG{chart: c, marks: marks, most: top * headroom}
+	s := &chartSVG{chart: c, marks: marks, highest: top * headroom}
 	fmt.Fprintf(&s.b, `<svg class="plot" role="img" aria-label="%s">`, template.HTMLEscapeString(label))
 	for _, b := range bands {
-		to := min(b.To, s.most)
+		to := min(b.To, s.highest)
 		fmt.Fprintf(&s.b, `<rect class="%s" x="0" width="100%%" y="%s%%" height="%s%%"/>`, b.Class, number(s.y(to)), number(s.y(b.From)-s.y(to)))
 	}
 	if len(bands) > 0 {
@@ -40,15 +40,15 @@ func (c athleteChart) begin(label string, top float64, marks []mark, bands ...ra
 	return s
 }
 
-// y is where a value is, in hundredths of the height; what is too great is at
-// the top.
-func (s *chartSVG) y(v float64) float64 { return plotHeight * (1 - min(1, max(0, v/s.most))) }
+// y returns the position of a value, in hundredths of the height; values beyond the axis
+// are at the top.
+func (s *chartSVG) y(v float64) float64 { return plotHeight * (1 - min(1, max(0, v/s.highest))) }
 
-// slot is where a day begins, as a share of the width.
+// slot returns where a day begins, as a share of the width.
 func (s *chartSVG) slot(day int) float64 { return float64(day) / float64(len(s.chart.days)) }
 
-// marked draws what is wrong with days themselves as a tick at the bottom, and
-// what their windows lack over the whole height.
+// marked draws the quality of days as a tick at the bottom, and the quality of their
+// windows over the whole height.
 func (s *chartSVG) marked(run marked) {
 	height := tickHeight
 	if run.word == athlete.ShortHistory {
@@ -97,11 +97,11 @@ func (s *chartSVG) curve(class string, values []float64) {
 	s.b.WriteString(`"/>`)
 }
 
-// thinned returns which of the values are drawn: of so many that several share a
-// pixel, the least and the greatest of each part, and the last.
-func thinned(values []float64, most int) (drawn []int) {
-	part := max(1, int(math.Ceil(2*float64(len(values))/float64(most))))
-	if len(values) <= most {
+// thinned returns the indexes of the values that are drawn: if several share a pixel, the
+// smallest and the greatest of each part, and the last.
+func thinned(values []float64, highest int) (drawn []int) {
+	part := max(1, int(math.Ceil(2*float64(len(values))/float64(highest))))
+	if len(values) <= highest {
 		part = 1
 	}
 	for from := 0; from < len(values); from += part {
@@ -125,8 +125,8 @@ func thinned(values []float64, most int) (drawn []int) {
 	return drawn
 }
 
-// end draws the texts, and over everything a title for each column: what is
-// read under the pointer where no script runs.
+// end draws the texts, and over everything a title for each column, which is the tooltip
+// without scripts.
 func (s *chartSVG) end(title func(column) string) template.HTML {
 	for _, m := range s.marks {
 		fmt.Fprintf(&s.b, `<text x="-8" y="%s%%" dy="0.32em" text-anchor="end">%s</text>`, number(s.y(m.at)), template.HTMLEscapeString(m.text))

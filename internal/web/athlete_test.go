@@ -162,7 +162,7 @@ func TestAthletePageHasTheSeries(t *testing.T) {
 	}
 }
 
-// near tells whether two days are the same but for the last digit of a day's sum,
+// near reports whether two days are the same but for the last digit of a day's sum,
 // which is exact on the page and a double in SQL.
 func near(got, want string) bool {
 	g, w := strings.Split(got, " "), strings.Split(want, " ")
@@ -348,7 +348,7 @@ func TestAthletePagesWithTheDatabaseAway(t *testing.T) {
 }
 
 // TestAthletesOutsideTheBand lists who trains and is outside of it today, and of
-// very many athletes says which it looked at.
+// very many athletes says which it read.
 func TestAthletesOutsideTheBand(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -361,12 +361,12 @@ func TestAthletesOutsideTheBand(t *testing.T) {
 		WHERE u = 1              -- as always: 1
 		   OR u = 2 AND i >= 5   -- rests: 0.35
 		   OR u = 3 AND i < 10   -- began: 2.8
-		   OR u = 4 AND i >= 30  -- stopped: nobody's concern
+		   OR u = 4 AND i >= 30  -- stopped training: not shown
 		   OR u = 5 AND i = 0    -- began today: 4
 		   OR u = 6              -- stopped, with rest days since`)
 	r.exec(`INSERT INTO activities (activity_id, user_id, date, total_load_miles) VALUES (7000, 7, '2098-01-01', 5)`)
 	page := r.get("/athletes").Body.String()
-	for _, want := range []string{"3 of 4 who trained within 28 days", "All 7 athletes were looked at.", `>5</a></th>`, `<td class="n strong">2.80</td><td><span class="tag band-high">above 1.5</span></td>`, `<span class="tag band-low">below 0.8</span>`} {
+	for _, want := range []string{"3 of 4 who trained within 28 days", "All 7 athletes were read.", `>5</a></th>`, `<td class="n strong">2.80</td><td><span class="tag band-high">above 1.5</span></td>`, `<span class="tag band-low">below 0.8</span>`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}

@@ -11,21 +11,21 @@ import (
 	"github.com/trainingmonkey/worker/internal/athlete"
 )
 
-// maxWalked is how many athletes one page looks at: each costs about a
-// millisecond, and a turn is not for long.
+// maxWalked is how many athletes one page reads: each costs about a millisecond, within
+// throttleTime.
 const maxWalked = 500
 
 // athletesPage is the data of athletes.html.
 type athletesPage struct {
 	page
 	Fault      string
-	Outside    []outsider // the last trained first
+	Outside    []outsider // most recent activity first
 	Walked     int
 	Training   int // with an activity within athlete.ActiveDays
 	ActiveDays int
-	Greatest   int32 // ids of those that were looked at
-	Least      int32
-	From       int32 // greater ids were not looked at; 0 for none
+	GreatestID int32 // ids of those that were read
+	SmallestID int32
+	From       int32 // greater ids were not read; 0 for none
 	More       bool  // there may be athletes with smaller ids
 }
 
@@ -58,7 +58,7 @@ func (p *pages) readOutside(r *http.Request, data *athletesPage) (status int) {
 		return http.StatusServiceUnavailable
 	}
 	if data.Walked = len(latest); data.Walked > 0 {
-		data.Greatest, data.Least = latest[0].UserID, latest[data.Walked-1].UserID
+		data.GreatestID, data.SmallestID = latest[0].UserID, latest[data.Walked-1].UserID
 	}
 	data.More = data.Walked == maxWalked
 	for _, l := range latest {
@@ -66,7 +66,7 @@ func (p *pages) readOutside(r *http.Request, data *athletesPage) (status int) {
 			continue
 		}
 		data.Training++
-		o := outsider{l, *l.AcuteChronicRatio, *l.TrimpAcuteChronicRatio, bandOf(*l.AcuteChronicRatio)}
+		o := outsider{l, *l.AcuteChronicRatio, *l.TrimpAcuteChronicRatio, findBand(*l.AcuteChronicRatio)}
 		if o.Band != ratioBands[1] {
 			data.Outside = append(data.Outside, o)
 		}

@@ -29,9 +29,9 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-var screenshots = flag.String("screenshots", "", "`directory` for a picture of every page looked at")
+var screenshots = flag.String("screenshots", "", "`directory` for a picture of every page")
 
-// browser starts Chromium, once for all that a test looks at.
+// browser starts Chromium, once for all pages of a test.
 func browser(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
@@ -47,8 +47,8 @@ func browser(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context
 	return ctx
 }
 
-// look is one view of one page.
-type look struct {
+// view is one state of one page, in one width and scheme.
+type view struct {
 	name, path string
 	width      int64
 	dark       bool
@@ -113,8 +113,8 @@ func TestPagesInABrowser(t *testing.T) {
 	ctx := browser(t)
 	empty, full, paused := newRig(t, dbtest.MigratedURL(t)), newRig(t, dbtest.MigratedURL(t)), newRig(t, dbtest.MigratedURL(t))
 	empty.run()
-	empty.turns("", noticed)
-	empty.look()
+	empty.waitForReason("", noticed)
+	empty.takeSnapshot()
 	full.fill()
 	full.options.Access.User, full.options.Access.Password = user, password
 	paused.failures()
@@ -132,27 +132,27 @@ func TestPagesInABrowser(t *testing.T) {
 		for _, width := range []int64{390, 1280} {
 			for _, dark := range []bool{false, true} {
 				scheme := map[bool]string{false: "light", true: "dark"}[dark]
-				l := look{name: fmt.Sprintf("%s-%s-%d", page.name, scheme, width), path: bases[page.of] + page.path, width: width, dark: dark, refused: strings.HasPrefix(page.name, "refused")}
+				l := view{name: fmt.Sprintf("%s-%s-%d", page.name, scheme, width), path: bases[page.of] + page.path, width: width, dark: dark, refused: strings.HasPrefix(page.name, "refused")}
 				t.Run(l.name, func(t *testing.T) { l.check(t, ctx) })
 			}
 		}
 	}
 }
 
-func (l look) check(t *testing.T, browser context.Context) {
+func (v view) check(t *testing.T, browser context.Context) {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser)
 	defer cancel()
 	ctx, cancelTime := context.WithTimeout(ctx, 30*time.Second)
 	defer cancelTime()
 	s := listen(t, ctx)
-	l.emulate(t, ctx)
+	v.emulate(t, ctx)
 	signIn(t, ctx)
-	if err := chromedp.Do(ctx, chromedp.EmulateViewport(l.width, 800), chromedp.Navigate(l.path), chromedp.WaitReady(chromedp.CSS("footer"))); err != nil {
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(v.width, 800), chromedp.Navigate(v.path), chromedp.WaitReady(chromedp.CSS("footer"))); err != nil {
 		t.Fatal(err)
 	}
 	if *screenshots != "" {
-		l.picture(t, ctx)
+		v.picture(t, ctx)
 	}
 	low, nameless := evaluate[[]string](t, ctx, textContrastScript), evaluate[[]string](t, ctx, namelessScript)
 	overflow := evaluate[float64](t, ctx, overflowScript)
@@ -165,14 +165,14 @@ func (l look) check(t *testing.T, browser context.Context) {
 	if overflow > 0 {
 		t.Errorf("the page is %g pixels wider than the window", overflow)
 	}
-	if text := evaluate[string](t, ctx, "document.documentElement.textContent"); !strings.Contains(text, l.says) {
-		t.Errorf("the page does not say %q", l.says)
+	if text := evaluate[string](t, ctx, "document.documentElement.textContent"); !strings.Contains(text, v.says) {
+		t.Errorf("the page does not say %q", v.says)
 	}
 	checkKeyboard(t, ctx)
-	if l.refused {
-		s.forget(l.path)
+	if v.refused {
+		s.forget(v.path)
 	}
-	s.want(t, l.path)
+	s.want(t, v.path)
 }
 
 // signIn sends the operator's credentials with whatever the tab asks for.
@@ -185,10 +185,10 @@ func signIn(t *testing.T, ctx context.Context) {
 }
 
 // emulate sets the colour scheme.
-func (l look) emulate(t *testing.T, ctx context.Context) {
+func (v view) emulate(t *testing.T, ctx context.Context) {
 	t.Helper()
 	scheme := "light"
-	if l.dark {
+	if v.dark {
 		scheme = "dark"
 	}
 	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
@@ -197,7 +197,7 @@ func (l look) emulate(t *testing.T, ctx context.Context) {
 	}
 }
 
-// listen enables what tells of faults and requests, and collects it.
+// listen enables the events that report faults and requests, and collects them.
 func listen(t *testing.T, ctx context.Context) *seen {
 	t.Helper()
 	s := &seen{}
@@ -223,11 +223,11 @@ func evaluate[T any](t *testing.T, ctx context.Context, script string) T {
 }
 
 // picture stores the whole page, however long it is.
-func (l look) picture(t *testing.T, ctx context.Context) {
+func (v view) picture(t *testing.T, ctx context.Context) {
 	t.Helper()
 	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
 	if err == nil {
-		err = os.WriteFile(filepath.Join(*screenshots, l.name+".png"), picture, 0o600)
+		err = os.WriteFile(filepath.Join(*screenshots, v.name+".png"), picture, 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -253,7 +253,7 @@ func (s *seen) want(t *testing.T, address string) {
 	}
 	for _, request := range s.requests {
 		u, err := url.Parse(request)
-		if err != nil || (u.Scheme != "data" && u.Host != hostOf(t, address)) {
+		if err != nil || (u.Scheme != "data" && u.Host != hostName(t, address)) {
 			t.Errorf("the page asked elsewhere: %s", request)
 		}
 	}
@@ -345,30 +345,30 @@ func TestPageLivesInABrowser(t *testing.T) {
 	const focus = `document.querySelector("a[href='/act?do=retry_jobs&id=3']").focus(), scrollTo(0, 300), true`
 	evaluate[bool](t, ctx, focus)
 	r.exec(`UPDATE river.river_job SET state = 'available', finalized_at = NULL WHERE id = 1`)
-	r.look()
+	r.takeSnapshot()
 	waitFor(t, ctx, `!document.querySelector("a[href='/act?do=retry_jobs&id=1']")`)
 	const stayed = `document.activeElement.getAttribute("href") === "/act?do=retry_jobs&id=3" && scrollY === 300`
 	if !evaluate[bool](t, ctx, stayed) {
 		t.Errorf("the focus is on %s, scrolled by %v", evaluate[string](t, ctx, "document.activeElement.outerHTML.slice(0, 100)"), evaluate[float64](t, ctx, "scrollY"))
 	}
 	r.exec(`DELETE FROM river.river_job WHERE state = 'retryable'`) // a whole section goes
-	r.look()
+	r.takeSnapshot()
 	waitFor(t, ctx, `!document.getElementById("retryable")`)
 	r.exec(`UPDATE river.river_job SET state = 'retryable' WHERE id = 5`) // and comes, at its place
-	r.look()
+	r.takeSnapshot()
 	waitFor(t, ctx, `document.getElementById("retryable") !== null && [...document.querySelectorAll("#parts > *")].map(e => e.querySelector("h1, h2").id).join(" ").includes("backfills retryable discarded cancelled rejects")`)
 	if !evaluate[bool](t, ctx, stayed) {
 		t.Error("sections that come and go move the focus or the page")
 	}
 	evaluate[bool](t, ctx, `window.kept = document.getElementById("rejects").parentElement, getSelection().selectAllChildren(window.kept), true`)
 	r.exec(`DELETE FROM ingest_rejects`)
-	r.look()
+	r.takeSnapshot()
 	time.Sleep(time.Second)
 	if !evaluate[bool](t, ctx, `getSelection().toString().includes("total_load_miles") && window.kept.isConnected`) {
 		t.Error("what is selected is replaced")
 	}
 	evaluate[bool](t, ctx, `getSelection().removeAllRanges(), true`)
-	r.look()
+	r.takeSnapshot()
 	waitFor(t, ctx, `!document.getElementById("rejects").parentElement.textContent.includes("total_load_miles")`)
 	s.want(t, base)
 }
@@ -378,7 +378,7 @@ func TestPageLivesInABrowser(t *testing.T) {
 func TestPageWithoutItsWorkerInABrowser(t *testing.T) {
 	browser := browser(t)
 	r := newRig(t, dbtest.MigratedURL(t))
-	r.look()
+	r.takeSnapshot()
 	server, err := web.Listen(t.Context(), r.options)
 	if err != nil {
 		t.Fatal(err)
@@ -453,9 +453,9 @@ func TestBackFromRiverUIInABrowser(t *testing.T) {
 	}
 	waitFor(t, ctx, `document.body.innerText.includes("activity_ingest")`)
 	if *screenshots != "" {
-		look{name: "river-job"}.picture(t, ctx)
+		view{name: "river-job"}.picture(t, ctx)
 	}
-	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS(`body > a[href="/"]`)), chromedp.WaitVisible(chromedp.CSS("#verdict"))); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Click(chromedp.CSS(`body > a[href="/"]`)), chromedp.WaitVisible(chromedp.CSS("#headline"))); err != nil {
 		t.Fatalf("%v; the browser says %v", err, s.faults)
 	}
 	s.want(t, base)

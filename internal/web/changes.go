@@ -13,16 +13,16 @@ import (
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// change is what an operator asks for with a button: a command of enqueue, for rows
-// that are named. It changes at most as many as fit into one transaction, so that it is
-// done, or not, before the page is.
+// change is an operator's request by a button: it does the same as a command of enqueue,
+// for named rows. It is limited to one transaction, so that it is completed, or not,
+// before the page is sent.
 type change struct {
 	Name  string // a key of changeKinds
 	Queue string
 	IDs   []int64
 
-	// By these a page selects IDs: among the newest failures of jobs in a state, or
-	// among the newest rejects, those with a reason; nil for any.
+	// Selectors of IDs: the state of the jobs, empty for rejects, and the reason, nil for
+	// any, among the newest failures.
 	State  string
 	Reason *string
 }
@@ -30,19 +30,19 @@ type change struct {
 // maxChanged is how many rows a button changes at most: one transaction of the command.
 const maxChanged = queue.MaxFailures
 
-// changeKind is what kinds of change differ in.
+// changeKind describes one kind of change.
 type changeKind struct {
 	button  string
-	means   string // for somebody who hesitates
-	command string // that does the same; the queue or the ids follow
+	means   string // what it means, for the confirmation
+	command string // the command that does the same; the queue or the ids follow
 	preview func(*pages) previewFunc
 	perform func(*pages) performFunc
 }
 
-// previewFunc asks whether the change is meant, and says what it is going to be of.
+// previewFunc returns the confirmation, which says what would change.
 type previewFunc = func(context.Context, change) (question, of string, err error)
 
-// performFunc does it, and says so.
+// performFunc makes the change, and says what was changed.
 type performFunc = func(context.Context, change) (says string, rows int64, err error)
 
 var changeKinds = map[string]changeKind{
@@ -58,7 +58,7 @@ var changeKinds = map[string]changeKind{
 	},
 	"cancel_jobs": {
 		button: "Cancel", command: "enqueue jobs cancel",
-		means:   "They are not worked. One that runs is told to stop. They are kept for a day, in which a retry brings them back.",
+		means:   "They are not worked. A running one is asked to stop. They are kept for a day; a retry within it brings them back.",
 		preview: func(p *pages) previewFunc { return p.previewJobs(queue.Cancel, "Cancel") }, perform: func(p *pages) performFunc { return p.changeJobs(queue.Cancel, "cancelled") },
 	},
 	"retry_rejects": {
@@ -73,10 +73,10 @@ var changeKinds = map[string]changeKind{
 	},
 }
 
-// errNothing is returned where there is nothing to change any more.
+// errNothing is returned if there is nothing left to change.
 var errNothing = errors.New("nothing is left to do: what was named is gone, or has changed meanwhile")
 
-// parseChange reads a change as forms and links have it.
+// parseChange reads a change from the parameters of forms and links.
 func parseChange(values url.Values) (change, error) {
 	c := change{Name: values.Get("do"), Queue: values.Get("queue"), State: values.Get("state")}
 	if _, known := changeKinds[c.Name]; !known {
@@ -112,10 +112,10 @@ func parseChange(values url.Values) (change, error) {
 	return c, nil
 }
 
-// jobs tells whether the rows are jobs.
+// jobs reports whether the rows are jobs.
 func (c change) jobs() bool { return strings.HasSuffix(c.Name, "_jobs") }
 
-// command is what does the same.
+// command returns the command that does the same.
 func (c change) command() string {
 	words := []string{changeKinds[c.Name].command}
 	if c.Queue != "" {
@@ -133,7 +133,7 @@ func (c change) command() string {
 // maxNamed is how many ids are named in a text.
 const maxNamed = 10
 
-// selectIDs names the rows that the page means.
+// selectIDs fills in the ids of the rows that the page refers to.
 func (p *pages) selectIDs(ctx context.Context, c *change) error {
 	switch {
 	case c.Name == "resume" || len(c.IDs) > 0:
@@ -149,7 +149,7 @@ func (p *pages) selectIDs(ctx context.Context, c *change) error {
 			}
 		}
 	default:
-		rejects, err := p.operator.ListRejects(ctx, admin.Filter{}, maxChanged)
+		rejects, err := p.actions.ListRejects(ctx, admin.Filter{}, maxChanged)
 		if err != nil {
 			return err
 		}
@@ -166,7 +166,7 @@ func (p *pages) selectIDs(ctx context.Context, c *change) error {
 }
 
 func (p *pages) previewResume(_ context.Context, c change) (question, of string, err error) {
-	latest, _, _ := p.options.Overview.Latest()
+	latest, _, _ := p.options.Watch.Latest()
 	for _, q := range latest.Queues {
 		if waiting := q.In("available"); q.Name == c.Queue && waiting.Jobs > 0 {
 			of = count(waiting) + " waiting in it."
@@ -211,13 +211,13 @@ func (p *pages) changeJobs(action queue.Action, done string) performFunc {
 		if err != nil || n == 0 {
 			return "", n, orNothing(err)
 		}
-		return counted(n, "job was ", "jobs were ") + done + "." + leftAlone(n, c.IDs), n, nil
+		return counted(n, "job was ", "jobs were ") + done + "." + unchangedNote(n, c.IDs), n, nil
 	}
 }
 
 func (p *pages) previewRejects(does string) previewFunc {
 	return func(ctx context.Context, c change) (question, of string, err error) {
-		preview, err := p.operator.PreviewRejects(ctx, admin.Filter{IDs: c.IDs})
+		preview, err := p.actions.PreviewRejects(ctx, admin.Filter{IDs: c.IDs})
 		if err != nil || preview.Rejects == 0 {
 			return "", "", orNothing(err)
 		}
@@ -228,11 +228,11 @@ func (p *pages) previewRejects(does string) previewFunc {
 
 func (p *pages) retryRejects(ctx context.Context, c change) (string, int64, error) {
 	filter := admin.Filter{IDs: c.IDs}
-	preview, err := p.operator.PreviewRejects(ctx, filter)
+	preview, err := p.actions.PreviewRejects(ctx, filter)
 	if err != nil || preview.Rejects == 0 {
 		return "", 0, orNothing(err)
 	}
-	result, err := p.operator.RetryRejects(ctx, filter, preview)
+	result, err := p.actions.RetryRejects(ctx, filter, preview)
 	if err != nil {
 		return "", result.Retried, err
 	}
@@ -240,7 +240,7 @@ func (p *pages) retryRejects(ctx context.Context, c change) (string, int64, erro
 		if result.Retried == 0 {
 			return "", 0, errNothing
 		}
-		return counted(result.Retried, "activity was", "activities were") + " enqueued again." + leftAlone(result.Retried, c.IDs), result.Retried, nil
+		return counted(result.Retried, "activity was", "activities were") + " enqueued again." + unchangedNote(result.Retried, c.IDs), result.Retried, nil
 	}
 	stays := fmt.Sprintf("%s rejected; number %d: %s.", counted(int64(len(result.Left)), "activity stays", "activities stay"), result.Left[0].ID, cutOff(result.Left[0].Reason))
 	if result.Retried == 0 {
@@ -251,15 +251,15 @@ func (p *pages) retryRejects(ctx context.Context, c change) (string, int64, erro
 
 func (p *pages) dropRejects(ctx context.Context, c change) (string, int64, error) {
 	filter := admin.Filter{IDs: c.IDs}
-	preview, err := p.operator.PreviewRejects(ctx, filter)
+	preview, err := p.actions.PreviewRejects(ctx, filter)
 	if err != nil || preview.Rejects == 0 {
 		return "", 0, orNothing(err)
 	}
-	n, err := p.operator.DropRejects(ctx, filter, preview)
+	n, err := p.actions.DropRejects(ctx, filter, preview)
 	if err != nil || n == 0 {
 		return "", n, orNothing(err)
 	}
-	return counted(n, "rejected activity was", "rejected activities were") + " dropped." + leftAlone(n, c.IDs), n, nil
+	return counted(n, "rejected activity was", "rejected activities were") + " dropped." + unchangedNote(n, c.IDs), n, nil
 }
 
 func orNothing(err error) error {
@@ -269,8 +269,8 @@ func orNothing(err error) error {
 	return errNothing
 }
 
-// leftAlone says of how many named rows nothing was done.
-func leftAlone(n int64, ids []int64) string {
+// unchangedNote says how many of the named rows were not changed.
+func unchangedNote(n int64, ids []int64) string {
 	left := int64(len(ids)) - n
 	if left <= 0 {
 		return ""
@@ -280,9 +280,9 @@ func leftAlone(n int64, ids []int64) string {
 
 // cutOff keeps a text short enough for an address.
 func cutOff(text string) string {
-	const most = 200
-	if runes := []rune(text); len(runes) > most {
-		return string(runes[:most]) + "…"
+	const maxRunes = 200
+	if runes := []rune(text); len(runes) > maxRunes {
+		return string(runes[:maxRunes]) + "…"
 	}
 	return text
 }

@@ -14,14 +14,14 @@ import (
 // soon is how long a condition may take to show in the metrics of these tests.
 const soon = 20 * time.Second
 
-// looking has the overview look all the time.
-func (r *rig) looking() {
+// keepTakingSnapshots takes snapshots all the time.
+func (r *rig) keepTakingSnapshots() {
 	ctx, cancel := context.WithCancel(r.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
-			if err := r.watch.Look(ctx); err != nil && ctx.Err() == nil {
+			if err := r.watch.TakeSnapshot(ctx); err != nil && ctx.Err() == nil {
 				r.Log(err)
 			}
 			time.Sleep(100 * time.Millisecond)
@@ -38,7 +38,7 @@ func (r *rig) looking() {
 func TestFreshnessAndQueues(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
-	r.looking()
+	r.keepTakingSnapshots()
 	r.value(`tmworker_freshness_seconds{lane="live"}`, soon, is(0))
 	r.exec(`SELECT river.enqueue_activity_ingest('[{"activity_id": 1, "user_id": 1, "date": "2025-01-01"}]'),
 	               river.enqueue_activity_ingest('[{"activity_id": 2, "user_id": 1, "date": "2025-01-01"}]', 3)`)
@@ -50,7 +50,7 @@ func TestFreshnessAndQueues(t *testing.T) {
 	r.value(`tmworker_freshness_seconds{lane="bulk"}`, soon, above(3600))
 	r.value(`tmworker_freshness_jobs`, soon, is(3))
 	r.run()
-	r.turns("", noticed)
+	r.waitForReason("", noticed)
 	r.value(`tmworker_freshness_seconds`, soon, is(0))
 	r.value(`tmworker_rejects_last_day`, soon, is(120))
 	r.value(`tmworker_jobs_enqueued_total{kind="activity_ingest"}`, soon, is(3))
@@ -87,7 +87,7 @@ func TestFailures(t *testing.T) {
 	r.value(`tmworker_batch_bisections_total{kind="acwr_recalc",lane="live"}`, soon, above(0))
 	r.value(`tmworker_jobs_cancelled_total{kind="activity_ingest"`, soon, is(1))
 	r.value(`tmworker_jobs_failed_total{kind="activity_ingest"`, soon, is(1))
-	r.look()
+	r.takeSnapshot()
 	r.value(`tmworker_queue_jobs{queue="recalc",state="discarded"}`, soon, is(1))
 }
 
@@ -178,7 +178,7 @@ func TestConnections(t *testing.T) {
 // single job.
 func TestRoundTripsAreConstant(t *testing.T) {
 	t.Parallel()
-	trips := func(n int) (most string) {
+	trips := func(n int) (worst string) {
 		r := newRig(t, dbtest.MigratedURL(t))
 		var year []jobs.Activity
 		for i := range n {

@@ -14,21 +14,20 @@ const (
 	// maxStreams is how many pages are kept up to date at once. A browser has one for
 	// each page that is in view.
 	maxStreams = 16
-	// streamEvery is how often a page is brought up to date while no snapshot comes: what
-	// this process knows of itself changes, and what is old grows older.
+	// streamEvery is how often a page is updated while no snapshot comes: the process's
+	// own state changes, and displayed ages grow.
 	streamEvery = 5 * time.Second
-	// streamWrite is how long a browser may take for what is written to it.
+	// streamWrite bounds a write to a browser.
 	streamWrite = 5 * time.Second
 )
 
-// streams keeps pages that are looked at up to date, by events that have what is on the
-// page.
+// streams keeps open pages up to date, with events that contain the page's content.
 //
-// Rule: a stream is open for as long as somebody looks. It never has a connection or a
-// turn: what it sends is made of what is known already.
+// Rule: a stream is open for as long as the page is in view. It never queries the
+// database and takes no place in the throttle: it sends what is in memory.
 type streams struct {
 	render func() ([]byte, error)
-	next   func() <-chan struct{} // is closed when there is something new
+	next   func() <-chan struct{} // returns a channel that is closed by the next snapshot
 	logger *slog.Logger
 
 	places  chan struct{}
@@ -64,7 +63,7 @@ func (s *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ticker := time.NewTicker(streamEvery)
 	defer ticker.Stop()
 	for sent := []byte(nil); ; {
-		next := s.next() // before it is rendered: what comes meanwhile is not missed
+		next := s.next() // before rendering, so that no snapshot is missed
 		body, err := s.render()
 		if err != nil {
 			s.logger.ErrorContext(r.Context(), "page not rendered", slog.String("error", err.Error()))
@@ -86,14 +85,14 @@ func (s *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// event is the data of an event. It is JSON, which is one line whatever is on the page.
+// event is the data of an event. It is JSON, so that it is one line.
 type event struct {
 	At   string `json:"at"`
-	HTML string `json:"html,omitempty"` // what is on the page; empty: as before
+	HTML string `json:"html,omitempty"` // the page's content; empty if unchanged
 }
 
-// send writes an event: with the page where it changed, otherwise with the time alone,
-// from which both sides know that the other is there.
+// send writes an event with the page's content if it changed, otherwise with the time
+// only, as a heartbeat.
 func send(w http.ResponseWriter, connection *http.ResponseController, body, sent []byte) error {
 	e := event{At: time.Now().UTC().Format("15:04:05 UTC")}
 	if !bytes.Equal(body, sent) {

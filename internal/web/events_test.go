@@ -73,14 +73,14 @@ func (s stream) next(t *testing.T, within time.Duration) (pageEvent, bool) {
 func TestEventsHaveWhatChanged(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
-	r.look()
+	r.takeSnapshot()
 	s := follow(t, r.serve())
 	first, _ := s.next(t, time.Second)
 	if s.status != http.StatusOK || first.HTML == "" || !strings.Contains(first.HTML, "<h1") || strings.Contains(first.HTML, "<html") {
 		t.Fatalf("the first event of %d has %q, want the parts of the page", s.status, first.HTML)
 	}
 	r.exec(`INSERT INTO ingest_rejects (job_id, payload, reason) VALUES (1, '{}', E'one\rdata: forged\nevent: forged')`)
-	r.look()
+	r.takeSnapshot()
 	if e, _ := s.next(t, 2*time.Second); !strings.Contains(e.HTML, "1 activity was rejected within a day") {
 		t.Errorf("the next event has %q, want the reject", e.HTML)
 	}
@@ -91,12 +91,12 @@ func TestEventsHaveWhatChanged(t *testing.T) {
 	}
 }
 
-// TestEventsHoldNothing: as many streams as there may be keep neither a connection nor a
+// TestEventsKeepNoConnection: as many streams as there may be keep neither a connection nor a
 // page from being served, and one that ends makes room.
-func TestEventsHoldNothing(t *testing.T) {
+func TestEventsKeepNoConnection(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
-	r.look()
+	r.takeSnapshot()
 	base := r.serve()
 	var open []stream
 	for range 16 {
@@ -117,7 +117,7 @@ func TestEventsHoldNothing(t *testing.T) {
 			t.Errorf("%s beside the streams = %d", path, got.status)
 		}
 	}
-	r.look()
+	r.takeSnapshot()
 	open[0].close()
 	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
 		s := follow(t, base)
@@ -134,7 +134,7 @@ func TestEventsHoldNothing(t *testing.T) {
 func TestEventsEndWithTheServer(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
-	r.look()
+	r.takeSnapshot()
 	server, err := web.Listen(t.Context(), r.options)
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +167,7 @@ func TestEventsEndWithTheServer(t *testing.T) {
 func TestEventsOutliveTheTimeouts(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
-	r.look()
+	r.takeSnapshot()
 	handler, err := web.Handler(r.options)
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +181,7 @@ func TestEventsOutliveTheTimeouts(t *testing.T) {
 	s.next(t, 2*time.Second)
 	for i := range 8 {
 		time.Sleep(100 * time.Millisecond)
-		r.look()
+		r.takeSnapshot()
 		if e, ok := s.next(t, 2*time.Second); !ok || e.At == "" {
 			t.Fatalf("the stream ended at event %d", i+2)
 		}
@@ -205,7 +205,7 @@ func TestEventsNobodyReads(t *testing.T) {
 	server.Start()
 	t.Cleanup(server.Close)
 	for range 20 {
-		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", hostOf(t, server.URL))
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", hostName(t, server.URL))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -218,7 +218,7 @@ func TestEventsNobodyReads(t *testing.T) {
 	full := false
 	for began, i := time.Now(), 0; ; i++ {
 		r.exec(`UPDATE ingest_rejects SET reason = md5($1::int::text) || repeat(' reason', 30)`, i) // another event
-		r.look()
+		r.takeSnapshot()
 		time.Sleep(100 * time.Millisecond)
 		s := follow(t, server.URL)
 		s.close()

@@ -10,7 +10,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// ago is the age of a state's oldest job, a dash for none.
+// ago formats the age of a state's oldest job, none as a dash.
 func ago(age *float64) string {
 	if age == nil {
 		return "–"
@@ -80,8 +80,8 @@ func optional(n *int64) string {
 	return strconv.FormatInt(*n, 10)
 }
 
-// shareOf is a backfill's progress as a bar and in words.
-func shareOf(b backfill.Backfill) map[string]any {
+// backfillShare is a backfill's progress as a bar and in words.
+func backfillShare(b backfill.Backfill) map[string]any {
 	share := 0.0
 	if b.Rows.Total > 0 {
 		share = float64(b.Rows.Done) / float64(b.Rows.Total)

@@ -60,16 +60,16 @@ func newRig(t *testing.T, databaseURL string, change ...func(*config.Config)) *r
 	if r.service, err = workers.NewObserved(t.Context(), r.pool, c, logger, r.metrics.Observer); err != nil {
 		t.Fatal(err)
 	}
-	turn := web.NewTurn(c.Database.ApplicationReserve)
+	throttle := web.NewThrottle(c.Database.ApplicationReserve)
 	r.watch = admin.NewWatch(r.pool, admin.Options{
-		RiverSchema: dbtest.RiverSchema, Queues: workers.QueueNames(), DeadAfter: queue.DeadAfter, Timeout: 5 * time.Second, Gate: turn,
+		RiverSchema: dbtest.RiverSchema, Queues: workers.QueueNames(), DeadAfter: queue.DeadAfter, Timeout: 5 * time.Second, Throttle: throttle,
 		Kinds: []string{jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindACWRBackfill},
 	}, logger)
 	r.readiness = web.NewReadiness(r.pool, dbtest.RiverSchema, r.service, logger)
-	r.metrics.Connect(metrics.Sources{Pool: r.pool.Stat, Service: r.service, Overview: r.watch, Ready: r.readiness.Ready})
+	r.metrics.Connect(metrics.Sources{Pool: r.pool.Stat, Service: r.service, Watch: r.watch, Ready: r.readiness.Ready})
 	r.options = web.Options{
-		Access: web.Access{Listen: "127.0.0.1:0"}, Version: "test", Rounding: "none", RiverSchema: dbtest.RiverSchema, Pool: r.pool, Turn: turn,
-		Service: r.service, Overview: r.watch, Metrics: r.metrics.Handler(),
+		Access: web.Access{Listen: "127.0.0.1:0"}, Version: "test", Rounding: "none", RiverSchema: dbtest.RiverSchema, Pool: r.pool, Throttle: throttle,
+		Service: r.service, Watch: r.watch, Metrics: r.metrics.Handler(),
 		Readiness: r.readiness, Logger: logger,
 	}
 	return r
@@ -151,8 +151,8 @@ func (r *rig) readyz() readyz {
 	return got
 }
 
-// turns waits until /readyz gives the check as a reason, or none for "".
-func (r *rig) turns(check string, within time.Duration) {
+// waitForReason waits until /readyz gives the check as a reason, or none for "".
+func (r *rig) waitForReason(check string, within time.Duration) {
 	r.Helper()
 	began := time.Now()
 	for {
@@ -239,8 +239,8 @@ func (r *rig) value(series string, within time.Duration, wanted func(float64) bo
 func above(limit float64) func(float64) bool { return func(v float64) bool { return v > limit } }
 func is(want float64) func(float64) bool     { return func(v float64) bool { return v == want } }
 
-// hostOf returns host:port of a URL.
-func hostOf(t *testing.T, address string) string {
+// hostName returns host:port of a URL.
+func hostName(t *testing.T, address string) string {
 	t.Helper()
 	u, err := url.Parse(address)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/throughput"
 )
 
-// hourPanel is what all processes together did within the hour before a snapshot.
+// hourPanel shows the work of all processes in the hour before a snapshot.
 type hourPanel struct {
 	Throughput, Latency template.HTML // empty where no job was worked
 	Scope               string
@@ -38,38 +38,38 @@ func newHourPanel(points []throughput.Point, from string) hourPanel {
 }
 
 // eachPoint returns a value of each point, and the greatest.
-func eachPoint(points []throughput.Point, value func(throughput.Point) float64) (values []float64, most float64) {
+func eachPoint(points []throughput.Point, value func(throughput.Point) float64) (values []float64, highest float64) {
 	for _, p := range points {
 		v := value(p)
 		values = append(values, v)
-		if v > most { // never true of NaN, which max would keep
-			most = v
+		if v > highest { // never true of NaN, which max would keep
+			highest = v
 		}
 	}
-	return values, most
+	return values, highest
 }
 
 func throughputPlot(points []throughput.Point) template.HTML {
-	rates, most := eachPoint(points, func(p throughput.Point) float64 { return float64(p.Committed) / throughput.Step.Seconds() })
-	top := roundUp(most)
+	rates, highest := eachPoint(points, func(p throughput.Point) float64 { return float64(p.Committed) / throughput.Step.Seconds() })
+	top := roundUp(highest)
 	return plot{
-		label: fmt.Sprintf("Jobs committed per second over the last hour, at most %s", short(most)),
-		most:  top,
-		marks: []mark{{0, "0"}, {top / 2, short(top / 2)}, {top, short(top)}},
-		lines: []line{{"series1", rates, true}},
+		label:   fmt.Sprintf("Jobs committed per second over the last hour, at most %s", short(highest)),
+		highest: top,
+		marks:   []mark{{0, "0"}, {top / 2, short(top / 2)}, {top, short(top)}},
+		lines:   []line{{"series1", rates, true}},
 	}.svg()
 }
 
 func latencyPlot(points []throughput.Point) template.HTML {
-	worst, most := eachPoint(points, func(p throughput.Point) float64 { return nanWhenIdle(p, p.P99) })
+	worst, highest := eachPoint(points, func(p throughput.Point) float64 { return nanWhenIdle(p, p.P99) })
 	half, _ := eachPoint(points, func(p throughput.Point) float64 { return nanWhenIdle(p, p.Median) })
-	top := roundUp(max(most, 0.001))
+	top := roundUp(max(highest, 0.001))
 	text := func(s float64) string { return admin.HumanReadable(time.Duration(s * float64(time.Second))) }
 	return plot{
-		label: "Time from a job's insertion to its commit over the last hour, the median and the 99th percentile, at most " + text(most),
-		most:  top,
-		marks: []mark{{0, "0"}, {top / 2, text(top / 2)}, {top, text(top)}},
-		lines: []line{{"series2", worst, false}, {"series1", half, false}},
+		label:   "Time from a job's insertion to its commit over the last hour, the median and the 99th percentile, at most " + text(highest),
+		highest: top,
+		marks:   []mark{{0, "0"}, {top / 2, text(top / 2)}, {top, text(top)}},
+		lines:   []line{{"series2", worst, false}, {"series1", half, false}},
 	}.svg()
 }
 

@@ -13,7 +13,7 @@ func TestLastHourIsOfAllProcesses(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.MigratedURL(t)
 	fresh := newRig(t, databaseURL)
-	fresh.look()
+	fresh.takeSnapshot()
 	section := func() string {
 		_, section, _ := strings.Cut(fresh.get("/").Body.String(), `<h2 id="hour">`)
 		section, _, _ = strings.Cut(section, "</section>")
@@ -35,7 +35,7 @@ func TestLastHourIsOfAllProcesses(t *testing.T) {
 	// Both wrote when they ended. The ten seconds in which they did are shown when they
 	// are over.
 	fresh.exec(`UPDATE river.worker_throughput SET bucket = bucket - interval '10 seconds'`)
-	fresh.look()
+	fresh.takeSnapshot()
 	got := section()
 	for _, want := range []string{"all processes, 100 jobs</span>", "Jobs committed per second over the last hour, at most 1.", "Time from a job&#39;s insertion to its commit", `class="series2"`} {
 		if !strings.Contains(got, want) {

@@ -35,7 +35,7 @@ func TestQueriesUseWhatIsExposed(t *testing.T) {
 	r.exec(`SELECT pg_sleep(0.6)`) // a slow statement
 	r.fill()
 	exposed := r.get("/metrics").Body.String()
-	queries := queriesOf(t)
+	queries := allQueries(t)
 	for from, query := range queries {
 		for _, name := range nameInQuery.FindAllString(query, -1) {
 			if !strings.Contains(exposed, "\n"+name+"{") && !strings.Contains(exposed, "\n"+name+" ") {
@@ -86,8 +86,8 @@ func alertRules(t *testing.T) map[string]string {
 	return rules
 }
 
-// queriesOf returns every query of the rules and the dashboard by its place.
-func queriesOf(t *testing.T) map[string]string {
+// allQueries returns every query of the rules and the dashboard by its place.
+func allQueries(t *testing.T) map[string]string {
 	t.Helper()
 	var dashboard struct {
 		Panels []struct {
@@ -157,17 +157,17 @@ func TestEveryAlertIsInTheRunbook(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rules, told := alertRules(t), map[string]bool{}
+	rules, documented := alertRules(t), map[string]bool{}
 	for _, row := range alertRow.FindAllStringSubmatch(string(content), -1) {
 		for name := range strings.SplitSeq(row[1], ", ") {
-			told[name] = true
+			documented[name] = true
 			if rules[name] == "" {
 				t.Errorf("the runbook has %s, which is no rule", name)
 			}
 		}
 	}
 	for name := range rules {
-		if !told[name] {
+		if !documented[name] {
 			t.Errorf("the runbook lacks %s", name)
 		}
 	}
@@ -178,10 +178,10 @@ func TestLabelsAreBounded(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
 	r.exec(`INSERT INTO river.river_queue (name, updated_at) SELECT 'q' || i, now() FROM generate_series(1, 500) AS i`)
-	r.look()
+	r.takeSnapshot()
 	r.exec(`INSERT INTO river.river_job (kind, queue, args, max_attempts) SELECT 'kind_' || i, 'default', '{}', 1 FROM generate_series(1, 500) AS i`)
 	for range 3 {
-		r.look()
+		r.takeSnapshot()
 	}
 	for i := range 500 {
 		r.exec(fmt.Sprintf("-- name: mine_%d\nSELECT 1", i))

@@ -17,9 +17,9 @@ import (
 //go:embed web
 var web embed.FS
 
-// templates are parsed once: a mistake in them fails every test.
+// templates are parsed at the start, so that a mistake in them fails every test.
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"ago": ago, "count": count, "grouped": grouped, "share": shareOf, "when": when, "optional": optional, "show": show, "known": known, "button": func(change string) string { return changeKinds[change].button },
+	"ago": ago, "count": count, "grouped": grouped, "share": backfillShare, "when": when, "optional": optional, "show": show, "known": known, "button": func(change string) string { return changeKinds[change].button },
 }).ParseFS(web, "web/*.html"))
 
 // file serves one of our own files.
@@ -36,12 +36,12 @@ func file(name, contentType string) http.Handler {
 	})
 }
 
-// pages renders what operators look at, and does what they ask for.
+// pages renders the operator's pages and makes the changes that they request.
 type pages struct {
-	options  Options
-	admin    *queue.Admin
-	operator *admin.Operator
-	done     doneKey
+	options Options
+	admin   *queue.Admin
+	actions *admin.Actions
+	done    doneKey
 }
 
 func newPages(o Options) (*pages, error) {
@@ -51,13 +51,13 @@ func newPages(o Options) (*pages, error) {
 	if p.admin, err = queue.NewAdmin(o.Pool, queue.Schema(o.RiverSchema)); err != nil {
 		return nil, err
 	}
-	if p.operator, err = admin.NewOperator(o.Pool, o.RiverSchema); err != nil {
+	if p.actions, err = admin.NewActions(o.Pool, o.RiverSchema); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-// page is what every page has.
+// page is the data that every page has.
 type page struct {
 	Title   string
 	Version string
@@ -75,8 +75,8 @@ func (p *pages) page(title string, r *http.Request) page {
 	return page{Title: title, Version: p.options.Version, Refresh: refresh, Now: time.Now().UTC()}
 }
 
-// render writes the page when all of it is there, so that a fault in the middle
-// is a fault and no half page.
+// render executes the template into memory first, so that an error gives an error page
+// rather than half a page.
 func (p *pages) render(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
 	var b bytes.Buffer
 	if err := templates.ExecuteTemplate(&b, name, data); err != nil {

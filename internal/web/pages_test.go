@@ -42,12 +42,12 @@ func (r *rig) fill() {
 	r.exec(`UPDATE activities SET acute_chronic_ratio = 9 WHERE activity_id = 300 - 1`)
 	r.exec(`ANALYZE river.river_job`)
 	r.hour(57)
-	r.look()
+	r.takeSnapshot()
 }
 
-func (r *rig) look() {
+func (r *rig) takeSnapshot() {
 	r.Helper()
-	if err := r.watch.Look(r.Context()); err != nil {
+	if err := r.watch.TakeSnapshot(r.Context()); err != nil {
 		r.Fatal(err)
 	}
 }
@@ -69,7 +69,7 @@ func TestStatusPage(t *testing.T) {
 	r := newRig(t, dbtest.MigratedURL(t))
 	empty := r.get("/")
 	if text := empty.Body.String(); empty.Code != http.StatusOK || !strings.Contains(text, "The database was not read yet.") {
-		t.Errorf("before the first look the page is %d:\n%s", empty.Code, text)
+		t.Errorf("before the first snapshot the page is %d:\n%s", empty.Code, text)
 	}
 	r.fill()
 	got := r.get("/")
@@ -106,13 +106,13 @@ func TestStatusPage(t *testing.T) {
 func TestEmptyQueuesTakeOneLine(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
-	r.look()
+	r.takeSnapshot()
 	if text := r.get("/").Body.String(); !strings.Contains(text, `<p class="empty">Empty: backfill, ingest, ingest_bulk, recalc, recalc_bulk, `) || strings.Contains(text, `<th scope="col">Queue</th>`) {
 		t.Errorf("queues without jobs take more than a line:\n%s", text)
 	}
 	r.exec(`INSERT INTO river.river_queue (name, paused_at, updated_at) VALUES ('recalc', now(), now())`)
 	r.exec(`INSERT INTO river.river_job (state, kind, queue, args, max_attempts, finalized_at) VALUES ('discarded', 'activity_ingest', 'ingest_bulk', '{}', 25, now())`)
-	r.look()
+	r.takeSnapshot()
 	text := r.get("/").Body.String()
 	for _, want := range []string{`<p class="empty">Empty: backfill, ingest, recalc_bulk, `, `<th scope="row">ingest_bulk</th>`, `<th scope="row">recalc <span class="tag warning">paused</span></th>`} {
 		if !strings.Contains(text, want) {
@@ -138,10 +138,10 @@ func TestFailuresAreGrouped(t *testing.T) {
 		}
 	}
 	if strings.Contains(text, "class=\"scope\">the newest") {
-		t.Error("the page says that it looked at a part of the failures")
+		t.Error("the page says that it read a part of the failures")
 	}
 	r.exec(`INSERT INTO ingest_rejects (job_id, payload, reason) SELECT i, '{}', repeat('x', i % 30 + 1) FROM generate_series(1, 600) AS i`)
-	r.look()
+	r.takeSnapshot()
 	text = r.get("/").Body.String()
 	for _, want := range []string{`<h3 id="reasons-rejects">By reason <span class="scope">the newest 500</span></h3>`, "others, for other reasons."} {
 		if !strings.Contains(text, want) {

@@ -11,51 +11,50 @@ import (
 	"github.com/trainingmonkey/worker/workers"
 )
 
-// verdict is the answer to whether the athletes' numbers are fresh.
-type verdict struct {
+// headline is the answer to whether the athletes' results are fresh.
+type headline struct {
 	Class string // ok, warning or critical
 	Word  string
 	Says  string
 }
 
-// agedAfter is the age from which on what is shown of a snapshot says how old it
-// is. A reader of a page takes what is younger for now.
+// agedAfter is the age from which on a snapshot's content is shown with its age.
 const agedAfter = 10 * time.Second
 
-// ageOf is how old a snapshot is, in words, where that matters.
-func ageOf(age time.Duration, known, answers bool) string {
+// ageText returns the age of a snapshot in words, if it is old enough to matter.
+func ageText(age time.Duration, known, answers bool) string {
 	if !known || answers && age < agedAfter {
 		return ""
 	}
 	return admin.HumanReadable(age.Truncate(time.Second)) + " ago"
 }
 
-// answers tells whether the database answers this process.
+// answers reports whether the database answers this process.
 func answers(reasons []Reason) bool {
 	return !slices.ContainsFunc(reasons, func(r Reason) bool { return r.Check == databaseCheck })
 }
 
-// verdictOf speaks of all processes. What is wrong with this one alone is said of
-// it, and only where nothing is wrong with all.
-func verdictOf(s admin.Snapshot, age time.Duration, known bool, reasons []Reason) verdict {
+// newHeadline describes all processes. A problem of this process only is shown if the
+// others have none.
+func newHeadline(s admin.Snapshot, age time.Duration, known bool, reasons []Reason) headline {
 	switch {
 	case !known && !answers(reasons):
-		return verdict{"critical", "Unknown", "The database does not answer this process and was not read yet."}
+		return headline{"critical", "Unknown", "The database does not answer this process and was not read yet."}
 	case !known:
-		return verdict{"warning", "Unknown", "The database was not read yet."}
+		return headline{"warning", "Unknown", "The database was not read yet."}
 	case !answers(reasons):
-		return verdict{"critical", "Unknown", fmt.Sprintf("The database does not answer this process: whether activities wait is not known. It was last read %s.", ageOf(age, true, false))}
+		return headline{"critical", "Unknown", fmt.Sprintf("The database does not answer this process: whether activities wait is not known. It was last read %s.", ageText(age, true, false))}
 	case age > admin.Old:
-		return verdict{"critical", "Unknown", fmt.Sprintf("The database was last read %s: whether activities wait is not known.", ageOf(age, true, false))}
+		return headline{"critical", "Unknown", fmt.Sprintf("The database was last read %s: whether activities wait is not known.", ageText(age, true, false))}
 	}
 	h := s.Headline(s.Findings())
 	if len(reasons) > 0 && h.Severity != admin.Critical {
-		return verdict{"critical", "This process is not ready", "Of all processes together: " + h.Word + ". " + h.Says}
+		return headline{"critical", "This process is not ready", "Of all processes together: " + h.Word + ". " + h.Says}
 	}
-	return verdict{cmp.Or(string(h.Severity), "ok"), h.Word, h.Says}
+	return headline{cmp.Or(string(h.Severity), "ok"), h.Word, h.Says}
 }
 
-// aged says of findings from how long ago they are.
+// aged adds the age of the snapshot to findings.
 func aged(findings []admin.Finding, from string) []admin.Finding {
 	if from == "" {
 		return findings
@@ -67,33 +66,33 @@ func aged(findings []admin.Finding, from string) []admin.Finding {
 	return old
 }
 
-// processPanel is what this process knows of itself.
+// processPanel shows this process's own state.
 type processPanel struct {
-	InUse, Idle, Most int32
-	Pool              template.HTML
-	Lanes             []workers.LaneStats
+	InUse, Idle, Max int32
+	Pool             template.HTML
+	Lanes            []workers.LaneStats
 }
 
 func (p *pages) process() processPanel {
 	stat := p.options.Pool.Stat()
 	return processPanel{
-		InUse: stat.AcquiredConns(), Idle: stat.IdleConns(), Most: stat.MaxConns(),
+		InUse: stat.AcquiredConns(), Idle: stat.IdleConns(), Max: stat.MaxConns(),
 		Pool:  bar(fmt.Sprintf("%d of %d connections in use", stat.AcquiredConns(), stat.MaxConns()), float64(stat.AcquiredConns())/float64(stat.MaxConns())),
 		Lanes: p.options.Service.Lanes(),
 	}
 }
 
-// busyPool is the utilization from which on the pool is what the work waits for.
+// busyPool is the utilization from which on the pool is reported as the bottleneck.
 const busyPool = 0.9
 
 func localFindings(p processPanel, reasons []Reason) (all []admin.Finding) {
 	for _, r := range reasons {
 		all = append(all, admin.Finding{Severity: admin.Critical, What: fmt.Sprintf("This process is not ready (%s): %s.", r.Check, r.Reason), Do: "Its log has the details."})
 	}
-	if float64(p.InUse) >= busyPool*float64(p.Most) {
+	if float64(p.InUse) >= busyPool*float64(p.Max) {
 		all = append(all, admin.Finding{
-			Severity: admin.Warning, What: fmt.Sprintf("This process has %d of %d database connections in use.", p.InUse, p.Most),
-			Do: "If it stays so, look for slow statements, or raise database.max_conns.",
+			Severity: admin.Warning, What: fmt.Sprintf("This process has %d of %d database connections in use.", p.InUse, p.Max),
+			Do: "If it stays so, find slow statements, or raise database.max_conns.",
 		})
 	}
 	return all

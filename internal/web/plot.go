@@ -12,10 +12,10 @@ import (
 // its text and lines do not: the curves are in a nested picture that is
 // stretched, everything else is placed by percentages.
 type plot struct {
-	label string // for those who do not see it
-	most  float64
-	marks []mark
-	lines []line
+	label   string // for screen readers
+	highest float64
+	marks   []mark
+	lines   []line
 }
 
 // mark is a horizontal line with a text.
@@ -38,12 +38,11 @@ const (
 	tickHeight = 4.0
 )
 
-// svg draws the plot. All that goes into it unescaped are numbers and names of
-// classes. The stylesheet leaves room on the left, where the marks' texts stand
-// outside the picture.
+// svg draws the plot. Only numbers and class names are written unescaped. The stylesheet
+// leaves room on the left, for the marks' texts.
 func (p plot) svg() template.HTML {
 	var b strings.Builder
-	y := func(v float64) float64 { return plotHeight * (1 - min(1, max(0, v/(p.most*headroom)))) }
+	y := func(v float64) float64 { return plotHeight * (1 - min(1, max(0, v/(p.highest*headroom)))) }
 	fmt.Fprintf(&b, `<svg class="plot" role="img" aria-label="%s">`, template.HTMLEscapeString(p.label))
 	for _, m := range p.marks {
 		fmt.Fprintf(&b, `<line class="grid" x1="0" x2="100%%" y1="%s%%" y2="%[1]s%%"/>`, number(y(m.at)))
@@ -102,7 +101,7 @@ func roundUp(v float64) float64 {
 	return 10 * power
 }
 
-// bar is a horizontal bar of which a part is filled.
+// bar is a partly filled horizontal bar.
 func bar(label string, share float64) template.HTML {
 	return template.HTML(fmt.Sprintf(
 		`<svg class="bar" role="img" aria-label="%s"><rect class="track" width="100%%" height="100%%" rx="3"/><rect class="fill" width="%s%%" height="100%%" rx="3"/></svg>`,

@@ -37,21 +37,21 @@ const databaseCheck = "database"
 const (
 	checkInterval = time.Second
 	checkTimeout  = 3 * time.Second
-	// migrationsInterval is between checks of migrations that were right.
+	// migrationsInterval is the pause between checks while migrations are up to date.
 	migrationsInterval = 5 * time.Second
 	// checkedWithin is how old the last result may be.
 	checkedWithin = checkInterval + 2*checkTimeout
 )
 
-// Readiness looks time and again whether a process can do its work, so that
-// asking costs nothing.
+// Readiness checks regularly whether a process can do its work, so that a probe costs
+// nothing.
 type Readiness struct {
 	pool    *dbpool.Pool
 	schema  string
 	service *workers.Service
 	logger  *slog.Logger
 
-	migrated time.Time // when the migrations were right
+	migrated time.Time // when the migrations were last up to date
 
 	mu      sync.Mutex
 	reasons []Reason
@@ -66,12 +66,12 @@ func NewReadiness(pool *dbpool.Pool, riverSchema string, service *workers.Servic
 	}
 }
 
-// Run looks until ctx ends.
+// Run checks until ctx ends.
 func (r *Readiness) Run(ctx context.Context) {
 	ticker := time.NewTicker(checkInterval)
 	defer ticker.Stop()
 	for {
-		reasons, cause := r.look(ctx)
+		reasons, cause := r.check(ctx)
 		if ctx.Err() != nil {
 			return
 		}
@@ -84,7 +84,7 @@ func (r *Readiness) Run(ctx context.Context) {
 	}
 }
 
-// keep stores what was found and logs when it changes between ready and not.
+// keep stores the result and logs changes between ready and not ready.
 func (r *Readiness) keep(ctx context.Context, reasons []Reason, cause error) {
 	r.mu.Lock()
 	was := len(r.reasons) == 0
@@ -106,13 +106,13 @@ func (r *Readiness) keep(ctx context.Context, reasons []Reason, cause error) {
 	}
 }
 
-// look checks everything. Anyone may read the reasons. Of what the database said
-// they have only why a lane stands still, which names tables, columns and
-// permissions; the rest is for the log.
-func (r *Readiness) look(ctx context.Context) (reasons []Reason, cause error) {
+// check runs all checks. The reasons are public, so of the database's messages they only
+// contain why a lane is stalled, which names tables, columns and permissions; the rest is
+// logged.
+func (r *Readiness) check(ctx context.Context) (reasons []Reason, cause error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	var paused []string // no progress is to be expected of these queues
+	var paused []string // queues on which no progress is expected
 	var err error
 	if time.Since(r.migrated) > migrationsInterval {
 		if err = migrations.Check(ctx, r.pool.Pool, r.schema); err == nil {
@@ -142,7 +142,7 @@ func (r *Readiness) look(ctx context.Context) (reasons []Reason, cause error) {
 	return reasons, nil
 }
 
-// tryWritingQuery writes nothing, but is refused where nothing can be written.
+// tryWritingQuery writes nothing, but fails if the server accepts no writes.
 const tryWritingQuery = `
 -- name: readiness_write
 DELETE FROM worker_processes WHERE false`
@@ -166,7 +166,7 @@ func (r *Readiness) Reasons() []Reason {
 	return r.reasons
 }
 
-// Ready tells whether there are no reasons against it.
+// Ready reports whether the process is ready.
 func (r *Readiness) Ready() bool { return len(r.Reasons()) == 0 }
 
 // ServeHTTP answers 200 when the process is ready, otherwise 503 with the

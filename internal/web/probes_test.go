@@ -16,7 +16,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// noticed is how soon /readyz has to tell.
+// noticed is how soon /readyz has to report it.
 const noticed = 10 * time.Second
 
 func TestHealthzAnswersWithoutAnything(t *testing.T) {
@@ -36,13 +36,13 @@ func TestReadyzWhenTheDatabaseStops(t *testing.T) {
 		t.Error("ready before anything was checked")
 	}
 	r.run()
-	r.turns("", noticed)
+	r.waitForReason("", noticed)
 	proxy.Stop()
-	r.turns("database", noticed)
+	r.waitForReason("database", noticed)
 	if err := proxy.Start(); err != nil {
 		t.Fatal(err)
 	}
-	r.turns("", 2*noticed) // River waits before it tries again
+	r.waitForReason("", 2*noticed) // River waits before it tries again
 }
 
 // TestReadyzWhenNothingCanBeWritten: a failover has left the worker with a server
@@ -52,7 +52,7 @@ func TestReadyzWhenNothingCanBeWritten(t *testing.T) {
 	database := dbtest.MigratedURL(t)
 	r := newRig(t, database)
 	r.run()
-	r.turns("", noticed)
+	r.waitForReason("", noticed)
 	admin := dbtest.Open(t, database)
 	for _, c := range []struct{ alter, check string }{{"SET default_transaction_read_only = on", "writes"}, {"RESET default_transaction_read_only", ""}} {
 		alter := `SET TRANSACTION READ WRITE; DO $$ BEGIN EXECUTE format('ALTER DATABASE %I ` + c.alter + `', current_database()); END $$;
@@ -60,7 +60,7 @@ func TestReadyzWhenNothingCanBeWritten(t *testing.T) {
 		if _, err := admin.Exec(t.Context(), alter); err != nil {
 			t.Fatal(err)
 		}
-		r.turns(c.check, noticed)
+		r.waitForReason(c.check, noticed)
 	}
 }
 
@@ -87,12 +87,12 @@ func stallsSoon(c *config.Config) {
 }
 
 // TestReadyzWhenClaimingStalls has another session lock the table of jobs: the
-// database answers, the migrations are right, and no claim gets anywhere.
+// database answers, the migrations are up to date, and no claim succeeds.
 func TestReadyzWhenClaimingStalls(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t), stallsSoon)
 	r.run()
-	r.turns("", noticed)
+	r.waitForReason("", noticed)
 	tx, err := r.pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +101,7 @@ func TestReadyzWhenClaimingStalls(t *testing.T) {
 	if _, err := tx.Exec(t.Context(), `LOCK TABLE river.river_job IN ACCESS EXCLUSIVE MODE`); err != nil {
 		t.Fatal(err)
 	}
-	r.turns("claiming", 2*noticed)
+	r.waitForReason("claiming", 2*noticed)
 	saysIngest := func(reason web.Reason) bool {
 		return strings.HasPrefix(reason.Reason, "queue ingest: nothing was claimed for ")
 	}
@@ -113,7 +113,7 @@ func TestReadyzWhenClaimingStalls(t *testing.T) {
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	r.turns("", noticed)
+	r.waitForReason("", noticed)
 }
 
 // TestReadyzNamesTheQueueThatStandsStill takes a table away that only one kind of
@@ -129,10 +129,10 @@ func TestReadyzNamesTheQueueThatStandsStill(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, dbtest.MigratedURL(t))
 			r.run()
-			r.turns("", noticed)
+			r.waitForReason("", noticed)
 			r.exec(`ALTER TABLE ` + c.table + ` RENAME TO hidden`)
 			r.exec(`INSERT INTO river.river_job (kind, queue, args, max_attempts) VALUES ($1, $2, $3, 1)`, c.kind, c.queue, c.args)
-			r.turns("claiming", noticed)
+			r.waitForReason("claiming", noticed)
 			want := "queue " + c.queue + " stands still, which is no job's fault: "
 			if got := r.readyz().Reasons; len(got) != 1 || !strings.HasPrefix(got[0].Reason, want) || !strings.Contains(got[0].Reason, `relation "`+c.table+`" does not exist`) {
 				t.Errorf("reasons = %v, want queue %s alone, and the table that is missing", got, c.queue)
@@ -141,7 +141,7 @@ func TestReadyzNamesTheQueueThatStandsStill(t *testing.T) {
 				t.Error("the page does not show one lane that stands still")
 			}
 			r.exec(`ALTER TABLE hidden RENAME TO ` + c.table)
-			r.turns("", noticed)
+			r.waitForReason("", noticed)
 			r.value(`tmworker_jobs_worked_total{kind="`+c.kind+`"`, noticed, is(1))
 		})
 	}
@@ -153,7 +153,7 @@ func TestReadyzWhileAQueueIsPaused(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t), stallsSoon)
 	r.run()
-	r.turns("", noticed)
+	r.waitForReason("", noticed)
 	if err := r.service.Client().QueuePause(t.Context(), "recalc", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -176,12 +176,12 @@ func TestReadyzWhenAMigrationIsMissing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
 	r.run()
-	r.turns("", noticed)
+	r.waitForReason("", noticed)
 	r.exec(`CREATE TABLE kept AS SELECT * FROM river.river_migration ORDER BY version DESC LIMIT 1`)
 	r.exec(`DELETE FROM river.river_migration WHERE version = (SELECT version FROM kept)`)
-	r.turns("migrations", noticed)
+	r.waitForReason("migrations", noticed)
 	r.exec(`INSERT INTO river.river_migration SELECT * FROM kept`)
-	r.turns("", noticed)
+	r.waitForReason("", noticed)
 }
 
 // TestReadyzWhileDraining keeps a transaction of the worker waiting, so that
@@ -191,7 +191,7 @@ func TestReadyzWhileDraining(t *testing.T) {
 	databaseURL := dbtest.MigratedURL(t)
 	r := newRig(t, databaseURL)
 	r.run()
-	r.turns("", noticed)
+	r.waitForReason("", noticed)
 	other := dbtest.Open(t, databaseURL)
 	tx, err := other.Begin(t.Context())
 	if err != nil {
@@ -215,12 +215,12 @@ func TestReadyzWhileDraining(t *testing.T) {
 		}
 	}
 	r.stop()
-	r.turns("draining", noticed)
+	r.waitForReason("draining", noticed)
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	r.end()
 	again := newRig(t, databaseURL)
 	again.run()
-	again.turns("", noticed)
+	again.waitForReason("", noticed)
 }

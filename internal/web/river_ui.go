@@ -19,10 +19,9 @@ const riverPrefix = "/river"
 const riverPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; " +
 	"manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// riverUI is River's own UI, with which jobs can be read, retried and
-// cancelled. It is not started on purpose: what it would run in the background
-// counts every job again and again, whether anyone looks or not. Unstarted it
-// counts up to a limit when it is asked.
+// riverUI is River's own UI, with which jobs can be read, retried and cancelled. It is
+// deliberately not started: its background service counts every job again and again, even
+// when no page is open. Unstarted, it counts up to a limit on request.
 func riverUI(o Options) (http.Handler, error) {
 	ui, err := riverui.NewHandler(&riverui.HandlerOpts{
 		Endpoints:                riverui.NewEndpoints(o.Service.Client(), nil),
@@ -45,12 +44,12 @@ func riverUI(o Options) (http.Handler, error) {
 	})), nil
 }
 
-// backLink leads from River's pages to ours. River UI has no place for one, so it stands
+// backLink leads from River's pages to ours. River UI has no place for it, so it is put
 // in a corner of the document in which River's script builds its pages.
 const backLink = `<a href="/" style="position:fixed;right:.75rem;bottom:.75rem;z-index:50;padding:.25rem .75rem;border-radius:6px;` +
 	`background:#1c1e21;color:#fff;font:0.8125rem/1.6 system-ui,sans-serif;text-decoration:none">Worker status</a>`
 
-// document is a page of River's that is changed before it is sent.
+// document buffers one of River's pages, to change it before it is sent.
 type document struct {
 	http.ResponseWriter
 	status int
@@ -73,7 +72,7 @@ func (d *document) send() {
 	_, _ = d.ResponseWriter.Write(body)
 }
 
-// maxLogged is how much of what River's UI is asked for is logged: some hundred ids.
+// maxLogged is how much of a request to River's UI is logged: some hundred ids.
 const maxLogged = 2000
 
 // audited logs who changed what through River's UI.
@@ -96,7 +95,7 @@ func audited(logger *slog.Logger, next http.Handler) http.Handler {
 	})
 }
 
-// warningsOnly leaves out what is said of every request.
+// warningsOnly suppresses the log line of every request.
 type warningsOnly struct{ slog.Handler }
 
 // Enabled implements slog.Handler.

@@ -1,8 +1,8 @@
 // Package web is the HTTP server of a worker process: probes, metrics, a
-// page to look at, and River's own UI.
+// status page, and River's own UI.
 //
-// Rule: what may be asked by anyone never asks the database, and everything
-// together never holds more connections than the application's reserve.
+// Rule: public endpoints never query the database, and all pages together never use more
+// connections than the application's reserve.
 package web
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/trainingmonkey/worker/workers"
 )
 
-// Options are what the server shows, and to whom.
+// Options say what the server shows, and who may see it.
 type Options struct {
 	Access Access
 
@@ -27,9 +27,9 @@ type Options struct {
 	Rounding    string // acwr.rounding, for an athlete's series
 	RiverSchema string
 	Pool        *dbpool.Pool
-	Turn        Turn // with which pages use the pool
+	Throttle    Throttle // limits the pages' use of the pool
 	Service     *workers.Service
-	Overview    *admin.Watch
+	Watch       *admin.Watch
 	Metrics     http.Handler
 	Readiness   *Readiness
 	Logger      *slog.Logger
@@ -43,7 +43,7 @@ const (
 	idleTimeout    = time.Minute
 	maxHeader      = 16 << 10
 	maxBody        = 1 << 20
-	shutdownWithin = 200 * time.Millisecond // part of the grace period, and pages can wait
+	shutdownWithin = 200 * time.Millisecond // a part of the grace period
 )
 
 // Server serves on a listener until it is shut down.
@@ -75,7 +75,7 @@ func Listen(ctx context.Context, o Options) (*Server, error) {
 	return server, nil
 }
 
-// Address is where the server listens, with the port that it got.
+// Address returns the address of the listener, with the actual port.
 func (s *Server) Address() string { return s.listener.Addr().String() }
 
 // Serve serves until Shutdown.
@@ -95,13 +95,13 @@ func (s *Server) Shutdown(ctx context.Context) {
 	}
 }
 
-// Handler is everything that the server serves.
+// Handler returns the handler of all endpoints.
 func Handler(o Options) (http.Handler, error) {
 	handler, _, err := newHandler(o)
 	return handler, err
 }
 
-// newHandler returns what is to be ended with the server besides.
+// newHandler also returns the streams, which have to be ended with the server.
 func newHandler(o Options) (http.Handler, *streams, error) {
 	river, err := riverUI(o)
 	if err != nil {
@@ -111,7 +111,7 @@ func newHandler(o Options) (http.Handler, *streams, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	streams := newStreams(pages.renderParts, o.Overview.Changed, o.Logger)
+	streams := newStreams(pages.renderParts, o.Watch.Changed, o.Logger)
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", healthz)
@@ -120,54 +120,55 @@ func newHandler(o Options) (http.Handler, *streams, error) {
 	for pattern, h := range map[string]http.Handler{
 		"GET /{$}":         http.HandlerFunc(pages.status),
 		"GET /events":      streams,
-		"GET /act":         o.Turn.of(http.HandlerFunc(pages.ask)),
-		"POST /act":        o.Turn.of(http.HandlerFunc(pages.act)),
+		"GET /act":         o.Throttle.limit(http.HandlerFunc(pages.ask)),
+		"POST /act":        o.Throttle.limit(http.HandlerFunc(pages.act)),
 		"GET /style.css":   file("style.css", "text/css; charset=utf-8"),
 		"GET /live.js":     file("live.js", "text/javascript; charset=utf-8"),
-		"GET /athlete":     o.Turn.of(http.HandlerFunc(pages.athlete)),
-		"GET /athletes":    o.Turn.of(http.HandlerFunc(pages.athletes)),
+		"GET /athlete":     o.Throttle.limit(http.HandlerFunc(pages.athlete)),
+		"GET /athletes":    o.Throttle.limit(http.HandlerFunc(pages.athletes)),
 		"GET /athlete.css": file("athlete.css", "text/css; charset=utf-8"),
 		"GET /athlete.js":  file("athlete.js", "text/javascript; charset=utf-8"),
-		riverPrefix + "/":  o.Turn.of(river),
+		riverPrefix + "/":  o.Throttle.limit(river),
 	} {
-		mux.Handle(pattern, o.Access.guard(h))
+		mux.Handle(pattern, o.Access.authenticate(h))
 	}
 	return withHeaders(withLimits(http.NewCrossOriginProtection().Handler(mux))), streams, nil
 }
 
-// Turn lets few at a time use the database, for what is not the work of queues.
-// Only readiness has a connection besides.
-type Turn struct{ free chan struct{} }
+// Throttle limits how many requests and snapshots use the database at a time. Readiness
+// has a connection of its own.
+type Throttle struct{ free chan struct{} }
 
 const (
-	turnWait = 2 * time.Second
-	turnTime = 10 * time.Second
+	throttleWait = 2 * time.Second
+	throttleTime = 10 * time.Second
 )
 
-// NewTurn shares out the connections that are not queue work's, but for the one
-// that readiness keeps.
-func NewTurn(reserve int) Turn { return Turn{make(chan struct{}, max(1, reserve-1))} }
+// NewThrottle allows as many as the application's reserve, except for readiness's
+// connection.
+func NewThrottle(reserve int) Throttle { return Throttle{make(chan struct{}, max(1, reserve-1))} }
 
 // Lock implements sync.Locker.
-func (t Turn) Lock() { t.free <- struct{}{} }
+func (t Throttle) Lock() { t.free <- struct{}{} }
 
 // Unlock implements sync.Locker.
-func (t Turn) Unlock() { <-t.free }
+func (t Throttle) Unlock() { <-t.free }
 
-// of gives each request a turn of bounded time, or tells it to come again.
-func (t Turn) of(next http.Handler) http.Handler {
+// limit makes requests wait for a place for at most throttleWait, and gives them
+// throttleTime.
+func (t Throttle) limit(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case t.free <- struct{}{}:
 		case <-r.Context().Done():
 			return
-		case <-time.After(turnWait):
+		case <-time.After(throttleWait):
 			w.Header().Set("Retry-After", "2")
 			http.Error(w, "busy, try again", http.StatusServiceUnavailable)
 			return
 		}
 		defer t.Unlock()
-		ctx, cancel := context.WithTimeout(r.Context(), turnTime)
+		ctx, cancel := context.WithTimeout(r.Context(), throttleTime)
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})

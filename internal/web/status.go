@@ -18,13 +18,13 @@ type statusPage struct {
 	statusParts
 }
 
-// statusParts is the data of parts.html: all of the status page that changes.
+// statusParts is the data of parts.html, the part of the status page that changes.
 type statusParts struct {
-	Verdict       verdict
+	Headline      headline
 	Findings      []admin.Finding
 	Snapshot      admin.Snapshot
 	Known         bool   // there is a snapshot
-	From          string // how long ago it was taken, where that matters
+	From          string // how long ago it was taken, if it is old
 	Queues        []queue.Counts
 	Empty         string // names of the queues that have no jobs and are not paused
 	Failed        []failedJobs
@@ -40,21 +40,21 @@ func (p *pages) status(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// renderParts renders what is sent to pages that are open.
+// renderParts renders the content that is sent to open pages.
 func (p *pages) renderParts() ([]byte, error) {
 	var b bytes.Buffer
 	err := templates.ExecuteTemplate(&b, "parts", p.parts())
 	return b.Bytes(), err
 }
 
-// parts never asks the database.
+// parts never queries the database.
 func (p *pages) parts() statusParts {
-	s, age, known := p.options.Overview.Latest()
+	s, age, known := p.options.Watch.Latest()
 	process := p.process()
 	reasons := p.options.Readiness.Reasons()
-	from := ageOf(age, known, answers(reasons))
+	from := ageText(age, known, answers(reasons))
 	findings := localFindings(process, reasons)
-	parts := statusParts{Verdict: verdictOf(s, age, known, reasons), Snapshot: s, Known: known, From: from, Process: process, Buttons: p.buttons()}
+	parts := statusParts{Headline: newHeadline(s, age, known, reasons), Snapshot: s, Known: known, From: from, Process: process, Buttons: p.buttons()}
 	if known {
 		findings = append(findings, aged(s.Findings(), from)...)
 		parts.Queues, parts.Empty = fullAndEmpty(s.Queues)
@@ -68,7 +68,7 @@ func (p *pages) parts() statusParts {
 	return parts
 }
 
-// fullAndEmpty tells the queues apart that there is something to say of.
+// fullAndEmpty separates the queues with something to report from the others.
 func fullAndEmpty(queues []queue.Counts) (full []queue.Counts, empty string) {
 	var names []string
 	for _, q := range queues {
@@ -105,7 +105,7 @@ type failedJob struct {
 	Attempts string
 	When     string
 	Error    string
-	Waits    bool // for another attempt
+	Waits    bool // it waits for another attempt
 }
 
 // reasonsTable shows what failures have in common.
@@ -119,9 +119,9 @@ type reasonsTable struct {
 	Changes []string // that there are buttons for
 }
 
-// Others tells of failures that no group that is shown has.
+// Others counts failures that are in none of the groups shown.
 func (r reasonsTable) Others() string {
-	others := r.Looked
+	others := r.Read
 	for _, g := range r.Groups {
 		others -= g.Count
 	}

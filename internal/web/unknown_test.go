@@ -15,17 +15,17 @@ func TestPageWithTheDatabaseAway(t *testing.T) {
 	through, proxy := proxied(t, dbtest.MigratedURL(t))
 	r := newRig(t, through)
 	r.run()
-	r.turns("", noticed)
+	r.waitForReason("", noticed)
 	r.exec(`INSERT INTO ingest_rejects (job_id, payload, reason) VALUES (1, '{}', 'injected')`)
-	r.look()
-	if page := r.get("/").Body.String(); !strings.Contains(page, `<h1 id="verdict">Fresh</h1>`) || strings.Contains(page, "ago</span>") {
+	r.takeSnapshot()
+	if page := r.get("/").Body.String(); !strings.Contains(page, `<h1 id="headline">Fresh</h1>`) || strings.Contains(page, "ago</span>") {
 		t.Errorf("before the outage the page is not fresh, or gives an age:\n%s", page)
 	}
 	proxy.Stop()
-	r.turns("database", noticed)
+	r.waitForReason("database", noticed)
 	page := r.get("/").Body.String()
 	for _, want := range []string{
-		`<h1 id="verdict">Unknown</h1>`, "whether activities wait is not known. It was last read ", " ago: 1 activity was rejected within a day",
+		`<h1 id="headline">Unknown</h1>`, "whether activities wait is not known. It was last read ", " ago: 1 activity was rejected within a day",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
@@ -54,16 +54,16 @@ func TestHeadlineIsOfAllProcesses(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t)) // whose readiness does not run
 	r.exec(`INSERT INTO worker_processes (client_id, beat_at, acwr_write, acwr_rollout_percent) VALUES ('another', now() + interval '1 hour', 'on', 100)`)
-	r.look()
+	r.takeSnapshot()
 	page := r.get("/").Body.String()
-	for _, want := range []string{`<h1 id="verdict">This process is not ready</h1>`, "<p>Of all processes together: Fresh. No job waits.</p>"} {
+	for _, want := range []string{`<h1 id="headline">This process is not ready</h1>`, "<p>Of all processes together: Fresh. No job waits.</p>"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q:\n%s", want, page)
 		}
 	}
 	r.exec(`DELETE FROM worker_processes`)
-	r.look()
-	if page := r.get("/").Body.String(); !strings.Contains(page, `<h1 id="verdict">Trouble</h1>`) {
+	r.takeSnapshot()
+	if page := r.get("/").Body.String(); !strings.Contains(page, `<h1 id="headline">Trouble</h1>`) {
 		t.Errorf("what is wrong with all processes does not come first:\n%s", page)
 	}
 }
@@ -74,7 +74,7 @@ func TestCancelledJobsAreShown(t *testing.T) {
 	r := newRig(t, dbtest.MigratedURL(t))
 	r.exec(`INSERT INTO river.river_job (state, kind, queue, args, max_attempts, finalized_at, errors)
 		VALUES ('cancelled', 'activity_ingest', 'ingest', '{}', 25, now(), array[jsonb_build_object('error', 'args do not decode')])`)
-	r.look()
+	r.takeSnapshot()
 	page := r.get("/").Body.String()
 	for _, want := range []string{"1 job was cancelled within a day, and not worked.", `<h2 id="cancelled">Cancelled jobs</h2>`, `<td class="text">args do not decode</td>`} {
 		if !strings.Contains(page, want) {

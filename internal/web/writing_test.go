@@ -18,13 +18,13 @@ func TestPageSaysWhatIsNotWritten(t *testing.T) {
 		sixty = append(sixty, activity(int64(day+1), 7, day))
 	}
 	r.run()
-	r.turns("", noticed)
+	r.waitForReason("", noticed)
 	r.enqueue(sixty...)
 	r.value(`tmworker_jobs_worked_total{kind="acwr_recalc"`, soon, above(0))
-	r.look()
+	r.takeSnapshot()
 	page := r.get("/").Body.String()
 	for _, want := range []string{
-		`<h1 id="verdict">Results are not written</h1>`, `<section class="verdict warning"`,
+		`<h1 id="headline">Results are not written</h1>`, `<section class="headline warning"`,
 		"acwr.write is compare: results are computed and compared, and not written. 60 rows have no results.",
 	} {
 		if !strings.Contains(page, want) {
@@ -32,7 +32,7 @@ func TestPageSaysWhatIsNotWritten(t *testing.T) {
 		}
 	}
 	if strings.Contains(page, "Every activity") || strings.Contains(page, "Fresh") {
-		t.Error("the page says that numbers are fresh")
+		t.Error("the page says that results are fresh")
 	}
 	r.value(`tmworker_processes_writing{write="compare"}`, soon, is(1))
 	r.value(`tmworker_processes_writing{write="on"}`, soon, is(0))

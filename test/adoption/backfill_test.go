@@ -74,7 +74,7 @@ func TestBackfillBesideTheApplication(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := workers.New(t.Context(), pool, besideApplication(), quiet)
+	s, err := workers.New(t.Context(), pool, besideApplication(), discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestBackfillBesideTheApplication(t *testing.T) {
 
 func drainBesideApplication(t *testing.T, pool *dbpool.Pool) {
 	t.Helper()
-	drain, err := workers.New(t.Context(), pool, besideApplication(), quiet)
+	drain, err := workers.New(t.Context(), pool, besideApplication(), discard)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/trainingmonkey/worker/test/commandtest"
 )
 
-var quiet = slog.New(slog.DiscardHandler)
+var discard = slog.New(slog.DiscardHandler)
 
 var shellBlock = regexp.MustCompile("(?ms)^```sh\n(.*?)^```$")
 
@@ -109,7 +109,7 @@ func TestCutoverAsDocumented(t *testing.T) {
 	}
 	pool := openApplication(t, variants[0])
 	execute(t, pool, `DO $$ BEGIN CREATE ROLE webapp; EXCEPTION WHEN duplicate_object THEN NULL; END $$`)
-	everyone := text(t, pool, untouchedUsersQuery)
+	untouched := text(t, pool, untouchedUsersQuery)
 	c := newCutover(t, pool)
 
 	c.run(blocks[0])
@@ -130,7 +130,7 @@ func TestCutoverAsDocumented(t *testing.T) {
 			others = append(others, fmt.Sprint(user))
 		}
 	}
-	if got, want := text(t, pool, untouchedUsersQuery), strings.Join(others, " "); got != want || got == everyone {
+	if got, want := text(t, pool, untouchedUsersQuery), strings.Join(others, " "); got != want || got == untouched {
 		t.Errorf("users whose results were left alone: %s, want %s", got, want)
 	}
 

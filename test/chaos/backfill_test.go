@@ -18,7 +18,7 @@ import (
 )
 
 // TestBackfillUnderRepeatedKills kills every worker again and again until
-// 300,000 rows are right. Only the chunks in flight are worked again.
+// 300,000 rows are correct. Only the chunks in flight are worked again.
 func TestBackfillUnderRepeatedKills(t *testing.T) {
 	const killEvery = 2 * time.Second // a third of what it takes undisturbed; later where nothing was done yet
 	r := shared(t)
@@ -75,7 +75,7 @@ func TestBackfillUnderRepeatedKills(t *testing.T) {
 		kills++
 		for _, w := range r.workers {
 			w.Signal(t, syscall.SIGSTOP)
-			time.Sleep(settles)
+			time.Sleep(closing)
 			again += len(r.heldBy(w))
 			w.Signal(t, syscall.SIGKILL)
 			<-w.Done

@@ -107,9 +107,9 @@ func TestShiftedClocks(t *testing.T) {
 				}
 			}
 			r.exec(`DROP TRIGGER refuse ON activities`)
-			healed := time.Now()
+			cured := time.Now()
 			r.drained(25 * time.Second) // the second retry is 16 s after the first
-			t.Logf("tried again %v after the cure", time.Since(healed))
+			t.Logf("tried again %v after the cure", time.Since(cured))
 			if rows := r.count(`SELECT count(*) FROM activities WHERE acute_chronic_ratio IS NOT NULL`); rows != 2 {
 				t.Errorf("%d rows have a ratio, want 2", rows)
 			}

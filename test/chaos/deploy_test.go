@@ -11,7 +11,7 @@ import (
 )
 
 // freshWithin is what the athletes were promised: from enqueuing an activity to
-// its right ACWR, for 99 of 100 activities, also during a deploy.
+// its fresh ACWR, for 99 of 100 activities, also during a deploy.
 const freshWithin = time.Second
 
 // TestRollingDeploy replaces every worker under load by one with other settings,
@@ -39,8 +39,8 @@ func TestRollingDeploy(t *testing.T) {
 	athletes.check()
 }
 
-// athletes each enqueue one activity and then look at its ACWR. It is the only
-// one in its windows, so that nothing writes its row after the right values.
+// athletes each enqueue one activity and then read its ACWR. It is the only
+// one in its windows, so that nothing writes its row after the fresh values.
 type athletes struct {
 	*rig
 	cancel   context.CancelFunc
@@ -93,7 +93,7 @@ func (a *athletes) stop() {
 }
 
 // freshnessQuery measures by the server's clock, from the transaction that
-// enqueued an activity to the commit that made its ACWR right.
+// enqueued an activity to the commit that made its ACWR fresh.
 const freshnessQuery = `
 SELECT count(*), coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY s), 0), coalesce(percentile_cont(0.99) WITHIN GROUP (ORDER BY s), 0), coalesce(max(s), 0)
 FROM (
@@ -104,14 +104,14 @@ FROM (
 
 func (a *athletes) check() {
 	a.Helper()
-	var right int
+	var fresh int
 	var p50, p99, slowest float64
-	if err := a.pool().QueryRow(a.Context(), freshnessQuery, firstAthlete, ratioOfOneDay).Scan(&right, &p50, &p99, &slowest); err != nil {
+	if err := a.pool().QueryRow(a.Context(), freshnessQuery, firstAthlete, ratioOfOneDay).Scan(&fresh, &p50, &p99, &slowest); err != nil {
 		a.Fatal(err)
 	}
-	a.Logf("freshness of %d activities: p50 %.0f ms, p99 %.0f ms, the slowest %.0f ms", right, p50*1000, p99*1000, slowest*1000)
-	if right != a.enqueued || right == 0 {
-		a.Errorf("of %d activities %d are right", a.enqueued, right)
+	a.Logf("freshness of %d activities: p50 %.0f ms, p99 %.0f ms, the slowest %.0f ms", fresh, p50*1000, p99*1000, slowest*1000)
+	if fresh != a.enqueued || fresh == 0 {
+		a.Errorf("of %d activities %d are fresh", a.enqueued, fresh)
 	}
 	if p99 > freshWithin.Seconds() {
 		a.Errorf("freshness p99 was %.3f s, want at most %v", p99, freshWithin)

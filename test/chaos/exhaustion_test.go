@@ -29,7 +29,7 @@ func TestJobThatKillsItsProcess(t *testing.T) {
 	}
 	r.load = startLoad(t, r.url)
 	time.Sleep(500 * time.Millisecond) // neighbours, before and after
-	r.plant(1, 5, "injected exhaustion")
+	r.enqueuePoison(1, 5, "injected exhaustion")
 	stop := make(chan struct{})
 	recalculated := make(chan int)
 	go func() { recalculated <- r.recalculate(stop) }()

@@ -210,7 +210,7 @@ func TestFailoverByProxy(t *testing.T) {
 		p.promote()
 		repoint(p.standby)
 	})
-	// A worker that is told to stop waits for connections that are silent, for up to
+	// A worker that is asked to stop waits for connections that are silent, for up to
 	// its statement_timeout and five seconds: as long as its grace.
 	time.Sleep(grace)
 	p.end()

@@ -111,7 +111,7 @@ func TestImportDoesNotDelayLiveActivities(t *testing.T) {
 	if busyN < 50 {
 		t.Errorf("only %d live activities were synced during the import", busyN)
 	}
-	if most := max(2*idle99, 250); busy99 > most {
-		t.Errorf("p99 during the import is %.0f ms, want at most %.0f", busy99, most)
+	if limit := max(2*idle99, 250); busy99 > limit {
+		t.Errorf("p99 during the import is %.0f ms, want at most %.0f", busy99, limit)
 	}
 }

@@ -43,8 +43,8 @@ func TestFaultOfTheLane(t *testing.T) {
 			cured := time.Now()
 			r.drained(time.Minute)
 			t.Logf("/readyz said %s; %d jobs were done %v after the cure", answer, fault.jobs, time.Since(cured).Round(100*time.Millisecond))
-			if right := r.count(`SELECT count(*) FROM river.river_job WHERE state = 'completed' AND attempt = 1 AND errors IS NULL`); right != fault.jobs {
-				t.Errorf("%d of %d jobs were completed by their first attempt", right, fault.jobs)
+			if completed := r.count(`SELECT count(*) FROM river.river_job WHERE state = 'completed' AND attempt = 1 AND errors IS NULL`); completed != fault.jobs {
+				t.Errorf("%d of %d jobs were completed by their first attempt", completed, fault.jobs)
 			}
 			r.becomes(w, http.StatusOK, "")
 			r.stopWorkers()

@@ -47,9 +47,9 @@ func (r *rig) heldBy(w *commandtest.Process) (ids []int64) {
 // milliseconds.
 const releasedWithin = 2 * time.Second
 
-// settles is how long after a worker stopped talking its last statement, a
+// closing is how long after a worker stopped talking its last statement, a
 // COMMIT perhaps, has ended for certain.
-const settles = 100 * time.Millisecond
+const closing = 100 * time.Millisecond
 
 // takenAway takes a worker away at a moment when it holds jobs. what does so,
 // and its undo gives the worker back: it is tried until there are jobs. The time
@@ -64,7 +64,7 @@ func (r *rig) takenAway(w *commandtest.Process, what func() (undo func())) (held
 		}
 		at = time.Now()
 		undo := what()
-		time.Sleep(settles)
+		time.Sleep(closing)
 		if held = r.heldBy(w); len(held) > 0 {
 			return held, at
 		}
@@ -95,7 +95,7 @@ func (r *rig) killed(w *commandtest.Process) (held []int64, at time.Time) {
 	return held, at
 }
 
-// claimedQuery tells when the transactions began that completed the jobs, and of
+// claimedQuery says when the transactions began that completed the jobs, and of
 // how many it was not one attempt of another worker.
 const claimedQuery = `
 SELECT max(attempted_at), count(*) FILTER (WHERE state <> 'completed' OR attempt <> 1 OR errors IS NOT NULL

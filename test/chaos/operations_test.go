@@ -12,7 +12,7 @@ import (
 	"github.com/trainingmonkey/worker/test/commandtest"
 )
 
-var operationsAddress = regexp.MustCompile(`"operations are served","address":"([^"]+)"`)
+var operationsAddress = regexp.MustCompile(`"serving probes, metrics and pages","address":"([^"]+)"`)
 
 // get asks a running worker for a page.
 func (r *rig) get(w *commandtest.Process, path string) (status int, content string) {
@@ -20,7 +20,7 @@ func (r *rig) get(w *commandtest.Process, path string) (status int, content stri
 	address := operationsAddress.FindStringSubmatch(w.Log())
 	for deadline := time.Now().Add(10 * time.Second); address == nil; address = operationsAddress.FindStringSubmatch(w.Log()) {
 		if time.Now().After(deadline) {
-			r.Fatalf("the worker does not say where its operations are served:\n%s", w.Log())
+			r.Fatalf("the worker does not log where it serves its pages:\n%s", w.Log())
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -59,7 +59,7 @@ func TestPgBouncerInStatementMode(t *testing.T) {
 	r.checked(1, "a pooler in statement mode", "pool_mode = session")
 }
 
-// checked has `worker check` look at the way to the server.
+// checked runs `worker check` through the pooler.
 func (r *rig) checked(code int, says ...string) {
 	r.Helper()
 	stdout, stderr, exit := commands.Run(r.T, r.through, "worker", "check")

@@ -80,9 +80,9 @@ func TestFrozenWorker(t *testing.T) {
 	r.recoveredWithin(15 * time.Second)
 }
 
-// plant enqueues jobs that are to fail, whose activities have the given load and
+// enqueuePoison enqueues jobs that are to fail, whose activities have the given load and
 // name.
-func (r *rig) plant(n int, load float64, name string) {
+func (r *rig) enqueuePoison(n int, load float64, name string) {
 	r.Helper()
 	for i := range n {
 		id := int64(1_000_000 + i)
@@ -96,14 +96,14 @@ func (r *rig) plant(n int, load float64, name string) {
 	}
 }
 
-// TestSIGTERMDuringBisection stops a worker while it looks for poison jobs.
+// TestSIGTERMDuringBisection stops a worker while it searches for poison jobs.
 func TestSIGTERMDuringBisection(t *testing.T) {
 	r := shared(t)
 	r.exec(`ALTER TABLE activities ADD CONSTRAINT injected CHECK (total_load_miles <> 666)`)
 	r.begin(2)
 	r.fault(func() {
 		r.load.rate.Store(5 * steadyRate)
-		r.plant(60, 666, "injected")
+		r.enqueuePoison(60, 666, "injected")
 		r.stopCleanly(r.workers[0])
 		r.load.rate.Store(steadyRate)
 	})
@@ -116,7 +116,7 @@ func TestPanicInABatch(t *testing.T) {
 	r.begin(2)
 	r.fault(func() {
 		r.load.rate.Store(5 * steadyRate)
-		r.plant(20, 5, "injected panic")
+		r.enqueuePoison(20, 5, "injected panic")
 		time.Sleep(*long)
 		r.load.rate.Store(steadyRate)
 	})

@@ -64,7 +64,7 @@ ALTER TABLE activities ENABLE ROW LEVEL SECURITY;
 ALTER TABLE activities FORCE ROW LEVEL SECURITY;
 CREATE POLICY theirs ON activities USING (true) WITH CHECK (user_id < 1000);`
 
-// later keeps jobs that failed from a second attempt while the test looks.
+// later keeps jobs that failed from a second attempt while the test reads.
 const later = `
 CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.scheduled_at = now() + interval '1 hour'; RETURN NEW; END $$;
 CREATE TRIGGER later BEFORE UPDATE ON river.river_job FOR EACH ROW WHEN (NEW.errors IS NOT NULL) EXECUTE FUNCTION later()`
@@ -124,12 +124,12 @@ func refuse(r *rig, url string, poisoned int, spoil func(*jobs.Activity), says s
 		r.Fatal(err)
 	}
 	r.Logf("%d of %d jobs refused: %v, %d transactions, %d tries, at most %d tries and %d savepoints in a transaction",
-		poisoned, refusedJobs, took.Round(time.Millisecond), seen.transactions, seen.tries, seen.most, savepoints)
+		poisoned, refusedJobs, took.Round(time.Millisecond), seen.transactions, seen.tries, seen.maxSavepoints, savepoints)
 	if completed != refusedJobs-poisoned || stored != refusedJobs-poisoned || failedOnce != poisoned {
 		r.Errorf("%d completed, %d stored, %d with the one error; want %d, %d, %d", completed, stored, failedOnce, refusedJobs-poisoned, refusedJobs-poisoned, poisoned)
 	}
-	if seen.most >= 64 || savepoints >= 64 {
-		r.Errorf("%d tries and %d savepoints in a transaction, want fewer than 64", seen.most, savepoints)
+	if seen.maxSavepoints >= 64 || savepoints >= 64 {
+		r.Errorf("%d tries and %d savepoints in a transaction, want fewer than 64", seen.maxSavepoints, savepoints)
 	}
 }
 
@@ -163,7 +163,7 @@ func drainOnce(r *rig, url string, poisoned int) (seen *turns, savepoints int) {
 	if err := service.Run(ctx); err != nil {
 		r.Error(err)
 	}
-	return seen, counter.most()
+	return seen, counter.maxSavepoints()
 }
 
 // role makes a role that may do everything but break a policy, and returns the
@@ -179,5 +179,5 @@ func (r *rig) role() (asRole string) {
 	r.exec(`GRANT ALL ON SCHEMA public, river TO ` + role)
 	r.exec(`GRANT ALL ON ALL TABLES IN SCHEMA public, river TO ` + role)
 	r.exec(`GRANT ALL ON ALL SEQUENCES IN SCHEMA public, river TO ` + role)
-	return r.urlOf(role, "secret")
+	return r.roleURL(role, "secret")
 }

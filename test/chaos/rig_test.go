@@ -143,7 +143,7 @@ func (r *rig) stopCleanly(w *commandtest.Process) {
 	}
 }
 
-// whatIsUnfinished tells where the jobs are and who holds something in the
+// whatIsUnfinished says where the jobs are and who holds something in the
 // database, for whoever has to find out why.
 func (r *rig) whatIsUnfinished() (text string) {
 	r.Helper()

@@ -33,7 +33,7 @@ type tokenRig struct {
 	provider *providertest.Provider
 	settings []string
 
-	lostByProvider, lostByCrash int // answers, as the users' marks tell
+	lostByProvider, lostByCrash int // answers, according to the users' marks
 }
 
 const (
@@ -95,7 +95,7 @@ func (r *tokenRig) enqueue(users []int32) []int64 {
 	return ids
 }
 
-func everyone() []int32 {
+func allUsers() []int32 {
 	users := make([]int32, tokenUsers)
 	for i := range users {
 		users[i] = int32(i + 1)
@@ -103,14 +103,14 @@ func everyone() []int32 {
 	return users
 }
 
-// judge looks at a user between refreshes: the stored token has to be the
+// judge checks a user between refreshes: the stored token has to be the
 // provider's, or the user has to be marked, and never both.
 func (r *tokenRig) judge(token tokens.Token) (marked bool) {
 	r.Helper()
 	current, lost := r.provider.Current(token.UserID)
 	switch {
 	case token.Reauthorize == "" && token.Refresh != current:
-		r.Errorf("the stored token of user %d is not the provider's, and nobody is told (the provider lost the answer: %v)", token.UserID, lost)
+		r.Errorf("the stored token of user %d is not the provider's, and nothing reports it (the provider lost the answer: %v)", token.UserID, lost)
 	case token.Reauthorize != "" && token.Refresh == current:
 		r.Errorf("user %d is marked although the stored token is the provider's", token.UserID)
 	case token.Reauthorize == tokens.AnswerLost && lost:
@@ -126,7 +126,7 @@ func (r *tokenRig) judge(token tokens.Token) (marked bool) {
 // reauthorizeMarked has users who are marked authorize again, as they would.
 func (r *tokenRig) reauthorizeMarked() {
 	r.Helper()
-	loaded, err := r.store.Load(context.WithoutCancel(r.Context()), everyone())
+	loaded, err := r.store.Load(context.WithoutCancel(r.Context()), allUsers())
 	if err != nil || len(loaded.Tokens) != tokenUsers {
 		r.Errorf("%d of %d users: %v, %v", len(loaded.Tokens), tokenUsers, loaded.Unreadable, err)
 		return
@@ -157,7 +157,7 @@ func TestKilledWhileRefreshing(t *testing.T) {
 				return
 			case <-time.After(250 * time.Millisecond):
 			}
-			users := everyone()
+			users := allUsers()
 			rand.Shuffle(len(users), func(i, j int) { users[i], users[j] = users[j], users[i] })
 			r.enqueue(users[:50])
 			if n%4 == 0 {
@@ -178,12 +178,12 @@ func TestKilledWhileRefreshing(t *testing.T) {
 
 	r.provider.SetFaults(nil)
 	rescued := r.rescue(fleet)
-	ids := r.enqueue(everyone())
+	ids := r.enqueue(allUsers())
 	r.finished(ids, time.Minute)
-	told := map[string]string{"metrics": r.metrics(fleet[0])}
+	reported := map[string]string{"metrics": r.metrics(fleet[0])}
 	r.stopWorkers()
 
-	loaded, err := r.store.Load(t.Context(), everyone())
+	loaded, err := r.store.Load(t.Context(), allUsers())
 	if err != nil || len(loaded.Tokens) != tokenUsers {
 		t.Fatalf("%d of %d users: %v, %v", len(loaded.Tokens), tokenUsers, loaded.Unreadable, err)
 	}
@@ -200,19 +200,19 @@ func TestKilledWhileRefreshing(t *testing.T) {
 	if counts.Collisions > 0 {
 		t.Errorf("%d refreshes of a user while another one was under way", counts.Collisions)
 	}
-	if most := kills * tokenWorkers; r.lostByCrash > most {
+	if limit := kills * tokenWorkers; r.lostByCrash > limit {
 		t.Errorf("%d answers lost between answer and commit, more than can have been under way in %d kills", r.lostByCrash, kills)
 	}
 	if counts.Requests < 20*int(length.Seconds()) || kills < int(length.Seconds())/3 {
 		t.Errorf("%d requests and %d kills prove little", counts.Requests, kills)
 	}
 	for _, w := range r.workers {
-		told["logs"] += w.Log()
+		reported["logs"] += w.Log()
 	}
-	if !strings.Contains(told["metrics"], `tmworker_tokens{state="valid"}`) || !strings.Contains(told["logs"], "user has to authorize again") {
+	if !strings.Contains(reported["metrics"], `tmworker_tokens{state="valid"}`) || !strings.Contains(reported["logs"], "user has to authorize again") {
 		t.Error("metrics and logs say nothing of tokens, so that nothing is found in them proves nothing")
 	}
-	for place, content := range told {
+	for place, content := range reported {
 		for _, secret := range append(r.provider.Secrets(), strings.TrimPrefix(r.settings[0], "TMWORKER_TOKEN_KEYS=k1:")) {
 			if strings.Contains(content, secret) {
 				t.Errorf("the %s have a secret, %.10s…", place, secret)

@@ -15,10 +15,10 @@ import (
 	"github.com/trainingmonkey/worker/internal/lane"
 )
 
-// turns counts what a lane tells of its transactions.
+// turns counts what a lane reports about its transactions.
 type turns struct {
-	mu                        sync.Mutex
-	transactions, tries, most int
+	mu                                 sync.Mutex
+	transactions, tries, maxSavepoints int
 }
 
 // Transacted implements lane.Observer.
@@ -27,7 +27,7 @@ func (s *turns) Transacted(t lane.Transaction) {
 	defer s.mu.Unlock()
 	s.transactions++
 	s.tries += t.Savepoints
-	s.most = max(s.most, t.Savepoints)
+	s.maxSavepoints = max(s.maxSavepoints, t.Savepoints)
 }
 
 // Committed implements lane.Observer.
@@ -55,7 +55,7 @@ func (c *savepointCounter) sent(conn *pgx.Conn, sql string) {
 	}
 }
 
-func (c *savepointCounter) most() int {
+func (c *savepointCounter) maxSavepoints() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.highest
@@ -92,8 +92,8 @@ func randomLetters(n int) string {
 	return string(b)
 }
 
-// urlOf returns the database's URL for another role.
-func (r *rig) urlOf(role, password string) string {
+// roleURL returns the database's URL for another role.
+func (r *rig) roleURL(role, password string) string {
 	r.Helper()
 	u, err := url.Parse(r.url)
 	if err != nil {

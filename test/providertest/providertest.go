@@ -41,7 +41,7 @@ const (
 	ClosesWithoutReply Fault = "closes the connection"
 )
 
-// LosesTokens tells whether a client cannot have what was rotated.
+// LosesTokens reports whether a client cannot have what was rotated.
 func (f Fault) LosesTokens() bool {
 	switch f {
 	case DownAfterRotating, Garbage, Half, SilentAfter:

@@ -85,17 +85,17 @@ func TestExampleInABrowser(t *testing.T) {
 	if err := chromedp.Do(ctx, chromedp.Navigate(address), chromedp.WaitVisible(chromedp.CSS("#sync"))); err != nil {
 		t.Fatal(err)
 	}
-	want(t, look(t, ctx, "ratio"), "–", "the ratio before anything")
+	want(t, elementText(t, ctx, "ratio"), "–", "the ratio before anything")
 	press(t, ctx)
 	waitFor(t, ctx, "outcome", "0 of 12 parts are done.")
 	work(t, pool)
 	waitFor(t, ctx, "outcome", "Done: 299 stored, 0 unchanged, 1 not stored.")
-	want(t, look(t, ctx, "rejects"), "Morning run 212: This activity was not stored, because its average heart rate cannot be that low or that high.", "what its athlete is told")
+	want(t, elementText(t, ctx, "rejects"), "Morning run 212: This activity was not stored, because its average heart rate cannot be that low or that high.", "what its athlete sees")
 	var ratio string
 	if err := pool.QueryRow(t.Context(), `SELECT round(acute_chronic_ratio::numeric, 2)::text FROM activities ORDER BY date DESC LIMIT 1`).Scan(&ratio); err != nil {
 		t.Fatal(err)
 	}
-	want(t, look(t, ctx, "ratio"), ratio, "the new ratio")
+	want(t, elementText(t, ctx, "ratio"), ratio, "the new ratio")
 	press(t, ctx)
 	waitFor(t, ctx, "outcome", "Done: 0 stored, 299 unchanged, 1 not stored.")
 }
@@ -107,7 +107,7 @@ func press(t *testing.T, ctx context.Context) {
 	}
 }
 
-func look(t *testing.T, ctx context.Context, id string) string {
+func elementText(t *testing.T, ctx context.Context, id string) string {
 	t.Helper()
 	s, err := chromedp.Run(ctx, chromedp.Evaluate[string](fmt.Sprintf("document.getElementById(%q)?.innerText ?? ''", id)))
 	if err != nil {
@@ -116,11 +116,11 @@ func look(t *testing.T, ctx context.Context, id string) string {
 	return strings.TrimSpace(s)
 }
 
-// waitFor looks until an element has a text.
+// waitFor polls until an element has a text.
 func waitFor(t *testing.T, ctx context.Context, id, text string) {
 	t.Helper()
 	for got := ""; ; time.Sleep(50 * time.Millisecond) {
-		if got = look(t, ctx, id); got == text {
+		if got = elementText(t, ctx, id); got == text {
 			return
 		}
 		if ctx.Err() != nil {

@@ -15,18 +15,17 @@ type Kind int
 const (
 	// Given says that there are new tokens.
 	Given Kind = iota
-	// Failed says that there are none, and the refresh token is as good as it was.
+	// Failed says that there are none, and the refresh token is still valid.
 	Failed
-	// Lost says that there may be some which did not arrive; the refresh token may or may
-	// not be used up.
+	// Lost says that new tokens may not have arrived; the refresh token may be used up.
 	Lost
-	// Refused says that the refresh token is not good, or not any more.
+	// Refused says that the refresh token is not valid, or no longer.
 	Refused
-	// Throttled says that nobody must ask before RetryAfter is over.
+	// Throttled says that no process may send a request before RetryAfter is over.
 	Throttled
 )
 
-// Answer is what the provider said. It prints without its secrets.
+// Answer is the provider's answer. It prints without its secrets.
 type Answer struct {
 	Kind       Kind
 	Access     string
@@ -42,8 +41,8 @@ func (a Answer) Format(s fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(s, "answer %d: %s", a.Status, a.Reason)
 }
 
-// given is an answer with tokens: RFC 6749, 5.1, and Strava's expires_at. Times
-// are of any type: nothing beside them may cost the tokens.
+// given is an answer with tokens: RFC 6749, 5.1, and Strava's expires_at. Times may be of
+// any type: an odd one must not cost the tokens.
 type given struct {
 	AccessToken  string `json:"access_token"`
 	RefreshToken string `json:"refresh_token"`
@@ -60,7 +59,7 @@ type refused struct {
 	} `json:"errors"`
 }
 
-// Times of throttling when the provider does not say, and at most.
+// How long to pause when the provider does not say, and at most.
 const (
 	defaultPause = time.Minute
 	maxPause     = 24 * time.Hour
@@ -91,12 +90,12 @@ func judge(response *http.Response, content []byte, readErr error, now time.Time
 	return a
 }
 
-// unknownExpiry is how long tokens are taken to live whose answer does not say:
-// not long, so that they are soon refreshed again, but they are never thrown
-// away for that.
+// unknownExpiry is the assumed life of tokens whose answer does not state it. It is
+// short, so that they are soon refreshed again.
 const unknownExpiry = time.Hour
 
-// maxLife keeps a nonsensical time from passing for a fresh token for ever.
+// maxLife bounds the stated life, so that a nonsensical one does not keep a token fresh
+// for ever.
 const maxLife = 366 * 24 * time.Hour
 
 func (g *given) expiry(now time.Time) time.Time {
@@ -109,7 +108,7 @@ func (g *given) expiry(now time.Time) time.Time {
 	return now.Add(unknownExpiry)
 }
 
-// ofToken tells whether it is the refresh token that is refused.
+// ofToken reports whether it is the refresh token that is refused.
 func (r *refused) ofToken() bool {
 	if r.Error == "invalid_grant" {
 		return true
@@ -122,10 +121,10 @@ func (r *refused) ofToken() bool {
 	return false
 }
 
-// errorCode is what RFC 6749 allows as codes, and nothing that could be a token.
+// errorCode matches the codes of RFC 6749, and nothing that could be a token.
 var errorCode = regexp.MustCompile(`^(invalid_request|invalid_client|invalid_grant|unauthorized_client|unsupported_grant_type|invalid_scope)$`)
 
-// code quotes an error code that is known.
+// code quotes a known error code.
 func (r *refused) code() string {
 	if code, is := r.Error.(string); is && errorCode.MatchString(code) {
 		return " (" + code + ")"

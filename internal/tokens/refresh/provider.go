@@ -1,9 +1,8 @@
-// Package refresh asks the provider for new tokens and stores what it
-// answers.
+// Package refresh requests new tokens from the provider and stores them.
 //
-// Rules. No database connection is held while the provider is asked. What it
-// gave is stored at once and tried again until it is. One user's trouble is no
-// other's. No token, and nothing of an answer's text, is in an error.
+// Rules. No database connection is held during a request to the provider. New tokens are
+// stored at once, with retries until they are. One user's failure does not affect others.
+// Errors contain no token and no text of an answer.
 package refresh
 
 import (
@@ -28,7 +27,7 @@ type Provider struct {
 	client       http.Client
 }
 
-// NewProvider returns a provider that is asked over connections that are kept.
+// NewProvider returns a provider with persistent connections.
 func NewProvider(tokenURL, clientID, clientSecret, userAgent string, timeout time.Duration, connections int) *Provider {
 	return &Provider{
 		TokenURL: tokenURL, ClientID: clientID, ClientSecret: clientSecret, UserAgent: userAgent, Timeout: timeout,
@@ -42,7 +41,7 @@ func NewProvider(tokenURL, clientID, clientSecret, userAgent string, timeout tim
 				ForceAttemptHTTP2:     true,
 				ExpectContinueTimeout: time.Second,
 			},
-			// A redirect would take the secrets to somebody else.
+			// A redirect would send the secrets elsewhere.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
@@ -51,9 +50,9 @@ func NewProvider(tokenURL, clientID, clientSecret, userAgent string, timeout tim
 // maxAnswerBytes is more than any answer with tokens has.
 const maxAnswerBytes = 1 << 16
 
-// Refresh asks for new tokens. It does not end before Timeout because ctx does:
-// whoever stops listening to an answer loses the tokens in it. A refresh token
-// is good once, so the request is never sent twice.
+// Refresh asks for new tokens. It does not stop when ctx ends, but at Timeout: an
+// abandoned answer would lose the tokens in it. A refresh token is valid once, so the
+// request is never sent twice.
 func (p *Provider) Refresh(ctx context.Context, refreshToken string) Answer {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.Timeout)
 	defer cancel()
@@ -80,7 +79,7 @@ func (p *Provider) Refresh(ctx context.Context, refreshToken string) Answer {
 	return judge(response, body, err, time.Now())
 }
 
-// unanswered tells apart what never reached the provider and what may have.
+// unanswered separates what never reached the provider from what may have.
 func unanswered(err error) Answer {
 	if network := (*net.OpError)(nil); errors.As(err, &network) && network.Op == "dial" {
 		return Answer{Kind: Failed, Reason: "the provider cannot be reached"}
@@ -92,7 +91,7 @@ func unanswered(err error) Answer {
 	return Answer{Kind: Lost, Reason: reason}
 }
 
-// CloseIdle ends the connections that are kept.
+// CloseIdle closes the idle connections.
 func (p *Provider) CloseIdle() { p.client.CloseIdleConnections() }
 
 // Format keeps the client's secret out of what prints a provider.

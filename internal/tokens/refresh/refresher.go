@@ -16,7 +16,7 @@ import (
 type Options struct {
 	ClientID string        // of this process, for leases
 	Workers  int           // requests to the provider at once
-	Lease    time.Duration // how long nobody else may refresh the user meanwhile; longer than a request and a save take
+	Lease    time.Duration // how long other processes may not refresh the user; longer than a request and a save take
 	Limits   tokens.Limits
 	Logger   *slog.Logger
 }
@@ -43,23 +43,23 @@ func New(store *tokens.Store, saver *tokens.Saver, provider *Provider, o Options
 	}
 }
 
-// Stop has no further request be made; those that are made are answered and
-// stored. Refresh returns once they are.
+// Stop prevents further requests; the answers to those in progress are stored. Refresh
+// returns once they are.
 func (r *Refresher) Stop() { r.stopOnce.Do(func() { close(r.stopping) }) }
 
-// Result is what became of the users of one Refresh.
+// Result counts the outcomes of the users of one Refresh.
 type Result struct {
 	Refreshed, Fresh, Marked, Absent, Failed int
 
-	Wait  time.Duration // until those who are left can be tried; 0: nobody is, or it is not known
+	Wait  time.Duration // until the users who are left can be tried; 0: none is left, or it is not known
 	Left  int           // users who wait for another process, for the provider's limits or for another worker
 	First error         // of those that failed
 }
 
-// Refresh refreshes those of the users whose tokens are not as wanted. ctx ends
-// it between users; a user who is under way is finished.
+// Refresh refreshes the users whose tokens are not fresh enough. It stops between users
+// when ctx ends; a refresh in progress is finished.
 func (r *Refresher) Refresh(ctx context.Context, users []int32, wanted tokens.Wanted) (Result, error) {
-	remaining, result, err := r.look(ctx, users, wanted)
+	remaining, result, err := r.selectDue(ctx, users, wanted)
 	if err != nil {
 		return result, err
 	}
@@ -84,7 +84,7 @@ func (r *Refresher) Refresh(ctx context.Context, users []int32, wanted tokens.Wa
 	return result, nil
 }
 
-// place waits for a worker; false when there will be none.
+// place waits for a free worker; false if the refresher stops first.
 func (r *Refresher) place(ctx context.Context) bool {
 	select {
 	case <-r.stopping:
@@ -100,9 +100,9 @@ func (r *Refresher) place(ctx context.Context) bool {
 	return false
 }
 
-// look loads all users in one query and leaves out those there is nothing to do
-// for. Whoever is left is looked at again, under lock.
-func (r *Refresher) look(ctx context.Context, users []int32, wanted tokens.Wanted) (remaining []int32, result Result, err error) {
+// selectDue loads all users in one query and returns those that need a refresh. They are
+// checked again under lock.
+func (r *Refresher) selectDue(ctx context.Context, users []int32, wanted tokens.Wanted) (remaining []int32, result Result, err error) {
 	if err := r.exclusively(ctx, func() (err error) {
 		var loaded tokens.Loaded
 		if loaded, err = r.store.Load(ctx, users); err != nil {
@@ -130,7 +130,7 @@ func (r *Refresher) look(ctx context.Context, users []int32, wanted tokens.Wante
 	return remaining, result, nil
 }
 
-// exclusively runs fn on the one connection of this kind.
+// exclusively runs fn on the one connection for leases.
 func (r *Refresher) exclusively(ctx context.Context, fn func() error) error {
 	select {
 	case r.leasing <- struct{}{}:
@@ -141,18 +141,18 @@ func (r *Refresher) exclusively(ctx context.Context, fn func() error) error {
 	return fn()
 }
 
-// busyWait is after how long it is worth looking what became of a user whom
-// another process refreshes. The lease lasts longer: it ends when that dies.
+// busyWait is the delay before a user is checked again whom another process refreshes. It
+// is shorter than the lease, which only expires if that process dies.
 const busyWait = 2 * time.Second
 
 // refresh refreshes one user: lease, ask, save.
 func (r *Refresher) refresh(ctx context.Context, user int32, wanted tokens.Wanted) Result {
 	var lease tokens.Lease
-	var standing tokens.Standing
+	var status tokens.LeaseStatus
 	var wait time.Duration
 	by := r.options.ClientID + "/" + rand.Text()[:10]
 	err := r.exclusively(ctx, func() (err error) {
-		lease, standing, wait, err = r.store.Lease(ctx, user, wanted, by, r.options.Lease, r.options.Limits)
+		lease, status, wait, err = r.store.Lease(ctx, user, wanted, by, r.options.Lease, r.options.Limits)
 		return err
 	})
 	if unreadable := (*tokens.UnreadableError)(nil); errors.As(err, &unreadable) {
@@ -162,16 +162,16 @@ func (r *Refresher) refresh(ctx context.Context, user int32, wanted tokens.Wante
 	case err != nil:
 		r.counts.failed.Add(1)
 		return Result{Failed: 1, First: err}
-	case standing == tokens.Fresh:
+	case status == tokens.Fresh:
 		r.counts.fresh.Add(1)
 		return Result{Fresh: 1}
-	case standing == tokens.Marked:
+	case status == tokens.Marked:
 		return Result{Marked: 1}
-	case standing == tokens.Absent:
+	case status == tokens.Absent:
 		return Result{Absent: 1}
-	case standing == tokens.Busy:
+	case status == tokens.Busy:
 		return Result{Left: 1, Wait: min(wait, busyWait)}
-	case standing == tokens.Limited:
+	case status == tokens.Limited:
 		return Result{Left: 1, Wait: wait}
 	}
 	answer := r.provider.Refresh(ctx, lease.Refresh)
@@ -192,13 +192,13 @@ func (r *Refresher) refresh(ctx context.Context, user int32, wanted tokens.Wante
 		}
 	case Throttled:
 		if err := r.exclusively(ctx, func() error { return r.store.Pause(ctx, answer.RetryAfter) }); err != nil {
-			r.options.Logger.WarnContext(ctx, "other processes do not know yet that the provider throttles", slog.String("error", err.Error()))
+			r.options.Logger.WarnContext(ctx, "could not record that the provider throttles; other processes may still send requests", slog.String("error", err.Error()))
 		}
 	}
 	return r.fail(ctx, op, answer.RetryAfter)
 }
 
-// keep stores what the provider gave.
+// keep stores the provider's tokens.
 func (r *Refresher) keep(ctx context.Context, op tokens.Operation, answer Answer) Result {
 	op.Access, op.Refresh, op.ExpiresAt = answer.Access, answer.Refresh, answer.ExpiresAt
 	if op.Refresh == "" {
@@ -227,7 +227,7 @@ func (r *Refresher) fail(ctx context.Context, op tokens.Operation, retryAfter ti
 	case err != nil:
 		return Result{Failed: 1, First: err}
 	case errors.Is(refusal, tokens.ErrSuperseded):
-		return Result{Fresh: 1} // somebody stored newer tokens meanwhile
+		return Result{Fresh: 1} // newer tokens were stored meanwhile
 	case op.Failure.Reauthorize != "" && refusal == nil:
 		r.counts.marked.Add(1)
 		r.options.Logger.WarnContext(ctx, "user has to authorize again",
@@ -239,22 +239,21 @@ func (r *Refresher) fail(ctx context.Context, op tokens.Operation, retryAfter ti
 	return Result{Failed: 1, First: fmt.Errorf("user %d: %s", op.UserID, op.Failure.Reason)}
 }
 
-// Tries of a save: as often as it takes, at first soon.
+// Pauses between the tries of a save, which are not limited.
 const (
 	firstPause = 20 * time.Millisecond
 	savePause  = time.Second
 )
 
-// save stores an operation, and tries again until it is stored or ctx ends: no
-// other process can, for no other has the answer. A try that is under way when
-// ctx ends is finished, and one is made in any case.
+// save stores an operation, and retries until it is stored or ctx ends: no other process
+// has the answer. A try in progress is finished when ctx ends, and at least one is made.
 func (r *Refresher) save(ctx context.Context, op tokens.Operation) (refusal, err error) {
 	for pause := firstPause; ; pause = min(2*pause, savePause) {
 		if refusal, err = r.saver.Save(context.WithoutCancel(ctx), op); err == nil || ctx.Err() != nil {
 			return refusal, err
 		}
 		if pause == 2*firstPause {
-			r.options.Logger.WarnContext(ctx, "tokens not stored yet, trying on",
+			r.options.Logger.WarnContext(ctx, "tokens not stored yet, will try again",
 				slog.Int64("user_id", int64(op.UserID)), slog.String("error", err.Error()))
 		}
 		select {

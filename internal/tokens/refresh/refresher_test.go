@@ -54,7 +54,7 @@ func newRig(t *testing.T, processes, users int) *rig {
 }
 
 func (r *rig) addProcess(store *tokens.Store) {
-	saver := tokens.NewSaver(store, tokens.SaverOptions{MaxBatch: 100, Linger: 5 * time.Millisecond, Timeout: 8 * time.Second})
+	saver := tokens.NewSaver(store, tokens.SaverOptions{MaxBatch: 100, MaxWait: 5 * time.Millisecond, Timeout: 8 * time.Second})
 	provider := refresh.NewProvider(r.provider.URL, providertest.ClientID, providertest.ClientSecret, "worker", 500*time.Millisecond, 4)
 	r.Cleanup(provider.CloseIdle)
 	r.refreshers = append(r.refreshers, refresh.New(store, saver, provider, refresh.Options{
@@ -123,9 +123,9 @@ func TestWhoComesSecondDoesNothing(t *testing.T) {
 	const users, rounds = 20, 5
 	r := newRig(t, 2, users)
 	r.provider.SetFaults(func(int32) providertest.Fault { return providertest.Slow })
-	everyone := make([]int32, users)
-	for i := range everyone {
-		everyone[i] = int32(i + 1)
+	allUsers := make([]int32, users)
+	for i := range allUsers {
+		allUsers[i] = int32(i + 1)
 	}
 	for range rounds {
 		wanted := now()
@@ -134,7 +134,7 @@ func TestWhoComesSecondDoesNothing(t *testing.T) {
 			wg.Go(func() {
 				for result := (refresh.Result{Left: 1}); result.Left > 0; {
 					var err error
-					if result, err = r.refreshers[process].Refresh(r.Context(), everyone, wanted); err != nil || result.Failed > 0 {
+					if result, err = r.refreshers[process].Refresh(r.Context(), allUsers, wanted); err != nil || result.Failed > 0 {
 						t.Errorf("%+v, %v", result, err)
 						return
 					}
@@ -146,7 +146,7 @@ func TestWhoComesSecondDoesNothing(t *testing.T) {
 	if got := r.provider.Counts(); got.Requests != users*rounds || got.Collisions+got.Reused > 0 {
 		t.Errorf("provider: %+v, want %d requests and nothing else", got, users*rounds)
 	}
-	for _, user := range everyone {
+	for _, user := range allUsers {
 		r.expect(user, "")
 	}
 }
@@ -324,19 +324,19 @@ func TestStopFinishesWhoIsUnderWay(t *testing.T) {
 	t.Parallel()
 	const users = 40
 	r := newRig(t, 1, users)
-	everyone := make([]int32, users)
-	for i := range everyone {
-		everyone[i] = int32(i + 1)
+	allUsers := make([]int32, users)
+	for i := range allUsers {
+		allUsers[i] = int32(i + 1)
 	}
 	r.provider.SetFaults(func(int32) providertest.Fault {
 		r.refreshers[0].Stop()
 		return providertest.Slow
 	})
-	got := r.refresh(0, soon, everyone...)
+	got := r.refresh(0, soon, allUsers...)
 	if got.Refreshed == 0 || got.Refreshed > 5 || got.Refreshed+got.Left != users {
 		t.Errorf("%+v, want the few under way finished and the others left", got)
 	}
-	for _, user := range everyone {
+	for _, user := range allUsers {
 		r.expect(user, "")
 	}
 }

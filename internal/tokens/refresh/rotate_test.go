@@ -92,14 +92,14 @@ func TestRotationUnderRefreshes(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("rotated %d rows while %d and %d refreshes were stored; afterwards %d", rows, refreshes[0].Load(), refreshes[1].Load(), rotation.Rotated)
-	alone := tokens.New(r.pool, parse(key("k2", "n")), dbtest.RiverSchema)
+	newKeyOnly := tokens.New(r.pool, parse(key("k2", "n")), dbtest.RiverSchema)
 	all := make([]int32, rows)
 	for i := range all {
 		all[i] = int32(i + 1)
 	}
-	loaded, err := alone.Load(t.Context(), all)
+	loaded, err := newKeyOnly.Load(t.Context(), all)
 	if err != nil || len(loaded.Tokens) != rows {
-		t.Fatalf("%d of %d rows decrypt with the new key alone; %v, %v", len(loaded.Tokens), rows, loaded.Unreadable, err)
+		t.Fatalf("%d of %d rows decrypt with the new key only; %v, %v", len(loaded.Tokens), rows, loaded.Unreadable, err)
 	}
 	for _, token := range loaded.Tokens {
 		if current, _ := r.provider.Current(token.UserID); token.Refresh != current || token.Reauthorize != "" {

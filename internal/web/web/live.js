@@ -14,7 +14,7 @@
   // partName is the same for the part that replaces it.
   const partName = (part) => part.getAttribute("aria-labelledby") ?? part.querySelector("h2")?.id;
 
-  // same tells whether what has the focus is what had it.
+  // same reports whether what has the focus is what had it.
   const same = (a, b) => ["href", "id", "aria-labelledby"].every((name) => a.getAttribute(name) === b.getAttribute(name)) && a.tagName === b.tagName;
 
   const replace = (old, part) => {
@@ -40,7 +40,7 @@
     });
   };
 
-  // selecting tells whether somebody is about to copy something: it stays as it is.
+  // selecting reports whether somebody is about to copy something: it stays as it is.
   const selecting = () => {
     const selection = getSelection();
     return !selection.isCollapsed && parts.contains(selection.anchorNode);

@@ -14,7 +14,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-func TestPagesForStrangersAreRefused(t *testing.T) {
+func TestUnprotectedPagesAreRefused(t *testing.T) {
 	t.Setenv("DATABASE_URL", nowhere)
 	t.Setenv("TMWORKER_OPERATIONS_LISTEN", "0.0.0.0:0")
 	for _, args := range []string{"run", "dev"} {

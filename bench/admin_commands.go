@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// looked is what operators look at, and how.
-var looked = []struct {
+// adminCommands are what operators run and open while a queue is worked.
+var adminCommands = []struct {
 	name string
-	look func(ctx context.Context, r *rig, database string, worker *process) (seconds float64, err error)
+	run  func(ctx context.Context, r *rig, database string, worker *process) (seconds float64, err error)
 }{
 	{"enqueue_status", func(ctx context.Context, r *rig, database string, _ *process) (float64, error) {
 		return r.operate(ctx, database, "status")
@@ -24,18 +24,18 @@ var looked = []struct {
 	}},
 }
 
-// looksEach is how often each is looked at in a run.
-const looksEach = 3
+// commandRounds is how often each command is measured in a run.
+const commandRounds = 3
 
-// look adds what each look takes to those of its name.
-func (r *rig) look(ctx context.Context, database string, worker *process, looks map[string][]float64) error {
-	for range looksEach {
-		for _, l := range looked {
-			seconds, err := l.look(ctx, r, database, worker)
+// measureCommands adds the duration of each command to those of its name.
+func (r *rig) measureCommands(ctx context.Context, database string, worker *process, durations map[string][]float64) error {
+	for range commandRounds {
+		for _, c := range adminCommands {
+			seconds, err := c.run(ctx, r, database, worker)
 			if err != nil {
 				return err
 			}
-			looks[l.name] = append(looks[l.name], seconds)
+			durations[c.name] = append(durations[c.name], seconds)
 		}
 	}
 	return nil

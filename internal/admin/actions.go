@@ -11,20 +11,20 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// Operator acts on one database.
-type Operator struct {
+// Actions acts on one database.
+type Actions struct {
 	pool     *dbpool.Pool
 	river    queue.Schema
 	enqueuer *jobs.Enqueuer
 }
 
-// NewOperator returns an Operator. riverSchema is where River's tables live.
-func NewOperator(pool *dbpool.Pool, riverSchema string) (*Operator, error) {
+// NewActions returns an Actions. riverSchema is where River's tables live.
+func NewActions(pool *dbpool.Pool, riverSchema string) (*Actions, error) {
 	enqueuer, err := jobs.NewEnqueuer(pool.Pool, riverSchema)
 	if err != nil {
 		return nil, err
 	}
-	return &Operator{pool: pool, river: queue.Schema(riverSchema), enqueuer: enqueuer}, nil
+	return &Actions{pool: pool, river: queue.Schema(riverSchema), enqueuer: enqueuer}, nil
 }
 
 // step is how many rows one transaction of a bulk operation changes: a few
@@ -39,9 +39,8 @@ type Filter struct {
 	OlderThan time.Duration // since the activity was rejected
 }
 
-// put puts the conditions into a query at {where}, and adds their arguments to
-// args. Only what was asked for becomes part of the query, so the planner sees
-// which index answers it.
+// put puts the conditions into a query at {where}, and adds their arguments to args. Only
+// fields that are set become part of the query, so the planner can choose the index.
 func (f Filter) put(query string, args pgx.NamedArgs) string {
 	var all []string
 	if len(f.IDs) > 0 {

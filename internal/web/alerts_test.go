@@ -17,7 +17,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// answers tells whether Prometheus would find the target up.
+// answers reports whether Prometheus would find the target up.
 func answers(ctx context.Context, address string) bool {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/metrics", nil)
 	if err != nil {
@@ -59,12 +59,12 @@ func TestNoWorker(t *testing.T) {
 }
 
 // TestOverviewOld causes OverviewOld, and ends it: the age is that of the last
-// look that succeeded.
+// snapshot that succeeded.
 func TestOverviewOld(t *testing.T) {
 	t.Parallel()
 	through, proxy := proxied(t, dbtest.MigratedURL(t))
 	r := newRig(t, through)
-	r.looking()
+	r.keepTakingSnapshots()
 	r.value(`tmworker_overview_age_seconds`, soon, func(age float64) bool { return age < 1 })
 	proxy.Stop()
 	r.value(`tmworker_overview_age_seconds`, soon, above(3))
@@ -104,9 +104,9 @@ func TestBackfillThatStands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.looking()
+	r.keepTakingSnapshots()
 	r.run()
-	r.turns("", noticed)
+	r.waitForReason("", noticed)
 	const done, total, failed = `tmworker_backfill_rows{backfill="1",part="done"}`, `tmworker_backfill_rows{backfill="1",part="total"}`, `tmworker_backfill_failed_chunks{backfill="1"}`
 	r.value(total, soon, is(3))
 	for until := time.Now().Add(time.Second); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
@@ -118,7 +118,7 @@ func TestBackfillThatStands(t *testing.T) {
 	}
 	r.value(failed, soon, is(1))
 	r.value(`tmworker_jobs_worked_total{kind="acwr_backfill"`, soon, above(3))
-	r.gone(done, soon) // the others are done; what failed is still told
+	r.gone(done, soon) // the others are done; what failed is still reported
 	r.value(failed, soon, is(1))
 
 	r.exec(`ALTER TABLE activities DROP CONSTRAINT injected`)
@@ -152,7 +152,7 @@ func (r *rig) gone(series string, within time.Duration) {
 func TestTokensExpired(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
-	r.looking()
+	r.keepTakingSnapshots()
 	const save = `SELECT count(*) FROM (SELECT river.save_user_token(i, 'a', 'r', extract(epoch FROM now())::bigint + $1) FROM generate_series(1, 25) AS i) AS saved`
 	r.exec(save, 1)
 	r.value(`tmworker_tokens{state="expired"}`, soon, above(20))

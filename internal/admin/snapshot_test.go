@@ -182,13 +182,13 @@ func TestEnqueuedCountsEachJobOnce(t *testing.T) {
 	insert := `INSERT INTO river.river_job (kind, queue, args, max_attempts) SELECT $1, 'ingest', '{}', 25 FROM generate_series(1, $2::int)`
 	execute(t, pool, insert, "activity_ingest", 5) // before the watch: not counted
 	w := NewWatch(pool, options, slog.New(slog.DiscardHandler))
-	look := func() {
+	take := func() {
 		t.Helper()
-		if err := w.Look(t.Context()); err != nil {
+		if err := w.TakeSnapshot(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	look()
+	take()
 	tx, err := pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -197,17 +197,17 @@ func TestEnqueuedCountsEachJobOnce(t *testing.T) {
 	if _, err := tx.Exec(t.Context(), insert, "activity_ingest", 3); err != nil {
 		t.Fatal(err)
 	}
-	execute(t, pool, insert, "stranger", 4)
-	look()
+	execute(t, pool, insert, "foreign", 4)
+	take()
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	look()
-	execute(t, pool, `DELETE FROM river.river_job WHERE kind = 'stranger'`)
-	look()
+	take()
+	execute(t, pool, `DELETE FROM river.river_job WHERE kind = 'foreign'`)
+	take()
 	execute(t, pool, insert, "activity_ingest", 2)
-	look()
-	look()
+	take()
+	take()
 	if diff := cmp.Diff(map[string]int64{"activity_ingest": 5, "other": 4}, w.Enqueued()); diff != "" {
 		t.Errorf("enqueued (-want +got):\n%s", diff)
 	}

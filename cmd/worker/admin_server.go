@@ -24,22 +24,22 @@ import (
 	"github.com/trainingmonkey/worker/workers"
 )
 
-// operator is what a worker has for its operator: metrics and a server. With
-// operations.listen empty it has nothing and costs nothing.
-type operator struct {
+// adminServer serves metrics, probes and pages. If operations.listen is empty it does
+// nothing.
+type adminServer struct {
 	settings config.Config
 	access   web.Access
 	metrics  *metrics.Metrics // nil when there is no server
 	logger   *slog.Logger
 
-	// announce, where it is set, is where the page's address is printed. Any port
-	// will do then: where the configured one is taken, a free one is.
+	// announce, if set, receives the page's address. Then a free port is used if the
+	// configured one is taken.
 	announce io.Writer
 }
 
-// newOperator refuses to show pages to whoever asks.
-func newOperator(settings config.Config, logger *slog.Logger) (*operator, error) {
-	o := &operator{settings: settings, logger: logger, access: accessOf(settings)}
+// newAdminServer returns an error if pages would be public.
+func newAdminServer(settings config.Config, logger *slog.Logger) (*adminServer, error) {
+	o := &adminServer{settings: settings, logger: logger, access: webAccess(settings)}
 	if o.access.Listen == "" {
 		return o, nil
 	}
@@ -50,12 +50,12 @@ func newOperator(settings config.Config, logger *slog.Logger) (*operator, error)
 	return o, nil
 }
 
-func accessOf(settings config.Config) web.Access {
+func webAccess(settings config.Config) web.Access {
 	return web.Access{Listen: settings.Operations.Listen, User: settings.Operations.User, Password: settings.Operations.Password}
 }
 
 // tracer is for the pool, nil for none.
-func (o *operator) tracer() pgx.QueryTracer {
+func (o *adminServer) tracer() pgx.QueryTracer {
 	if o.metrics == nil {
 		return nil
 	}
@@ -63,42 +63,41 @@ func (o *operator) tracer() pgx.QueryTracer {
 }
 
 // observe is for the service, nil for none.
-func (o *operator) observe() workers.Observe {
+func (o *adminServer) observe() workers.Observe {
 	if o.metrics == nil {
 		return nil
 	}
 	return o.metrics.Observer
 }
 
-// overviewTimeout bounds one reading of the whole database.
-const overviewTimeout = 5 * time.Second
+// snapshotTimeout bounds one reading of the whole database.
+const snapshotTimeout = 5 * time.Second
 
-// during serves while work goes on, and until it has ended: a worker that
-// drains says so.
-func (o *operator) during(ctx context.Context, pool *dbpool.Pool, service *workers.Service, work func() error) error {
+// during serves while work runs, including the draining at the end.
+func (o *adminServer) during(ctx context.Context, pool *dbpool.Pool, service *workers.Service, work func() error) error {
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer end()
 	if o.metrics == nil {
-		wg.Go(func() { tellSystemd(ctx, background, func() bool { return true }, o.logger) })
+		wg.Go(func() { notifySystemd(ctx, background, func() bool { return true }, o.logger) })
 		return work()
 	}
-	turn := web.NewTurn(o.settings.Database.ApplicationReserve)
+	throttle := web.NewThrottle(o.settings.Database.ApplicationReserve)
 	watch := admin.NewWatch(pool, admin.Options{
 		RiverSchema: o.settings.River.Schema,
 		Queues:      workers.QueueNames(),
 		Kinds:       []string{jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindACWRBackfill},
 		DeadAfter:   queue.DeadAfter,
-		Timeout:     overviewTimeout,
-		Gate:        turn,
+		Timeout:     snapshotTimeout,
+		Throttle:    throttle,
 	}, o.logger)
 	readiness := web.NewReadiness(pool, o.settings.River.Schema, service, o.logger)
-	o.metrics.Connect(metrics.Sources{Pool: pool.Stat, Service: service, Overview: watch, Ready: readiness.Ready})
+	o.metrics.Connect(metrics.Sources{Pool: pool.Stat, Service: service, Watch: watch, Ready: readiness.Ready})
 	options := web.Options{
 		Access: o.access, Version: cli.Version(), Rounding: o.settings.ACWR.Rounding, RiverSchema: o.settings.River.Schema,
-		Pool: pool, Turn: turn,
-		Service: service, Overview: watch, Metrics: o.metrics.Handler(),
+		Pool: pool, Throttle: throttle,
+		Service: service, Watch: watch, Metrics: o.metrics.Handler(),
 		Readiness: readiness, Logger: o.logger,
 	}
 	server, err := web.Listen(ctx, options)
@@ -112,9 +111,9 @@ func (o *operator) during(ctx context.Context, pool *dbpool.Pool, service *worke
 	if o.announce != nil {
 		_, _ = fmt.Fprintf(o.announce, "the status page is at http://%s/\n", server.Address())
 	}
-	o.logger.InfoContext(ctx, "operations are served", slog.String("address", server.Address()))
+	o.logger.InfoContext(ctx, "serving probes, metrics and pages", slog.String("address", server.Address()))
 
-	wg.Go(func() { tellSystemd(ctx, background, readiness.Ready, o.logger) })
+	wg.Go(func() { notifySystemd(ctx, background, readiness.Ready, o.logger) })
 	wg.Go(func() { readiness.Run(background) })
 	wg.Go(func() { watch.Run(background) })
 	wg.Go(func() {

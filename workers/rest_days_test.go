@@ -7,10 +7,10 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestRestDaysHeal: an activity removes its athlete's placeholder of that date,
+// TestRestDaysReplaced: an activity removes its athlete's placeholder of that date,
 // and no other row; also one that has been stored for long, when it is synced
 // again.
-func TestRestDaysHeal(t *testing.T) {
+func TestRestDaysReplaced(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
 	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date, name, type, total_load_miles, trimp) VALUES

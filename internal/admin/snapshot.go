@@ -1,8 +1,8 @@
-// Package admin is what an operator sees and does: a snapshot of the whole system,
-// whether the athletes' results are fresh, and why not; and what is done to rejects
-// and to an athlete's data.
+// Package admin has the snapshot of the whole system that an operator sees, with findings
+// and whether the athletes' results are fresh, and the operator's actions on rejects and
+// on an athlete's data.
 //
-// Rules. Looking stays cheap with millions of jobs in the queues: every query
+// Rules. A snapshot stays cheap with millions of jobs in the queues: every query
 // follows an index and stops after a bounded number of rows. Nothing that was
 // accepted is lost by accident: rows are locked and changed in key order, in
 // transactions short enough for the workers beside them; a rejected activity and the
@@ -29,7 +29,7 @@ type Snapshot struct {
 	Freshness []Freshness          `json:"freshness"`
 	Writing   Writing              `json:"writing"`
 	Queues    []queue.Counts       `json:"queues"`
-	Processes []Process            `json:"processes"` // seen within a day, those that deregistered left out
+	Processes []Process            `json:"processes"` // seen within a day, except those that deregistered
 	Backfills []backfill.Backfill  `json:"backfills"` // the newest
 	Rejects   Rejects              `json:"rejects"`
 	Discarded []queue.EndedJob     `json:"discarded"` // the most recent
@@ -38,8 +38,8 @@ type Snapshot struct {
 	Reasons   FailureReasons       `json:"reasons"`
 	Tokens    Tokens               `json:"tokens"`
 	LastHour  []throughput.Point   `json:"-"` // drawn by the page, the oldest first
-	HeldBack  []VacuumHolder       `json:"-"` // told by the findings
-	Upkeep    Upkeep               `json:"-"` // so is what it says
+	HeldBack  []VacuumHolder       `json:"-"` // shown as findings
+	Upkeep    Upkeep               `json:"-"` // shown as findings
 	LastJobID int64                `json:"last_job_id"`
 	ClockOff  float64              `json:"clock_difference_seconds"` // between the database and the machine that took the snapshot, 0 when it may be none
 }
@@ -49,14 +49,14 @@ type Beginner interface {
 	BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error)
 }
 
-// Options say where to look.
+// Options say what to read.
 type Options struct {
 	RiverSchema string
 	Queues      []string      // that are shown although no worker ever served them
 	Kinds       []string      // that a Watch counts by name
 	DeadAfter   time.Duration // after which a process without a heartbeat is dead
 	Timeout     time.Duration // of one Read
-	Gate        sync.Locker   // held by a Watch while it reads; nil for none
+	Throttle    sync.Locker   // held by a Watch while it reads; nil for none
 }
 
 const (
@@ -64,9 +64,9 @@ const (
 	recentRows      = 10
 )
 
-// limitsQuery keeps the reading from ever being in the way of the work.
+// limitsQuery keeps a snapshot from delaying the workers.
 const limitsQuery = `
--- name: overview_limits
+-- name: snapshot_limits
 SELECT clock_timestamp(), set_config('statement_timeout', $1, true), set_config('lock_timeout', '1s', true)`
 
 // Read takes a snapshot in one read-only transaction.
@@ -75,12 +75,12 @@ func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
 	defer cancel()
 	tx, err := db.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
 	if err != nil {
-		return s, fmt.Errorf("overview: %w", err)
+		return s, fmt.Errorf("take a snapshot of the database: %w", err)
 	}
 	defer func() { _ = tx.Rollback(ctx) }()
 	asked := time.Now()
 	if err := tx.QueryRow(ctx, limitsQuery, fmt.Sprint(o.Timeout.Milliseconds())).Scan(&s.TakenAt, nil, nil); err != nil {
-		return s, fmt.Errorf("overview: %w", err)
+		return s, fmt.Errorf("take a snapshot of the database: %w", err)
 	}
 	s.ClockOff = ClockDifference(s.TakenAt, asked, time.Now()).Seconds()
 	batch := &pgx.Batch{}
@@ -93,27 +93,27 @@ func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
 	river.NewestID(batch, &s.LastJobID)
 	queueProcesses(batch, o, &s)
 	queueRejects(batch, &s)
-	var without, looked int64
-	queueWithoutResults(batch, &without, &looked)
+	var without, read int64
+	queueWithoutResults(batch, &without, &read)
 	queueTokens(batch, o, &s)
 	throughput.QueueLastHour(batch, o.RiverSchema, &s.LastHour)
 	QueueVacuumHolders(batch, HeldBackFor, &s.HeldBack)
 	QueueUpkeep(batch, o.RiverSchema, &s.Upkeep)
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return s, fmt.Errorf("overview: %w", err)
+		return s, fmt.Errorf("take a snapshot of the database: %w", err)
 	}
 	if err := river.EstimateCounts(ctx, tx, s.Queues); err != nil {
-		return s, fmt.Errorf("overview: %w", err)
+		return s, fmt.Errorf("take a snapshot of the database: %w", err)
 	}
 	if err := estimateManyTokens(ctx, tx, o, &s.Tokens); err != nil {
-		return s, fmt.Errorf("overview: %w", err)
+		return s, fmt.Errorf("take a snapshot of the database: %w", err)
 	}
 	if s.Backfills, err = backfill.List(ctx, tx, o.RiverSchema, newestBackfills); err != nil {
-		return s, fmt.Errorf("overview: %w", err)
+		return s, fmt.Errorf("take a snapshot of the database: %w", err)
 	}
-	s.Freshness, s.Writing = freshnessOf(s.Queues), writingOf(s.Processes)
-	if err := s.Writing.estimateWithoutResults(ctx, tx, without, looked); err != nil {
-		return s, fmt.Errorf("overview: %w", err)
+	s.Freshness, s.Writing = laneFreshness(s.Queues), combineWriting(s.Processes)
+	if err := s.Writing.estimateWithoutResults(ctx, tx, without, read); err != nil {
+		return s, fmt.Errorf("take a snapshot of the database: %w", err)
 	}
 	return s, nil
 }
