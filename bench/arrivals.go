@@ -11,10 +11,9 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// latencyQuery measures, by the server's clock, from the transaction that
-// enqueued an activity to the commit that made its ACWR right: nothing writes
-// the row after that. It counts the activities that are correct: each is alone in
-// its windows.
+// latencyQuery measures, by the server's clock, from the transaction that enqueued an
+// activity to the commit with its ACWR: nothing writes the row after that. It counts the
+// activities whose ACWR is correct: each is the only one in its windows.
 const latencyQuery = `
 WITH measured AS (
 	SELECT extract(epoch FROM pg_xact_commit_timestamp(a.xmin) - j.created_at) * 1000 AS ms,
@@ -31,7 +30,7 @@ SELECT count(*) FILTER (WHERE
        coalesce(max(ms), 0)
 FROM measured`
 
-// latency is milliseconds from enqueue to right ACWR.
+// latency is milliseconds from enqueueing to the ACWR.
 type latency struct {
 	activities          int
 	p50, p99, p999, max float64
@@ -72,8 +71,8 @@ func (a *arrivals) enqueue(ctx context.Context, n int) error {
 // senders is how many connections the application enqueues from.
 const senders = 4
 
-// measure enqueues at a rate, a second, for a time, and waits until all is
-// right.
+// measure enqueues at a rate, a second, for a time, and waits until all results are
+// correct.
 func (a *arrivals) measure(ctx context.Context, rate int, during time.Duration) (l latency, err error) {
 	first, amount := a.arrived, int(during.Seconds()*float64(rate))
 	a.arrived += amount

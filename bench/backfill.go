@@ -18,8 +18,8 @@ SELECT coalesce(sum(hashtextextended(concat_ws(',', activity_id, seven_day_avg_l
 	twentyeight_day_avg_trimp, acute_chronic_ratio, trimp_acute_chronic_ratio, normalized_divergence), 0)), 0)::text
 FROM activities`
 
-// backfillSuite has the statement and a backfill make everybody's ACWR updated,
-// and a backfill find that it is.
+// backfillSuite measures the statement and a backfill that compute the ACWR of all users,
+// and a backfill that finds it up to date.
 func backfillSuite(ctx context.Context, r *rig) error {
 	sizes := []int{200, 2000}
 	if r.short {

@@ -79,7 +79,7 @@ func backlogSuite(ctx context.Context, r *rig) error {
 	return nil
 }
 
-// insertLiveJobs does what enqueuing does, sooner.
+// insertLiveJobs inserts the same rows as enqueueing, faster.
 const insertLiveJobs = `
 INSERT INTO river.river_job (kind, queue, args, priority, max_attempts)
 SELECT 'activity_ingest', 'ingest', jsonb_build_object('activities', activities), 1, 25 FROM (` + jobsOfArriving + `) AS job`
@@ -126,8 +126,8 @@ func (r *rig) bothEnds(ctx context.Context, database string, part int, seconds m
 	return pace{first: begun.first, last: ended.last}, err
 }
 
-// deleteMiddleQuery keeps so many of the newest jobs that wait, and has what is
-// deleted not arrive.
+// deleteMiddleQuery keeps the given number of the newest waiting jobs, and removes the
+// activities of deleted ones from arriving.
 const deleteMiddleQuery = `
 WITH middle AS (
 	DELETE FROM river.river_job
@@ -146,7 +146,7 @@ func deleteMiddle(ctx context.Context, pool *dbpool.Pool, keep int) (at time.Tim
 	if deleted.RowsAffected() == 0 {
 		return at, fmt.Errorf("fewer than %d jobs were left to work last", keep)
 	}
-	// What would have been done on the way is not to be done beside the end.
+	// Vacuum now, so that it does not run while the end of the queue is measured.
 	for _, sql := range []string{`VACUUM ANALYZE river.river_job`, `VACUUM ANALYZE arriving`, `CHECKPOINT`} {
 		if _, err := pool.Exec(ctx, sql); err != nil {
 			return at, err

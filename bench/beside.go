@@ -10,7 +10,7 @@ import (
 // otherAthlete is none of those of a training.
 const otherAthlete = 2_000_000_000
 
-// waitingEmpty asks whether the jobs that waited are done, whatever came since.
+// waitingEmpty reports whether the jobs that waited are done, regardless of later ones.
 const waitingEmpty = `
 SELECT NOT EXISTS (SELECT FROM river.river_job WHERE state IN ('available', 'running', 'retryable', 'scheduled', 'pending') AND id <= %d)`
 
@@ -59,8 +59,8 @@ func (r *rig) workBeside(ctx context.Context, database string, rate int) (o outc
 // pace is how many jobs a second a worker completed at first and at last.
 type pace struct{ first, last float64 }
 
-// paceQuery takes so many jobs of a queue that were completed first, and so many
-// last, and all others of the same commits, so that a large commit counts whole.
+// paceQuery selects the first and the last completed jobs of a queue, a given number of
+// each, and all others of the same commits, so that a large commit counts completely.
 const paceQuery = `
 WITH done AS MATERIALIZED (
 	SELECT attempted_at, pg_xact_commit_timestamp(xmin) AS at FROM river.river_job

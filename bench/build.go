@@ -18,7 +18,7 @@ func build(ctx context.Context, dir, name string) (binary string, err error) {
 	return binary, err
 }
 
-// command runs a command. Its error has what the command complained of.
+// command runs a command. Its error has the command's standard error.
 func command(ctx context.Context, dir string, environment []string, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
@@ -33,8 +33,7 @@ func command(ctx context.Context, dir string, environment []string, name string,
 	return nil
 }
 
-// buildEnqueuer builds the command that operate runs. It takes a while: before
-// the clock starts.
+// buildEnqueuer builds the command that operate runs, before the clock starts.
 func (r *rig) buildEnqueuer(ctx context.Context) (err error) {
 	if r.enqueuer == "" {
 		r.enqueuer, err = build(ctx, r.dir, "enqueue")

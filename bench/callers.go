@@ -14,10 +14,9 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// callersSuite has some sessions call the SQL function that enqueues an
-// activity, each call a transaction of its own, while the worker works. Inserting
-// a row of one number in the same way, while nobody works, says what the machine
-// makes of more sessions.
+// callersSuite has some sessions call the SQL function that enqueues an activity, each
+// call a transaction of its own, while the worker works. Inserting a row of one number in
+// the same way, without a worker, shows how the machine scales with sessions.
 func callersSuite(ctx context.Context, r *rig) error {
 	t := training{users: 1000, every: 1, first: 1, last: 20}
 	if r.short {

@@ -42,8 +42,8 @@ type score struct {
 	fault    string // the first that was found
 }
 
-// compete runs every contestant once a round. Each round begins with another
-// one, so that none always runs after the same.
+// compete runs every contestant once a round. Each round begins with another one, so that
+// no contestant always runs after the same one.
 func (r *rig) compete(ctx context.Context, contestants ...contestant) ([]*score, error) {
 	scores := make([]*score, len(contestants))
 	for i, c := range contestants {
@@ -115,8 +115,8 @@ const writtenQuery = `
 SELECT coalesce(sum(xact_commit), 0)::bigint, pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint
 FROM pg_stat_database WHERE datname = $1`
 
-// written is to be asked while nobody is connected to the database: the server
-// counts what a session did when it ends.
+// written must be called while no session is connected to the database, because the
+// server counts a session's commits when it ends.
 func (r *rig) written(ctx context.Context, database string) (commits, wal int64, err error) {
 	conn, err := pgx.Connect(ctx, r.server.URL("postgres"))
 	if err != nil {
@@ -139,12 +139,12 @@ func (s *score) perSecond() (values []float64) {
 	return values
 }
 
-// times is how many times as fast s is as the other.
+// times returns how many times as fast as the other s is.
 func (s *score) times(other *score) float64 {
 	return median(s.perSecond()) / median(other.perSecond())
 }
 
-// each is the median of a quantity of a run for each of what it did.
+// each returns the median of a quantity, per unit of work.
 func (s *score) each(quantity func(outcome) float64) float64 {
 	return s.median(quantity) / float64(s.amount)
 }
@@ -168,7 +168,7 @@ func (s *score) memory() float64 {
 	return float64(largest.memory) / (1 << 20)
 }
 
-// cost is what the server did for one of what a run does.
+// cost returns the server's cost per unit of work.
 func (s *score) cost() []figure {
 	return []figure{{"commits_each", "%.2f commits each", s.each(commits)}, {"wal_bytes_each", "%.0f bytes of WAL each", s.each(walBytes)}}
 }

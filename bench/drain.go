@@ -11,7 +11,7 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// queuesEmpty does not count, so as not to be in the way.
+// queuesEmpty does not count, so that it does not slow down the work.
 const queuesEmpty = `
 SELECT NOT EXISTS (SELECT FROM river.river_job WHERE state IN ('available', 'running', 'retryable', 'scheduled', 'pending'))`
 
@@ -74,7 +74,8 @@ func (r *rig) drain(ctx context.Context, database string, meanwhile func(context
 	return o, pool.QueryRow(ctx, drainTimeQuery).Scan(&o.seconds)
 }
 
-// until asks the database until it says yes. The workers must live that long.
+// until polls the database until the query returns true. The workers must be alive until
+// then.
 func until(ctx context.Context, pool *dbpool.Pool, question string, workers ...*process) error {
 	for {
 		var yes bool

@@ -16,8 +16,8 @@ INSERT INTO activities (` + trainingColumns + `)
 SELECT * FROM unnest($1::bigint[], $2::int[], $3::date[], $4::text[], $5::text[], $6::text[], $7::real[], $8::real[], $9::real[], $10::real[],
 	$11::real[], $12::real[], $13::text[])`
 
-// limit is what the server can do at all: one session, one transaction, no
-// queue, thousands of rows in a statement, one statement for everyone's ACWR.
+// limit measures the server's limit: one session, one transaction, no queue, thousands of
+// rows in a statement, one statement for the ACWR of all users.
 func (r *rig) limit(ctx context.Context, database string) (o outcome, err error) {
 	pool, err := r.open(ctx, database)
 	if err != nil {

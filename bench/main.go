@@ -1,9 +1,8 @@
 // Command bench measures the worker side by side with its alternatives, on a
 // private PostgreSQL with its default durability, and prints one table.
 //
-// Contestants alternate within one run, so that whatever else the machine does
-// meets all of them; the figures are medians. A result that is not exactly
-// right does not count.
+// Contestants alternate within one run, so that other load on the machine affects all of
+// them; the figures are medians. A result that is not exactly correct does not count.
 package main
 
 import (

@@ -12,9 +12,9 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// connectionPerQuery is where the project started from: for each activity three
-// statements, each over a connection of its own. The clients share the users, so
-// that no two of them work for the same.
+// connectionPerQuery is what the project replaces: for each activity three statements,
+// each over a connection of its own. The clients share the users, so that no two of them
+// work for the same.
 func (r *rig) connectionPerQuery(clients int) func(ctx context.Context, database string) (outcome, error) {
 	return func(ctx context.Context, database string) (o outcome, err error) {
 		pool, err := r.open(ctx, database)

@@ -21,7 +21,7 @@ type result struct {
 	Figures   figures `json:"figures,omitempty"`
 }
 
-// figures are what there is to say beside the rate.
+// figures are further results besides the rate.
 type figures []figure
 
 // figure has a name in the JSON and words in the table, which say where the

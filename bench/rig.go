@@ -46,7 +46,7 @@ func (r *rig) start(ctx context.Context) (err error) {
 	return err
 }
 
-// stop leaves nothing behind, whatever went wrong.
+// stop cleans up, also after an error.
 func (r *rig) stop(ctx context.Context) {
 	for _, p := range r.launched {
 		_ = p.cmd.Process.Kill()
@@ -87,8 +87,8 @@ func (r *rig) exec(ctx context.Context, database, sql string, args ...any) error
 	return err
 }
 
-// open opens a pool without the limits of production: statements of the
-// contestants take what they take.
+// open opens a pool without the limits of production: statements of the contestants have
+// no time limit.
 func (r *rig) open(ctx context.Context, database string) (*dbpool.Pool, error) {
 	return dbpool.Open(ctx, dbpool.Options{
 		URL: r.server.URL(database), ApplicationName: "bench", MaxConns: 8,

@@ -7,9 +7,9 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// scalingSuite has one worker, or several at once, empty the same queue: of few
-// athletes, in whose way they are, and of many. All of them are ready before
-// the queue is resumed.
+// scalingSuite has one worker, or several at once, empty the same queue: of few athletes,
+// for whose locks they compete, and of many. All of them are ready before the queue is
+// resumed.
 func scalingSuite(ctx context.Context, r *rig) error {
 	if err := r.buildEnqueuer(ctx); err != nil {
 		return err

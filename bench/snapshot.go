@@ -9,11 +9,11 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// snapshotSuite has the worker empty a long queue with and without a session
-// that holds its snapshot from before the first job to after the last, as a dump
-// does: what the worker leaves behind in the queue cannot be removed. Single
-// activities arrive meanwhile. All of them are live jobs: bulk work would give
-// way to those that arrive, and the pace be that of its pauses.
+// snapshotSuite has the worker empty a long queue with and without a session that holds
+// its snapshot from before the first job to after the last, as a dump does: what the
+// worker leaves behind in the queue cannot be removed. Single activities arrive
+// meanwhile. All of them are live jobs, because bulk work would yield to arriving ones,
+// and the pace would be that of its pauses.
 func snapshotSuite(ctx context.Context, r *rig) error {
 	t := training{users: 1000, every: 1, first: 1, last: 1000}
 	if r.short {

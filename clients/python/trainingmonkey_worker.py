@@ -1,4 +1,4 @@
-"""Enqueue activities for TrainingMonkey's worker, ask what became of them, read the results.
+"""Enqueue activities for TrainingMonkey's worker, query their status, read the results.
 
 Works with psycopg 2 and 3 and needs nothing else. Whatever takes a connection works in
 that connection's transaction and never commits it: a psycopg connection, or a session or
@@ -30,10 +30,10 @@ __all__ = [
     "recalc", "rejects", "status", "sync", "wait",
 ]
 
-MAX_ACTIVITIES = 1000  # of a job
-MAX_IDS = 1000  # asked for at once
-LIVE, IMPORT = 1, 3  # priorities: what an athlete waits for, and what may come behind it
-MAX_LIVE = 25  # jobs of recalculation that still count as what an athlete waits for
+MAX_ACTIVITIES = 1000  # in a job
+MAX_IDS = 1000  # in a query
+LIVE, IMPORT = 1, 3  # priorities: live jobs, for which an athlete waits, and imports
+MAX_LIVE = 25  # recalculation jobs that still count as live
 
 Activity = Mapping[str, Any]
 
@@ -42,7 +42,7 @@ Activity = Mapping[str, Any]
 
 
 class Refused(ValueError):
-    """Nothing was enqueued. faults names every fault that was found: the element in the list, its field, the value."""
+    """Nothing was enqueued. faults lists every fault: the element in the list, its field, the value."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("\n".join(faults))
@@ -50,7 +50,7 @@ class Refused(ValueError):
 
 
 class StillWorking(TimeoutError):
-    """The time is over and not all jobs have finished. statuses is what is known of each."""
+    """The timeout expired before all jobs finished. statuses has the status of each."""
 
     def __init__(self, statuses: Sequence[JobStatus]) -> None:
         super().__init__("jobs still queued: %s" % ", ".join(str(s.job_id) for s in statuses if s.state == "queued"))
@@ -66,7 +66,7 @@ class Revoked(RuntimeError):
 
 
 class Unknown(LookupError):
-    """Of a job nothing is known: its id was never issued, or it is too old."""
+    """The status of a job is unknown: its id was never issued, or it is too old."""
 
 
 # Connections
@@ -251,7 +251,7 @@ def recalc(changes: Iterable[Change], *, connection: Any = None, priority: Optio
     return [job_id for (job_id,) in rows]
 
 
-# What became of it
+# The status of jobs
 
 
 @dataclass(frozen=True)
@@ -261,13 +261,13 @@ class Reject:
     job_id: int
     activity_id: Optional[int]
     code: str  # stable: other_athlete, not_storable, invalid_date, out_of_range, invalid_text, invalid_value, unreadable
-    field: Optional[str]  # the column, where one is to blame
+    field: Optional[str]  # the column, if one is the cause
     message: str  # a sentence for the athlete
 
 
 @dataclass(frozen=True)
 class JobStatus:
-    """What became of a job. Counts are None where they are not known."""
+    """The status of a job. Counts are None if they are not known."""
 
     job_id: int
     kind: Optional[str]
@@ -281,7 +281,7 @@ class JobStatus:
     rejected: int
     rejects: Tuple[Reject, ...]
     results_written: Optional[bool]
-    known_by: Optional[str]  # job: its row; record: that it ended otherwise; absence: it was issued and is in no table
+    known_by: Optional[str]  # job: its row; record: its failure or cancellation; absence: the id was issued and is in no table
 
     @property
     def finished(self) -> bool:
@@ -294,7 +294,7 @@ _STATUS = (
 
 
 def status(ids: Iterable[int], *, connection: Any = None) -> List[JobStatus]:
-    """What became of jobs, in the order of the ids. docs/python.md says on what "done" rests."""
+    """The statuses of jobs, in the order of the ids. docs/python.md says what "done" is based on."""
     wanted = list(ids)
     found: List[JobStatus] = []
     if not wanted:
@@ -313,7 +313,7 @@ def rejects(ids: Iterable[int], *, connection: Any = None) -> List[Reject]:
 
 
 def wait(ids: Iterable[int], timeout: Optional[float] = None, *, connection: Any = None) -> List[JobStatus]:
-    """Return what became of the jobs once all have finished, or raise StillWorking after timeout seconds.
+    """Return the statuses of the jobs once all have finished, or raise StillWorking after timeout seconds.
 
     A connection that is given must be in no transaction: no worker sees a job before its enqueuer has committed.
     """
@@ -328,7 +328,7 @@ def wait(ids: Iterable[int], timeout: Optional[float] = None, *, connection: Any
             statuses = status(wanted, connection=given)
         finally:
             if given is not None and not given.autocommit:
-                given.rollback()  # what began with the question: nobody is to sleep in a transaction
+                given.rollback()  # end the transaction of the query: do not sleep in a transaction
         if all(s.finished for s in statuses):
             return statuses
         left = deadline - time.monotonic()
@@ -355,7 +355,7 @@ class Day:
     acute_chronic_ratio: float
     trimp_acute_chronic_ratio: float
     normalized_divergence: float
-    quality: Tuple[str, ...]  # reasons not to take the values for facts; see README.md
+    quality: Tuple[str, ...]  # reasons to doubt the values; see README.md
 
 
 _DAY = (
@@ -384,7 +384,7 @@ def acwr(user_id: int, first: Optional[datetime.date] = None, last: Optional[dat
 
 @dataclass(frozen=True)
 class HeartRate:
-    """What TRIMP needs to know of an athlete, in beats a minute. The defaults are the application's."""
+    """An athlete's heart rates for TRIMP, in beats per minute. The defaults are the application's."""
 
     resting: float = 44
     max: float = 178
@@ -513,7 +513,7 @@ def _quantity(activity: Activity, name: str) -> Optional[float]:
 
 
 def _start(activity: Activity, zone: Optional[datetime.tzinfo]) -> Tuple[datetime.datetime, bool]:
-    """When it began where the athlete is, and whether that was computed from UTC."""
+    """The local start, and whether it was computed from UTC."""
     name = "start_date" if zone is not None and activity.get("start_date") else "start_date_local"
     text = activity.get(name)
     if not text:
@@ -602,7 +602,7 @@ def _trimp(minutes: float, average: float, athlete: HeartRate) -> float:
 
 
 class AsyncResult:
-    """What a task has enqueued, with Celery's words. id is a text, of which the result can be made again.
+    """The jobs that a task has enqueued, with Celery's interface. id is a text, of which the result can be made again.
 
     Of one that was enqueued in the caller's transaction nothing is known elsewhere before the caller commits: it asks by the
     caller's connection.
@@ -618,7 +618,7 @@ class AsyncResult:
 
     @property
     def state(self) -> str:
-        """PENDING, RETRY, SUCCESS, FAILURE or REVOKED. As with Celery, PENDING is also what is not known."""
+        """PENDING, RETRY, SUCCESS, FAILURE or REVOKED. As with Celery, unknown ids are PENDING."""
         return _celery_state(status(self.job_ids, connection=self._connection))
 
     status = state
@@ -662,7 +662,7 @@ def _celery_state(statuses: Sequence[JobStatus]) -> str:
 
 
 class Task:
-    """A function that enqueues, called as a task of Celery's is."""
+    """A function that enqueues, called like a Celery task."""
 
     def __init__(self, enqueues: Callable[..., List[int]]) -> None:
         self._enqueues = enqueues

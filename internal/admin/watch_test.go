@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestWorkersShareTheSnapshots: while nobody asks, eight ask the database little more
-// often than one; whoever asks is not kept waiting for that.
+// TestWorkersShareTheSnapshots: while no snapshot is requested, eight workers query the
+// database little more often than one; whoever asks is not kept waiting for that.
 func TestWorkersShareTheSnapshots(t *testing.T) {
 	t.Parallel()
 	w := NewWatch(nil, options, slog.New(slog.DiscardHandler))

@@ -1,4 +1,4 @@
-// Package adoption tests that the worker can be put on the database of a running
-// application: nothing that is there changes, and nobody waits. It has no code
-// of its own.
+// Package adoption tests that the worker can be deployed on the database of a running
+// application: existing data do not change, and the application does not wait. It only
+// has tests.
 package adoption

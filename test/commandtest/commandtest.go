@@ -56,9 +56,9 @@ func (p *Process) Log() string {
 	return p.output.String()
 }
 
-// environment is that of a command on the database of url. The working
-// directory has no config.yaml, so settings are the defaults and these; only the
-// port of the operations is one of its own.
+// environment is that of a command on the database of url. The working directory has no
+// config.yaml, so settings are the defaults and these; only the port of the pages is its
+// own.
 func environment(url string, settings ...string) []string {
 	return append(append(os.Environ(), "DATABASE_URL="+url, "TMWORKER_OPERATIONS_LISTEN=127.0.0.1:0"), settings...)
 }

@@ -1,4 +1,3 @@
-// Package endtoend tests the commands as they are deployed: built, run as
-// processes against a real PostgreSQL, killed and terminated. It has no code of
-// its own.
+// Package endtoend tests the commands as they are deployed: built, run as processes
+// against a real PostgreSQL, killed and terminated. It only has tests.
 package endtoend

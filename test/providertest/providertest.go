@@ -1,6 +1,6 @@
-// Package providertest is an OAuth 2 provider for tests. It really rotates its
-// refresh tokens and takes each of them once, and it fails in every way that a
-// provider on the other side of a network can.
+// Package providertest is an OAuth 2 provider for tests. It rotates its refresh tokens
+// and accepts each of them once, and it can fail in every way in which a provider behind
+// a network can.
 package providertest
 
 import (
@@ -41,7 +41,7 @@ const (
 	ClosesWithoutReply Fault = "closes the connection"
 )
 
-// LosesTokens reports whether a client cannot have what was rotated.
+// LosesTokens reports whether the client cannot receive the rotated tokens.
 func (f Fault) LosesTokens() bool {
 	switch f {
 	case DownAfterRotating, Garbage, Half, SilentAfter:
