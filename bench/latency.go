@@ -120,7 +120,7 @@ func medianBy(rounds []latency, of func(latency) float64) float64 {
 // percentiles are the medians of those of the rounds.
 func percentiles(rounds []latency) []figure {
 	return []figure{
-		{"p50_ms", "enqueue to right ACWR p50 %.1f ms", medianBy(rounds, p50)},
+		{"p50_ms", "enqueue to ACWR p50 %.1f ms", medianBy(rounds, p50)},
 		{"p99_ms", "p99 %.1f ms", medianBy(rounds, p99)},
 		{"p999_ms", "p99.9 %.1f ms", medianBy(rounds, p999)},
 		{"max_ms", "at most %.1f ms", medianBy(rounds, maxLatency)},

@@ -36,7 +36,7 @@ var suites = []suite{
 	{name: "enqueue", what: "jobs put into the queue, from Go and from SQL", run: enqueueSuite},
 	{name: "tokens", what: "tokens saved with their audit rows, against a connection per query", run: tokensSuite},
 	{name: "backfill", what: "ACWR of everyone, against one set-based UPDATE", run: backfillSuite},
-	{name: "latency", what: "enqueue to right ACWR at steady rates, and beside a backfill", run: latencySuite},
+	{name: "latency", what: "enqueue to ACWR at steady rates, and beside a backfill", run: latencySuite},
 	{name: "operations", what: "metrics, probes and pages, against none of them", run: operationsSuite},
 	{name: "scaling", what: "1 to 8 workers on one queue, of few users and of many", run: scalingSuite, byName: true},
 	{name: "snapshot", what: "a million jobs while a session holds its snapshot, and a live job a second beside them", run: snapshotSuite, byName: true},

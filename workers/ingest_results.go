@@ -154,7 +154,7 @@ func (r *planResults) columns(activities []*jobs.Activity) []any {
 		if !computed {
 			continue
 		}
-		for c, x := range addUser(values) {
+		for c, x := range resultValues(values) {
 			columns[c][i] = pgtype.Float4{Float32: x, Valid: true}
 		}
 	}
