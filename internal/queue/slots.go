@@ -26,7 +26,7 @@ var takeSlotQuery = `
 SELECT ` + takeSlot("$1", "$2")
 
 // TakeSlot queues the taking of a share's slot until the transaction ends, before
-// claims that follow in the batch. taken tells whether that succeeded.
+// claims that follow in the batch. taken reports whether that succeeded.
 func TakeSlot(b *pgx.Batch, queue string, share Share, taken *bool) {
 	b.Queue(takeSlotQuery, queue, share.Part).QueryRow(func(row pgx.Row) error { return row.Scan(taken) })
 }
