@@ -56,8 +56,8 @@ func (r *Recorder) Count(kind string) *Count {
 }
 
 // Run writes once in each bucket until ctx ends. Processes write at different moments,
-// and never near a bucket's end: two writes in one bucket and none in the next would look
-// like uneven work.
+// and never near a bucket's end: two writes in one bucket and none in the next would show
+// as uneven work.
 func (r *Recorder) Run(ctx context.Context) {
 	moment := Bucket/10 + rand.N(Bucket*8/10)
 	for wait := rand.N(Bucket); ; {
