@@ -3,30 +3,31 @@ package workers
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/acwr"
 	"github.com/trainingmonkey/worker/internal/trainingload"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
 // TRIMPChange is an activity whose TRIMP differs from what its averages give.
 type TRIMPChange struct {
-	ActivityID int64
-	Date       time.Time
-	Was, TRIMP float64
+	ActivityID int64   `json:"activity_id"`
+	Date       string  `json:"date"` // YYYY-MM-DD
+	Was        float64 `json:"was"`
+	TRIMP      float64 `json:"trimp"`
 }
 
 // TRIMPs is what a recomputation of TRIMPs comes to.
 type TRIMPs struct {
-	Averages int           // activities whose TRIMP is said to be from the average heart rate
-	Unusable int           // of those: without a heart rate or a duration any more
-	Changed  int           // of those: with another TRIMP
-	First    []TRIMPChange // a few of the changed, by id
-	JobIDs   []int64       // that recalculate the results
+	Averages int           `json:"averages"` // activities whose TRIMP is said to be from the average heart rate
+	Unusable int           `json:"unusable"` // of those: without a heart rate or a duration any more
+	Changed  int           `json:"changed"`  // of those: with another TRIMP
+	Examples []TRIMPChange `json:"examples"` // a few of the changed, by id, never nil
+	JobIDs   []int64       `json:"job_ids"`  // that recalculate the results, never nil
 }
 
 // shownChanges is how many changes are told one by one.
@@ -84,6 +85,7 @@ LIMIT $6`
 // each goes through the portions, each in a transaction, which holds the athlete's
 // lock where there is something to do with what changes.
 func (t trimpOf) each(ctx context.Context, pool *dbpool.Pool, change func(context.Context, pgx.Tx, []trimpRow) ([]int64, error)) (all TRIMPs, err error) {
+	all = TRIMPs{Examples: []TRIMPChange{}, JobIDs: []int64{}}
 	for after := int64(0); ; {
 		var rows, changed []trimpRow
 		var jobIDs []int64
@@ -112,8 +114,8 @@ func (t trimpOf) each(ctx context.Context, pool *dbpool.Pool, change func(contex
 		}
 		all.Averages, all.Unusable, all.Changed = all.Averages+len(rows), all.Unusable+unusable, all.Changed+len(changed)
 		all.JobIDs = append(all.JobIDs, jobIDs...)
-		for _, row := range changed[:min(len(changed), shownChanges-len(all.First))] {
-			all.First = append(all.First, TRIMPChange{row.id, row.date, decimal(row.was), row.recomputed})
+		for _, row := range changed[:min(len(changed), shownChanges-len(all.Examples))] {
+			all.Examples = append(all.Examples, TRIMPChange{row.id, row.date.Format(time.DateOnly), decimal(row.was), row.recomputed})
 		}
 		if len(rows) < trimpPortion {
 			return all, nil
@@ -123,10 +125,7 @@ func (t trimpOf) each(ctx context.Context, pool *dbpool.Pool, change func(contex
 }
 
 func (t trimpOf) read(ctx context.Context, tx pgx.Tx, after int64) ([]trimpRow, error) {
-	found, err := tx.Query(ctx, trimpRowsQuery, t.user, after, methodAverage, t.from, t.to, trimpPortion)
-	if err != nil {
-		return nil, err
-	}
+	found, _ := tx.Query(ctx, trimpRowsQuery, t.user, after, methodAverage, t.from, t.to, trimpPortion)
 	return pgx.CollectRows(found, func(row pgx.CollectableRow) (r trimpRow, err error) {
 		return r, row.Scan(&r.id, &r.date, &r.minutes, &r.heartRate, &r.was, &r.version)
 	})
@@ -160,11 +159,7 @@ func decimal(x *float32) float64 {
 	if x == nil {
 		return 0
 	}
-	value, err := strconv.ParseFloat(strconv.FormatFloat(float64(*x), 'g', -1, 32), 64)
-	if err != nil {
-		return float64(*x)
-	}
-	return value
+	return acwr.Decimal(*x)
 }
 
 // writeTRIMPsQuery changes nothing of a row whose averages somebody without the
@@ -192,11 +187,11 @@ func (t trimpOf) write(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, 
 	ids, trimps := make([]int64, len(changed)), make([]float32, len(changed))
 	minutes, heartRates := make([]float32, len(changed)), make([]float32, len(changed))
 	byID := make(map[int64]trimpRow, len(changed))
-	var days []dayRange
+	days := make([]int32, len(changed))
 	for i, row := range changed {
 		ids[i], trimps[i], minutes[i], heartRates[i] = row.id, float32(row.recomputed), *row.minutes, *row.heartRate
 		byID[row.id] = row
-		days = append(days, dayRange{daysOf(row.date), daysOf(row.date)})
+		days[i] = daysOf(row.date)
 	}
 	if _, err := tx.Exec(ctx, writeTRIMPsQuery, ids, trimps, minutes, heartRates, t.user, methodAverage); err != nil {
 		return nil, err
@@ -204,26 +199,19 @@ func (t trimpOf) write(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, 
 	if err := t.writeLayers(ctx, tx, byID, ids); err != nil {
 		return nil, err
 	}
-	var ranges []jobs.DateRange
-	for _, r := range mergeRanges(days, nearby) {
-		ranges = append(ranges, jobs.DateRange{UserID: t.user, From: dateOf(r.from).Format(time.DateOnly), To: dateOf(r.to).Format(time.DateOnly)})
-	}
-	id, err := enqueuer.RecalcTx(ctx, tx, jobs.PriorityLive, jobs.ACWRRecalc{Ranges: ranges})
+	id, err := enqueuer.RecalcTx(ctx, tx, jobs.PriorityLive, jobs.ACWRRecalc{Ranges: recalcRanges(t.user, days)})
 	return []int64{id}, err
 }
 
 // writeLayers has the recorded versions of the rows state the same TRIMPs: otherwise
 // an older version that comes late would bring the old ones back.
 func (t trimpOf) writeLayers(ctx context.Context, tx pgx.Tx, changed map[int64]trimpRow, ids []int64) error {
-	found, err := tx.Query(ctx, recordedLayersQuery, t.user, ids)
-	if err != nil {
-		return err
-	}
+	found, _ := tx.Query(ctx, recordedLayersQuery, t.user, ids)
 	var id int64
 	var recorded *layered
 	var activityIDs []int64
 	var all []*layered
-	_, err = pgx.ForEachRow(found, []any{&id, &recorded}, func() error {
+	_, err := pgx.ForEachRow(found, []any{&id, &recorded}, func() error {
 		if row := changed[id]; recorded.Row == row.version {
 			t.relayer(recorded, row)
 			activityIDs, all = append(activityIDs, id), append(all, recorded)

@@ -6,15 +6,15 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
 // whyIdle tells why nothing happens to the jobs of some queues, as far as can be
 // seen, and what to do about it: a paused queue needs no worker, and a worker does
 // not help it.
-func whyIdle(ctx context.Context, pool *dbpool.Pool, schema queue.Schema, queues ...string) (string, error) {
-	paused, err := schema.PausedQueues(ctx, pool)
+func (db *database) whyIdle(ctx context.Context, queues ...string) (string, error) {
+	schema := queue.Schema(db.schema)
+	paused, err := schema.PausedQueues(ctx, db.pool)
 	if err != nil {
 		return "", err
 	}
@@ -23,14 +23,14 @@ func whyIdle(ctx context.Context, pool *dbpool.Pool, schema queue.Schema, queues
 		if !slices.Contains(queues, name) {
 			continue
 		}
-		switch due, err := schema.Due(ctx, pool, []string{name}); {
+		switch due, err := schema.Due(ctx, db.pool, []string{name}); {
 		case err != nil:
 			return "", err
 		case due:
 			holding = append(holding, name)
 		}
 	}
-	alive, err := queue.AliveProcesses(ctx, pool)
+	alive, err := queue.AliveProcesses(ctx, db.pool)
 	switch {
 	case err != nil:
 		return "", err

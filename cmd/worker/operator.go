@@ -84,11 +84,11 @@ func (o *operator) during(ctx context.Context, pool *dbpool.Pool, service *worke
 		wg.Go(func() { tellSystemd(ctx, background, func() bool { return true }, o.logger) })
 		return work()
 	}
-	turn := web.NewTurn(o.settings.Database.ApplicationReserve)
+	turn := web.NewTurn()
 	watch := admin.NewWatch(pool, admin.Options{
 		RiverSchema: o.settings.River.Schema,
 		Queues:      workers.QueueNames(),
-		Kinds:       []string{jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindACWRBackfill},
+		Kinds:       jobs.Kinds(),
 		DeadAfter:   queue.DeadAfter,
 		Timeout:     overviewTimeout,
 		Gate:        turn,

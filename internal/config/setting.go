@@ -15,8 +15,9 @@ import (
 // setting is one key and how its text becomes a value. set names what it
 // accepts when it refuses.
 type setting struct {
-	key string // section.name, as in the file
-	set func(text string) error
+	key      string // section.name, as in the file
+	standard string // its default
+	set      func(text string) error
 }
 
 // variable is the environment variable that overrides the key:

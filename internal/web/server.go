@@ -95,13 +95,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 	}
 }
 
-// Handler is everything that the server serves.
-func Handler(o Options) (http.Handler, error) {
-	handler, _, err := newHandler(o)
-	return handler, err
-}
-
-// newHandler returns what is to be ended with the server besides.
+// newHandler is everything that the server serves, and what is to be ended with it.
 func newHandler(o Options) (http.Handler, *streams, error) {
 	river, err := riverUI(o)
 	if err != nil {
@@ -135,7 +129,7 @@ func newHandler(o Options) (http.Handler, *streams, error) {
 	return withHeaders(withLimits(http.NewCrossOriginProtection().Handler(mux))), streams, nil
 }
 
-// Turn lets few at a time use the database, for what is not the work of queues.
+// Turn lets one at a time use the database, for what is not the work of queues.
 // Only readiness has a connection besides.
 type Turn struct{ free chan struct{} }
 
@@ -144,9 +138,8 @@ const (
 	turnTime = 10 * time.Second
 )
 
-// NewTurn shares out the connections that are not queue work's, but for the one
-// that readiness keeps.
-func NewTurn(reserve int) Turn { return Turn{make(chan struct{}, max(1, reserve-1))} }
+// NewTurn shares out the one connection that is neither queue work's nor readiness's.
+func NewTurn() Turn { return Turn{make(chan struct{}, 1)} }
 
 // Lock implements sync.Locker.
 func (t Turn) Lock() { t.free <- struct{}{} }
