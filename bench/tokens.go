@@ -6,21 +6,18 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/dbpool"
-	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/tokens"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
 // tokensSuite saves the tokens of users who have some already, each with its
 // audit row: as the project started from, four statements over a connection of
-// its own each; alone in a transaction; and at the same time as many others, who
-// share transactions as the worker's settings say.
+// its own each; alone in a transaction; and a hundred in one.
 func tokensSuite(ctx context.Context, r *rig) error {
 	many, few := 20_000, 200
 	if r.short {
@@ -55,7 +52,7 @@ func tokensSuite(ctx context.Context, r *rig) error {
 			return r.saveTokens(ctx, database, ring, "new", users, 1)
 		}},
 		{"tokens_saved", many, func(ctx context.Context, database string, users int) error {
-			return r.saveTokens(ctx, database, ring, "new", users, 4*config.Default().Tokens.SaveBatch)
+			return r.saveTokens(ctx, database, ring, "new", users, 100)
 		}},
 	} {
 		contestants = append(contestants, contestant{
@@ -89,33 +86,25 @@ func newToken(user int32, age string) tokens.Operation {
 	}
 }
 
-// saveTokens saves those of so many users, so many of them at a time.
-func (r *rig) saveTokens(ctx context.Context, database string, ring *tokens.Keyring, age string, users, atOnce int) error {
+// saveTokens saves those of so many users, a batch of them in each transaction.
+func (r *rig) saveTokens(ctx context.Context, database string, ring *tokens.Keyring, age string, users, batch int) error {
 	pool, err := r.open(ctx, database)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	settings := config.Default().Tokens
-	saver := tokens.NewSaver(tokens.New(pool, ring, jobs.DefaultSchema), tokens.SaverOptions{
-		MaxBatch: settings.SaveBatch, MaxWait: settings.SaveLinger, Timeout: time.Minute,
-	})
-	next, errs := make(chan int32), make([]error, atOnce)
-	var wg sync.WaitGroup
-	for i := range atOnce {
-		wg.Go(func() {
-			for user := range next {
-				refusal, err := saver.Save(ctx, newToken(user, age))
-				errs[i] = errors.Join(errs[i], refusal, err)
-			}
-		})
+	store := tokens.New(pool, ring, jobs.DefaultSchema)
+	for saved := 0; saved < users; saved += batch {
+		var operations []tokens.Operation
+		for user := saved + 1; user <= min(saved+batch, users); user++ {
+			operations = append(operations, newToken(int32(user), age))
+		}
+		refusals, err := store.Save(ctx, operations)
+		if err := errors.Join(append(refusals, err)...); err != nil {
+			return err
+		}
 	}
-	for user := range int32(users) {
-		next <- user + 1
-	}
-	close(next)
-	wg.Wait()
-	return errors.Join(errs...)
+	return nil
 }
 
 // upsertToken writes a user's row as the project's plan has it.

@@ -115,7 +115,8 @@ func (t training) check(before int) func(ctx context.Context, pool *dbpool.Pool)
 		if missing > 0 || more != before {
 			return fmt.Sprintf("%d activities are not stored as they arrived, %d others are stored instead of %d", missing, more, before), nil
 		}
-		wrong, total, err := oracle.CheckSince(ctx, pool, t.from())
+		from := t.from()
+		wrong, total, err := oracle.CheckBy(ctx, pool, oracle.WrongQuery, nil, &from)
 		if err != nil || total == 0 {
 			return "", err
 		}

@@ -8,6 +8,7 @@
 package dbpool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,7 @@ type Options struct {
 	ApplicationName string // shown in pg_stat_activity
 	MaxConns        int32  // of the pool; River's LISTEN connection comes on top
 
-	ConnectTimeout           time.Duration // one attempt to connect
+	ConnectTimeout           time.Duration // one attempt to connect, where the URL does not say
 	AcquireTimeout           time.Duration // waiting for a free connection
 	StatementTimeout         time.Duration // one statement, enforced by the server
 	LockTimeout              time.Duration // one wait for a lock, enforced by the server
@@ -64,7 +65,7 @@ func Open(ctx context.Context, o Options) (*Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database pool: %w", err)
 	}
-	pingCtx, cancel := context.WithTimeout(ctx, o.ConnectTimeout)
+	pingCtx, cancel := context.WithTimeout(ctx, config.PingTimeout)
 	defer cancel()
 	if err := pool.Ping(pingCtx); err != nil {
 		pool.Close()
@@ -97,8 +98,8 @@ func (o Options) poolConfig() (config *pgxpool.Config, settings map[string]strin
 	}
 	config.MaxConns = o.MaxConns
 	config.MinIdleConns = min(2, o.MaxConns)
-	config.PingTimeout = o.ConnectTimeout
-	config.ConnConfig.ConnectTimeout = o.ConnectTimeout
+	config.ConnConfig.ConnectTimeout = cmp.Or(config.ConnConfig.ConnectTimeout, o.ConnectTimeout)
+	config.PingTimeout = config.ConnConfig.ConnectTimeout
 	config.ConnConfig.DialFunc = dialWatchful(o.StatementTimeout)
 	config.ConnConfig.Tracer = o.Tracer
 	params := config.ConnConfig.RuntimeParams

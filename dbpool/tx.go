@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // ErrOutcomeUnknown is returned when the connection broke while COMMIT was
@@ -33,69 +32,39 @@ func (e *AcquireTimeoutError) Timeout() bool { return true }
 // Temporary implements net.Error.
 func (e *AcquireTimeoutError) Temporary() bool { return true }
 
-// Acquire takes a connection, waiting at most the pool's acquire timeout; then
-// it fails with an AcquireTimeoutError, which Classify counts as transient.
-func (p *Pool) Acquire(ctx context.Context) (*pgxpool.Conn, error) {
-	bounded, cancel := context.WithTimeout(ctx, p.acquireTimeout)
-	defer cancel()
-	conn, err := p.Pool.Acquire(bounded)
-	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		stat := p.Stat()
-		return nil, &AcquireTimeoutError{Waited: p.acquireTimeout, InUse: stat.AcquiredConns(), MaxConn: stat.MaxConns()}
-	}
-	return conn, err
-}
-
-// Begin starts a transaction on a connection acquired within the acquire
-// timeout. The connection returns to the pool with Commit or Rollback.
+// Begin starts a transaction as BeginTx does.
 func (p *Pool) Begin(ctx context.Context) (pgx.Tx, error) {
 	return p.BeginTx(ctx, pgx.TxOptions{})
 }
 
-// BeginTx is Begin with options.
+// BeginTx starts a transaction on a connection that comes within the acquire
+// timeout; otherwise it fails with an AcquireTimeoutError, which Classify counts as
+// transient. The connection returns to the pool with Commit or Rollback.
 func (p *Pool) BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error) {
-	conn, err := p.Acquire(ctx)
-	if err != nil {
-		return nil, err
+	bounded, cancel := context.WithTimeout(ctx, p.acquireTimeout)
+	defer cancel()
+	tx, err := p.Pool.BeginTx(bounded, o)
+	switch {
+	case err == nil:
+		return pooledTx{tx}, nil
+	case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+		stat := p.Stat()
+		return nil, &AcquireTimeoutError{Waited: p.acquireTimeout, InUse: stat.AcquiredConns(), MaxConn: stat.MaxConns()}
 	}
-	tx, err := conn.BeginTx(ctx, o)
-	if err != nil {
-		conn.Release()
-		return nil, err
-	}
-	return &pooledTx{Tx: tx, conn: conn}, nil
-}
-
-// pooledTx gives its connection back when it ends.
-type pooledTx struct {
-	pgx.Tx
-	conn *pgxpool.Conn
-}
-
-func (tx *pooledTx) Commit(ctx context.Context) error {
-	err := tx.Tx.Commit(ctx)
-	tx.release()
-	return err
+	return nil, err
 }
 
 // rollbackTimeout bounds a rollback: a connection that does not even take that
 // is closed, which rolls back as well.
 const rollbackTimeout = 2 * time.Second
 
+type pooledTx struct{ pgx.Tx }
+
 // Rollback also works after ctx has ended, so a defer suffices.
-func (tx *pooledTx) Rollback(ctx context.Context) error {
+func (tx pooledTx) Rollback(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
-	err := tx.Tx.Rollback(ctx)
-	tx.release()
-	return err
-}
-
-func (tx *pooledTx) release() {
-	if tx.conn != nil {
-		tx.conn.Release()
-		tx.conn = nil
-	}
+	return tx.Tx.Rollback(ctx)
 }
 
 // txAttempts is how often InTx runs a transaction that fails with transient errors before

@@ -42,8 +42,7 @@ var avoidedInNames = map[string]string{
 var kept = []struct{ path, text, why string }{
 	{"", "overview_age_seconds", "the name of a metric"},
 	{"", "OverviewOld", "the name of an alert"},
-	{"", "save_linger", "the name of a setting"},
-	{"", "SaveLinger", "the setting tokens.save_linger"},
+	{"", "save_linger", "a setting of before, named in an error and in the changelog"},
 	{"", "batching.linger", "the name of a setting of earlier versions"},
 	{"", `linger: 15ms`, "the name of a setting of earlier versions"},
 	{"CHANGELOG.md", "linger, patience", "names of settings of earlier versions"},

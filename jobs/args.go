@@ -149,3 +149,8 @@ const (
 	KindActivityIngest = "activity_ingest"
 	KindACWRRecalc     = "acwr_recalc"
 )
+
+// Kinds are all of them.
+func Kinds() []string {
+	return []string{KindActivityIngest, KindACWRRecalc, KindACWRBackfill, KindTokenRefresh}
+}

@@ -64,25 +64,26 @@ GRANT EXECUTE ON FUNCTION {schema}.purge_athlete(integer, interval) TO {role};`
 // GrantPurge lets an existing role remove athletes' data with the SQL function and
 // nothing else. It is idempotent. The warning is as in GrantEnqueue.
 func GrantPurge(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string) (warning string, err error) {
-	warning, err = grant(ctx, pool, riverSchema, role, grantPurgeQuery)
-	if err != nil {
-		return "", fmt.Errorf("grant purging to role %q: %w", role, err)
-	}
-	return warning, nil
+	return grantFunctions(ctx, pool, riverSchema, role, "purging", grantPurgeQuery)
 }
 
 // GrantEnqueue lets an existing role enqueue jobs with the SQL functions, query their
 // status, read the results with acwr_series, and nothing else. It is idempotent. The
 // warning, if any, names other privileges of the role that weaken this.
 func GrantEnqueue(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string) (warning string, err error) {
-	warning, err = grant(ctx, pool, riverSchema, role, grantQuery)
-	if err != nil {
-		return "", fmt.Errorf("grant enqueuing to role %q: %w", role, err)
-	}
-	return warning, nil
+	return grantFunctions(ctx, pool, riverSchema, role, "enqueuing", grantQuery)
 }
 
-func grant(ctx context.Context, pool *pgxpool.Pool, riverSchema, role, query string) (warning string, err error) {
+func grantFunctions(ctx context.Context, pool *pgxpool.Pool, riverSchema, role, what, query string) (warning string, err error) {
+	return grant(ctx, pool, role, what, func(tx pgx.Tx, to string) error {
+		_, err := tx.Exec(ctx, inSchema(query, riverSchema, "{role}", to, "{role_literal}", "'"+strings.ReplaceAll(role, "'", "''")+"'"))
+		return err
+	})
+}
+
+// grant calls give for a role that exists.
+func grant(ctx context.Context, pool *pgxpool.Pool, role, what string, give func(tx pgx.Tx, to string) error) (warning string, err error) {
+	to := pgx.Identifier{role}.Sanitize()
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		var exists, mayCreate bool
 		var schema *string
@@ -90,15 +91,16 @@ func grant(ctx context.Context, pool *pgxpool.Pool, riverSchema, role, query str
 			return err
 		}
 		if !exists { // also "public", which GRANT would take for everyone, quoted or not
-			return fmt.Errorf("%w; create it first: CREATE ROLE %s LOGIN", ErrNoRole, pgx.Identifier{role}.Sanitize())
+			return fmt.Errorf("%w; create it first: CREATE ROLE %s LOGIN", ErrNoRole, to)
 		}
 		if mayCreate {
 			warning = fmt.Sprintf("role %q may create objects in schema %q, where other roles' statements would find them; "+
 				"unless that is meant: REVOKE CREATE ON SCHEMA %s FROM PUBLIC", role, *schema, pgx.Identifier{*schema}.Sanitize())
 		}
-		_, err := tx.Exec(ctx, inSchema(query, riverSchema,
-			"{role}", pgx.Identifier{role}.Sanitize(), "{role_literal}", "'"+strings.ReplaceAll(role, "'", "''")+"'"))
-		return err
+		return give(tx, to)
 	})
-	return warning, err
+	if err != nil {
+		return "", fmt.Errorf("grant %s to role %q: %w", what, role, err)
+	}
+	return warning, nil
 }

@@ -30,15 +30,15 @@ WHERE a.attrelid = to_regclass('activities') AND NOT a.attisdropped
   AND format_type(a.atttypid, a.atttypmod) <> needed.type
 ORDER BY a.attnum`
 
-// activitiesKeyQuery reports whether an existing table has a unique index on
-// activity_id alone; true when there is no table yet.
-const activitiesKeyQuery = `
+// keyQuery reports whether an existing table has a unique index on a column alone;
+// true when there is no table yet.
+const keyQuery = `
 -- name: precheck_key
-SELECT to_regclass('activities') IS NULL OR EXISTS (
+SELECT to_regclass($1) IS NULL OR EXISTS (
 	SELECT FROM pg_index i
 	JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-	WHERE i.indrelid = to_regclass('activities') AND i.indisunique AND i.indpred IS NULL
-	  AND i.indnkeyatts = 1 AND a.attname = 'activity_id')`
+	WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indpred IS NULL
+	  AND i.indnkeyatts = 1 AND a.attname = $2)`
 
 // activitiesKindQuery reports whether an existing table is one that indexes can be
 // made on concurrently, and where another one is when the search_path has none.
@@ -62,25 +62,34 @@ func checkExisting(ctx context.Context, conn *pgx.Conn) error {
 	return errors.Join(checkActivities(ctx, conn), checkTokens(ctx, conn))
 }
 
+// checkColumns returns what has to be converted of a table, by a query for its columns,
+// and whether its key is unique.
+func checkColumns(ctx context.Context, conn *pgx.Conn, table, key, columnsQuery string) (faults []error, hasKey bool, err error) {
+	rows, _ := conn.Query(ctx, columnsQuery)
+	var name, has, needs string
+	if _, err := pgx.ForEachRow(rows, []any{&name, &has, &needs}, func() error {
+		faults = append(faults, fmt.Errorf(
+			"column %[1]q of %[2]s is %[3]s, needed is %[4]s; convert it first: ALTER TABLE %[2]s ALTER COLUMN %[1]s TYPE %[4]s USING %[1]s::%[4]s", name, table, has, needs))
+		return nil
+	}); err != nil {
+		return nil, false, err
+	}
+	err = conn.QueryRow(ctx, keyQuery, table, key).Scan(&hasKey)
+	return faults, hasKey, err
+}
+
+// incompatible is nil without faults.
+func incompatible(faults []error) error {
+	if len(faults) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrIncompatible, errors.Join(faults...))
+}
+
 // checkActivities refuses a table that migrating would have to retype.
 func checkActivities(ctx context.Context, conn *pgx.Conn) error {
-	rows, err := conn.Query(ctx, activitiesColumnsQuery)
+	faults, hasKey, err := checkColumns(ctx, conn, "activities", "activity_id", activitiesColumnsQuery)
 	if err != nil {
-		return err
-	}
-	var faults []error
-	var name, has, needs string
-	_, err = pgx.ForEachRow(rows, []any{&name, &has, &needs}, func() error {
-		faults = append(faults, fmt.Errorf(
-			"column %q of activities is %s, needed is %s; convert it first: ALTER TABLE activities ALTER COLUMN %s TYPE %s USING %s::%s",
-			name, has, needs, name, needs, name, needs))
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	var hasKey bool
-	if err := conn.QueryRow(ctx, activitiesKeyQuery).Scan(&hasKey); err != nil {
 		return err
 	}
 	var plain bool
@@ -106,18 +115,12 @@ func checkActivities(ctx context.Context, conn *pgx.Conn) error {
 		faults = append(faults, fmt.Errorf("column %q of activities is generated, and the worker writes it; make it a plain one first: "+
 			"ALTER TABLE activities ALTER COLUMN %[1]s DROP EXPRESSION", column))
 	}
-	if len(faults) > 0 {
-		return fmt.Errorf("%w: %w", ErrIncompatible, errors.Join(faults...))
-	}
-	return nil
+	return incompatible(faults)
 }
 
 // generatedColumns returns those that the worker writes.
 func generatedColumns(ctx context.Context, conn *pgx.Conn) ([]string, error) {
-	rows, err := conn.Query(ctx, generatedColumnsQuery)
-	if err != nil {
-		return nil, err
-	}
+	rows, _ := conn.Query(ctx, generatedColumnsQuery)
 	generated, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil || len(generated) == 0 {
 		return nil, err

@@ -74,10 +74,7 @@ func NeededPrivileges(ctx context.Context, db interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }, riverSchema string,
 ) ([]Privilege, error) {
-	rows, err := db.Query(ctx, neededQuery, riverSchema, versionTable)
-	if err != nil {
-		return nil, fmt.Errorf("read privileges: %w", err)
-	}
+	rows, _ := db.Query(ctx, neededQuery, riverSchema, versionTable)
 	needed, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Privilege])
 	if err != nil {
 		return nil, fmt.Errorf("read privileges: %w", err)
@@ -86,17 +83,10 @@ func NeededPrivileges(ctx context.Context, db interface {
 }
 
 // GrantWork lets an existing role run workers and the command line, and change no table's
-// definition. Run again, it grants what was added since.
-func GrantWork(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string) error {
-	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-		var exists bool
-		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)`, role).Scan(&exists); err != nil {
-			return err
-		}
-		to := pgx.Identifier{role}.Sanitize()
-		if !exists {
-			return fmt.Errorf("%w; create it first: CREATE ROLE %s LOGIN", ErrNoRole, to)
-		}
+// definition. Run again, it grants what was added since. It never warns: a worker may do
+// more than those functions.
+func GrantWork(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string) (warning string, err error) {
+	_, err = grant(ctx, pool, role, "working", func(tx pgx.Tx, to string) error {
 		needed, err := NeededPrivileges(ctx, tx, riverSchema)
 		if err != nil {
 			return err
@@ -108,8 +98,5 @@ func GrantWork(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string
 		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("grant working to role %q: %w", role, err)
-	}
-	return nil
+	return "", err
 }

@@ -3,7 +3,6 @@ package workers
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -13,16 +12,6 @@ import (
 	"github.com/trainingmonkey/worker/internal/lane"
 	"github.com/trainingmonkey/worker/jobs"
 )
-
-func decodeBackfill(data []byte) (args jobs.ACWRBackfill, err error) {
-	if err = json.Unmarshal(data, &args); err == nil {
-		err = args.Validate()
-	}
-	if err != nil {
-		err = fmt.Errorf("args do not decode: %w", err)
-	}
-	return args, err
-}
 
 // backfiller corrects the results of a chunk's users.
 type backfiller struct {
@@ -37,7 +26,7 @@ type backfillJob = lane.Job[jobs.ACWRBackfill]
 func (bf *backfiller) kind() lane.Kind[jobs.ACWRBackfill] {
 	return lane.Kind[jobs.ACWRBackfill]{
 		Name:    jobs.KindACWRBackfill,
-		Decode:  decodeBackfill,
+		Decode:  decodeArgs[jobs.ACWRBackfill],
 		Apply:   bf.apply,
 		Salvage: bf.salvage,
 		Probe:   bf.probe,

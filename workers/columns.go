@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/acwr"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
@@ -118,12 +119,6 @@ func column[V comparable](name, array string, value func(*jobs.Activity) (V, err
 	}}
 }
 
-// resultColumns are the columns of acwr.Values, in the order of resultValues.
-var resultColumns = []string{
-	"seven_day_avg_load", "twentyeight_day_avg_load", "seven_day_avg_trimp", "twentyeight_day_avg_trimp",
-	"acute_chronic_ratio", "trimp_acute_chronic_ratio", "normalized_divergence",
-}
-
 // columnTypesQuery reads the types of the columns as this database has them,
 // with their lengths and scales.
 const columnTypesQuery = `
@@ -212,7 +207,7 @@ func statementsFor(types map[string]string, partial bool) writeStatements {
 		names, casts = append(names, c.name), append(casts, fmt.Sprintf("raw.%s::%s AS %s", c.name, types[c.name], c.name))
 		assign(c.name, next(c.name))
 	}
-	for _, name := range resultColumns {
+	for _, name := range acwr.Columns {
 		unnest("real[]", name)
 		names, casts = append(names, name), append(casts, "raw."+name)
 		assign(name, fmt.Sprintf("coalesce(new.%[1]s, old.%[1]s)", name))
@@ -281,13 +276,10 @@ func (u upserts) args(results planResults) ([]any, error) {
 }
 
 func columnTypes(ctx context.Context, pool *dbpool.Pool) (map[string]string, error) {
-	rows, err := pool.Query(ctx, columnTypesQuery)
-	if err != nil {
-		return nil, err
-	}
+	rows, _ := pool.Query(ctx, columnTypesQuery)
 	types := map[string]string{}
 	var name, typ string
-	_, err = pgx.ForEachRow(rows, []any{&name, &typ}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&name, &typ}, func() error {
 		types[name] = typ
 		return nil
 	})

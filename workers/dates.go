@@ -26,6 +26,22 @@ const secondsPerDay = 24 * 60 * 60
 // dayRange is a range of dates, both ends included.
 type dayRange struct{ from, to int32 }
 
+// nearby dates, at most so many days apart, go in one range: under most
+// settings their windows overlap.
+const nearby = 28
+
+// recalcRanges returns the days of a user as the ranges of a recalculation.
+func recalcRanges(userID int32, days []int32) (ranges []jobs.DateRange) {
+	single := make([]dayRange, len(days))
+	for i, d := range days {
+		single[i] = dayRange{d, d}
+	}
+	for _, r := range mergeRanges(single, nearby) {
+		ranges = append(ranges, jobs.DateRange{UserID: userID, From: toDate(r.from).Format(time.DateOnly), To: toDate(r.to).Format(time.DateOnly)})
+	}
+	return ranges
+}
+
 // mergeRanges joins ranges of which one begins at most reach days after the
 // other ends, and returns them ascending and disjoint.
 func mergeRanges(ranges []dayRange, reach int32) []dayRange {

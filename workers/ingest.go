@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/acwr"
 	"github.com/trainingmonkey/worker/internal/lane"
 	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/jobs"
@@ -212,7 +213,7 @@ func (in *ingester) probe(b *pgx.Batch) {
 	b.Queue(removeQuery, nil)
 	b.Queue(rejectQuery, nil, nil, nil, nil, nil)
 	b.Queue(recordVersionsQuery, nil, nil, nil)
-	nothing := make([]any, 4+len(syncedColumns)+len(resultColumns))
+	nothing := make([]any, 4+len(syncedColumns)+len(acwr.Columns))
 	b.Queue(in.statements.whole.insert, nothing...)
 	b.Queue(in.statements.whole.update, nothing...)
 	nothing = append(nothing, nil, nil, nil)
@@ -394,27 +395,13 @@ func (in *ingester) confirm(ctx context.Context, tx pgx.Tx, records versionRecor
 	return nil
 }
 
-// nearby dates, at most so many days apart, go in one range: under most
-// settings their windows overlap.
-const nearby = 28
-
 // enqueueRecalc inserts one acwr_recalc job for the changed dates whose results
 // this commit does not contain; more than one only where one would be larger than
 // a job may be.
 func (in *ingester) enqueueRecalc(ctx context.Context, tx pgx.Tx, changed map[int32][]int32) error {
 	var ranges []jobs.DateRange
 	for _, userID := range slices.Sorted(maps.Keys(changed)) {
-		var days []dayRange
-		for _, d := range changed[userID] {
-			days = append(days, dayRange{d, d})
-		}
-		for _, r := range mergeRanges(days, nearby) {
-			ranges = append(ranges, jobs.DateRange{
-				UserID: userID,
-				From:   toDate(r.from).Format(time.DateOnly),
-				To:     toDate(r.to).Format(time.DateOnly),
-			})
-		}
+		ranges = append(ranges, recalcRanges(userID, changed[userID])...)
 	}
 	for part := range slices.Chunk(ranges, jobs.MaxRangesPerJob) {
 		if _, err := in.enqueuer.RecalcTx(ctx, tx, in.recalcPriority, jobs.ACWRRecalc{Ranges: part}); err != nil {

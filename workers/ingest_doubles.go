@@ -126,14 +126,11 @@ func (in *ingester) readCompared(ctx context.Context, tx pgx.Tx, plan *ingestPla
 		}
 		args = append(args, values)
 	}
-	rows, err := tx.Query(ctx, in.statements.compared, args...)
-	if err != nil {
-		return nil, fmt.Errorf("read what doubles are compared by: %w", err)
-	}
+	rows, _ := tx.Query(ctx, in.statements.compared, args...)
 	var id int64
 	var isGiven bool
 	var row recordingRow
-	_, err = pgx.ForEachRow(rows, append([]any{&id, &isGiven}, row.targets()...), func() error {
+	_, err := pgx.ForEachRow(rows, append([]any{&id, &isGiven}, row.targets()...), func() error {
 		if isGiven {
 			c.next[id] = row
 		} else {

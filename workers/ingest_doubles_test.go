@@ -17,7 +17,6 @@ import (
 	"github.com/trainingmonkey/worker/internal/athlete"
 	"github.com/trainingmonkey/worker/internal/backfill"
 	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/oracle"
 	"github.com/trainingmonkey/worker/jobs"
 	"github.com/trainingmonkey/worker/migrations"
 	"github.com/trainingmonkey/worker/test/dbtest"
@@ -34,7 +33,7 @@ func recorded(id int64, user int32, date string, load float64) jobs.Activity {
 // acwr_series, and has compare and a backfill find nothing.
 func checkWeighed(t *testing.T, pool *dbpool.Pool) {
 	t.Helper()
-	wrong, total, err := oracle.CheckWeighed(t.Context(), pool)
+	wrong, total, err := mismatches(t.Context(), pool)
 	if err != nil || total > 0 {
 		t.Errorf("%d rows are wrong, %v: %v", total, err, wrong)
 	}
@@ -171,7 +170,7 @@ func TestDoublesInAnyOrderAndBatching(t *testing.T) {
 						execute(t, pool, `UPDATE river.river_job SET state = 'available', scheduled_at = now() WHERE state = 'scheduled'`)
 					}
 					drainWith(t, pool, c)
-					if wrong, total, err := oracle.CheckWeighed(t.Context(), pool); err != nil || total > 0 {
+					if wrong, total, err := mismatches(t.Context(), pool); err != nil || total > 0 {
 						t.Fatalf("%s %d rows are wrong, %v: %v", way, total, err, wrong)
 					}
 				}

@@ -140,11 +140,11 @@ func (r *planResults) day(rows []dayRow, wanted *[]dayRange, calculator *acwr.Ca
 // columns are the results of activities in the form that unnest takes, NULL where
 // the row keeps what it has.
 func (r *planResults) columns(activities []*jobs.Activity) []any {
-	arrays := make([]any, len(resultColumns))
+	arrays := make([]any, len(acwr.Columns))
 	if len(r.own) == 0 {
 		return arrays
 	}
-	columns := make([]pgtype.FlatArray[pgtype.Float4], len(resultColumns))
+	columns := make([]pgtype.FlatArray[pgtype.Float4], len(acwr.Columns))
 	for c := range columns {
 		columns[c] = make(pgtype.FlatArray[pgtype.Float4], len(activities))
 		arrays[c] = columns[c]
@@ -154,7 +154,7 @@ func (r *planResults) columns(activities []*jobs.Activity) []any {
 		if !computed {
 			continue
 		}
-		for c, x := range resultValues(values) {
+		for c, x := range values.Array() {
 			columns[c][i] = pgtype.Float4{Float32: x, Valid: true}
 		}
 	}

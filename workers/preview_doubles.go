@@ -96,14 +96,11 @@ func LikelyDoubles(ctx context.Context, tx pgx.Tx, activities []jobs.Activity) (
 }
 
 func readRecordings(ctx context.Context, tx pgx.Tx, into map[int64]recordedDay, query string, args ...any) error {
-	rows, err := tx.Query(ctx, query, args...)
-	if err != nil {
-		return fmt.Errorf("read what doubles are compared by: %w", err)
-	}
+	rows, _ := tx.Query(ctx, query, args...)
 	var id int64
 	var r recordedDay
 	var date time.Time
-	_, err = pgx.ForEachRow(rows, append([]any{&id, &r.userID, &date, &r.FromUTC}, r.row.targets()...), func() error {
+	_, err := pgx.ForEachRow(rows, append([]any{&id, &r.userID, &date, &r.FromUTC}, r.row.targets()...), func() error {
 		r.Date, r.Start = toDays(date), r.row.start.String
 		into[id] = r
 		return nil

@@ -17,14 +17,21 @@ type userRange struct {
 	dayRange
 }
 
-func decodeRecalc(data []byte) (recalcArgs, error) {
-	var wire jobs.ACWRRecalc
-	err := json.Unmarshal(data, &wire)
-	if err == nil {
-		err = wire.Validate()
+// decodeArgs decodes the args of a job and validates them.
+func decodeArgs[T interface{ Validate() error }](data []byte) (args T, err error) {
+	if err = json.Unmarshal(data, &args); err == nil {
+		err = args.Validate()
 	}
 	if err != nil {
-		return recalcArgs{}, fmt.Errorf("args do not decode: %w", err)
+		err = fmt.Errorf("args do not decode: %w", err)
+	}
+	return args, err
+}
+
+func decodeRecalc(data []byte) (recalcArgs, error) {
+	wire, err := decodeArgs[jobs.ACWRRecalc](data)
+	if err != nil {
+		return recalcArgs{}, err
 	}
 	args := recalcArgs{ranges: make([]userRange, len(wire.Ranges))}
 	for i, r := range wire.Ranges {

@@ -25,20 +25,12 @@ func (s *storedResults) targets() []any {
 
 // equal compares in the columns' own type; a NULL equals nothing.
 func (s *storedResults) equal(v acwr.Values) bool {
-	for _, column := range s {
-		if !column.Valid {
+	for i, want := range v.Array() {
+		if !s[i].Valid || !acwr.Same(s[i].Float32, want) {
 			return false
 		}
 	}
-	return v.Equal(acwr.Values{
-		SevenDayAvgLoad:        s[0].Float32,
-		TwentyEightDayAvgLoad:  s[1].Float32,
-		SevenDayAvgTrimp:       s[2].Float32,
-		TwentyEightDayAvgTrimp: s[3].Float32,
-		AcuteChronicRatio:      s[4].Float32,
-		TrimpAcuteChronicRatio: s[5].Float32,
-		NormalizedDivergence:   s[6].Float32,
-	})
+	return true
 }
 
 // resultRows are rows whose results are to be written.
@@ -90,20 +82,12 @@ func (r resultRows) queue(b *pgx.Batch) {
 	}
 	for i, row := range r {
 		ids[i], userIDs[i], dates[i] = row.activityID, row.userID, row.date
-		for c, x := range resultValues(row.values) {
+		for c, x := range row.values.Array() {
 			columns[c][i] = x
 		}
 	}
 	b.Queue(writeResultsQuery, ids, userIDs, dates,
 		columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], columns[6])
-}
-
-// resultValues returns the values in the order of resultColumns.
-func resultValues(v acwr.Values) [7]float32 {
-	return [7]float32{
-		v.SevenDayAvgLoad, v.TwentyEightDayAvgLoad, v.SevenDayAvgTrimp, v.TwentyEightDayAvgTrimp,
-		v.AcuteChronicRatio, v.TrimpAcuteChronicRatio, v.NormalizedDivergence,
-	}
 }
 
 func sortedKeys[V any](m map[int32]V) []int32 { return slices.Sorted(maps.Keys(m)) }

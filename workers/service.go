@@ -109,9 +109,9 @@ func newOver(ctx context.Context, pool *dbpool.Pool, db lane.DB, c config.Config
 		s.lanes = append(s.lanes, drainingLane{row, r})
 	}
 
-	timeout := c.Database.AcquireTimeout + c.Database.LockTimeout
+	timeout := c.Database.AcquireTimeout + config.LockTimeout
 	s.process = queue.NewProcess(pool, queue.Schema(c.River.Schema), client, s.queues(), queue.Writing{Mode: c.ACWR.Write, RolloutPercent: c.ACWR.RolloutPercent}, timeout, caution.Raise, logger)
-	s.tokens = newTokenWorker(pool, enqueuer, c, client, logger)
+	s.tokens = newTokenWorker(pool, enqueuer, c, client, s.throughput.Count(jobs.KindTokenRefresh), logger)
 	if s.client, err = newRiverClient(pool, c, client, s.tokens, logger); err != nil {
 		return nil, err
 	}
@@ -144,6 +144,10 @@ func QueueNames() (names []string) {
 	return append(names, jobs.QueueTokens)
 }
 
+// applicationReserve is how many connections are kept for everything that is not queue
+// work: one for readiness, the other for requests and snapshots, one at a time.
+const applicationReserve = 2
+
 // Budget is everything of a process that may hold a connection at once.
 func Budget(c config.Config) dbpool.Budget {
 	var budget dbpool.Budget
@@ -153,7 +157,7 @@ func Budget(c config.Config) dbpool.Budget {
 	budget = append(budget, riverNeeds(c)...)
 	return append(budget,
 		dbpool.Need{What: "heartbeat", Conns: 1},
-		dbpool.Need{What: "application reserve", Conns: c.Database.ApplicationReserve})
+		dbpool.Need{What: "application reserve", Conns: applicationReserve})
 }
 
 // Run drains the queues until ctx ends, then stops: nothing more is claimed,
@@ -282,10 +286,13 @@ type LaneStats struct {
 	lane.Status
 }
 
-// Lanes returns the counts of each lane apart.
+// Lanes returns the counts of each lane apart, and of the jobs that River works.
 func (s *Service) Lanes() (all []LaneStats) {
 	for _, l := range s.lanes {
 		all = append(all, LaneStats{l.Kind, l.Class, l.Stats(), l.Status()})
+	}
+	if s.tokens.refresher != nil {
+		all = append(all, s.tokens.stats())
 	}
 	return all
 }

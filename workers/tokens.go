@@ -2,9 +2,10 @@ package workers
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/lane"
+	"github.com/trainingmonkey/worker/internal/throughput"
 	"github.com/trainingmonkey/worker/internal/tokens"
 	"github.com/trainingmonkey/worker/internal/tokens/refresh"
 	"github.com/trainingmonkey/worker/jobs"
@@ -27,11 +30,7 @@ type tokenArgs struct {
 
 // UnmarshalJSON never returns an error; see tokenArgs.
 func (args *tokenArgs) UnmarshalJSON(data []byte) error {
-	if err := json.Unmarshal(data, &args.TokenRefresh); err != nil {
-		args.fault = fmt.Errorf("args do not decode: %w", err)
-	} else if err := args.Validate(); err != nil {
-		args.fault = fmt.Errorf("args do not decode: %w", err)
-	}
+	args.TokenRefresh, args.fault = decodeArgs[jobs.TokenRefresh](data)
 	return nil
 }
 
@@ -44,26 +43,69 @@ type tokenWorker struct {
 	refresher   *refresh.Refresher // nil: this process refreshes none
 	enqueuer    *jobs.Enqueuer
 	riverSchema string
+	throughput  *throughput.Count
+
+	mu   sync.Mutex
+	jobs lane.Stats
 }
 
-func newTokenWorker(pool *dbpool.Pool, enqueuer *jobs.Enqueuer, c config.Config, clientID string, logger *slog.Logger) *tokenWorker {
-	w := &tokenWorker{pool: pool, enqueuer: enqueuer, riverSchema: c.River.Schema}
+func newTokenWorker(pool *dbpool.Pool, enqueuer *jobs.Enqueuer, c config.Config, clientID string, count *throughput.Count, logger *slog.Logger) *tokenWorker {
+	w := &tokenWorker{pool: pool, enqueuer: enqueuer, riverSchema: c.River.Schema, throughput: count}
 	if !c.RefreshesTokens() {
 		return w
 	}
 	store := tokens.New(pool, c.TokenKeys, c.River.Schema)
-	saver := tokens.NewSaver(store, tokens.SaverOptions{MaxBatch: c.Tokens.SaveBatch, MaxWait: c.Tokens.SaveLinger, Timeout: c.Batching.TransactionTimeout})
 	provider := refresh.NewProvider(c.Tokens.TokenURL, c.Tokens.ClientID, c.TokensClientSecret, "trainingmonkey-worker", c.Tokens.HTTPTimeout, c.Tokens.Workers)
-	w.refresher = refresh.New(store, saver, provider, refresh.Options{
-		ClientID: clientID, Workers: c.Tokens.Workers, Lease: c.Tokens.Lease,
+	w.refresher = refresh.New(store, provider, refresh.Options{
+		ClientID: clientID, Workers: c.Tokens.Workers, Lease: leaseTimes * c.Tokens.HTTPTimeout,
 		Limits: tokens.Limits{Quarter: c.Tokens.LimitQuarter, Day: c.Tokens.LimitDay},
 		Logger: logger,
 	})
 	return w
 }
 
+// leaseTimes is how often the time of a request fits into that of a lease: the answer
+// has to be stored while nobody else may ask. After a crash it is that long until
+// somebody does.
+const leaseTimes = 6
+
 // Work implements river.Worker.
 func (w *tokenWorker) Work(ctx context.Context, job *river.Job[tokenArgs]) error {
+	err := w.work(ctx, job)
+	w.count(job.JobRow, err)
+	return err
+}
+
+// count adds an attempt to what this process did, as lanes do theirs.
+func (w *tokenWorker) count(job *rivertype.JobRow, err error) {
+	var cancelled *rivertype.JobCancelError
+	var snoozed *rivertype.JobSnoozeError
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case err == nil:
+		w.jobs.Committed++
+		w.throughput.Committed(time.Since(job.CreatedAt))
+		return
+	case errors.As(err, &snoozed):
+		return
+	case errors.As(err, &cancelled):
+		w.jobs.Cancelled++
+	case job.Attempt >= job.MaxAttempts:
+		w.jobs.Discarded++
+	}
+	w.jobs.Failed++
+	w.throughput.Failed(1)
+}
+
+// stats are the counts of its jobs, which go through no lane, as a lane's.
+func (w *tokenWorker) stats() LaneStats {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return LaneStats{jobs.KindTokenRefresh, Live, w.jobs, lane.Status{Queue: jobs.QueueTokens}}
+}
+
+func (w *tokenWorker) work(ctx context.Context, job *river.Job[tokenArgs]) error {
 	switch {
 	case job.Args.fault != nil:
 		return river.JobCancel(job.Args.fault)
@@ -140,7 +182,7 @@ func (w *tokenWorker) usersStats() refresh.Stats {
 // periodicRefresh finds tokens that expire soon. While one waits, no other is enqueued.
 func periodicRefresh(c config.Config) *river.PeriodicJob {
 	return river.NewPeriodicJob(river.PeriodicInterval(c.Tokens.RefreshEvery), func() (river.JobArgs, *river.InsertOpts) {
-		args := jobs.TokenRefresh{ExpiringWithin: int64(c.Tokens.RefreshBefore / time.Second)}
+		args := jobs.TokenRefresh{ExpiringWithin: int64(tokens.RefreshBefore / time.Second)}
 		o := args.InsertOpts()
 		o.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
 			rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable, rivertype.JobStateRunning, rivertype.JobStateScheduled,

@@ -32,7 +32,7 @@ func tokenConfig(t *testing.T, provider *providertest.Provider) config.Config {
 	}
 	c.Tokens.TokenURL, c.Tokens.ClientID, c.TokensClientSecret = provider.URL, providertest.ClientID, providertest.ClientSecret
 	c.Tokens.LimitQuarter, c.Tokens.LimitDay = 1_000_000, 1_000_000
-	c.Tokens.HTTPTimeout, c.Tokens.Lease, c.Tokens.RefreshEvery = 500*time.Millisecond, time.Second, time.Second
+	c.Tokens.HTTPTimeout, c.Tokens.RefreshEvery = 500*time.Millisecond, time.Second
 	return c
 }
 

@@ -3,30 +3,31 @@ package workers
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/acwr"
 	"github.com/trainingmonkey/worker/internal/trainingload"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
 // TRIMPChange is an activity whose TRIMP differs from what its averages give.
 type TRIMPChange struct {
-	ActivityID int64
-	Date       time.Time
-	Was, TRIMP float64
+	ActivityID int64   `json:"activity_id"`
+	Date       string  `json:"date"` // YYYY-MM-DD
+	Was        float64 `json:"was"`
+	TRIMP      float64 `json:"trimp"`
 }
 
 // TRIMPs is the result of a recomputation of TRIMPs.
 type TRIMPs struct {
-	Averages int           // activities whose TRIMP is said to be from the average heart rate
-	Unusable int           // of those: without a heart rate or a duration any more
-	Changed  int           // of those: with another TRIMP
-	First    []TRIMPChange // a few of the changed, by id
-	JobIDs   []int64       // that recalculate the results
+	Averages int           `json:"averages"` // activities whose TRIMP is said to be from the average heart rate
+	Unusable int           `json:"unusable"` // of those: without a heart rate or a duration any more
+	Changed  int           `json:"changed"`  // of those: with another TRIMP
+	Examples []TRIMPChange `json:"examples"` // a few of the changed, by id, never nil
+	JobIDs   []int64       `json:"job_ids"`  // that recalculate the results, never nil
 }
 
 // shownChanges is how many changes are shown one by one.
@@ -84,6 +85,7 @@ LIMIT $6`
 // each goes through the portions, each in a transaction, which takes the athlete's lock
 // if change is given.
 func (t trimpRange) each(ctx context.Context, pool *dbpool.Pool, change func(context.Context, pgx.Tx, []trimpRow) ([]int64, error)) (all TRIMPs, err error) {
+	all = TRIMPs{Examples: []TRIMPChange{}, JobIDs: []int64{}}
 	for after := int64(0); ; {
 		var rows, changed []trimpRow
 		var jobIDs []int64
@@ -112,8 +114,8 @@ func (t trimpRange) each(ctx context.Context, pool *dbpool.Pool, change func(con
 		}
 		all.Averages, all.Unusable, all.Changed = all.Averages+len(rows), all.Unusable+unusable, all.Changed+len(changed)
 		all.JobIDs = append(all.JobIDs, jobIDs...)
-		for _, row := range changed[:min(len(changed), shownChanges-len(all.First))] {
-			all.First = append(all.First, TRIMPChange{row.id, row.date, decimal(row.was), row.recomputed})
+		for _, row := range changed[:min(len(changed), shownChanges-len(all.Examples))] {
+			all.Examples = append(all.Examples, TRIMPChange{row.id, row.date.Format(time.DateOnly), decimal(row.was), row.recomputed})
 		}
 		if len(rows) < trimpPortion {
 			return all, nil
@@ -123,10 +125,7 @@ func (t trimpRange) each(ctx context.Context, pool *dbpool.Pool, change func(con
 }
 
 func (t trimpRange) read(ctx context.Context, tx pgx.Tx, after int64) ([]trimpRow, error) {
-	found, err := tx.Query(ctx, trimpRowsQuery, t.user, after, methodAverage, t.from, t.to, trimpPortion)
-	if err != nil {
-		return nil, err
-	}
+	found, _ := tx.Query(ctx, trimpRowsQuery, t.user, after, methodAverage, t.from, t.to, trimpPortion)
 	return pgx.CollectRows(found, func(row pgx.CollectableRow) (r trimpRow, err error) {
 		return r, row.Scan(&r.id, &r.date, &r.minutes, &r.heartRate, &r.was, &r.version)
 	})
@@ -160,11 +159,7 @@ func decimal(x *float32) float64 {
 	if x == nil {
 		return 0
 	}
-	value, err := strconv.ParseFloat(strconv.FormatFloat(float64(*x), 'g', -1, 32), 64)
-	if err != nil {
-		return float64(*x)
-	}
-	return value
+	return acwr.Decimal(*x)
 }
 
 // writeTRIMPsQuery skips rows whose averages changed since they were read: the
@@ -192,11 +187,11 @@ func (t trimpRange) write(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueue
 	ids, trimps := make([]int64, len(changed)), make([]float32, len(changed))
 	minutes, heartRates := make([]float32, len(changed)), make([]float32, len(changed))
 	byID := make(map[int64]trimpRow, len(changed))
-	var days []dayRange
+	days := make([]int32, len(changed))
 	for i, row := range changed {
 		ids[i], trimps[i], minutes[i], heartRates[i] = row.id, float32(row.recomputed), *row.minutes, *row.heartRate
 		byID[row.id] = row
-		days = append(days, dayRange{toDays(row.date), toDays(row.date)})
+		days[i] = toDays(row.date)
 	}
 	if _, err := tx.Exec(ctx, writeTRIMPsQuery, ids, trimps, minutes, heartRates, t.user, methodAverage); err != nil {
 		return nil, err
@@ -204,26 +199,19 @@ func (t trimpRange) write(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueue
 	if err := t.writeLayers(ctx, tx, byID, ids); err != nil {
 		return nil, err
 	}
-	var ranges []jobs.DateRange
-	for _, r := range mergeRanges(days, nearby) {
-		ranges = append(ranges, jobs.DateRange{UserID: t.user, From: toDate(r.from).Format(time.DateOnly), To: toDate(r.to).Format(time.DateOnly)})
-	}
-	id, err := enqueuer.RecalcTx(ctx, tx, jobs.PriorityLive, jobs.ACWRRecalc{Ranges: ranges})
+	id, err := enqueuer.RecalcTx(ctx, tx, jobs.PriorityLive, jobs.ACWRRecalc{Ranges: recalcRanges(t.user, days)})
 	return []int64{id}, err
 }
 
 // writeLayers writes the new TRIMPs into the recorded versions of the rows: otherwise a
 // late older version would restore the old TRIMPs.
 func (t trimpRange) writeLayers(ctx context.Context, tx pgx.Tx, changed map[int64]trimpRow, ids []int64) error {
-	found, err := tx.Query(ctx, recordedLayersQuery, t.user, ids)
-	if err != nil {
-		return err
-	}
+	found, _ := tx.Query(ctx, recordedLayersQuery, t.user, ids)
 	var id int64
 	var recorded *layered
 	var activityIDs []int64
 	var all []*layered
-	_, err = pgx.ForEachRow(found, []any{&id, &recorded}, func() error {
+	_, err := pgx.ForEachRow(found, []any{&id, &recorded}, func() error {
 		if row := changed[id]; recorded.Row == row.version {
 			t.relayer(recorded, row)
 			activityIDs, all = append(activityIDs, id), append(all, recorded)

@@ -65,7 +65,7 @@ func TestTRIMPsAreRecomputed(t *testing.T) {
 	if after := query[string](t, pool, `SELECT string_agg(a::text, ' ') FROM activities AS a`); after != before {
 		t.Error("the preview changed rows")
 	}
-	if preview.Averages != 4 || preview.Unusable != 1 || preview.Changed != 3 || len(preview.First) != 3 || preview.First[0].Was != 99 || preview.First[0].TRIMP != 129.36 {
+	if preview.Averages != 4 || preview.Unusable != 1 || preview.Changed != 3 || len(preview.Examples) != 3 || preview.Examples[0].Was != 99 || preview.Examples[0].TRIMP != 129.36 {
 		t.Errorf("preview %+v", preview)
 	}
 	found := recompute(t, pool, 7, male)
@@ -88,7 +88,7 @@ func TestTRIMPsAreRecomputed(t *testing.T) {
 	female := male
 	female.Gender = trainingload.Female
 	some, err := PreviewTRIMPs(t.Context(), pool, 7, &from, &to, female)
-	if err != nil || some.Changed != 1 || some.First[0].TRIMP != 106.73 {
+	if err != nil || some.Changed != 1 || some.Examples[0].TRIMP != 106.73 {
 		t.Errorf("of five days, for a woman: %+v, %v", some, err)
 	}
 }

@@ -14,10 +14,10 @@ import (
 
 // activities reads the files of an import, one after the other.
 type activities struct {
+	*program
 	files   []string
 	options activityfile.Options
 	flags   ingestFlags
-	io      streams
 
 	bar    *cli.Bar // of the file that is read
 	warned int
@@ -29,7 +29,7 @@ type activities struct {
 	unknown                  []int64 // ids that were not stored before
 	users                    map[int32]struct{}
 	first, last              string
-	implausible              implausibles
+	implausible              firstFew
 	doubles                  importDoubles
 }
 
@@ -53,7 +53,7 @@ func (a *activities) all() iter.Seq2[jobs.Activity, error] {
 			}
 		}
 		if a.invalid > maxReported {
-			_, _ = fmt.Fprintf(a.io.err, "skipped %s\n", counted(a.invalid-maxReported, "more invalid activity", "more invalid activities"))
+			a.Warnf("skipped %s\n", counted(a.invalid-maxReported, "more invalid activity", "more invalid activities"))
 		}
 	}
 }
@@ -62,12 +62,12 @@ func (a *activities) all() iter.Seq2[jobs.Activity, error] {
 var errStopped = errors.New("stopped")
 
 func (a *activities) file(path string, yield func(jobs.Activity, error) bool) (err error) {
-	reader, err := activityfile.Open(path, a.io.in, a.options)
+	reader, err := activityfile.Open(path, a.in, a.options)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, reader.Close()) }()
-	a.bar = cli.NewBar(a.io.err, reader.Size(), "reading "+path, "activities")
+	a.bar = cli.NewBar(a.Err, reader.Size(), "reading "+path, "activities")
 	defer a.bar.Finish()
 	if reader.DatedByUTC() {
 		a.datedByUTC = true
@@ -127,7 +127,7 @@ func (a *activities) note(activity jobs.Activity) {
 		a.first = activity.Date
 	}
 	a.last = max(a.last, activity.Date)
-	a.implausible.note(activity, a.today())
+	a.noteImplausible(activity)
 }
 
 // summary says what was read, in words.

@@ -2,23 +2,19 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/athlete"
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/config"
 )
 
-func acwrCommand(configFile *string, io streams) *cobra.Command {
+func acwrCommand(p *program) *cobra.Command {
 	var flags dateFlags
 	var comparing compareFlags
-	var compare, all, asJSON bool
+	var compare, all bool
 	c := &cobra.Command{
 		Use:   "acwr [flags]",
 		Short: "Show a user's acute:chronic workload ratio",
@@ -45,7 +41,7 @@ func acwrCommand(configFile *string, io streams) *cobra.Command {
 				if flags.from != "" || flags.to != "" {
 					return cli.Usagef("--compare takes no --from and no --to: values depend on what is before them")
 				}
-				return compareACWR(c.Context(), *configFile, c, flags.user, &comparing, asJSON, io)
+				return p.compareACWR(c, flags.user, &comparing)
 			}
 			if err := comparing.unused(c); err != nil {
 				return err
@@ -58,63 +54,61 @@ func acwrCommand(configFile *string, io streams) *cobra.Command {
 			if all || from != nil {
 				limit = 0
 			}
-			return showACWR(c.Context(), *configFile, flags.user, from, to, limit, asJSON, io)
+			return p.withDatabase(c.Context(), "enqueue acwr", func(db *database) error {
+				return db.showACWR(c.Context(), flags.user, from, to, limit)
+			})
 		},
 	}
 	flags.register(c, "today")
 	comparing.register(c)
 	c.Flags().BoolVar(&compare, "compare", false, "compare the stored values with what a formula, a rounding or another way with doubles would give")
 	c.Flags().BoolVar(&all, "all", false, "show every day from the first activity on")
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list of all days, with --compare one object")
+	p.JSONFlag(c, "a JSON list of all days, with --compare one object")
 	return c
 }
 
 // eightWeeks is how many days are shown by default: two windows of the usual formula.
 const eightWeeks = 56
 
-func showACWR(ctx context.Context, configFile string, user int32, from, to *time.Time, limit int, asJSON bool, io streams) error {
-	return withDatabase(ctx, configFile, "enqueue acwr", func(pool *dbpool.Pool, settings config.Config) error {
-		days, err := athlete.ReadDays(ctx, pool, user, from, to, settings.ACWR.Rounding)
-		if err != nil {
+func (db *database) showACWR(ctx context.Context, user int32, from, to *time.Time, limit int) error {
+	days, err := athlete.ReadDays(ctx, db.pool, user, from, to, db.config.ACWR.Rounding)
+	if err != nil {
+		return err
+	}
+	var later athlete.Later
+	if to == nil {
+		if later, err = athlete.ReadLater(ctx, db.pool, user); err != nil {
 			return err
 		}
-		var later athlete.Later
-		if to == nil {
-			if later, err = athlete.ReadLater(ctx, pool, user); err != nil {
-				return err
-			}
-		}
-		if later.Activities > 0 { // on stderr, because stdout may be JSON
-			_, _ = fmt.Fprintf(io.err, "%s; show with --to\n", later)
-		}
-		if asJSON {
-			return writeACWRJSON(days, io)
-		}
-		if len(days) == 0 {
-			return writeNoACWR(user, from != nil || to != nil, later, io)
-		}
-		if left := len(days) - limit; limit > 0 && left > 0 {
-			_, _ = fmt.Fprintf(io.out, "(%s not shown; show them with --all)\n", counted(left, "earlier day is", "earlier days are"))
-			days = days[left:]
-		}
-		why := ""
-		if athlete.StaleDays(days) > 0 {
-			if why, err = admin.WhyStale(ctx, pool, settings.River.Schema, user); err != nil {
-				return err
-			}
-		}
-		return writeACWR(days, why, io)
-	})
-}
-
-func writeACWRJSON(days []athlete.Day, io streams) error {
-	if days == nil {
-		days = []athlete.Day{}
 	}
-	return json.NewEncoder(io.out).Encode(days)
+	if later.Activities > 0 {
+		db.Warnf("%s; show with --to\n", later)
+	}
+	if db.JSON {
+		return db.Encode(append([]athlete.Day{}, days...))
+	}
+	if len(days) == 0 {
+		db.writeNoACWR(user, from != nil || to != nil, later)
+		return nil
+	}
+	if left := len(days) - limit; limit > 0 && left > 0 {
+		db.Printf("(%s not shown; show them with --all)\n", counted(left, "earlier day is", "earlier days are"))
+		days = days[left:]
+	}
+	why := ""
+	if athlete.StaleDays(days) > 0 {
+		if why, err = admin.WhyStale(ctx, db.pool, db.schema, user); err != nil {
+			return err
+		}
+	}
+	db.Printf("%s", athlete.Table(days, 0, why))
+	if width, ok := cli.TerminalWidth(db.Out); ok {
+		db.Printf("\n%s", athlete.Chart(days, width))
+	}
+	return nil
 }
 
-func writeNoACWR(user int32, bounded bool, later athlete.Later, io streams) error {
+func (p *program) writeNoACWR(user int32, bounded bool, later athlete.Later) {
 	what := "no activities; put some in with: enqueue ingest"
 	switch {
 	case bounded:
@@ -122,17 +116,5 @@ func writeNoACWR(user int32, bounded bool, later athlete.Later, io streams) erro
 	case later.Activities > 0:
 		what = "no activities up to today"
 	}
-	_, err := fmt.Fprintf(io.out, "user %d has %s\n", user, what)
-	return err
-}
-
-func writeACWR(days []athlete.Day, why string, io streams) error {
-	if err := athlete.WriteTable(io.out, days, 0, why); err != nil {
-		return err
-	}
-	if width, ok := cli.TerminalWidth(io.out); ok {
-		_, _ = fmt.Fprintln(io.out)
-		return athlete.WriteChart(io.out, days, width)
-	}
-	return nil
+	p.Printf("user %d has %s\n", user, what)
 }

@@ -6,14 +6,14 @@ import (
 	"github.com/trainingmonkey/worker/internal/cli"
 )
 
-func athleteCommand(configFile *string, io streams) *cobra.Command {
+func athleteCommand(p *program) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "athlete",
 		Short: "Show what is stored about one athlete, and remove it",
 		Example: "  enqueue athlete implausible --user 7\n" +
 			"  enqueue athlete purge --user 7",
 	}
-	c.AddCommand(implausibleCommand(configFile, io), purgeCommand(configFile, io))
+	c.AddCommand(implausibleCommand(p), purgeCommand(p))
 	return c
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -9,9 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
-	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
@@ -37,10 +34,9 @@ WHERE user_id = $1 AND (date > today OR acwr_implausible(sport_type, distance_mi
 ORDER BY date DESC, activity_id DESC
 LIMIT $2`
 
-func implausibleCommand(configFile *string, io streams) *cobra.Command {
+func implausibleCommand(p *program) *cobra.Command {
 	var user int32
 	var limit int
-	var asJSON bool
 	c := &cobra.Command{
 		Use:   "implausible --user N",
 		Short: "List an athlete's implausible stored activities",
@@ -57,29 +53,25 @@ func implausibleCommand(configFile *string, io streams) *cobra.Command {
 			if err := checkLimit(limit); err != nil {
 				return err
 			}
-			return withDatabase(c.Context(), *configFile, "enqueue athlete", func(pool *dbpool.Pool, _ config.Config) error {
-				found, err := pool.Query(c.Context(), implausibleQuery, user, limit)
-				if err != nil {
-					return err
-				}
+			return p.withDatabase(c.Context(), "enqueue athlete", func(db *database) error {
+				found, _ := db.pool.Query(c.Context(), implausibleQuery, user, limit)
 				activities, err := pgx.CollectRows(found, scanImplausible)
 				if err != nil {
 					return fmt.Errorf("read the implausible activities of user %d: %w", user, err)
 				}
-				if asJSON {
-					return json.NewEncoder(io.out).Encode(activities)
-				}
-				rows := make([]string, len(activities))
-				for i, a := range activities {
-					rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s", a.ActivityID, a.Date, cli.OneLine(a.SportType), strings.Join(a.Reasons, "; "))
-				}
-				return writeNewest(io, "activities", "ID\tDATE\tSPORT\tIMPLAUSIBLE", rows, limit)
+				return p.Show(activities, func() {
+					rows := make([]string, len(activities))
+					for i, a := range activities {
+						rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s", a.ActivityID, a.Date, cli.OneLine(a.SportType), strings.Join(a.Reasons, "; "))
+					}
+					p.writeNewest("activities", "ID\tDATE\tSPORT\tIMPLAUSIBLE", rows, limit)
+				})
 			})
 		},
 	}
 	userFlag(c, &user)
 	limitFlag(c, &limit)
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
+	p.JSONFlag(c, "a JSON array")
 	return c
 }
 

@@ -2,24 +2,21 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
-	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/backfill"
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/jobs"
 )
 
-func backfillCommand(configFile *string, io streams) *cobra.Command {
+func backfillCommand(p *program) *cobra.Command {
 	var users []int32
 	var from, to string
-	var wait, force, asJSON bool
+	var wait, force bool
 	c := &cobra.Command{
 		Use:   "backfill [flags]",
 		Short: "Recalculate the ACWR of all users, or of some",
@@ -34,7 +31,9 @@ func backfillCommand(configFile *string, io streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return startBackfill(c.Context(), *configFile, scope, force, wait, asJSON, io)
+			return p.withDatabase(c.Context(), "enqueue backfill", func(db *database) error {
+				return db.startBackfill(c.Context(), scope, force, wait)
+			})
 		},
 	}
 	c.Flags().Int32SliceVar(&users, "user", nil, "`id` of a user; may be repeated (default: everyone)")
@@ -42,25 +41,24 @@ func backfillCommand(configFile *string, io streams) *cobra.Command {
 	c.Flags().StringVar(&to, "to", "", "last `date`, YYYY-MM-DD (default: each user's last)")
 	c.Flags().BoolVar(&wait, "wait", false, "show progress until it is finished; Ctrl-C leaves it running")
 	c.Flags().BoolVar(&force, "force", false, "even if one of the same scope is not finished")
-	c.Flags().BoolVar(&asJSON, "json", false, "print the backfill as a JSON object, with --wait as it ended")
+	p.JSONFlag(c, "the backfill as a JSON object, with --wait as it ended")
 	c.AddCommand(
-		backfillStatusCommand(configFile, io),
-		backfillListCommand(configFile, io),
-		backfillStateCommand(configFile, io, stateChange{
-			use: "pause", short: "Stop a backfill after the chunks in flight", done: "paused; go on with: enqueue backfill resume %d",
-			change: func(ctx context.Context, tx pgx.Tx, _ *jobs.Enqueuer, _ string, id int64) (int, error) {
-				return 0, backfill.Pause(ctx, tx, id)
-			},
+		backfillStatusCommand(p),
+		backfillListCommand(p),
+		backfillStateCommand(p, stateChange{
+			use: "pause", short: "Stop a backfill after the chunks in flight", done: "paused; go on with: enqueue backfill resume ID",
+			change: func(ctx context.Context, tx pgx.Tx, _ *database, id int64) error { return backfill.Pause(ctx, tx, id) },
 		}),
-		backfillStateCommand(configFile, io, stateChange{
+		backfillStateCommand(p, stateChange{
 			use: "resume", short: "Continue a paused backfill, and retry failed chunks",
-			done: "running; follow it with: enqueue backfill status %d --wait", change: backfill.Resume,
-		}),
-		backfillStateCommand(configFile, io, stateChange{
-			use: "cancel", short: "End a backfill after the chunks in flight; finished chunks stay", done: "cancelled",
-			change: func(ctx context.Context, tx pgx.Tx, _ *jobs.Enqueuer, _ string, id int64) (int, error) {
-				return 0, backfill.Cancel(ctx, tx, id)
+			done: "running; follow it with: enqueue backfill status ID --wait",
+			change: func(ctx context.Context, tx pgx.Tx, db *database, id int64) error {
+				return backfill.Resume(ctx, tx, db.enqueuer, db.schema, id)
 			},
+		}),
+		backfillStateCommand(p, stateChange{
+			use: "cancel", short: "End a backfill after the chunks in flight; finished chunks stay", done: "cancelled",
+			change: func(ctx context.Context, tx pgx.Tx, _ *database, id int64) error { return backfill.Cancel(ctx, tx, id) },
 		}),
 	)
 	return c
@@ -81,49 +79,42 @@ func backfillScope(users []int32, from, to string) (backfill.Scope, error) {
 	return backfill.Scope{Users: users, From: first, To: last}, nil
 }
 
-func startBackfill(ctx context.Context, configFile string, scope backfill.Scope, force, wait, asJSON bool, io streams) error {
-	return withDatabase(ctx, configFile, "enqueue backfill", func(pool *dbpool.Pool, settings config.Config) error {
-		enqueuer, err := jobs.NewEnqueuer(pool.Pool, settings.River.Schema)
-		if err != nil {
-			return err
-		}
-		var id int64
-		err = pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
-			id, err = backfill.Create(ctx, tx, enqueuer, scope, force)
-			return err
-		})
-		if running := (*backfill.RunningError)(nil); errors.As(err, &running) {
-			return fmt.Errorf("%w; follow it with: enqueue backfill status %d --wait, or start another one with --force", err, running.ID)
-		}
-		if err != nil {
-			return err
-		}
-		if !asJSON {
-			_, _ = fmt.Fprintf(io.out, "started backfill %d\n", id)
-		}
-		if wait {
-			return followBackfill(ctx, pool, settings.River.Schema, id, asJSON, io)
-		}
-		if asJSON {
-			b, err := backfill.Get(ctx, pool, settings.River.Schema, id)
-			if err != nil {
-				return err
-			}
-			return json.NewEncoder(io.out).Encode(b)
-		}
-		_, err = fmt.Fprintf(io.out, "follow it with: enqueue backfill status %d --wait\n", id)
+func (db *database) startBackfill(ctx context.Context, scope backfill.Scope, force, wait bool) error {
+	var id int64
+	err := db.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
+		id, err = backfill.Create(ctx, tx, db.enqueuer, scope, force)
 		return err
 	})
+	if running := (*backfill.RunningError)(nil); errors.As(err, &running) {
+		return fmt.Errorf("%w; follow it with: enqueue backfill status %d --wait, or start another one with --force", err, running.ID)
+	}
+	if err != nil {
+		return err
+	}
+	if !db.JSON {
+		db.Printf("started backfill %d\n", id)
+	}
+	if wait {
+		return db.followBackfill(ctx, id)
+	}
+	if db.JSON {
+		b, err := backfill.Get(ctx, db.pool, db.schema, id)
+		if err != nil {
+			return err
+		}
+		return db.Encode(b)
+	}
+	db.Printf("follow it with: enqueue backfill status %d --wait\n", id)
+	return nil
 }
 
-// stateChange describes pause, resume or cancel. change returns how many chunks it
-// enqueued.
+// stateChange describes pause, resume or cancel. In done, ID is that of the backfill.
 type stateChange struct {
 	use, short, done string
-	change           func(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, riverSchema string, id int64) (int, error)
+	change           func(ctx context.Context, tx pgx.Tx, db *database, id int64) error
 }
 
-func backfillStateCommand(configFile *string, io streams, s stateChange) *cobra.Command {
+func backfillStateCommand(p *program, s stateChange) *cobra.Command {
 	return &cobra.Command{
 		Use:     s.use + " [ID]",
 		Short:   s.short,
@@ -135,28 +126,19 @@ func backfillStateCommand(configFile *string, io streams, s stateChange) *cobra.
 			if err != nil {
 				return err
 			}
-			return withDatabase(c.Context(), *configFile, "enqueue backfill", func(pool *dbpool.Pool, settings config.Config) error {
-				enqueuer, err := jobs.NewEnqueuer(pool.Pool, settings.River.Schema)
+			return p.withDatabase(c.Context(), "enqueue backfill", func(db *database) error {
+				b, err := db.getBackfill(c.Context(), id)
 				if err != nil {
 					return err
 				}
-				b, err := getBackfill(c.Context(), pool, settings.River.Schema, id)
-				if err != nil {
-					return err
-				}
-				err = pool.InTx(c.Context(), func(ctx context.Context, tx pgx.Tx) error {
-					_, err := s.change(ctx, tx, enqueuer, settings.River.Schema, b.ID)
-					return err
+				err = db.pool.InTx(c.Context(), func(ctx context.Context, tx pgx.Tx) error {
+					return s.change(ctx, tx, db, b.ID)
 				})
 				if err != nil {
 					return err
 				}
-				done := s.done
-				if s.use != "cancel" {
-					done = fmt.Sprintf(done, b.ID)
-				}
-				_, err = fmt.Fprintf(io.out, "backfill %d is %s\n", b.ID, done)
-				return err
+				p.Printf("backfill %d is %s\n", b.ID, strings.ReplaceAll(s.done, "ID", fmt.Sprint(b.ID)))
+				return nil
 			})
 		},
 	}

@@ -2,20 +2,16 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/backfill"
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/config"
 )
 
 // backfillID reads the optional argument; 0 is the newest backfill.
@@ -31,11 +27,11 @@ func backfillID(args []string) (int64, error) {
 }
 
 // getBackfill returns the backfill, the newest for 0.
-func getBackfill(ctx context.Context, pool *dbpool.Pool, schema string, id int64) (backfill.Backfill, error) {
+func (db *database) getBackfill(ctx context.Context, id int64) (backfill.Backfill, error) {
 	if id > 0 {
-		return backfill.Get(ctx, pool, schema, id)
+		return backfill.Get(ctx, db.pool, db.schema, id)
 	}
-	newest, err := backfill.List(ctx, pool, schema, 1)
+	newest, err := backfill.List(ctx, db.pool, db.schema, 1)
 	if err != nil {
 		return backfill.Backfill{}, err
 	}
@@ -51,8 +47,8 @@ type shownBackfill struct {
 	Failures []backfill.Failure `json:"failures"`
 }
 
-func backfillStatusCommand(configFile *string, io streams) *cobra.Command {
-	var wait, asJSON bool
+func backfillStatusCommand(p *program) *cobra.Command {
+	var wait bool
 	c := &cobra.Command{
 		Use:   "status [ID]",
 		Short: "Show a backfill's progress",
@@ -65,25 +61,24 @@ func backfillStatusCommand(configFile *string, io streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return withDatabase(c.Context(), *configFile, "enqueue backfill", func(pool *dbpool.Pool, settings config.Config) error {
-				b, err := getBackfill(c.Context(), pool, settings.River.Schema, id)
+			return p.withDatabase(c.Context(), "enqueue backfill", func(db *database) error {
+				b, err := db.getBackfill(c.Context(), id)
 				if err != nil {
 					return err
 				}
 				if wait && b.State == backfill.Running {
-					return followBackfill(c.Context(), pool, settings.River.Schema, b.ID, asJSON, io)
+					return db.followBackfill(c.Context(), b.ID)
 				}
-				return showBackfill(c.Context(), pool, settings.River.Schema, b, asJSON, io)
+				return db.showBackfill(c.Context(), b)
 			})
 		},
 	}
 	c.Flags().BoolVar(&wait, "wait", false, "show progress until it is finished; Ctrl-C leaves it running")
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	p.JSONFlag(c, "a JSON object")
 	return c
 }
 
-func backfillListCommand(configFile *string, io streams) *cobra.Command {
-	var asJSON bool
+func backfillListCommand(p *program) *cobra.Command {
 	var limit int
 	c := &cobra.Command{
 		Use:     "list",
@@ -94,30 +89,27 @@ func backfillListCommand(configFile *string, io streams) *cobra.Command {
 			if limit < 1 {
 				return cli.Usagef("--limit must be positive, got %d", limit)
 			}
-			return withDatabase(c.Context(), *configFile, "enqueue backfill", func(pool *dbpool.Pool, settings config.Config) error {
-				found, err := backfill.List(c.Context(), pool, settings.River.Schema, limit)
+			return p.withDatabase(c.Context(), "enqueue backfill", func(db *database) error {
+				found, err := backfill.List(c.Context(), db.pool, db.schema, limit)
 				if err != nil {
 					return err
 				}
-				if asJSON {
-					return json.NewEncoder(io.out).Encode(found)
-				}
-				return writeBackfills(io.out, found)
+				return p.Show(found, func() { p.writeBackfills(found) })
 			})
 		},
 	}
 	c.Flags().IntVar(&limit, "limit", 20, "how `many`")
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list")
+	p.JSONFlag(c, "a JSON list")
 	return c
 }
 
-func writeBackfills(w io.Writer, found []backfill.Backfill) error {
+func (p *program) writeBackfills(found []backfill.Backfill) {
 	rows := make([]string, len(found))
 	for i, b := range found {
 		rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s\t%s\t%d\t%d\t%s", b.ID, b.State, scopeText(b),
 			share(b.UserCount), share(b.Rows), b.RowsChanged, b.FailedChunks, b.CreatedAt.Local().Format(time.DateTime))
 	}
-	return cli.WriteTable(w, "ID\tSTATE\tSCOPE\tUSERS\tROWS\tCHANGED\tFAILED CHUNKS\tCREATED", rows)
+	p.Table("ID\tSTATE\tSCOPE\tUSERS\tROWS\tCHANGED\tFAILED CHUNKS\tCREATED", rows)
 }
 
 func share(s backfill.Share) string { return fmt.Sprintf("%d of %d", s.Done, s.Total) }
@@ -141,37 +133,30 @@ func scopeText(b backfill.Backfill) string {
 
 // showBackfill prints the backfill and returns an error when chunks of a
 // finished one failed.
-func showBackfill(ctx context.Context, pool *dbpool.Pool, schema string, b backfill.Backfill, asJSON bool, io streams) error {
-	failures, err := backfill.Failures(ctx, pool, schema, b.ID)
+func (db *database) showBackfill(ctx context.Context, b backfill.Backfill) error {
+	failures, err := backfill.Failures(ctx, db.pool, db.schema, b.ID)
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		if err := json.NewEncoder(io.out).Encode(shownBackfill{b, failures}); err != nil {
-			return err
-		}
-	} else {
-		writeBackfill(io.out, b, failures)
-	}
-	if b.State == backfill.Finished && len(failures) > 0 {
-		return fmt.Errorf("%s of backfill %d failed; once the reason is gone: enqueue backfill resume %d",
+	err = db.Show(shownBackfill{b, failures}, func() { db.writeBackfill(b, failures) })
+	if err == nil && b.State == backfill.Finished && len(failures) > 0 {
+		err = fmt.Errorf("%s of backfill %d failed; once the reason is gone: enqueue backfill resume %d",
 			counted(len(failures), "chunk", "chunks"), b.ID, b.ID)
 	}
-	return nil
+	return err
 }
 
-func writeBackfill(w io.Writer, b backfill.Backfill, failures []backfill.Failure) {
+func (p *program) writeBackfill(b backfill.Backfill, failures []backfill.Failure) {
 	state := b.State
 	if b.State == backfill.Running && !b.Planned {
 		state = "running, still being planned"
 	}
-	_, _ = fmt.Fprintf(w, "backfill %d (%s): %s\n", b.ID, scopeText(b), state)
-	_, _ = fmt.Fprintf(w, "%s users, %s rows, %d changed", share(b.UserCount), share(b.Rows), b.RowsChanged)
+	took := ""
 	if b.EndedAt != nil {
-		_, _ = fmt.Fprintf(w, ", in %v", b.EndedAt.Sub(b.CreatedAt).Round(100*time.Millisecond))
+		took = fmt.Sprintf(", in %v", b.EndedAt.Sub(b.CreatedAt).Round(100*time.Millisecond))
 	}
-	_, _ = fmt.Fprintln(w)
+	p.Printf("backfill %d (%s): %s\n%s users, %s rows, %d changed%s\n", b.ID, scopeText(b), state, share(b.UserCount), share(b.Rows), b.RowsChanged, took)
 	for _, f := range failures {
-		_, _ = fmt.Fprintf(w, "chunk %d failed: %s\n", f.Chunk, strings.TrimSpace(f.Reason))
+		p.Printf("chunk %d failed: %s\n", f.Chunk, strings.TrimSpace(f.Reason))
 	}
 }

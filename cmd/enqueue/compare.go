@@ -2,19 +2,15 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
-	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/acwr"
 	"github.com/trainingmonkey/worker/internal/athlete"
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/config"
 )
 
 // compareFlags are those of acwr --compare.
@@ -74,16 +70,17 @@ func (f *compareFlags) options(c *cobra.Command, user int32, configured string) 
 }
 
 // compareACWR reads everything in one snapshot, without a time limit.
-func compareACWR(ctx context.Context, configFile string, c *cobra.Command, user int32, flags *compareFlags, asJSON bool, io streams) error {
+func (p *program) compareACWR(c *cobra.Command, user int32, flags *compareFlags) error {
 	if _, err := flags.options(c, user, "none"); err != nil {
 		return err
 	}
-	return withDatabase(ctx, configFile, "enqueue acwr", func(pool *dbpool.Pool, settings config.Config) error {
-		o, err := flags.options(c, user, settings.ACWR.Rounding)
+	ctx := c.Context()
+	return p.withDatabase(ctx, "enqueue acwr", func(db *database) error {
+		o, err := flags.options(c, user, db.config.ACWR.Rounding)
 		if err != nil {
 			return err
 		}
-		tx, err := pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+		tx, err := db.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 		if err != nil {
 			return err
 		}
@@ -95,19 +92,16 @@ func compareACWR(ctx context.Context, configFile string, c *cobra.Command, user 
 		if err != nil {
 			return err
 		}
-		if asJSON {
-			return json.NewEncoder(io.out).Encode(report)
-		}
-		return writeComparison(io.out, report)
+		return p.Show(report, func() { p.writeComparison(report) })
 	})
 }
 
-func writeComparison(w io.Writer, r *athlete.Comparison) error {
+func (p *program) writeComparison(r *athlete.Comparison) {
 	if r.Differing == 0 {
-		_, err := fmt.Fprintf(w, "no difference in %s\n", counted(int(r.Rows), "row", "rows"))
-		return err
+		p.Printf("no difference in %s\n", counted(int(r.Rows), "row", "rows"))
+		return
 	}
-	_, _ = fmt.Fprintf(w, "%d of %d rows differ, %d of them were never computed\n\n", r.Differing, r.Rows, r.Missing)
+	p.Printf("%d of %d rows differ, %d of them were never computed\n\n", r.Differing, r.Rows, r.Missing)
 	columns := make([]string, len(r.Columns))
 	for i, c := range r.Columns {
 		largest := "-"
@@ -116,10 +110,8 @@ func writeComparison(w io.Writer, r *athlete.Comparison) error {
 		}
 		columns[i] = fmt.Sprintf("%s\t%d\t%d\t%s", c.Name, c.Rows, c.Missing, largest)
 	}
-	if err := cli.WriteTable(w, "COLUMN\tROWS\tNEVER COMPUTED\tLARGEST DIFFERENCE", columns); err != nil {
-		return err
-	}
-	_, _ = fmt.Fprintln(w)
+	p.Table("COLUMN\tROWS\tNEVER COMPUTED\tLARGEST DIFFERENCE", columns)
+	p.Printf("\n")
 	examples := make([]string, len(r.Examples))
 	for i, e := range r.Examples {
 		stored := "-"
@@ -128,5 +120,5 @@ func writeComparison(w io.Writer, r *athlete.Comparison) error {
 		}
 		examples[i] = fmt.Sprintf("%d\t%s\t%d\t%s\t%s\t%.6g", e.UserID, e.Date, e.ActivityID, e.Column, stored, e.WouldBe)
 	}
-	return cli.WriteTable(w, "USER\tDATE\tACTIVITY\tCOLUMN\tSTORED\tWOULD BE", examples)
+	p.Table("USER\tDATE\tACTIVITY\tCOLUMN\tSTORED\tWOULD BE", examples)
 }

@@ -1,20 +1,15 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/athlete"
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/config"
 )
 
-func doublesCommand(configFile *string, io streams) *cobra.Command {
+func doublesCommand(p *program) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doubles",
 		Short: "Show activities that are likely the same training as an earlier one",
@@ -25,14 +20,13 @@ func doublesCommand(configFile *string, io streams) *cobra.Command {
 		Example: "  enqueue doubles list --user 7\n" +
 			"  enqueue doubles list --user 7 --json",
 	}
-	c.AddCommand(doublesListCommand(configFile, io))
+	c.AddCommand(doublesListCommand(p))
 	return c
 }
 
-func doublesListCommand(configFile *string, io streams) *cobra.Command {
+func doublesListCommand(p *program) *cobra.Command {
 	var flags dateFlags
 	var limit int
-	var asJSON bool
 	c := &cobra.Command{
 		Use:   "list --user N [flags]",
 		Short: "List a user's newest likely doubles",
@@ -47,35 +41,34 @@ func doublesListCommand(configFile *string, io streams) *cobra.Command {
 			if err := checkLimit(limit); err != nil {
 				return err
 			}
-			return listDoubles(c.Context(), *configFile, flags.user, from, to, limit, asJSON, io)
+			return p.withDatabase(c.Context(), "enqueue doubles", func(db *database) error {
+				found, err := athlete.ListDoubles(c.Context(), db.pool, flags.user, from, to, limit)
+				if err != nil {
+					return err
+				}
+				return p.Show(found, func() {
+					if len(found) == 0 {
+						p.Printf("user %d has no likely doubles%s\n", flags.user, map[bool]string{true: " in this time"}[from != nil || to != nil])
+						return
+					}
+					p.writeDoubles(found, limit)
+				})
+			})
 		},
 	}
 	flags.register(c, "the user's last")
 	limitFlag(c, &limit)
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list")
+	p.JSONFlag(c, "a JSON list")
 	return c
 }
 
-func listDoubles(ctx context.Context, configFile string, user int32, from, to *time.Time, limit int, asJSON bool, io streams) error {
-	return withDatabase(ctx, configFile, "enqueue doubles", func(pool *dbpool.Pool, _ config.Config) error {
-		found, err := athlete.ListDoubles(ctx, pool, user, from, to, limit)
-		if err != nil {
-			return err
-		}
-		if asJSON {
-			return json.NewEncoder(io.out).Encode(found)
-		}
-		if len(found) == 0 {
-			_, err := fmt.Fprintf(io.out, "user %d has no likely doubles%s\n", user, map[bool]string{true: " in this time"}[from != nil || to != nil])
-			return err
-		}
-		rows := make([]string, len(found))
-		for i, d := range found {
-			rows[i] = fmt.Sprintf("%s\t%d\t%d\t%s\t%.6g\t%.6g\t%.6g\t%.6g\t%s\t%s", d.Date, d.ActivityID, d.EarlierID, cli.OneLine(d.StartTime),
-				d.Miles, d.Minutes, d.LoadMiles, d.Trimp, yesOrNo(d.Counts), cli.OneLine(activityName(d)))
-		}
-		return writeNewest(io, "doubles", "DATE\tACTIVITY\tEARLIER\tSTART\tMILES\tMINUTES\tLOAD\tTRIMP\tCOUNTS\tNAME", rows, limit)
-	})
+func (p *program) writeDoubles(found []athlete.Double, limit int) {
+	rows := make([]string, len(found))
+	for i, d := range found {
+		rows[i] = fmt.Sprintf("%s\t%d\t%d\t%s\t%.6g\t%.6g\t%.6g\t%.6g\t%s\t%s", d.Date, d.ActivityID, d.EarlierID, cli.OneLine(d.StartTime),
+			d.Miles, d.Minutes, d.LoadMiles, d.Trimp, yesOrNo(d.Counts), cli.OneLine(activityName(d)))
+	}
+	p.writeNewest("doubles", "DATE\tACTIVITY\tEARLIER\tSTART\tMILES\tMINUTES\tLOAD\tTRIMP\tCOUNTS\tNAME", rows, limit)
 }
 
 // activityName is what an activity is called, or its type.

@@ -17,7 +17,7 @@ import (
 // TestExamplesRun runs every example of every command's help, and every command
 // of the README, as it stands there. What it names exists.
 func TestExamplesRun(t *testing.T) {
-	examples := commandtest.Examples(t, rootCommand(streams{}))
+	examples := commandtest.Examples(t, rootCommand(&program{}))
 	if len(examples) < 50 {
 		t.Errorf("only %d examples found", len(examples))
 	}

@@ -34,7 +34,7 @@ func (f *filterFlags) registerForJobs(c *cobra.Command) {
 	c.Flags().StringSliceVar(&f.states, "state", nil, "only jobs in this `state`; may be repeated")
 	c.Flags().StringSliceVar(&f.queues, "queue", nil, "only jobs in this `queue`; may be repeated")
 	for flag, values := range map[string][]string{
-		"kind":  {jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindACWRBackfill},
+		"kind":  jobs.Kinds(),
 		"state": queue.States(),
 		"queue": workers.QueueNames(),
 	} {

@@ -6,14 +6,14 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
 // whyIdle returns why no job of the queues is worked and what to do: resume a paused
 // queue, or start a worker. It is empty if the cause is unknown.
-func whyIdle(ctx context.Context, pool *dbpool.Pool, schema queue.Schema, queues ...string) (string, error) {
-	paused, err := schema.PausedQueues(ctx, pool)
+func (db *database) whyIdle(ctx context.Context, queues ...string) (string, error) {
+	schema := queue.Schema(db.schema)
+	paused, err := schema.PausedQueues(ctx, db.pool)
 	if err != nil {
 		return "", err
 	}
@@ -22,14 +22,14 @@ func whyIdle(ctx context.Context, pool *dbpool.Pool, schema queue.Schema, queues
 		if !slices.Contains(queues, name) {
 			continue
 		}
-		switch due, err := schema.Due(ctx, pool, []string{name}); {
+		switch due, err := schema.Due(ctx, db.pool, []string{name}); {
 		case err != nil:
 			return "", err
 		case due:
 			waiting = append(waiting, name)
 		}
 	}
-	alive, err := queue.AliveProcesses(ctx, pool)
+	alive, err := queue.AliveProcesses(ctx, db.pool)
 	switch {
 	case err != nil:
 		return "", err

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -11,20 +10,33 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// implausibles are the implausible activities of an import. They are enqueued unchanged.
-type implausibles struct {
+// firstFew counts findings in an import, and has a line for each of the first maxReported.
+type firstFew struct {
 	count int
-	lines []string // the first of them
+	lines []string
 }
 
-// note checks an activity. today is the date in the athletes' time zone.
-func (i *implausibles) note(a jobs.Activity, today string) {
-	reasons := implausible(a, today)
-	if a.Deleted || len(reasons) == 0 {
+func (f *firstFew) add(format string, args ...any) {
+	if f.count++; f.count <= maxReported {
+		f.lines = append(f.lines, fmt.Sprintf(format, args...))
+	}
+}
+
+// write lists them under a title, or nothing when there are none.
+func (f *firstFew) write(p *program, title string) {
+	if f.count == 0 {
 		return
 	}
-	if i.count++; i.count <= maxReported {
-		i.lines = append(i.lines, fmt.Sprintf("activity %d of user %d on %s: %s", a.ActivityID, a.UserID, a.Date, strings.Join(reasons, "; ")))
+	p.Printf("%s:\n  %s\n", title, strings.Join(f.lines, "\n  "))
+	if more := f.count - len(f.lines); more > 0 {
+		p.Printf("  and %s\n", counted(more, "more activity", "more activities"))
+	}
+}
+
+// noteImplausible checks an activity. An implausible one is enqueued unchanged.
+func (a *activities) noteImplausible(activity jobs.Activity) {
+	if reasons := implausible(activity, a.today()); !activity.Deleted && len(reasons) > 0 {
+		a.implausible.add("activity %d of user %d on %s: %s", activity.ActivityID, activity.UserID, activity.Date, strings.Join(reasons, "; "))
 	}
 }
 
@@ -45,17 +57,6 @@ func valueOrZero(x *float64) float64 {
 		return 0
 	}
 	return *x
-}
-
-// write lists them, or nothing when there are none.
-func (i *implausibles) write(w io.Writer) {
-	if i.count == 0 {
-		return
-	}
-	_, _ = fmt.Fprintf(w, "implausible, and taken as they are:\n  %s\n", strings.Join(i.lines, "\n  "))
-	if more := i.count - len(i.lines); more > 0 {
-		_, _ = fmt.Fprintf(w, "  and %s\n", counted(more, "more activity", "more activities"))
-	}
 }
 
 // today returns the date in the time zone of the import's athletes, if it is known.

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
 
 	"github.com/jackc/pgx/v5"
 
@@ -17,9 +15,7 @@ const comparedAtOnce = 10_000
 
 // importDoubles are the activities that are likely doubles once the import is worked.
 type importDoubles struct {
-	count int
-	lines []string // the first of them
-
+	firstFew
 	waiting []jobs.Activity // stripped to what is compared
 }
 
@@ -43,23 +39,7 @@ func (d *importDoubles) compare(ctx context.Context, tx pgx.Tx) error {
 	}
 	d.waiting = d.waiting[:0]
 	for _, f := range found {
-		if d.count++; d.count <= maxReported {
-			d.lines = append(d.lines, fmt.Sprintf("activity %d of user %d on %s: like activity %d", f.ActivityID, f.UserID, f.Date, f.EarlierID))
-		}
+		d.add("activity %d of user %d on %s: like activity %d", f.ActivityID, f.UserID, f.Date, f.EarlierID)
 	}
 	return nil
-}
-
-// write lists them, or nothing when there are none.
-func (d *importDoubles) write(w io.Writer) {
-	if d.count == 0 {
-		return
-	}
-	_, _ = fmt.Fprintln(w, "likely doubles, the same training as an earlier one of the day:")
-	for _, line := range d.lines {
-		_, _ = fmt.Fprintln(w, "  "+line)
-	}
-	if more := d.count - len(d.lines); more > 0 {
-		_, _ = fmt.Fprintf(w, "  and %s\n", counted(more, "more activity", "more activities"))
-	}
 }

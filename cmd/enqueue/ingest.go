@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -12,13 +11,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/activityfile"
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/trainingload"
 	"github.com/trainingmonkey/worker/jobs"
-	"github.com/trainingmonkey/worker/migrations"
 )
 
 // ingestFlags are the flags of `enqueue ingest`.
@@ -34,12 +29,11 @@ type ingestFlags struct {
 	wait        bool
 	dryRun      bool
 	skipInvalid bool
-	asJSON      bool
 
 	given map[string]bool // names of the flags on the command line
 }
 
-func ingestCommand(configFile *string, io streams) *cobra.Command {
+func ingestCommand(p *program) *cobra.Command {
 	var flags ingestFlags
 	c := &cobra.Command{
 		Use:   "ingest [flags] FILE…",
@@ -58,24 +52,20 @@ func ingestCommand(configFile *string, io streams) *cobra.Command {
 			"  echo '{\"activity_id\":1,\"user_id\":7,\"date\":\"2025-09-28\",\"total_load_miles\":6.2}' | enqueue ingest -",
 		Args: filesNamed,
 		RunE: func(c *cobra.Command, files []string) error {
-			settings, err := cli.LoadConfig(*configFile)
-			if err != nil {
-				return err
-			}
 			flags.given = map[string]bool{}
 			c.Flags().Visit(func(f *pflag.Flag) { flags.given[f.Name] = true })
 			options, err := flags.options()
 			if err != nil {
 				return err
 			}
-			source := &activities{files: files, options: options, flags: flags, io: io}
-			if flags.dryRun && flags.asJSON {
+			source := &activities{files: files, options: options, flags: flags, program: p}
+			if flags.dryRun && p.JSON {
 				return cli.Usagef("--dry-run is for people; it takes no --json")
 			}
 			if flags.dryRun {
-				return dryRun(c.Context(), settings, source, io)
+				return p.dryRun(c.Context(), source)
 			}
-			return ingest(c.Context(), settings, source, io)
+			return p.withDatabase(c.Context(), "enqueue ingest", func(db *database) error { return db.ingest(c.Context(), source) })
 		},
 	}
 	f := c.Flags()
@@ -87,7 +77,7 @@ func ingestCommand(configFile *string, io streams) *cobra.Command {
 	f.BoolVar(&flags.live, "live", false, "work them before imports of others, as if just synced")
 	f.BoolVar(&flags.wait, "wait", false, "wait until they are stored with their results")
 	f.BoolVar(&flags.dryRun, "dry-run", false, "read and check everything, say what would change and what is implausible, enqueue nothing")
-	f.BoolVar(&flags.asJSON, "json", false, "print a JSON object")
+	p.JSONFlag(c, "a JSON object")
 	f.BoolVar(&flags.skipInvalid, "skip-invalid", false, "report invalid activities and enqueue the rest")
 	return c
 }
@@ -119,11 +109,9 @@ func (f ingestFlags) options() (activityfile.Options, error) {
 	}
 	format, err := activityfile.ParseFormat(f.format)
 	fault("--format", err)
-	gender, err := trainingload.ParseGender(f.gender)
-	fault("--gender", err)
-	heartRate := trainingload.HeartRate{Resting: f.restingHR, Max: f.maxHR, Gender: gender}
-	if err == nil {
-		fault("--resting-hr, --max-hr", heartRate.Validate())
+	heartRate, err := f.heartRate()
+	if err != nil {
+		faults = append(faults, err)
 	}
 	var location *time.Location
 	if f.timezone != "" {
@@ -155,40 +143,25 @@ func (f ingestFlags) priority() int {
 const readerTimeout = "10min"
 
 // ingest enqueues everything in one transaction.
-func ingest(ctx context.Context, settings config.Config, source *activities, io streams) error {
-	pool, err := cli.OpenPool(ctx, settings, "enqueue ingest")
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	if err := migrations.Check(ctx, pool.Pool, settings.River.Schema); err != nil {
-		return err
-	}
-	enqueuer, err := jobs.NewEnqueuer(pool.Pool, settings.River.Schema)
-	if err != nil {
-		return err
-	}
-	ids, err := enqueueAll(ctx, pool, enqueuer, source)
+func (db *database) ingest(ctx context.Context, source *activities) error {
+	ids, err := db.enqueueAll(ctx, source)
 	if err != nil {
 		return fmt.Errorf("%w\nnothing was enqueued", err)
 	}
-	if !source.flags.asJSON {
-		_, _ = fmt.Fprintf(io.out, "enqueued %s in %s\n", source.summary(), counted(len(ids), "job", "jobs"))
+	if !db.JSON {
+		db.Printf("enqueued %s in %s\n", source.summary(), counted(len(ids), "job", "jobs"))
 	}
 	result := source.result(ids)
 	var waitErr error
 	if source.flags.wait && len(ids) > 0 {
-		waitErr = waitFor(ctx, pool, settings.River.Schema, source, &result, io)
+		waitErr = db.waitFor(ctx, source, &result)
 	}
-	if source.flags.asJSON {
-		return errors.Join(json.NewEncoder(io.out).Encode(result), waitErr)
-	}
-	return waitErr
+	return errors.Join(db.Show(result, func() {}), waitErr)
 }
 
 // enqueueAll does not retry its transaction, because the input has been consumed.
-func enqueueAll(ctx context.Context, pool *dbpool.Pool, enqueuer *jobs.Enqueuer, source *activities) ([]int64, error) {
-	tx, err := pool.Begin(ctx)
+func (db *database) enqueueAll(ctx context.Context, source *activities) ([]int64, error) {
+	tx, err := db.pool.Begin(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +172,7 @@ func enqueueAll(ctx context.Context, pool *dbpool.Pool, enqueuer *jobs.Enqueuer,
 	if err := source.askApplication(ctx, tx); err != nil {
 		return nil, err
 	}
-	ids, err := enqueueChunks(ctx, tx, enqueuer, source)
+	ids, err := enqueueChunks(ctx, tx, db.enqueuer, source)
 	if err != nil {
 		return nil, err
 	}

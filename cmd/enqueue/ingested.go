@@ -51,10 +51,7 @@ func (a *activities) noteUnknown(ctx context.Context, tx pgx.Tx, chunks []jobs.A
 			ids = append(ids, activity.ActivityID)
 		}
 	}
-	rows, err := tx.Query(ctx, unknownQuery, ids)
-	if err != nil {
-		return fmt.Errorf("find stored activities: %w", err)
-	}
+	rows, _ := tx.Query(ctx, unknownQuery, ids)
 	unknown, err := pgx.CollectRows(rows, pgx.RowTo[int64])
 	if err != nil {
 		return fmt.Errorf("find stored activities: %w", err)

@@ -1,33 +1,19 @@
 package main
 
 import (
-	"context"
+	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// withAdmin calls fn with an admin of the jobs in the configured database.
-func withAdmin(ctx context.Context, configFile string, fn func(*queue.Admin) error) error {
-	return withDatabase(ctx, configFile, "enqueue jobs", func(pool *dbpool.Pool, settings config.Config) error {
-		a, err := queue.NewAdmin(pool, queue.Schema(settings.River.Schema))
-		if err != nil {
-			return err
-		}
-		return fn(a)
-	})
-}
-
-func jobsCommand(configFile *string, io streams) *cobra.Command {
+func jobsCommand(p *program) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "jobs",
 		Short: "List jobs, and retry, cancel or discard them",
@@ -35,21 +21,21 @@ func jobsCommand(configFile *string, io streams) *cobra.Command {
 			"  enqueue jobs retry --state discarded --yes",
 	}
 	c.AddCommand(
-		jobsListCommand(configFile, io),
-		jobsShowCommand(configFile, io),
-		jobsChangeCommand(configFile, io, jobsChange{
+		jobsListCommand(p),
+		jobsShowCommand(p),
+		jobsChangeCommand(p, jobsChange{
 			action: queue.Retry, done: "retried", short: "Work jobs again now",
 			long: "Make jobs available now, by ids or by a filter: those that wait for another attempt, and those that were\n" +
 				"cancelled or discarded. One that used up its attempts gets another.",
 			examples: []string{"42", "--state discarded --kind activity_ingest --yes"},
 		}),
-		jobsChangeCommand(configFile, io, jobsChange{
+		jobsChangeCommand(p, jobsChange{
 			action: queue.Cancel, done: "cancelled", short: "End jobs; a running one is asked to stop",
 			long: "Cancel jobs, by ids or by a filter. A running one is asked to stop and ends as cancelled unless it completes\n" +
 				"first. Cancelled jobs are kept for a day; until then retry brings them back.",
 			examples: []string{"42 43", "--queue recalc_bulk --older-than 48h"},
 		}),
-		jobsChangeCommand(configFile, io, jobsChange{
+		jobsChangeCommand(p, jobsChange{
 			action: queue.Discard, done: "discarded", short: "Give up on jobs that do not run",
 			long: "Discard jobs, by ids or by a filter, as if their last attempt had failed. Discarded jobs are kept for a\n" +
 				"week; until then retry brings them back.",
@@ -59,10 +45,9 @@ func jobsCommand(configFile *string, io streams) *cobra.Command {
 	return c
 }
 
-func jobsListCommand(configFile *string, io streams) *cobra.Command {
+func jobsListCommand(p *program) *cobra.Command {
 	var flags filterFlags
 	var limit int
-	var asJSON bool
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List the newest jobs",
@@ -78,35 +63,31 @@ func jobsListCommand(configFile *string, io streams) *cobra.Command {
 			if err := checkLimit(limit); err != nil {
 				return err
 			}
-			return withAdmin(c.Context(), *configFile, func(a *queue.Admin) error {
-				found, err := a.ListJobs(c.Context(), filter, limit)
+			return p.withDatabase(c.Context(), "enqueue jobs", func(db *database) error {
+				found, err := db.jobs.ListJobs(c.Context(), filter, limit)
 				if err != nil {
 					return err
 				}
-				if asJSON {
-					return json.NewEncoder(io.out).Encode(found)
-				}
-				return writeJobs(io, found, limit)
+				return p.Show(found, func() { p.writeJobs(found, limit) })
 			})
 		},
 	}
 	flags.registerForJobs(c)
 	limitFlag(c, &limit)
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list")
+	p.JSONFlag(c, "a JSON list")
 	return c
 }
 
-func writeJobs(io streams, found []queue.JobSummary, limit int) error {
+func (p *program) writeJobs(found []queue.JobSummary, limit int) {
 	rows := make([]string, len(found))
 	for i, j := range found {
 		rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s\t%d/%d\t%s\t%s",
 			j.ID, cli.OneLine(j.Kind), cli.OneLine(j.Queue), j.State, j.Attempt, j.MaxAttempts, ago(j.CreatedAt), cli.OneLine(j.Error))
 	}
-	return writeNewest(io, "jobs", "ID\tKIND\tQUEUE\tSTATE\tATTEMPT\tAGE\tLAST ERROR", rows, limit)
+	p.writeNewest("jobs", "ID\tKIND\tQUEUE\tSTATE\tATTEMPT\tAGE\tLAST ERROR", rows, limit)
 }
 
-func jobsShowCommand(configFile *string, io streams) *cobra.Command {
-	var asJSON bool
+func jobsShowCommand(p *program) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show a job with its errors and args",
@@ -118,52 +99,48 @@ func jobsShowCommand(configFile *string, io streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return withAdmin(c.Context(), *configFile, func(a *queue.Admin) error {
-				job, err := a.ShowJob(c.Context(), id)
+			return p.withDatabase(c.Context(), "enqueue operator", func(db *database) error {
+				job, err := db.jobs.ShowJob(c.Context(), id)
 				if err != nil {
 					return err
 				}
-				if asJSON {
-					return json.NewEncoder(io.out).Encode(job)
-				}
-				return writeJob(io.out, job)
+				return p.Show(job, func() { p.writeJob(job) })
 			})
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	p.JSONFlag(c, "a JSON object")
 	return c
 }
 
-func writeJob(w io.Writer, job queue.JobDetails) error {
-	_, _ = fmt.Fprintf(w, "job %d: %s in queue %s, %s\n", job.ID, job.Kind, job.Queue, job.State)
-	_, _ = fmt.Fprintf(w, "attempt %d of %d, priority %d\n", job.Attempt, job.MaxAttempts, job.Priority)
+func (p *program) writeJob(job queue.JobDetails) {
+	p.Printf("job %d: %s in queue %s, %s\n", job.ID, job.Kind, job.Queue, job.State)
+	p.Printf("attempt %d of %d, priority %d\n", job.Attempt, job.MaxAttempts, job.Priority)
 	moment := func(name string, t *time.Time) {
 		if t != nil {
-			_, _ = fmt.Fprintf(w, "%s %s (%s ago)\n", name, t.Local().Format(time.DateTime), ago(*t))
+			p.Printf("%s %s (%s ago)\n", name, t.Local().Format(time.DateTime), ago(*t))
 		}
 	}
 	moment("enqueued", &job.CreatedAt)
 	moment("tried", job.AttemptedAt)
 	moment("ended", job.FinalizedAt)
 	for _, e := range job.Errors {
-		_, _ = fmt.Fprintf(w, "attempt %d failed at %s: %s\n", e.Attempt, e.At.Local().Format(time.DateTime), cli.OneLine(e.Error))
+		p.Printf("attempt %d failed at %s: %s\n", e.Attempt, e.At.Local().Format(time.DateTime), cli.OneLine(e.Error))
 	}
-	return writeIndented(w, "args", job.Args)
+	p.writeIndented("args", job.Args)
 }
 
 // maxLines is how many lines of JSON are printed among other text.
 const maxLines = 40
 
 // writeIndented prints JSON under a name, cut off after maxLines.
-func writeIndented(w io.Writer, name string, data json.RawMessage) error {
-	text, err := json.MarshalIndent(data, "", "  ")
-	if err != nil {
-		return err
+func (p *program) writeIndented(name string, data json.RawMessage) {
+	var text bytes.Buffer
+	if err := json.Indent(&text, data, "", "  "); err != nil { // PostgreSQL's own is valid
+		text.Write(data)
 	}
-	lines := strings.Split(string(text), "\n")
+	lines := strings.Split(text.String(), "\n")
 	if left := len(lines) - maxLines; left > 0 {
 		lines = append(lines[:maxLines], fmt.Sprintf("… %s; see all with --json", counted(left, "more line", "more lines")))
 	}
-	_, err = fmt.Fprintf(w, "%s %s\n", name, strings.Join(lines, "\n"))
-	return err
+	p.Printf("%s %s\n", name, strings.Join(lines, "\n"))
 }

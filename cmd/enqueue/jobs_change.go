@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -29,9 +28,9 @@ type changedJobs struct {
 	Preview bool             `json:"preview"`
 }
 
-func jobsChangeCommand(configFile *string, io streams, change jobsChange) *cobra.Command {
+func jobsChangeCommand(p *program, change jobsChange) *cobra.Command {
 	var flags filterFlags
-	var yes, asJSON bool
+	var yes bool
 	c := &cobra.Command{
 		Use:   change.action.Name + " [ID...]",
 		Short: change.short,
@@ -41,8 +40,8 @@ func jobsChangeCommand(configFile *string, io streams, change jobsChange) *cobra
 			if err != nil {
 				return err
 			}
-			return withAdmin(c.Context(), *configFile, func(a *queue.Admin) error {
-				return changeJobs(c.Context(), a, change, filter, yes || len(args) > 0, asJSON, io)
+			return p.withDatabase(c.Context(), "enqueue jobs", func(db *database) error {
+				return db.changeJobs(c.Context(), change, filter, yes || len(args) > 0)
 			})
 		},
 	}
@@ -54,49 +53,46 @@ func jobsChangeCommand(configFile *string, io streams, change jobsChange) *cobra
 	}
 	flags.registerForJobs(c)
 	c.Flags().BoolVar(&yes, "yes", false, "do it to what the filter selects")
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	p.JSONFlag(c, "a JSON object")
 	return c
 }
 
-func changeJobs(ctx context.Context, a *queue.Admin, change jobsChange, filter queue.Filter, yes, asJSON bool, io streams) error {
-	preview, err := a.PreviewJobs(ctx, change.action, filter)
+func (db *database) changeJobs(ctx context.Context, change jobsChange, filter queue.Filter, yes bool) error {
+	preview, err := db.jobs.PreviewJobs(ctx, change.action, filter)
 	if err != nil {
 		return err
 	}
 	if preview.Jobs < int64(len(filter.IDs)) {
-		return unchangeable(ctx, a, change, filter)
+		return db.unchangeable(ctx, change, filter)
 	}
 	result := changedJobs{Action: change.action.Name, Groups: preview.Groups, Matched: preview.Jobs, Preview: !yes}
 	if yes {
-		result.Changed, err = a.ChangeJobs(ctx, change.action, filter, preview)
+		result.Changed, err = db.jobs.ChangeJobs(ctx, change.action, filter, preview)
 		if err != nil {
 			return fmt.Errorf("%w; %s so far", err, counted(int(result.Changed), "job was "+change.done, "jobs were "+change.done))
 		}
 	}
-	switch {
-	case asJSON:
-		return json.NewEncoder(io.out).Encode(result)
-	case yes:
-		_, err = fmt.Fprintf(io.out, "%s %s\n", change.done, counted(int(result.Changed), "job", "jobs"))
-		return err
-	case preview.Jobs == 0:
-		_, err = fmt.Fprintln(io.out, "no such jobs")
-		return err
-	}
-	rows := make([]string, len(preview.Groups))
-	for i, g := range preview.Groups {
-		rows[i] = fmt.Sprintf("%s\t%s\t%s\t%d", cli.OneLine(g.Kind), cli.OneLine(g.Queue), g.State, g.Jobs)
-	}
-	if err := cli.WriteTable(io.out, "KIND\tQUEUE\tSTATE\tJOBS", rows); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(io.out, "%s would be %s; nothing was done. Do it with --yes\n", counted(int(preview.Jobs), "job", "jobs"), change.done)
-	return err
+	return db.Show(result, func() {
+		switch {
+		case yes:
+			db.Printf("%s %s\n", change.done, counted(int(result.Changed), "job", "jobs"))
+			return
+		case preview.Jobs == 0:
+			db.Printf("no such jobs\n")
+			return
+		}
+		rows := make([]string, len(preview.Groups))
+		for i, g := range preview.Groups {
+			rows[i] = fmt.Sprintf("%s\t%s\t%s\t%d", cli.OneLine(g.Kind), cli.OneLine(g.Queue), g.State, g.Jobs)
+		}
+		db.Table("KIND\tQUEUE\tSTATE\tJOBS", rows)
+		db.Printf("%s would be %s; nothing was done. Do it with --yes\n", counted(int(preview.Jobs), "job", "jobs"), change.done)
+	})
 }
 
 // unchangeable says which of the ids cannot be changed, and why.
-func unchangeable(ctx context.Context, a *queue.Admin, change jobsChange, filter queue.Filter) error {
-	found, err := a.ListJobs(ctx, queue.Filter{IDs: filter.IDs}, len(filter.IDs))
+func (db *database) unchangeable(ctx context.Context, change jobsChange, filter queue.Filter) error {
+	found, err := db.jobs.ListJobs(ctx, queue.Filter{IDs: filter.IDs}, len(filter.IDs))
 	if err != nil {
 		return err
 	}

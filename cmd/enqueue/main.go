@@ -9,8 +9,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
+	"github.com/trainingmonkey/worker/internal/queue"
+	"github.com/trainingmonkey/worker/jobs"
 	"github.com/trainingmonkey/worker/migrations"
 )
 
@@ -20,35 +23,50 @@ func main() {
 	}))
 }
 
-// streams are what a command reads and writes.
-type streams struct {
-	in       io.Reader
-	out, err io.Writer
+// program is what all commands share.
+type program struct {
+	cli.Program
+	in io.Reader
 }
 
-// withDatabase calls fn with the configured database, which has to be migrated.
-func withDatabase(ctx context.Context, configFile, application string, fn func(*dbpool.Pool, config.Config) error) error {
-	settings, err := cli.LoadConfig(configFile)
-	if err != nil {
-		return err
-	}
-	pool, err := cli.OpenPool(ctx, settings, application)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	if err := migrations.Check(ctx, pool.Pool, settings.River.Schema); err != nil {
-		return err
-	}
-	return fn(pool, settings)
+// database is the configured one, which is migrated, with what works on it.
+type database struct {
+	*program
+	pool     *dbpool.Pool
+	config   config.Config
+	schema   string // River's
+	enqueuer *jobs.Enqueuer
+	jobs     *queue.Admin
+	actions  *admin.Actions
+}
+
+// withDatabase calls fn with the database.
+func (p *program) withDatabase(ctx context.Context, application string, fn func(*database) error) error {
+	return p.WithPool(ctx, application, func(pool *dbpool.Pool, settings config.Config) (err error) {
+		db := &database{program: p, pool: pool, config: settings, schema: settings.River.Schema}
+		if err := migrations.Check(ctx, pool.Pool, db.schema); err != nil {
+			return err
+		}
+		if db.enqueuer, err = jobs.NewEnqueuer(pool.Pool, db.schema); err != nil {
+			return err
+		}
+		if db.jobs, err = queue.NewAdmin(pool, queue.Schema(db.schema)); err != nil {
+			return err
+		}
+		if db.actions, err = admin.NewActions(pool, db.schema); err != nil {
+			return err
+		}
+		return fn(db)
+	})
 }
 
 // run is the whole program.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
-	return cli.Execute(ctx, rootCommand(streams{stdin, stdout, stderr}), args, stdout, stderr)
+	p := &program{Program: cli.Program{Out: stdout, Err: stderr}, in: stdin}
+	return p.Run(ctx, rootCommand(p), args)
 }
 
-func rootCommand(io streams) *cobra.Command {
+func rootCommand(p *program) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "enqueue",
 		Short: "Enqueue TrainingMonkey's work, show its results and operate its queues",
@@ -58,21 +76,20 @@ func rootCommand(io streams) *cobra.Command {
 			"  enqueue acwr --user 7\n" +
 			"  enqueue status",
 	}
-	configFile := root.PersistentFlags().String("config", "", "configuration `file` (default config.yaml if there is one)")
 	root.AddCommand(
-		ingestCommand(configFile, io),
-		recalcCommand(configFile, io),
-		trimpCommand(configFile, io),
-		acwrCommand(configFile, io),
-		doublesCommand(configFile, io),
-		backfillCommand(configFile, io),
-		athleteCommand(configFile, io),
-		tokensCommand(configFile, io),
-		statusCommand(configFile, io),
-		jobsCommand(configFile, io),
-		queuesCommand(configFile, io),
-		rejectsCommand(configFile, io),
-		cli.VersionCommand("enqueue", io.out),
+		ingestCommand(p),
+		recalcCommand(p),
+		trimpCommand(p),
+		acwrCommand(p),
+		doublesCommand(p),
+		backfillCommand(p),
+		athleteCommand(p),
+		tokensCommand(p),
+		statusCommand(p),
+		jobsCommand(p),
+		queuesCommand(p),
+		rejectsCommand(p),
+		cli.VersionCommand("enqueue", p.Out),
 	)
 	return root
 }

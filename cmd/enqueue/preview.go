@@ -3,23 +3,35 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/jobs"
-	"github.com/trainingmonkey/worker/migrations"
 	"github.com/trainingmonkey/worker/workers"
 )
 
 // dryRun reads everything and prints what would be enqueued, and what that would change
 // if there is a database.
-func dryRun(ctx context.Context, settings config.Config, source *activities, io streams) error {
-	compared, err := dryRunWithDatabase(ctx, settings, source, io)
+func (p *program) dryRun(ctx context.Context, source *activities) error {
+	if _, err := cli.LoadConfig(p.ConfigFile); err != nil {
+		return err
+	}
+	compared := false
+	err := p.withDatabase(ctx, "enqueue ingest --dry-run", func(db *database) error {
+		tx, err := db.pool.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = tx.Rollback(ctx) }()
+		if _, err := tx.Exec(ctx, `SET LOCAL idle_in_transaction_session_timeout = '`+readerTimeout+`'`); err != nil {
+			return err
+		}
+		compared = true // from here on the input is read
+		return db.compareWithStored(ctx, tx, source)
+	})
 	if !compared {
-		_, _ = fmt.Fprintf(io.err, "what is stored was not compared: %v\n", err)
+		p.Warnf("what is stored was not compared: %v\n", err)
 		if err = readAll(source, func(a jobs.Activity) error { return source.doubles.note(ctx, nil, a) }); err == nil {
 			err = source.doubles.compare(ctx, nil)
 		}
@@ -27,35 +39,17 @@ func dryRun(ctx context.Context, settings config.Config, source *activities, io 
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(io.out, "would enqueue %s\n", source.summary())
-	source.implausible.write(io.out)
-	source.doubles.write(io.out)
-	return err
+	p.Printf("would enqueue %s\n", source.summary())
+	source.implausible.write(p, "implausible, and taken as they are")
+	source.doubles.write(p, "likely doubles, the same training as an earlier one of the day")
+	return nil
 }
 
-// dryRunWithDatabase reports whether the database could be used; if not, no input has
-// been read.
-func dryRunWithDatabase(ctx context.Context, settings config.Config, source *activities, io streams) (compared bool, err error) {
-	pool, err := cli.OpenPool(ctx, settings, "enqueue ingest --dry-run")
-	if err != nil {
-		return false, err
-	}
-	defer pool.Close()
-	if err := migrations.Check(ctx, pool.Pool, settings.River.Schema); err != nil {
-		return false, err
-	}
-	tx, err := pool.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
-	if err != nil {
-		return false, err
-	}
-	defer func() { _ = tx.Rollback(ctx) }()
-	if _, err := tx.Exec(ctx, `SET LOCAL idle_in_transaction_session_timeout = '`+readerTimeout+`'`); err != nil {
-		return false, err
-	}
+func (db *database) compareWithStored(ctx context.Context, tx pgx.Tx, source *activities) error {
 	if err := source.askApplication(ctx, tx); err != nil {
-		return true, err
+		return err
 	}
-	preview := preview{out: io.out}
+	preview := preview{program: db.program}
 	var chunk []jobs.Activity
 	compare := func() error {
 		changes, err := workers.PreviewIngest(ctx, tx, chunk)
@@ -63,7 +57,7 @@ func dryRunWithDatabase(ctx context.Context, settings config.Config, source *act
 		chunk = chunk[:0]
 		return err
 	}
-	err = readAll(source, func(a jobs.Activity) error {
+	err := readAll(source, func(a jobs.Activity) error {
 		if err := source.doubles.note(ctx, tx, a); err != nil {
 			return err
 		}
@@ -81,7 +75,7 @@ func dryRunWithDatabase(ctx context.Context, settings config.Config, source *act
 	if err == nil {
 		preview.summarize()
 	}
-	return true, err
+	return err
 }
 
 func readAll(source *activities, use func(jobs.Activity) error) error {
@@ -98,7 +92,7 @@ func readAll(source *activities, use func(jobs.Activity) error) error {
 
 // preview prints the changes one by one, up to maxReported, and counts them.
 type preview struct {
-	out io.Writer
+	*program
 
 	shown, added, changed, same, otherUsers, keptDays, keptTRIMPs int
 }
@@ -139,16 +133,16 @@ func (p *preview) show(c workers.Change) {
 	if c.TRIMP != c.TRIMPWas {
 		line += fmt.Sprintf(" TRIMP %v → %v", c.TRIMPWas, c.TRIMP)
 	}
-	_, _ = fmt.Fprintln(p.out, line)
+	p.Printf("%s\n", line)
 }
 
 func (p *preview) summarize() {
 	if p.shown > maxReported {
-		_, _ = fmt.Fprintf(p.out, "and %s\n", counted(p.shown-maxReported, "more activity", "more activities"))
+		p.Printf("and %s\n", counted(p.shown-maxReported, "more activity", "more activities"))
 	}
-	_, _ = fmt.Fprintf(p.out, "beside what is stored now: %d new, %d with another day or load, %d with the same; %s and %s that are better stay\n",
+	p.Printf("beside what is stored now: %d new, %d with another day or load, %d with the same; %s and %s that are better stay\n",
 		p.added, p.changed, p.same, counted(p.keptDays, "day", "days"), counted(p.keptTRIMPs, "TRIMP", "TRIMPs"))
 	if p.otherUsers > 0 {
-		_, _ = fmt.Fprintf(p.out, "%s of other users would be rejected\n", counted(p.otherUsers, "activity", "activities"))
+		p.Printf("%s of other users would be rejected\n", counted(p.otherUsers, "activity", "activities"))
 	}
 }

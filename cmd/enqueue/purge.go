@@ -2,13 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
@@ -23,9 +22,9 @@ type purgedAthlete struct {
 	Stays     []string        `json:"stays"`
 }
 
-func purgeCommand(configFile *string, io streams) *cobra.Command {
+func purgeCommand(p *program) *cobra.Command {
 	var user int32
-	var yes, withAudit, asJSON bool
+	var yes, withAudit bool
 	c := &cobra.Command{
 		Use:   "purge --user N",
 		Short: "Remove an athlete's data for good",
@@ -42,28 +41,20 @@ func purgeCommand(configFile *string, io streams) *cobra.Command {
 			if err := checkUser(user); err != nil {
 				return err
 			}
-			return withDatabase(c.Context(), *configFile, "enqueue athlete", func(pool *dbpool.Pool, settings config.Config) error {
-				o, err := admin.NewActions(pool, settings.River.Schema)
+			return p.withDatabase(c.Context(), "enqueue athlete", func(db *database) error {
+				result, err := db.purge(c.Context(), user, auditRetention(db.config, withAudit), yes)
 				if err != nil {
 					return err
 				}
-				retention := auditRetention(settings, withAudit)
-				result, err := purge(c.Context(), o, user, retention, yes, io)
-				if err != nil {
-					return err
-				}
-				result.Stays = stays(settings, result.AuditRows)
-				if asJSON {
-					return json.NewEncoder(io.out).Encode(result)
-				}
-				return result.write(io)
+				result.Stays = stays(db.config, result.AuditRows)
+				return p.Show(result, func() { p.writePurged(result) })
 			})
 		},
 	}
 	userFlag(c, &user)
 	c.Flags().BoolVar(&withAudit, "with-audit", false, "remove the audit rows within tokens.audit_retention as well")
 	c.Flags().BoolVar(&yes, "yes", false, "do it")
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	p.JSONFlag(c, "a JSON object")
 	return c
 }
 
@@ -79,18 +70,18 @@ func auditRetention(settings config.Config, withAudit bool) *time.Duration {
 	return &retention
 }
 
-func purge(ctx context.Context, o *admin.Actions, user int32, retention *time.Duration, yes bool, io streams) (purgedAthlete, error) {
-	searching := cli.NewBar(io.err, 0, "searching jobs", "jobs")
-	held, err := o.Holdings(ctx, user, retention, searching.Set)
+func (db *database) purge(ctx context.Context, user int32, retention *time.Duration, yes bool) (purgedAthlete, error) {
+	searching := cli.NewBar(db.Err, 0, "searching jobs", "jobs")
+	held, err := db.actions.Holdings(ctx, user, retention, searching.Set)
 	searching.Finish()
 	result := purgedAthlete{UserID: user, Preview: !yes, Tables: held.Tables, AuditRows: held.AuditRows}
 	if err != nil || !yes {
 		return result, err
 	}
-	removing := cli.NewBar(io.err, held.Rows(), "removing", "rows")
+	removing := cli.NewBar(db.Err, held.Rows(), "removing", "rows")
 	defer removing.Finish()
 	total := int64(0)
-	err = o.Purge(ctx, user, retention, func(removed map[string]int64, inHand int) {
+	err = db.actions.Purge(ctx, user, retention, func(removed map[string]int64, inHand int) {
 		for i := range result.Tables {
 			n := removed[result.Tables[i].Table]
 			result.Tables[i].Removed += n
@@ -124,29 +115,23 @@ func stays(settings config.Config, auditRows int64) []string {
 	)
 }
 
-func (p purgedAthlete) write(io streams) error {
+func (p *program) writePurged(a purgedAthlete) {
 	header, rows := "TABLE\tREMOVED", []string{}
-	for _, t := range p.Tables {
+	for _, t := range a.Tables {
 		n := t.Removed
-		if p.Preview {
+		if a.Preview {
 			n = t.Rows
 		}
 		rows = append(rows, fmt.Sprintf("%s\t%d", t.Table, n))
 	}
-	if p.Preview {
+	if a.Preview {
 		header = "TABLE\tWOULD BE REMOVED"
 	}
-	if err := cli.WriteTable(io.out, header, rows); err != nil {
-		return err
+	p.Table(header, rows)
+	p.Printf("what stays:\n  %s\n", strings.Join(a.Stays, "\n  "))
+	if a.Preview {
+		p.Printf("nothing was done. Do it with --yes\n")
+		return
 	}
-	_, _ = fmt.Fprintln(io.out, "what stays:")
-	for _, what := range p.Stays {
-		_, _ = fmt.Fprintln(io.out, "  "+what)
-	}
-	if p.Preview {
-		_, err := fmt.Fprintln(io.out, "nothing was done. Do it with --yes")
-		return err
-	}
-	_, err := fmt.Fprintf(io.out, "user %d is removed\n", p.UserID)
-	return err
+	p.Printf("user %d is removed\n", a.UserID)
 }

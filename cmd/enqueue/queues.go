@@ -2,22 +2,18 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/workers"
 )
 
-func queuesCommand(configFile *string, io streams) *cobra.Command {
+func queuesCommand(p *program) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "queues",
 		Short: "Show queues, and pause or resume them",
@@ -25,15 +21,14 @@ func queuesCommand(configFile *string, io streams) *cobra.Command {
 			"  enqueue queues pause backfill",
 	}
 	c.AddCommand(
-		queuesListCommand(configFile, io),
-		queueStateCommand(configFile, io, "pause", "Have workers leave a queue alone; what they work already is finished", "paused", (*queue.Admin).PauseQueue),
-		queueStateCommand(configFile, io, "resume", "Have workers take jobs from a paused queue again", "running", (*queue.Admin).ResumeQueue),
+		queuesListCommand(p),
+		queueStateCommand(p, "pause", "Have workers leave a queue alone; what they work already is finished", "paused", (*queue.Admin).PauseQueue),
+		queueStateCommand(p, "resume", "Have workers take jobs from a paused queue again", "running", (*queue.Admin).ResumeQueue),
 	)
 	return c
 }
 
-func queuesListCommand(configFile *string, io streams) *cobra.Command {
-	var asJSON bool
+func queuesListCommand(p *program) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List the queues and their jobs",
@@ -43,23 +38,20 @@ func queuesListCommand(configFile *string, io streams) *cobra.Command {
 			"  enqueue queues list --json",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return withSnapshots(c.Context(), *configFile, func(take snapshotFunc) error {
-				s, err := take(c.Context())
+			return p.withDatabase(c.Context(), "enqueue status", func(db *database) error {
+				s, err := db.snapshot(c.Context())
 				if err != nil {
 					return err
 				}
-				if asJSON {
-					return json.NewEncoder(io.out).Encode(s.Queues)
-				}
-				return writeQueues(io.out, s.Queues)
+				return p.Show(s.Queues, func() { p.writeQueues(s.Queues) })
 			})
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list")
+	p.JSONFlag(c, "a JSON list")
 	return c
 }
 
-func queueStateCommand(configFile *string, io streams, use, short, done string, change func(*queue.Admin, context.Context, string) error) *cobra.Command {
+func queueStateCommand(p *program, use, short, done string, change func(*queue.Admin, context.Context, string) error) *cobra.Command {
 	return &cobra.Command{
 		Use:       use + " QUEUE",
 		Short:     short,
@@ -68,39 +60,31 @@ func queueStateCommand(configFile *string, io streams, use, short, done string, 
 		Args:      cobra.ExactArgs(1),
 		ValidArgs: workers.QueueNames(),
 		RunE: func(c *cobra.Command, args []string) error {
-			return withAdmin(c.Context(), *configFile, func(a *queue.Admin) error {
-				if err := change(a, c.Context(), args[0]); err != nil {
+			return p.withDatabase(c.Context(), "enqueue jobs", func(db *database) error {
+				if err := change(db.jobs, c.Context(), args[0]); err != nil {
 					return err
 				}
 				what := "queue " + args[0] + " is"
 				if args[0] == queue.AllQueues {
 					what = "all queues are"
 				}
-				_, err := fmt.Fprintf(io.out, "%s %s\n", what, done)
-				return err
+				p.Printf("%s %s\n", what, done)
+				return nil
 			})
 		},
 	}
 }
 
-// snapshotFunc takes a snapshot of the system.
-type snapshotFunc func(context.Context) (admin.Snapshot, error)
-
-// withSnapshots calls fn with a function that takes snapshots of the configured database.
-func withSnapshots(ctx context.Context, configFile string, fn func(snapshotFunc) error) error {
-	return withDatabase(ctx, configFile, "enqueue status", func(pool *dbpool.Pool, settings config.Config) error {
-		return fn(func(ctx context.Context) (admin.Snapshot, error) {
-			return admin.Read(ctx, pool, admin.Options{
-				RiverSchema: settings.River.Schema,
-				Queues:      workers.QueueNames(),
-				DeadAfter:   queue.DeadAfter,
-				Timeout:     settings.Database.StatementTimeout,
-			})
-		})
+func (db *database) snapshot(ctx context.Context) (admin.Snapshot, error) {
+	return admin.Read(ctx, db.pool, admin.Options{
+		RiverSchema: db.schema,
+		Queues:      workers.QueueNames(),
+		DeadAfter:   queue.DeadAfter,
+		Timeout:     db.config.Database.StatementTimeout,
 	})
 }
 
-func writeQueues(w io.Writer, queues []queue.Counts) error {
+func (p *program) writeQueues(queues []queue.Counts) {
 	rows := make([]string, len(queues))
 	for i, q := range queues {
 		row := cli.OneLine(q.Name)
@@ -118,7 +102,7 @@ func writeQueues(w io.Writer, queues []queue.Counts) error {
 		}
 		rows[i] = row
 	}
-	return cli.WriteTable(w, "QUEUE\tAVAILABLE\tRUNNING\tRETRYABLE\tSCHEDULED\tCANCELLED\tDISCARDED\tOLDEST\t", rows)
+	p.Table("QUEUE\tAVAILABLE\tRUNNING\tRETRYABLE\tSCHEDULED\tCANCELLED\tDISCARDED\tOLDEST\t", rows)
 }
 
 func jobCount(s queue.StateCount) string {

@@ -8,11 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
@@ -23,19 +20,15 @@ type dateFlags struct {
 }
 
 func (f *dateFlags) register(c *cobra.Command, last string) {
-	c.Flags().Int32Var(&f.user, "user", 0, "`id` of the user (required)")
+	userFlag(c, &f.user)
 	c.Flags().StringVar(&f.from, "from", "", "first `date`, YYYY-MM-DD (default: the user's first)")
 	c.Flags().StringVar(&f.to, "to", "", "last `date`, YYYY-MM-DD (default: "+last+")")
 }
 
 // parse validates the flags; an empty date is nil.
 func (f *dateFlags) parse() (from, to *time.Time, err error) {
-	var userErr error
-	if f.user <= 0 {
-		userErr = errors.New("--user is required, a positive id")
-	}
 	from, to, err = parseDates(f.from, f.to)
-	if err := errors.Join(userErr, err); err != nil {
+	if err := errors.Join(checkUser(f.user), err); err != nil {
 		return nil, nil, &cli.UsageError{Err: err}
 	}
 	return from, to, nil
@@ -62,7 +55,7 @@ func parseDates(fromText, toText string) (from, to *time.Time, err error) {
 	return from, to, errors.Join(faults...)
 }
 
-func recalcCommand(configFile *string, io streams) *cobra.Command {
+func recalcCommand(p *program) *cobra.Command {
 	var flags dateFlags
 	var wait bool
 	c := &cobra.Command{
@@ -78,7 +71,9 @@ func recalcCommand(configFile *string, io streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return recalc(c.Context(), *configFile, flags.user, from, to, wait, io)
+			return p.withDatabase(c.Context(), "enqueue recalc", func(db *database) error {
+				return db.recalc(c.Context(), flags.user, from, to, wait)
+			})
 		},
 	}
 	flags.register(c, "the user's last")
@@ -91,15 +86,9 @@ const spanQuery = `
 -- name: recalc_span
 SELECT min(date), max(date) FROM activities WHERE user_id = $1`
 
-func recalc(ctx context.Context, configFile string, user int32, from, to *time.Time, wait bool, io streams) error {
-	return withDatabase(ctx, configFile, "enqueue recalc", func(pool *dbpool.Pool, settings config.Config) error {
-		return recalcIn(ctx, pool, settings, user, from, to, wait, io)
-	})
-}
-
-func recalcIn(ctx context.Context, pool *dbpool.Pool, settings config.Config, user int32, from, to *time.Time, wait bool, io streams) error {
+func (db *database) recalc(ctx context.Context, user int32, from, to *time.Time, wait bool) error {
 	var first, last *time.Time
-	if err := pool.QueryRow(ctx, spanQuery, user).Scan(&first, &last); err != nil {
+	if err := db.pool.QueryRow(ctx, spanQuery, user).Scan(&first, &last); err != nil {
 		return err
 	}
 	if first == nil {
@@ -112,20 +101,16 @@ func recalcIn(ctx context.Context, pool *dbpool.Pool, settings config.Config, us
 		to = last
 	}
 	if to.Before(*from) {
-		_, err := fmt.Fprintf(io.out, "nothing to do: user %d has activities from %s to %s\n", user, first.Format(time.DateOnly), last.Format(time.DateOnly))
-		return err
-	}
-	enqueuer, err := jobs.NewEnqueuer(pool.Pool, settings.River.Schema)
-	if err != nil {
-		return err
+		db.Printf("nothing to do: user %d has activities from %s to %s\n", user, first.Format(time.DateOnly), last.Format(time.DateOnly))
+		return nil
 	}
 	span := jobs.DateRange{UserID: user, From: from.Format(time.DateOnly), To: to.Format(time.DateOnly)}
-	id, err := enqueuer.Recalc(ctx, jobs.PriorityLive, jobs.ACWRRecalc{Ranges: []jobs.DateRange{span}})
+	id, err := db.enqueuer.Recalc(ctx, jobs.PriorityLive, jobs.ACWRRecalc{Ranges: []jobs.DateRange{span}})
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(io.out, "enqueued the recalculation of user %d, %s to %s, as job %d\n", user, span.From, span.To, id)
-	writing, err := admin.ReadWriting(ctx, pool)
+	db.Printf("enqueued the recalculation of user %d, %s to %s, as job %d\n", user, span.From, span.To, id)
+	writing, err := admin.ReadWriting(ctx, db.pool)
 	if err != nil {
 		return err
 	}
@@ -133,27 +118,27 @@ func recalcIn(ctx context.Context, pool *dbpool.Pool, settings config.Config, us
 	case wait && writing.Mode == admin.WriteOff:
 		return fmt.Errorf("no longer waiting: %s; job %d stays enqueued until a worker computes results", withheld, id)
 	case !wait && withheld != "":
-		_, err := fmt.Fprintf(io.out, "what becomes of it: %s\n", withheld)
-		return err
+		db.Printf("what becomes of it: %s\n", withheld)
+		return nil
 	case !wait:
 		return nil
 	}
-	w := &waiter{pool: pool, schema: queue.Schema(settings.River.Schema), io: io}
-	failed, err := w.recalculated(ctx, id-1)
+	failed, err := db.recalculated(ctx, id-1)
 	if err != nil {
 		return err
 	}
 	if failed > 0 {
-		return fmt.Errorf("%s failed; see the errors in %s.river_job", counted(failed, "recalculation", "recalculations"), settings.River.Schema)
+		return fmt.Errorf("%s failed; see the errors in %s.river_job", counted(failed, "recalculation", "recalculations"), db.schema)
 	}
-	if writing, err = admin.ReadWriting(ctx, pool); err != nil {
+	if writing, err = admin.ReadWriting(ctx, db.pool); err != nil {
 		return err
 	}
-	return sayRecalculated(user, writing, io)
+	db.sayRecalculated(user, writing)
+	return nil
 }
 
 // sayRecalculated prints the outcome, depending on whether workers write results.
-func sayRecalculated(user int32, writing admin.Writing, io streams) error {
+func (p *program) sayRecalculated(user int32, writing admin.Writing) {
 	said := fmt.Sprintf("the results of user %d are written", user)
 	switch withheld := writing.Withheld(user); {
 	case writing.Mode == admin.WriteMixed, writing.Mode == admin.WriteUnknown:
@@ -161,6 +146,5 @@ func sayRecalculated(user int32, writing admin.Writing, io streams) error {
 	case withheld != "":
 		said = "recalculated, and nothing was written: " + withheld
 	}
-	_, err := fmt.Fprintln(io.out, said)
-	return err
+	p.Printf("%s\n", said)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -26,8 +25,8 @@ type droppedRejects struct {
 	Dropped int64 `json:"dropped"`
 }
 
-func rejectsRetryCommand(configFile *string, io streams) *cobra.Command {
-	s := rejectsScope{done: "tried again", c: &cobra.Command{
+func rejectsRetryCommand(p *program) *cobra.Command {
+	s := rejectsScope{program: p, done: "tried again", c: &cobra.Command{
 		Use:   "retry [ID...]",
 		Short: "Enqueue rejected activities again, after a fix",
 		Long: "Enqueue rejected activities again, by ids or by a filter: one commit inserts the job and removes the reject.\n" +
@@ -37,25 +36,17 @@ func rejectsRetryCommand(configFile *string, io streams) *cobra.Command {
 			"  enqueue rejects retry --user 7 --yes\n" +
 			"  enqueue rejects retry --all",
 	}}
-	return s.command(configFile, func(ctx context.Context, o *admin.Actions, filter admin.Filter, p admin.RejectPreview) error {
-		result := retriedRejects{Matched: p.Rejects, Preview: !s.yes, RetriedRejects: admin.RetriedRejects{JobIDs: []int64{}, Left: []admin.Left{}}}
+	return s.command(func(ctx context.Context, o *admin.Actions, filter admin.Filter, preview admin.RejectPreview) error {
+		result := retriedRejects{Matched: preview.Rejects, Preview: !s.yes, RetriedRejects: admin.RetriedRejects{JobIDs: []int64{}, Left: []admin.Left{}}}
 		if s.yes {
 			var err error
-			if result.RetriedRejects, err = o.RetryRejects(ctx, filter, p); err != nil {
+			if result.RetriedRejects, err = o.RetryRejects(ctx, filter, preview); err != nil {
 				return err
 			}
 		}
-		switch {
-		case s.asJSON:
-			if err := json.NewEncoder(io.out).Encode(result); err != nil {
-				return err
-			}
-		case !s.yes:
-			return s.writePreview(io, p)
-		default:
-			_, _ = fmt.Fprintf(io.out, "enqueued %s in %s\n", counted(int(result.Retried), "activity", "activities"), counted(len(result.JobIDs), "job", "jobs"))
-		}
-		return leftError(result.Left)
+		return errors.Join(s.show(result, preview, func() {
+			p.Printf("enqueued %s in %s\n", counted(int(result.Retried), "activity", "activities"), counted(len(result.JobIDs), "job", "jobs"))
+		}), leftError(result.Left))
 	})
 }
 
@@ -72,8 +63,8 @@ func leftError(left []admin.Left) error {
 	return errors.Join(faults...)
 }
 
-func rejectsDropCommand(configFile *string, io streams) *cobra.Command {
-	s := rejectsScope{done: "dropped for good", c: &cobra.Command{
+func rejectsDropCommand(p *program) *cobra.Command {
+	s := rejectsScope{program: p, done: "dropped for good", c: &cobra.Command{
 		Use:   "drop [ID...]",
 		Short: "Delete rejected activities for good",
 		Long: "Delete rejected activities, by ids or by a filter. They cannot be restored.\n\n" +
@@ -81,34 +72,28 @@ func rejectsDropCommand(configFile *string, io streams) *cobra.Command {
 		Example: "  enqueue rejects drop 3\n" +
 			"  enqueue rejects drop --older-than 720h --yes",
 	}}
-	return s.command(configFile, func(ctx context.Context, o *admin.Actions, filter admin.Filter, p admin.RejectPreview) error {
-		result := droppedRejects{Matched: p.Rejects, Preview: !s.yes}
+	return s.command(func(ctx context.Context, o *admin.Actions, filter admin.Filter, preview admin.RejectPreview) error {
+		result := droppedRejects{Matched: preview.Rejects, Preview: !s.yes}
 		if s.yes {
 			var err error
-			if result.Dropped, err = o.DropRejects(ctx, filter, p); err != nil {
+			if result.Dropped, err = o.DropRejects(ctx, filter, preview); err != nil {
 				return err
 			}
 		}
-		switch {
-		case s.asJSON:
-			return json.NewEncoder(io.out).Encode(result)
-		case !s.yes:
-			return s.writePreview(io, p)
-		}
-		_, err := fmt.Fprintf(io.out, "dropped %s\n", counted(int(result.Dropped), "reject", "rejects"))
-		return err
+		return s.show(result, preview, func() { p.Printf("dropped %s\n", counted(int(result.Dropped), "reject", "rejects")) })
 	})
 }
 
 // rejectsScope has the common flags of retry and drop: which rejects, and --yes.
 type rejectsScope struct {
-	c                *cobra.Command
-	done             string
-	flags            filterFlags
-	all, yes, asJSON bool
+	*program
+	c        *cobra.Command
+	done     string
+	flags    filterFlags
+	all, yes bool
 }
 
-func (s *rejectsScope) command(configFile *string, act func(context.Context, *admin.Actions, admin.Filter, admin.RejectPreview) error) *cobra.Command {
+func (s *rejectsScope) command(act func(context.Context, *admin.Actions, admin.Filter, admin.RejectPreview) error) *cobra.Command {
 	s.c.RunE = func(c *cobra.Command, args []string) error {
 		parse := s.flags.parseScope
 		if s.all && len(args) == 0 {
@@ -120,30 +105,35 @@ func (s *rejectsScope) command(configFile *string, act func(context.Context, *ad
 		}
 		filter := rejectFilter(parsed)
 		s.yes = s.yes || len(args) > 0
-		return withActions(c.Context(), *configFile, func(o *admin.Actions) error {
-			p, err := o.PreviewRejects(c.Context(), filter)
+		return s.withDatabase(c.Context(), "enqueue rejects", func(db *database) error {
+			preview, err := db.actions.PreviewRejects(c.Context(), filter)
 			if err != nil {
 				return err
 			}
-			if p.Rejects < int64(len(filter.IDs)) {
-				return fmt.Errorf("nothing was done: only %d of %d exist; see: enqueue rejects list", p.Rejects, len(filter.IDs))
+			if preview.Rejects < int64(len(filter.IDs)) {
+				return fmt.Errorf("nothing was done: only %d of %d exist; see: enqueue rejects list", preview.Rejects, len(filter.IDs))
 			}
-			return act(c.Context(), o, filter, p)
+			return act(c.Context(), db.actions, filter, preview)
 		})
 	}
 	s.flags.register(s.c)
 	s.c.Flags().BoolVar(&s.all, "all", false, "every reject")
 	s.c.Flags().BoolVar(&s.yes, "yes", false, "do it to what the filter selects")
-	s.c.Flags().BoolVar(&s.asJSON, "json", false, "print a JSON object")
+	s.JSONFlag(s.c, "a JSON object")
 	return s.c
 }
 
-func (s *rejectsScope) writePreview(io streams, p admin.RejectPreview) error {
-	if p.Rejects == 0 {
-		_, err := fmt.Fprintln(io.out, "no such rejects")
-		return err
-	}
-	_, err := fmt.Fprintf(io.out, "%s of %s would be %s; nothing was done. Do it with --yes\n",
-		counted(int(p.Rejects), "reject", "rejects"), counted(int(p.Users), "user", "users"), s.done)
-	return err
+// show prints what was done by done, and what would be otherwise.
+func (s *rejectsScope) show(result any, preview admin.RejectPreview, done func()) error {
+	return s.program.Show(result, func() {
+		switch {
+		case s.yes:
+			done()
+		case preview.Rejects == 0:
+			s.Printf("no such rejects\n")
+		default:
+			s.Printf("%s of %s would be %s; nothing was done. Do it with --yes\n",
+				counted(int(preview.Rejects), "reject", "rejects"), counted(int(preview.Users), "user", "users"), s.done)
+		}
+	})
 }

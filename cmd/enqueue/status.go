@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -25,8 +23,8 @@ type shownStatus struct {
 	Findings []admin.Finding `json:"findings"` // the worst first, never null
 }
 
-func statusCommand(configFile *string, io streams) *cobra.Command {
-	var watch, check, asJSON bool
+func statusCommand(p *program) *cobra.Command {
+	var watch, check bool
 	var every time.Duration
 	c := &cobra.Command{
 		Use:   "status",
@@ -44,16 +42,16 @@ func statusCommand(configFile *string, io streams) *cobra.Command {
 			if watch && check {
 				return cli.Usagef("--check checks once; it takes no --watch")
 			}
-			return withSnapshots(c.Context(), *configFile, func(take snapshotFunc) error {
+			return p.withDatabase(c.Context(), "enqueue status", func(db *database) error {
 				if watch {
-					return watchStatus(c.Context(), take, every, asJSON, io)
+					return db.watchStatus(c.Context(), every)
 				}
-				s, err := take(c.Context())
+				s, err := db.snapshot(c.Context())
 				if err != nil {
 					return err
 				}
 				findings := s.Findings()
-				if err := writeStatus(io.out, s, findings, asJSON); err != nil {
+				if err := p.showStatus(s, findings); err != nil {
 					return err
 				}
 				if check && len(findings) > 0 && findings[0].Severity == admin.Critical {
@@ -66,7 +64,7 @@ func statusCommand(configFile *string, io streams) *cobra.Command {
 	c.Flags().BoolVar(&watch, "watch", false, "repeat until Ctrl-C; with --json one object per line")
 	c.Flags().DurationVar(&every, "interval", 2*time.Second, "`duration` between two snapshots of --watch")
 	c.Flags().BoolVar(&check, "check", false, "exit with 1 when something is critical")
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	p.JSONFlag(c, "a JSON object")
 	return c
 }
 
@@ -75,12 +73,12 @@ const clearScreen = "\x1b[H\x1b[2J"
 
 // watchStatus repeats the status until ctx ends. It reports a database that does not
 // answer, and tries again.
-func watchStatus(ctx context.Context, take snapshotFunc, every time.Duration, asJSON bool, io streams) error {
+func (db *database) watchStatus(ctx context.Context, every time.Duration) error {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	var answered time.Time
 	for {
-		s, err := take(ctx)
+		s, err := db.snapshot(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -89,13 +87,13 @@ func watchStatus(ctx context.Context, take snapshotFunc, every time.Duration, as
 			if !answered.IsZero() {
 				since = "; the last one is from " + ago(answered) + " ago"
 			}
-			_, _ = fmt.Fprintf(io.err, "no answer: %v%s\n", err, since)
+			db.Warnf("no answer: %v%s\n", err, since)
 		default:
 			answered = time.Now()
-			if cli.IsTerminal(io.out) && !asJSON {
-				_, _ = fmt.Fprint(io.out, clearScreen)
+			if cli.IsTerminal(db.Out) && !db.JSON {
+				db.Printf("%s", clearScreen)
 			}
-			if err := writeStatus(io.out, s, s.Findings(), asJSON); err != nil {
+			if err := errors.Join(db.showStatus(s, s.Findings()), db.Broken()); err != nil {
 				return err
 			}
 		}
@@ -107,51 +105,45 @@ func watchStatus(ctx context.Context, take snapshotFunc, every time.Duration, as
 	}
 }
 
-func writeStatus(w io.Writer, s admin.Snapshot, findings []admin.Finding, asJSON bool) error {
+func (p *program) showStatus(s admin.Snapshot, findings []admin.Finding) error {
 	headline := s.Headline(findings)
-	if asJSON {
-		return json.NewEncoder(w).Encode(shownStatus{s, headline, append([]admin.Finding{}, findings...)})
-	}
-	_, _ = fmt.Fprintf(w, "%s\n%s. %s\n", s.TakenAt.Local().Format(time.DateTime), headline.Word, headline.Says)
-	for _, f := range findings {
-		_, _ = fmt.Fprintf(w, "%s: %s %s\n", f.Severity, cli.OneLine(f.What), f.Do)
-	}
-	_, _ = fmt.Fprintln(w)
-	for _, f := range s.Freshness {
-		if f.Waiting == 0 {
-			_, _ = fmt.Fprintf(w, "%s: no job waits\n", f.Lane)
-			continue
+	return p.Show(shownStatus{s, headline, append([]admin.Finding{}, findings...)}, func() {
+		p.Printf("%s\n%s. %s\n", s.TakenAt.Local().Format(time.DateTime), headline.Word, headline.Says)
+		for _, f := range findings {
+			p.Printf("%s: %s %s\n", f.Severity, cli.OneLine(f.What), f.Do)
 		}
-		_, _ = fmt.Fprintf(w, "%s: %s wait, the oldest for %s\n", f.Lane, strings.TrimSpace(f.About+" "+counted(int(f.Waiting), "job", "jobs")), waited(f.Age))
-	}
-	_, _ = fmt.Fprintln(w)
-	if err := writeQueues(w, s.Queues); err != nil {
-		return err
-	}
-	if err := writeProcesses(w, s.Processes); err != nil {
-		return err
-	}
-	if len(s.Backfills) > 0 {
-		_, _ = fmt.Fprintln(w)
-		return writeBackfills(w, s.Backfills)
-	}
-	return nil
+		p.Printf("\n")
+		for _, f := range s.Freshness {
+			if f.Waiting == 0 {
+				p.Printf("%s: no job waits\n", f.Lane)
+				continue
+			}
+			p.Printf("%s: %s wait, the oldest for %s\n", f.Lane, strings.TrimSpace(f.About+" "+counted(int(f.Waiting), "job", "jobs")), waited(f.Age))
+		}
+		p.Printf("\n")
+		p.writeQueues(s.Queues)
+		p.writeProcesses(s.Processes)
+		if len(s.Backfills) > 0 {
+			p.Printf("\n")
+			p.writeBackfills(s.Backfills)
+		}
+	})
 }
 
-func writeProcesses(w io.Writer, processes []admin.Process) error {
+func (p *program) writeProcesses(processes []admin.Process) {
 	if len(processes) == 0 {
-		return nil
+		return
 	}
 	rows := make([]string, len(processes))
-	for i, p := range processes {
+	for i, w := range processes {
 		state := "alive"
-		if !p.Alive {
-			state = "dead, last seen " + ago(p.BeatAt) + " ago"
+		if !w.Alive {
+			state = "dead, last seen " + ago(w.BeatAt) + " ago"
 		}
-		rows[i] = fmt.Sprintf("%s\t%s\t%s\t%s", cli.OneLine(p.ID), ago(p.StartedAt), writes(p), state)
+		rows[i] = fmt.Sprintf("%s\t%s\t%s\t%s", cli.OneLine(w.ID), ago(w.StartedAt), writes(w), state)
 	}
-	_, _ = fmt.Fprintln(w)
-	return cli.WriteTable(w, "WORKER\tUP FOR\tRESULTS\tSTATE", rows)
+	p.Printf("\n")
+	p.Table("WORKER\tUP FOR\tRESULTS\tSTATE", rows)
 }
 
 // writes says whether a worker writes results; a dash if it does not report it.

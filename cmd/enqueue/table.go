@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/trainingmonkey/worker/internal/admin"
-	"github.com/trainingmonkey/worker/internal/cli"
 )
 
 // orDash is the number, or a dash for none.
@@ -21,16 +20,13 @@ func ago(t time.Time) string { return admin.HumanReadable(max(0, time.Since(t)))
 
 // writeNewest prints a listing of the newest things of a kind, and a note if there are
 // none or may be more than the limit.
-func writeNewest(io streams, things, header string, rows []string, limit int) error {
+func (p *program) writeNewest(things, header string, rows []string, limit int) {
 	if len(rows) == 0 {
-		_, err := fmt.Fprintln(io.out, "no such "+things)
-		return err
+		p.Printf("no such %s\n", things)
+		return
 	}
-	if err := cli.WriteTable(io.out, header, rows); err != nil {
-		return err
-	}
+	p.Table(header, rows)
 	if len(rows) == limit {
-		_, _ = fmt.Fprintln(io.err, "there may be more; see --limit")
+		p.Warnf("there may be more; see --limit\n")
 	}
-	return nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -10,20 +9,17 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
-	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/config"
-	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/internal/tokens"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-func tokensCommand(configFile *string, io streams) *cobra.Command {
+func tokensCommand(p *program) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tokens",
 		Short: "Refresh users' tokens at the provider, and show their status",
 	}
-	c.AddCommand(tokensRefreshCommand(configFile, io), tokensStatusCommand(configFile, io))
+	c.AddCommand(tokensRefreshCommand(p), tokensStatusCommand(p))
 	return c
 }
 
@@ -33,9 +29,9 @@ type refreshFlags struct {
 	within time.Duration
 }
 
-func tokensRefreshCommand(configFile *string, io streams) *cobra.Command {
+func tokensRefreshCommand(p *program) *cobra.Command {
 	var flags refreshFlags
-	var wait, asJSON bool
+	var wait bool
 	c := &cobra.Command{
 		Use:   "refresh [flags]",
 		Short: "Enqueue the refresh of tokens",
@@ -48,13 +44,15 @@ func tokensRefreshCommand(configFile *string, io streams) *cobra.Command {
 			if err := flags.validate(); err != nil {
 				return err
 			}
-			return refreshTokens(c.Context(), *configFile, flags, wait, asJSON, io)
+			return p.withDatabase(c.Context(), "enqueue tokens", func(db *database) error {
+				return db.refreshTokens(c.Context(), flags, wait)
+			})
 		},
 	}
 	c.Flags().Int32SliceVar(&flags.users, "user", nil, "`id` of a user; may be repeated")
 	c.Flags().DurationVar(&flags.within, "expiring-within", 0, "`time`, as 30m; only tokens that expire within it")
 	c.Flags().BoolVar(&wait, "wait", false, "wait until it is done; Ctrl-C leaves it running")
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object, with --wait as it ended")
+	p.JSONFlag(c, "a JSON object, with --wait as it ended")
 	return c
 }
 
@@ -86,67 +84,57 @@ type enqueuedRefresh struct {
 	After *tokens.Status `json:"after,omitempty"` // of these users, with --wait
 }
 
-func refreshTokens(ctx context.Context, configFile string, flags refreshFlags, wait, asJSON bool, io streams) error {
-	return withDatabase(ctx, configFile, "enqueue tokens", func(pool *dbpool.Pool, settings config.Config) error {
-		if err := cli.RequireTokenKeys(settings); err != nil {
-			return err
+func (db *database) refreshTokens(ctx context.Context, flags refreshFlags, wait bool) error {
+	if err := cli.RequireTokenKeys(db.config); err != nil {
+		return err
+	}
+	ids, users, err := db.enqueueRefresh(ctx, flags)
+	if err != nil {
+		return err
+	}
+	done := enqueuedRefresh{JobIDs: append([]int64{}, ids...), Users: len(users)}
+	if wait && len(ids) > 0 {
+		if !db.JSON {
+			db.writeEnqueuedRefresh(done)
 		}
-		ids, users, err := enqueueRefresh(ctx, pool, settings, flags)
-		if err != nil {
-			return err
-		}
-		if !asJSON {
-			if len(ids) == 0 {
-				_, err := fmt.Fprintln(io.out, "nothing to do: no tokens expire in this time of which nobody takes care yet")
-				return err
-			}
-			_, _ = fmt.Fprintf(io.out, "enqueued the refresh of the tokens of %s in %s\n", counted(len(users), "user", "users"), counted(len(ids), "job", "jobs"))
-		}
-		done := enqueuedRefresh{JobIDs: append([]int64{}, ids...), Users: len(users)}
-		if !wait || len(ids) == 0 {
-			if asJSON {
-				return json.NewEncoder(io.out).Encode(done)
-			}
-			return nil
-		}
-		return waitForTokens(ctx, pool, settings, users, done, asJSON, io)
-	})
+		return db.waitForTokens(ctx, users, done)
+	}
+	return db.Show(done, func() { db.writeEnqueuedRefresh(done) })
 }
 
-func enqueueRefresh(ctx context.Context, pool *dbpool.Pool, settings config.Config, flags refreshFlags) (ids []int64, users []int32, err error) {
-	enqueuer, err := jobs.NewEnqueuer(pool.Pool, settings.River.Schema)
-	if err != nil {
-		return nil, nil, err
+func (p *program) writeEnqueuedRefresh(done enqueuedRefresh) {
+	if len(done.JobIDs) == 0 {
+		p.Printf("nothing to do: no tokens expire in this time of which nobody takes care yet\n")
+		return
 	}
-	err = pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
+	p.Printf("enqueued the refresh of the tokens of %s in %s\n", counted(done.Users, "user", "users"), counted(len(done.JobIDs), "job", "jobs"))
+}
+
+func (db *database) enqueueRefresh(ctx context.Context, flags refreshFlags) (ids []int64, users []int32, err error) {
+	err = db.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
 		if users = flags.users; len(users) == 0 {
-			if users, err = tokens.Due(ctx, tx, settings.River.Schema, flags.within); err != nil {
+			if users, err = tokens.Due(ctx, tx, db.schema, flags.within); err != nil {
 				return err
 			}
 		}
-		ids, err = enqueuer.RefreshTokensTx(ctx, tx, jobs.PriorityLive, users, flags.within)
+		ids, err = db.enqueuer.RefreshTokensTx(ctx, tx, jobs.PriorityLive, users, flags.within)
 		return err
 	})
 	return ids, users, err
 }
 
 // waitForTokens waits for the jobs and returns the token status of their users.
-func waitForTokens(ctx context.Context, pool *dbpool.Pool, settings config.Config, users []int32, done enqueuedRefresh, asJSON bool, io streams) error {
-	w := &waiter{pool: pool, schema: queue.Schema(settings.River.Schema), io: io}
-	failed, reason, err := w.finished(ctx, "refreshing tokens", done.JobIDs)
+func (db *database) waitForTokens(ctx context.Context, users []int32, done enqueuedRefresh) error {
+	failed, reason, err := db.finished(ctx, "refreshing tokens", done.JobIDs)
 	if err != nil {
 		return err
 	}
-	after, err := tokens.GetStatus(ctx, pool, settings.River.Schema, settings.Tokens.RefreshBefore, users)
+	after, err := tokens.GetStatus(ctx, db.pool, db.schema, tokens.RefreshBefore, users)
 	if err != nil {
 		return err
 	}
 	done.After = &after
-	if asJSON {
-		err = json.NewEncoder(io.out).Encode(done)
-	} else {
-		err = writeTokenStatus(io.out, after, settings.Tokens.RefreshBefore)
-	}
+	err = db.Show(done, func() { db.writeTokenStatus(after, tokens.RefreshBefore) })
 	switch {
 	case err != nil:
 		return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/athlete"
 	"github.com/trainingmonkey/worker/internal/cli"
-	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/internal/trainingload"
 	"github.com/trainingmonkey/worker/jobs"
@@ -22,30 +20,19 @@ import (
 
 // recomputedTRIMPs is what trimp --json prints.
 type recomputedTRIMPs struct {
-	UserID      int32             `json:"user_id"`
-	Preview     bool              `json:"preview"`
-	RestingHR   float64           `json:"resting_hr"`
-	MaxHR       float64           `json:"max_hr"`
-	Gender      string            `json:"gender"`
-	Averages    int               `json:"averages"`
-	Unusable    int               `json:"unusable"`
-	Changed     int               `json:"changed"`
-	Examples    []recomputedTRIMP `json:"examples"`
-	JobIDs      []int64           `json:"job_ids"`
-	WaitingJobs int64             `json:"waiting_jobs"`
+	UserID    int32   `json:"user_id"`
+	Preview   bool    `json:"preview"`
+	RestingHR float64 `json:"resting_hr"`
+	MaxHR     float64 `json:"max_hr"`
+	Gender    string  `json:"gender"`
+	workers.TRIMPs
+	WaitingJobs int64 `json:"waiting_jobs"`
 }
 
-type recomputedTRIMP struct {
-	ActivityID int64   `json:"activity_id"`
-	Date       string  `json:"date"`
-	Was        float64 `json:"was"`
-	TRIMP      float64 `json:"trimp"`
-}
-
-func trimpCommand(configFile *string, io streams) *cobra.Command {
+func trimpCommand(p *program) *cobra.Command {
 	var dates dateFlags
 	var heartRate ingestFlags
-	var yes, asJSON bool
+	var yes bool
 	c := &cobra.Command{
 		Use:   "trimp --user N [flags]",
 		Short: "Recompute a user's TRIMPs after heart rates or gender changed",
@@ -65,26 +52,23 @@ func trimpCommand(configFile *string, io streams) *cobra.Command {
 			if err := errors.Join(err, heartErr); err != nil {
 				return &cli.UsageError{Err: err}
 			}
-			return withDatabase(c.Context(), *configFile, "enqueue trimp", func(pool *dbpool.Pool, settings config.Config) error {
-				h, err := userHeartRate(c.Context(), pool, dates.user, heartRate, given)
+			return p.withDatabase(c.Context(), "enqueue trimp", func(db *database) error {
+				h, err := userHeartRate(c.Context(), db.pool, dates.user, heartRate, given)
 				if err != nil {
 					return err
 				}
-				result, err := recomputeTRIMPs(c.Context(), pool, settings, dates.user, from, to, h, yes)
+				result, err := db.recomputeTRIMPs(c.Context(), dates.user, from, to, h, yes)
 				if err != nil {
 					return err
 				}
-				if asJSON {
-					return json.NewEncoder(io.out).Encode(result)
-				}
-				return result.write(io)
+				return p.Show(result, func() { p.writeTRIMPs(result) })
 			})
 		},
 	}
 	dates.register(c, "the user's last")
 	heartRate.registerHeartRate(c.Flags())
 	c.Flags().BoolVar(&yes, "yes", false, "do it")
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	p.JSONFlag(c, "a JSON object")
 	return c
 }
 
@@ -127,60 +111,42 @@ func userHeartRate(ctx context.Context, pool *dbpool.Pool, user int32, flags ing
 	return h, nil
 }
 
-func recomputeTRIMPs(ctx context.Context, pool *dbpool.Pool, settings config.Config, user int32, from, to *time.Time, h trainingload.HeartRate, yes bool) (recomputedTRIMPs, error) {
-	result := recomputedTRIMPs{UserID: user, Preview: !yes, RestingHR: h.Resting, MaxHR: h.Max, Gender: string(h.Gender), Examples: []recomputedTRIMP{}, JobIDs: []int64{}}
-	admin, err := queue.NewAdmin(pool, queue.Schema(settings.River.Schema))
-	if err != nil {
-		return result, err
-	}
-	waiting, err := admin.PreviewJobs(ctx, queue.Cancel, queue.Filter{Kinds: []string{jobs.KindActivityIngest}, User: user})
+func (db *database) recomputeTRIMPs(ctx context.Context, user int32, from, to *time.Time, h trainingload.HeartRate, yes bool) (recomputedTRIMPs, error) {
+	result := recomputedTRIMPs{UserID: user, Preview: !yes, RestingHR: h.Resting, MaxHR: h.Max, Gender: string(h.Gender)}
+	waiting, err := db.jobs.PreviewJobs(ctx, queue.Cancel, queue.Filter{Kinds: []string{jobs.KindActivityIngest}, User: user})
 	if err != nil {
 		return result, err
 	}
 	result.WaitingJobs = waiting.Jobs
-	var found workers.TRIMPs
 	if yes {
-		enqueuer, err := jobs.NewEnqueuer(pool.Pool, settings.River.Schema)
-		if err != nil {
-			return result, err
-		}
-		if found, err = workers.RecomputeTRIMPs(ctx, pool, enqueuer, user, from, to, h); err != nil {
-			return result, err
-		}
-	} else if found, err = workers.PreviewTRIMPs(ctx, pool, user, from, to, h); err != nil {
-		return result, err
+		result.TRIMPs, err = workers.RecomputeTRIMPs(ctx, db.pool, db.enqueuer, user, from, to, h)
+	} else {
+		result.TRIMPs, err = workers.PreviewTRIMPs(ctx, db.pool, user, from, to, h)
 	}
-	result.Averages, result.Unusable, result.Changed = found.Averages, found.Unusable, found.Changed
-	result.JobIDs = append(result.JobIDs, found.JobIDs...)
-	for _, c := range found.First {
-		result.Examples = append(result.Examples, recomputedTRIMP{c.ActivityID, c.Date.Format(time.DateOnly), c.Was, c.TRIMP})
-	}
-	return result, nil
+	return result, err
 }
 
-func (r recomputedTRIMPs) write(io streams) error {
-	_, _ = fmt.Fprintf(io.out, "resting heart rate %g, maximum %g, %s\n", r.RestingHR, r.MaxHR, r.Gender)
+func (p *program) writeTRIMPs(r recomputedTRIMPs) {
+	p.Printf("resting heart rate %g, maximum %g, %s\n", r.RestingHR, r.MaxHR, r.Gender)
 	for _, e := range r.Examples {
-		_, _ = fmt.Fprintf(io.out, "activity %d on %s: TRIMP %g → %g\n", e.ActivityID, e.Date, e.Was, e.TRIMP)
+		p.Printf("activity %d on %s: TRIMP %g → %g\n", e.ActivityID, e.Date, e.Was, e.TRIMP)
 	}
 	if more := r.Changed - len(r.Examples); more > 0 {
-		_, _ = fmt.Fprintf(io.out, "and %d more\n", more)
+		p.Printf("and %d more\n", more)
 	}
 	if r.Unusable > 0 {
-		_, _ = fmt.Fprintf(io.out, "left as they are: %s without a heart rate or a duration\n", counted(r.Unusable, "activity", "activities"))
+		p.Printf("left as they are: %s without a heart rate or a duration\n", counted(r.Unusable, "activity", "activities"))
 	}
 	if r.WaitingJobs > 0 {
-		_, _ = fmt.Fprintf(io.err, "%s, with a TRIMP from before: run this again afterwards\n", counted(int(r.WaitingJobs), "import of the user still waits", "imports of the user still wait"))
+		p.Warnf("%s, with a TRIMP from before: run this again afterwards\n", counted(int(r.WaitingJobs), "import of the user still waits", "imports of the user still wait"))
 	}
 	of := fmt.Sprintf("%d of %s with a TRIMP from the average heart rate", r.Changed, counted(r.Averages, "activity", "activities"))
 	switch {
 	case r.Preview && r.Changed > 0:
-		_, err := fmt.Fprintf(io.out, "%s would change; nothing was done. Do it with --yes\n", of)
-		return err
+		p.Printf("%s would change; nothing was done. Do it with --yes\n", of)
 	case r.Changed == 0:
-		_, err := fmt.Fprintf(io.out, "%s differ: nothing to do\n", of)
-		return err
+		p.Printf("%s differ: nothing to do\n", of)
+	default:
+		p.Printf("%s changed; enqueued their recalculation in %s\n", of, counted(len(r.JobIDs), "job", "jobs"))
 	}
-	_, err := fmt.Fprintf(io.out, "%s changed; enqueued their recalculation in %s\n", of, counted(len(r.JobIDs), "job", "jobs"))
-	return err
 }

@@ -83,11 +83,11 @@ func (o *adminServer) during(ctx context.Context, pool *dbpool.Pool, service *wo
 		wg.Go(func() { notifySystemd(ctx, background, func() bool { return true }, o.logger) })
 		return work()
 	}
-	throttle := web.NewThrottle(o.settings.Database.ApplicationReserve)
+	throttle := web.NewThrottle()
 	watch := admin.NewWatch(pool, admin.Options{
 		RiverSchema: o.settings.River.Schema,
 		Queues:      workers.QueueNames(),
-		Kinds:       []string{jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindACWRBackfill},
+		Kinds:       jobs.Kinds(),
 		DeadAfter:   queue.DeadAfter,
 		Timeout:     snapshotTimeout,
 		Throttle:    throttle,

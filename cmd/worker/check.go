@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
@@ -15,8 +13,7 @@ import (
 	"github.com/trainingmonkey/worker/workers"
 )
 
-func checkCommand(configFile *string, stdout io.Writer) *cobra.Command {
-	var asJSON bool
+func checkCommand(p *cli.Program) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Find what keeps a worker from working, now or soon, and how to fix it",
@@ -26,16 +23,12 @@ func checkCommand(configFile *string, stdout io.Writer) *cobra.Command {
 			"  worker check --config /etc/trainingmonkey/config.yaml --json",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			settings, err := cli.LoadConfig(*configFile)
+			settings, err := cli.LoadConfig(p.ConfigFile)
 			if err != nil {
 				return err
 			}
 			findings := check(c.Context(), settings)
-			if asJSON {
-				err = json.NewEncoder(stdout).Encode(findings)
-			} else {
-				err = writeFindings(stdout, findings)
-			}
+			err = p.Show(findings, func() { writeFindings(p, findings) })
 			for _, f := range findings {
 				if !f.OK {
 					return errors.Join(err, errors.New("check failed"))
@@ -44,7 +37,7 @@ func checkCommand(configFile *string, stdout io.Writer) *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON list")
+	p.JSONFlag(c, "a JSON list")
 	return c
 }
 
@@ -94,7 +87,7 @@ func aboutOperations(settings config.Config) doctor.Finding {
 }
 
 // writeFindings prints one line per finding, and two more for failures and warnings.
-func writeFindings(w io.Writer, findings []doctor.Finding) error {
+func writeFindings(p *cli.Program, findings []doctor.Finding) {
 	for _, f := range findings {
 		mark := "ok  "
 		switch {
@@ -103,16 +96,12 @@ func writeFindings(w io.Writer, findings []doctor.Finding) error {
 		case f.Warns():
 			mark = "WARN"
 		}
-		text := fmt.Sprintf("%s  %s: %s\n", mark, f.Check, f.About)
+		p.Printf("%s  %s: %s\n", mark, f.Check, f.About)
 		if f.Why != "" {
-			text += fmt.Sprintf("      why: %s\n", f.Why)
+			p.Printf("      why: %s\n", f.Why)
 		}
 		if f.Cure != "" {
-			text += fmt.Sprintf("      cure: %s\n", f.Cure)
-		}
-		if _, err := io.WriteString(w, text); err != nil {
-			return err
+			p.Printf("      cure: %s\n", f.Cure)
 		}
 	}
-	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"time"
 
@@ -20,7 +19,7 @@ import (
 	"github.com/trainingmonkey/worker/workers"
 )
 
-func demoCommand(configFile *string, stdout, stderr io.Writer) *cobra.Command {
+func demoCommand(p *cli.Program) *cobra.Command {
 	var keep bool
 	c := &cobra.Command{
 		Use:   "demo",
@@ -32,21 +31,21 @@ func demoCommand(configFile *string, stdout, stderr io.Writer) *cobra.Command {
 			"  worker demo --keep     # stay up until Ctrl-C, for psql and enqueue",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			settings, err := cli.LoadConfig(*configFile)
+			settings, err := cli.LoadConfig(p.ConfigFile)
 			if err != nil {
 				return err
 			}
-			return demo(c.Context(), settings, keep, stdout, stderr)
+			return demo(c.Context(), settings, keep, p)
 		},
 	}
 	c.Flags().BoolVar(&keep, "keep", false, "stay up until Ctrl-C")
 	return c
 }
 
-func demo(ctx context.Context, settings config.Config, keep bool, stdout, stderr io.Writer) (err error) {
+func demo(ctx context.Context, settings config.Config, keep bool, p *cli.Program) (err error) {
 	settings.Log.Level = "warn" // the demo prints what it does
 	settings.ACWR.Rounding = "none"
-	logger := cli.NewLogger(settings.Log, stderr)
+	logger := cli.NewLogger(settings.Log, p.Err)
 	url, cleanUp, err := demoDatabase(ctx, settings, logger)
 	if err != nil {
 		return err
@@ -61,22 +60,22 @@ func demo(ctx context.Context, settings config.Config, keep bool, stdout, stderr
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(stdout, "a database of the demo's own is up and migrated: %s\n", server)
+	p.Printf("a database of the demo's own is up and migrated: %s\n", server)
 
 	service, err := newService(ctx, pool, settings, logger, nil)
 	if err != nil {
 		return err
 	}
-	if err := workSample(ctx, pool, settings, service, stdout); err != nil {
+	if err := workSample(ctx, pool, settings, service, p); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
 		return nil
 	}
-	if err := showAthlete(ctx, pool, settings.ACWR.Rounding, stdout); err != nil {
+	if err := showAthlete(ctx, pool, settings.ACWR.Rounding, p); err != nil {
 		return err
 	}
-	if err := checkAgainstOracle(ctx, pool, stdout); err != nil {
+	if err := checkAgainstOracle(ctx, pool, p); err != nil {
 		return err
 	}
 	if keep {
@@ -84,12 +83,12 @@ func demo(ctx context.Context, settings config.Config, keep bool, stdout, stderr
 		if err != nil {
 			return err
 		}
-		pages.announce = stdout
+		pages.announce = p.Out
 		second, err := newService(ctx, pool, settings, logger, pages.observe())
 		if err != nil {
 			return err
 		}
-		_, _ = fmt.Fprintf(stdout, "\nstaying up until Ctrl-C. In another terminal:\n\n  export DATABASE_URL='%s'\n\n", url)
+		p.Printf("\nstaying up until Ctrl-C. In another terminal:\n\n  export DATABASE_URL='%s'\n\n", url)
 		return pages.during(ctx, pool, second, func() error { return work(ctx, second, false, logger) })
 	}
 	return nil
@@ -110,7 +109,7 @@ func demoDatabase(ctx context.Context, settings config.Config, logger *slog.Logg
 
 // workSample enqueues the sample as the application would, one job for each
 // sync, and works it.
-func workSample(ctx context.Context, pool *dbpool.Pool, settings config.Config, service *workers.Service, stdout io.Writer) error {
+func workSample(ctx context.Context, pool *dbpool.Pool, settings config.Config, service *workers.Service, p *cli.Program) error {
 	enqueuer, err := jobs.NewEnqueuer(pool.Pool, settings.River.Schema)
 	if err != nil {
 		return err
@@ -127,7 +126,7 @@ func workSample(ctx context.Context, pool *dbpool.Pool, settings config.Config, 
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(stdout, "enqueued %d jobs, an activity each: %d athletes, %s to %s\n",
+	p.Printf("enqueued %d jobs, an activity each: %d athletes, %s to %s\n",
 		len(args), oracle.SampleAthletes, oracle.SampleFirstDay.Format(time.DateOnly), oracle.SampleLastDay.Format(time.DateOnly))
 	started := time.Now()
 	if err := service.Drain(ctx); err != nil {
@@ -135,8 +134,8 @@ func workSample(ctx context.Context, pool *dbpool.Pool, settings config.Config, 
 	}
 	elapsed := time.Since(started)
 	stats := service.Stats()
-	_, _ = fmt.Fprintf(stdout, "stored them with their ACWR: %d jobs in %d transactions\n", stats.Ingest.Committed, stats.Ingest.Transactions)
-	_, _ = fmt.Fprintf(stdout, "in %.2f s, start and stop of the worker included: %.0f activities a second\n\n", elapsed.Seconds(), float64(len(activities))/elapsed.Seconds())
+	p.Printf("stored them with their ACWR: %d jobs in %d transactions\n", stats.Ingest.Committed, stats.Ingest.Transactions)
+	p.Printf("in %.2f s, start and stop of the worker included: %.0f activities a second\n\n", elapsed.Seconds(), float64(len(activities))/elapsed.Seconds())
 	return nil
 }
 
@@ -147,20 +146,17 @@ const (
 	chartWidth   = 80
 )
 
-func showAthlete(ctx context.Context, pool *dbpool.Pool, rounding string, stdout io.Writer) error {
+func showAthlete(ctx context.Context, pool *dbpool.Pool, rounding string, p *cli.Program) error {
 	days, err := athlete.ReadDays(ctx, pool, shownAthlete, nil, &oracle.SampleLastDay, rounding)
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(stdout, "athlete %d, external load in miles, internal load as TRIMP:\n", shownAthlete)
-	if err := athlete.WriteTable(stdout, days, shownDays, "it was not worked"); err != nil {
-		return err
-	}
-	_, _ = fmt.Fprintln(stdout)
-	return athlete.WriteChart(stdout, days, chartWidth)
+	p.Printf("athlete %d, external load in miles, internal load as TRIMP:\n", shownAthlete)
+	p.Printf("%s\n%s", athlete.Table(days, shownDays, "it was not worked"), athlete.Chart(days, chartWidth))
+	return nil
 }
 
-func checkAgainstOracle(ctx context.Context, pool *dbpool.Pool, stdout io.Writer) error {
+func checkAgainstOracle(ctx context.Context, pool *dbpool.Pool, p *cli.Program) error {
 	wrong, total, err := oracle.Check(ctx, pool)
 	if err != nil {
 		return err
@@ -172,6 +168,6 @@ func checkAgainstOracle(ctx context.Context, pool *dbpool.Pool, stdout io.Writer
 	if err := pool.QueryRow(ctx, `SELECT count(*) FROM activities`).Scan(&rows); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(stdout, "\nchecked: all 7 values of all %d rows equal the SQL oracle\n", rows)
-	return err
+	p.Printf("\nchecked: all 7 values of all %d rows equal the SQL oracle\n", rows)
+	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
@@ -12,7 +11,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/localpg"
 )
 
-func devCommand(configFile *string, stdout, stderr io.Writer) *cobra.Command {
+func devCommand(p *cli.Program) *cobra.Command {
 	var dir string
 	c := &cobra.Command{
 		Use:   "dev",
@@ -23,19 +22,19 @@ func devCommand(configFile *string, stdout, stderr io.Writer) *cobra.Command {
 			"  worker dev --dir ./dev-database",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return dev(c.Context(), *configFile, dir, stdout, stderr)
+			return dev(c.Context(), dir, p)
 		},
 	}
 	c.Flags().StringVar(&dir, "dir", "", "`directory` of the database (default in the user's cache)")
 	return c
 }
 
-func dev(ctx context.Context, configFile, dir string, stdout, stderr io.Writer) (err error) {
-	settings, err := cli.LoadConfig(configFile)
+func dev(ctx context.Context, dir string, p *cli.Program) (err error) {
+	settings, err := cli.LoadConfig(p.ConfigFile)
 	if err != nil {
 		return err
 	}
-	logger := cli.NewLogger(settings.Log, stderr)
+	logger := cli.NewLogger(settings.Log, p.Err)
 	if err := checkBudget(settings); err != nil {
 		return err
 	}
@@ -43,7 +42,7 @@ func dev(ctx context.Context, configFile, dir string, stdout, stderr io.Writer) 
 	if err != nil {
 		return err
 	}
-	pages.announce = stdout
+	pages.announce = p.Out
 	url := settings.DatabaseURL
 	if url != "" && dir != "" {
 		return cli.Usagef("--dir names a database and DATABASE_URL another; unset DATABASE_URL or leave out --dir")
@@ -63,7 +62,7 @@ func dev(ctx context.Context, configFile, dir string, stdout, stderr io.Writer) 
 		}
 		defer func() { err = errors.Join(err, stopLocal(ctx, server)) }()
 		url = local
-		_, _ = fmt.Fprintf(stdout, "PostgreSQL runs in %s. In another terminal:\n\n  export DATABASE_URL='%s'\n\n", dir, url)
+		p.Printf("PostgreSQL runs in %s. In another terminal:\n\n  export DATABASE_URL='%s'\n\n", dir, url)
 	}
 	pool, err := openMigrated(ctx, settings, url, "worker dev", pages.tracer())
 	if err != nil {
@@ -78,7 +77,7 @@ func dev(ctx context.Context, configFile, dir string, stdout, stderr io.Writer) 
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(stdout, "migrated %s; working until Ctrl-C\n", server)
+	p.Printf("migrated %s; working until Ctrl-C\n", server)
 	return pages.during(ctx, pool, service, func() error {
 		return work(ctx, service, false, logger)
 	})

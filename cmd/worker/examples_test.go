@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/tokens"
 	"github.com/trainingmonkey/worker/test/commandtest"
 	"github.com/trainingmonkey/worker/test/dbtest"
@@ -27,7 +28,7 @@ var interruptedAt = map[string]string{
 // of the README, as it stands there but for what names this machine's: a
 // configuration file, a role, the address of the database.
 func TestExamplesRun(t *testing.T) {
-	examples := commandtest.Examples(t, rootCommand(io.Discard, io.Discard))
+	examples := commandtest.Examples(t, rootCommand(&cli.Program{Out: io.Discard, Err: io.Discard}))
 	if len(examples) < 15 {
 		t.Errorf("only %d examples found", len(examples))
 	}

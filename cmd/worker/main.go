@@ -16,10 +16,11 @@ func main() { os.Exit(cli.Main(run)) }
 
 // run is the whole program.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	return cli.Execute(ctx, rootCommand(stdout, stderr), args, stdout, stderr)
+	p := &cli.Program{Out: stdout, Err: stderr}
+	return p.Run(ctx, rootCommand(p), args)
 }
 
-func rootCommand(stdout, stderr io.Writer) *cobra.Command {
+func rootCommand(p *cli.Program) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "worker",
 		Short: "Work TrainingMonkey's job queues",
@@ -29,15 +30,14 @@ func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 			"  worker migrate up      # prepare the database of DATABASE_URL\n" +
 			"  worker run             # work until SIGTERM",
 	}
-	configFile := root.PersistentFlags().String("config", "", "configuration `file` (default config.yaml if there is one)")
 	root.AddCommand(
-		runCommand(configFile, stderr),
-		demoCommand(configFile, stdout, stderr),
-		devCommand(configFile, stdout, stderr),
-		migrateCommand(configFile, stdout),
-		checkCommand(configFile, stdout),
-		tokensCommand(configFile, stdout, stderr),
-		cli.VersionCommand("worker", stdout),
+		runCommand(p),
+		demoCommand(p),
+		devCommand(p),
+		migrateCommand(p),
+		checkCommand(p),
+		tokensCommand(p),
+		cli.VersionCommand("worker", p.Out),
 	)
 	return root
 }

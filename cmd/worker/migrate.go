@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -14,23 +12,24 @@ import (
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/migrations"
 	"github.com/trainingmonkey/worker/workers"
 )
 
-func migrateCommand(configFile *string, stdout io.Writer) *cobra.Command {
+func migrateCommand(p *cli.Program) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "migrate",
 		Short: "Prepare the database",
 		Long: "Create the objects that the worker needs and the database lacks: River's tables in a schema of their own,\n" +
 			"the worker's tables, and missing columns of the application's activities. Nothing else is changed.",
 	}
-	c.AddCommand(migrateUpCommand(configFile, stdout), migrateStatusCommand(configFile, stdout))
+	c.AddCommand(migrateUpCommand(p), migrateStatusCommand(p))
 	return c
 }
 
-func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
+func migrateUpCommand(p *cli.Program) *cobra.Command {
 	var enqueueRole, workerRole, purgeRole string
 	var planOnly, capture, noCapture bool
 	c := &cobra.Command{
@@ -61,54 +60,27 @@ func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 			case capture && noCapture:
 				return cli.Usagef("--with-change-capture and --without-change-capture exclude each other")
 			}
-			settings, err := cli.LoadConfig(*configFile)
-			if err != nil {
-				return err
-			}
-			pool, err := cli.OpenPool(c.Context(), settings, "worker migrate")
-			if err != nil {
-				return err
-			}
-			defer pool.Close()
-			if planOnly {
-				return printPlan(c.Context(), pool, settings.River.Schema, capture, stdout)
-			}
-			done, err := migrations.Up(c.Context(), pool.Pool, settings.River.Schema)
-			if err != nil {
-				return err
-			}
-			for _, version := range done.River {
-				_, _ = fmt.Fprintf(stdout, "applied river %d\n", version)
-			}
-			for _, name := range done.Worker {
-				_, _ = fmt.Fprintf(stdout, "applied %s\n", strings.TrimSuffix(name, ".sql"))
-			}
-			for _, index := range done.DroppedIndexes {
-				_, _ = fmt.Fprintf(stdout, "dropped %s, which was not valid\n", index)
-			}
-			ids, renumbered, err := workers.ContinueIDs(c.Context(), pool, queue.Schema(settings.River.Schema))
-			if err != nil {
-				return err
-			}
-			if ids.WentBack() {
-				_, _ = fmt.Fprintf(stdout, "the ids of jobs had gone back to %d; they go on beyond %d, and %d waiting jobs have new ones\n", ids.Last, ids.Stored, renumbered)
-			}
-			_, _ = fmt.Fprintln(stdout, "the database is up to date")
-			if err := switchCapture(c.Context(), pool, settings.River.Schema, capture, noCapture, stdout); err != nil {
-				return err
-			}
-			if err := grantWork(c.Context(), pool, settings.River.Schema, workerRole, stdout); err != nil {
-				return err
-			}
-			for _, g := range []grant{
-				{"--enqueue-role", enqueueRole, "enqueue jobs", migrations.GrantEnqueue},
-				{"--purge-role", purgeRole, "remove athletes' data", migrations.GrantPurge},
-			} {
-				if err := g.give(c.Context(), pool, settings.River.Schema, stdout); err != nil {
+			return p.WithPool(c.Context(), "worker migrate", func(pool *dbpool.Pool, settings config.Config) error {
+				if planOnly {
+					return printPlan(c.Context(), pool, settings.River.Schema, capture, p)
+				}
+				if err := migrateUp(c.Context(), pool, settings.River.Schema, p); err != nil {
 					return err
 				}
-			}
-			return nil
+				if err := switchCapture(c.Context(), pool, settings.River.Schema, capture, noCapture, p); err != nil {
+					return err
+				}
+				for _, g := range []grant{
+					{"--worker-role", workerRole, "work", migrations.GrantWork},
+					{"--enqueue-role", enqueueRole, "enqueue jobs", migrations.GrantEnqueue},
+					{"--purge-role", purgeRole, "remove athletes' data", migrations.GrantPurge},
+				} {
+					if err := g.give(c.Context(), pool, settings.River.Schema, p); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
 		},
 	}
 	c.Flags().BoolVar(&planOnly, "plan", false, "print what would be done and change nothing")
@@ -120,23 +92,49 @@ func migrateUpCommand(configFile *string, stdout io.Writer) *cobra.Command {
 	return c
 }
 
-// switchCapture installs or removes change capture, as the two flags say.
-func switchCapture(ctx context.Context, pool *dbpool.Pool, riverSchema string, on, off bool, stdout io.Writer) error {
-	var err error
-	switch {
-	case on:
-		if err = migrations.CaptureChanges(ctx, pool.Pool, riverSchema); err == nil {
-			_, err = fmt.Fprintln(stdout, "changes of activities are captured")
-		}
-	case off:
-		if err = migrations.DropCapture(ctx, pool.Pool, riverSchema); err == nil {
-			_, err = fmt.Fprintln(stdout, "changes of activities are not captured")
-		}
+func migrateUp(ctx context.Context, pool *dbpool.Pool, riverSchema string, p *cli.Program) error {
+	done, err := migrations.Up(ctx, pool.Pool, riverSchema)
+	if err != nil {
+		return err
 	}
-	return err
+	for _, version := range done.River {
+		p.Printf("applied river %d\n", version)
+	}
+	for _, name := range done.Worker {
+		p.Printf("applied %s\n", strings.TrimSuffix(name, ".sql"))
+	}
+	for _, index := range done.DroppedIndexes {
+		p.Printf("dropped %s, which was not valid\n", index)
+	}
+	ids, renumbered, err := workers.ContinueIDs(ctx, pool, queue.Schema(riverSchema))
+	if err != nil {
+		return err
+	}
+	if ids.WentBack() {
+		p.Printf("the ids of jobs had gone back to %d; they go on beyond %d, and %d waiting jobs have new ones\n", ids.Last, ids.Stored, renumbered)
+	}
+	p.Printf("the database is up to date\n")
+	return nil
 }
 
-func printPlan(ctx context.Context, pool *dbpool.Pool, riverSchema string, capture bool, stdout io.Writer) error {
+// switchCapture installs or removes change capture, as the two flags say.
+func switchCapture(ctx context.Context, pool *dbpool.Pool, riverSchema string, on, off bool, p *cli.Program) error {
+	switch {
+	case on:
+		if err := migrations.CaptureChanges(ctx, pool.Pool, riverSchema); err != nil {
+			return err
+		}
+		p.Printf("changes of activities are captured\n")
+	case off:
+		if err := migrations.DropCapture(ctx, pool.Pool, riverSchema); err != nil {
+			return err
+		}
+		p.Printf("changes of activities are not captured\n")
+	}
+	return nil
+}
+
+func printPlan(ctx context.Context, pool *dbpool.Pool, riverSchema string, capture bool, p *cli.Program) error {
 	steps, err := migrations.Plan(ctx, pool.Pool, riverSchema)
 	if err != nil {
 		return err
@@ -145,29 +143,14 @@ func printPlan(ctx context.Context, pool *dbpool.Pool, riverSchema string, captu
 		steps = append(steps, migrations.CaptureStep)
 	}
 	if len(steps) == 0 {
-		_, err = fmt.Fprintln(stdout, "the database is up to date")
-		return err
-	}
-	for _, step := range steps {
-		_, _ = fmt.Fprintf(stdout, "would apply %s: %s\n", step.Name, step.Does)
-	}
-	_, err = fmt.Fprintln(stdout, "nothing was changed; to do it: worker migrate up")
-	return err
-}
-
-func grantWork(ctx context.Context, pool *dbpool.Pool, riverSchema, role string, stdout io.Writer) error {
-	if role == "" {
+		p.Printf("the database is up to date\n")
 		return nil
 	}
-	err := migrations.GrantWork(ctx, pool.Pool, riverSchema, role)
-	if errors.Is(err, migrations.ErrNoRole) {
-		return &cli.UsageError{Err: fmt.Errorf("--worker-role: %w", err)}
+	for _, step := range steps {
+		p.Printf("would apply %s: %s\n", step.Name, step.Does)
 	}
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(stdout, "role %q may work\n", role)
-	return err
+	p.Printf("nothing was changed; to do it: worker migrate up\n")
+	return nil
 }
 
 // grant lets a role call SQL functions.
@@ -177,7 +160,7 @@ type grant struct {
 }
 
 // give does nothing if the flag was not given.
-func (g grant) give(ctx context.Context, pool *dbpool.Pool, riverSchema string, stdout io.Writer) error {
+func (g grant) give(ctx context.Context, pool *dbpool.Pool, riverSchema string, p *cli.Program) error {
 	if g.role == "" {
 		return nil
 	}
@@ -188,15 +171,14 @@ func (g grant) give(ctx context.Context, pool *dbpool.Pool, riverSchema string, 
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(stdout, "role %q may %s\n", g.role, g.may)
+	p.Printf("role %q may %s\n", g.role, g.may)
 	if warning != "" {
-		_, err = fmt.Fprintf(stdout, "warning: %s\n", warning)
+		p.Printf("warning: %s\n", warning)
 	}
-	return err
+	return nil
 }
 
-func migrateStatusCommand(configFile *string, stdout io.Writer) *cobra.Command {
-	var asJSON bool
+func migrateStatusCommand(p *cli.Program) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show which migrations the database has and which this worker needs",
@@ -204,42 +186,27 @@ func migrateStatusCommand(configFile *string, stdout io.Writer) *cobra.Command {
 			"  worker migrate status --json",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			settings, err := cli.LoadConfig(*configFile)
-			if err != nil {
-				return err
-			}
-			pool, err := cli.OpenPool(c.Context(), settings, "worker migrate")
-			if err != nil {
-				return err
-			}
-			defer pool.Close()
-			status, err := migrations.GetStatus(c.Context(), pool.Pool, settings.River.Schema)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return json.NewEncoder(stdout).Encode(status)
-			}
-			return writeStatus(stdout, status)
+			return p.WithPool(c.Context(), "worker migrate", func(pool *dbpool.Pool, settings config.Config) error {
+				status, err := migrations.GetStatus(c.Context(), pool.Pool, settings.River.Schema)
+				if err != nil {
+					return err
+				}
+				return p.Show(status, func() {
+					p.Table("TABLES\tDATABASE IS AT\tTHIS WORKER NEEDS\tREMARK", []string{statusRow("worker", status.Worker), statusRow("river", status.River)})
+				})
+			})
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	p.JSONFlag(c, "one JSON object")
 	return c
 }
 
-func writeStatus(w io.Writer, status migrations.Status) error {
-	var rows []string
-	for _, line := range []struct {
-		name string
-		line migrations.Line
-	}{{"worker", status.Worker}, {"river", status.River}} {
-		remark := "up to date"
-		if line.line.Pending() {
-			remark = "run: worker migrate up"
-		} else if line.line.Unknown() {
-			remark = "newer than this worker"
-		}
-		rows = append(rows, fmt.Sprintf("%s\t%d\t%d\t%s", line.name, line.line.Current, line.line.Newest, remark))
+func statusRow(name string, line migrations.Line) string {
+	remark := "up to date"
+	if line.Pending() {
+		remark = "run: worker migrate up"
+	} else if line.Unknown() {
+		remark = "newer than this worker"
 	}
-	return cli.WriteTable(w, "TABLES\tDATABASE IS AT\tTHIS WORKER NEEDS\tREMARK", rows)
+	return fmt.Sprintf("%s\t%d\t%d\t%s", name, line.Current, line.Newest, remark)
 }

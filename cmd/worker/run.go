@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"time"
 
@@ -18,7 +17,7 @@ import (
 	"github.com/trainingmonkey/worker/workers"
 )
 
-func runCommand(configFile *string, stderr io.Writer) *cobra.Command {
+func runCommand(p *cli.Program) *cobra.Command {
 	var drain bool
 	c := &cobra.Command{
 		Use:   "run",
@@ -30,7 +29,7 @@ func runCommand(configFile *string, stderr io.Writer) *cobra.Command {
 			"  worker run --drain     # work until the queues are empty, then exit 0",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			settings, err := cli.LoadConfig(*configFile)
+			settings, err := cli.LoadConfig(p.ConfigFile)
 			if err != nil {
 				return err
 			}
@@ -38,7 +37,7 @@ func runCommand(configFile *string, stderr io.Writer) *cobra.Command {
 				return err
 			}
 			boundMemory(settings.Batching)
-			logger := cli.NewLogger(settings.Log, stderr)
+			logger := cli.NewLogger(settings.Log, p.Err)
 			pages, err := newAdminServer(settings, logger)
 			if err != nil {
 				return err

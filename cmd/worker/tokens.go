@@ -1,29 +1,29 @@
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
+	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/tokens"
 	"github.com/trainingmonkey/worker/migrations"
 )
 
-func tokensCommand(configFile *string, stdout, stderr io.Writer) *cobra.Command {
+func tokensCommand(p *cli.Program) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tokens",
 		Short: "Encrypt stored tokens, or encrypt them with another key",
 	}
-	c.AddCommand(rotateCommand(configFile, stdout, stderr))
+	c.AddCommand(rotateCommand(p))
 	return c
 }
 
-func rotateCommand(configFile *string, stdout, stderr io.Writer) *cobra.Command {
-	var asJSON bool
+func rotateCommand(p *cli.Program) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rotate",
 		Short: "Encrypt all tokens with the first key of TMWORKER_TOKEN_KEYS",
@@ -35,55 +35,44 @@ func rotateCommand(configFile *string, stdout, stderr io.Writer) *cobra.Command 
 			"  worker tokens rotate --json",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			settings, err := cli.LoadConfig(*configFile)
-			if err != nil {
-				return err
-			}
-			if err := cli.RequireTokenKeys(settings); err != nil {
-				return err
-			}
-			pool, err := cli.OpenPool(c.Context(), settings, "worker tokens")
-			if err != nil {
-				return err
-			}
-			defer pool.Close()
-			if err := migrations.Check(c.Context(), pool.Pool, settings.River.Schema); err != nil {
-				return err
-			}
-			bar := &cli.Bar{}
-			begun := false
-			rotation, err := tokens.New(pool, settings.TokenKeys, settings.River.Schema).Rotate(c.Context(), func(r tokens.Rotation) {
-				if !begun {
-					bar, begun = cli.NewBar(stderr, r.Total, "encrypting tokens", "users"), true
+			return p.WithPool(c.Context(), "worker tokens", func(pool *dbpool.Pool, settings config.Config) error {
+				if err := cli.RequireTokenKeys(settings); err != nil {
+					return err
 				}
-				bar.Set(min(r.Rotated, r.Total))
+				if err := migrations.Check(c.Context(), pool.Pool, settings.River.Schema); err != nil {
+					return err
+				}
+				bar := &cli.Bar{}
+				begun := false
+				rotation, err := tokens.New(pool, settings.TokenKeys, settings.River.Schema).Rotate(c.Context(), func(r tokens.Rotation) {
+					if !begun {
+						bar, begun = cli.NewBar(p.Err, r.Total, "encrypting tokens", "users"), true
+					}
+					bar.Set(min(r.Rotated, r.Total))
+				})
+				bar.Finish()
+				if err != nil {
+					return err
+				}
+				return errors.Join(p.Show(rotation, func() {
+					p.Printf("encrypted the tokens of %d users with key %s\n", rotation.Rotated, rotation.Key)
+				}), unreadable(rotation.Unreadable))
 			})
-			bar.Finish()
-			if err != nil {
-				return err
-			}
-			return writeRotation(stdout, rotation, asJSON)
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	p.JSONFlag(c, "a JSON object")
 	return c
 }
 
-// writeRotation prints the outcome and returns an error when rows are left.
-func writeRotation(w io.Writer, r tokens.Rotation, asJSON bool) error {
-	var err error
-	if asJSON {
-		err = json.NewEncoder(w).Encode(r)
-	} else {
-		_, err = fmt.Fprintf(w, "encrypted the tokens of %d users with key %s\n", r.Rotated, r.Key)
-	}
-	if err != nil || len(r.Unreadable) == 0 {
-		return err
+// unreadable is the error of rows that are left.
+func unreadable(left []int32) error {
+	if len(left) == 0 {
+		return nil
 	}
 	const maxShown = 20
-	users := strings.Trim(fmt.Sprint(r.Unreadable[:min(maxShown, len(r.Unreadable))]), "[]")
-	if len(r.Unreadable) > maxShown {
+	users := strings.Trim(fmt.Sprint(left[:min(maxShown, len(left))]), "[]")
+	if len(left) > maxShown {
 		users += " …"
 	}
-	return fmt.Errorf("tokens that do not decrypt with any of the keys are left as they are, %d in all; users %s", len(r.Unreadable), users)
+	return fmt.Errorf("tokens that do not decrypt with any of the keys are left as they are, %d in all; users %s", len(left), users)
 }

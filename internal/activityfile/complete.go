@@ -1,6 +1,8 @@
 package activityfile
 
 import (
+	"cmp"
+
 	"github.com/trainingmonkey/worker/internal/trainingload"
 	"github.com/trainingmonkey/worker/jobs"
 )
@@ -21,8 +23,8 @@ func complete(a *jobs.Activity, o Options) error {
 			return err
 		}
 		if athlete != (trainingload.HeartRate{}) {
-			a.Trimp = ptr(trainingload.TRIMP(*a.DurationMinutes, *a.AvgHeartRate, athlete))
-			setDefault(&a.TrimpCalculationMethod, ptr(methodAverage))
+			a.Trimp = new(trainingload.TRIMP(*a.DurationMinutes, *a.AvgHeartRate, athlete))
+			a.TrimpCalculationMethod = cmp.Or(a.TrimpCalculationMethod, new(methodAverage))
 		}
 	}
 	return nil
@@ -52,24 +54,16 @@ func completeExternal(a *jobs.Activity) {
 
 // setLoad fills the columns beside the total load that are still empty.
 func setLoad(a *jobs.Activity, load trainingload.Load) {
-	setDefault(&a.SportType, ptr(string(load.Sport)))
-	setDefault(&a.ElevationLoadMiles, &load.ElevationLoadMiles)
-	setDefault(&a.AverageSpeedMph, load.AverageSpeedMph)
-	setDefault(&a.CyclingEquivalentMiles, load.CyclingEquivalentMiles)
-	setDefault(&a.CyclingElevationFactor, load.CyclingElevationFactor)
-	setDefault(&a.SwimmingEquivalentMiles, load.SwimmingEquivalentMiles)
-	setDefault(&a.RowingEquivalentMiles, load.RowingEquivalentMiles)
-	setDefault(&a.BackcountrySkiingEquivalentMiles, load.BackcountrySkiingEquivalentMiles)
-	setDefault(&a.StrengthEquivalentMiles, load.StrengthEquivalentMiles)
+	a.SportType = cmp.Or(a.SportType, new(string(load.Sport)))
+	a.ElevationLoadMiles = cmp.Or(a.ElevationLoadMiles, &load.ElevationLoadMiles)
+	a.AverageSpeedMph = cmp.Or(a.AverageSpeedMph, load.AverageSpeedMph)
+	a.CyclingEquivalentMiles = cmp.Or(a.CyclingEquivalentMiles, load.CyclingEquivalentMiles)
+	a.CyclingElevationFactor = cmp.Or(a.CyclingElevationFactor, load.CyclingElevationFactor)
+	a.SwimmingEquivalentMiles = cmp.Or(a.SwimmingEquivalentMiles, load.SwimmingEquivalentMiles)
+	a.RowingEquivalentMiles = cmp.Or(a.RowingEquivalentMiles, load.RowingEquivalentMiles)
+	a.BackcountrySkiingEquivalentMiles = cmp.Or(a.BackcountrySkiingEquivalentMiles, load.BackcountrySkiingEquivalentMiles)
+	a.StrengthEquivalentMiles = cmp.Or(a.StrengthEquivalentMiles, load.StrengthEquivalentMiles)
 }
-
-func setDefault[T any](field **T, fallback *T) {
-	if *field == nil {
-		*field = fallback
-	}
-}
-
-func ptr[T any](v T) *T { return &v }
 
 func value[T any](p *T) T {
 	if p == nil {

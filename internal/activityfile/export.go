@@ -155,8 +155,8 @@ func (p *exportParser) decode(r exportRecord) (jobs.Activity, error) {
 	start, err := exportDate(r.cell("Activity Date"), cmp.Or(p.Location, p.HomeLocation))
 	if !trainingload.HasTrainingLoad(activityType) {
 		return withoutLoad(jobs.Activity{
-			ActivityID: n.id("Activity ID"), UserID: p.UserID, Date: start.Format(time.DateOnly), DayFromUTC: true, StartTime: ptr(start.Format(time.TimeOnly)),
-			Name: ptr(strings.Clone(r.text("Activity Name"))), Type: ptr(strings.Clone(activityType)),
+			ActivityID: n.id("Activity ID"), UserID: p.UserID, Date: start.Format(time.DateOnly), DayFromUTC: true, StartTime: new(start.Format(time.TimeOnly)),
+			Name: new(strings.Clone(r.text("Activity Name"))), Type: new(strings.Clone(activityType)),
 		})
 	}
 	if !known {
@@ -176,13 +176,13 @@ func (p *exportParser) decode(r exportRecord) (jobs.Activity, error) {
 		exertion:     value(n.minor("Perceived Exertion")),
 	}
 	if len(p.columns["Elevation Gain"]) > 0 {
-		m.climbed = ptr(value(n.quantity("Elevation Gain")))
+		m.climbed = new(value(n.quantity("Elevation Gain")))
 	}
 	if r.cell("Average Temperature") != unwritten {
 		m.celsius = n.number("Average Temperature")
 	}
 	if name := r.text("Activity Name"); name != "" {
-		m.name = ptr(strings.Clone(name)) // a part of the line would keep all of it
+		m.name = new(strings.Clone(name)) // a part of the line would keep all of it
 	}
 	if err != nil {
 		n.faults = append(n.faults, err)

@@ -29,9 +29,9 @@ func TestStravaExport(t *testing.T) {
 	// 11:19:20 PM in UTC is the afternoon in California; the distance is from the
 	// second column, 2432.77 m.
 	want := jobs.Activity{
-		ActivityID: 9100000000, UserID: 7, Partial: true, DayFromUTC: true, Date: "2022-10-06", StartTime: ptr("16:19:20"), Name: ptr("Run"), Type: ptr("Run"), SportType: ptr("running"),
-		DistanceMiles: ptr(1.51), ElevationGainFeet: ptr(0.), ElevationLoadMiles: ptr(0.), TotalLoadMiles: ptr(1.51), AverageSpeedMph: ptr(5.6),
-		AvgHeartRate: ptr(165.57888793945312), MaxHeartRate: ptr(177.), DurationMinutes: ptr(16.18), Trimp: ptr(53.65), TrimpCalculationMethod: ptr("average"),
+		ActivityID: 9100000000, UserID: 7, Partial: true, DayFromUTC: true, Date: "2022-10-06", StartTime: new("16:19:20"), Name: new("Run"), Type: new("Run"), SportType: new("running"),
+		DistanceMiles: new(1.51), ElevationGainFeet: new(0.), ElevationLoadMiles: new(0.), TotalLoadMiles: new(1.51), AverageSpeedMph: new(5.6),
+		AvgHeartRate: new(165.57888793945312), MaxHeartRate: new(177.), DurationMinutes: new(16.18), Trimp: new(53.65), TrimpCalculationMethod: new("average"),
 	}
 	if diff := cmp.Diff(want, got[0]); diff != "" {
 		t.Errorf("the first activity (-want +got):\n%s", diff)

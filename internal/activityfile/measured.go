@@ -1,6 +1,7 @@
 package activityfile
 
 import (
+	"cmp"
 	"math"
 	"time"
 
@@ -36,7 +37,7 @@ const (
 // activity returns the activity to store, with both loads, in the units of the columns.
 // It is partial, because Strava does not give every column that the application stores.
 func (m measured) activity(o Options) (jobs.Activity, error) {
-	setDefault(&m.moving, m.elapsed)
+	m.moving = cmp.Or(m.moving, m.elapsed)
 	minutes := value(m.moving) / secondsPerMinute
 	trimp, err := m.trimp(minutes, o)
 	if err != nil {
@@ -60,7 +61,7 @@ func (m measured) activity(o Options) (jobs.Activity, error) {
 		Name:         m.name,
 		AvgHeartRate: unlessZero(m.avgHeartRate),
 		MaxHeartRate: unlessZero(m.maxHeartRate),
-		StartTime:    ptr(m.start.Format(time.TimeOnly)),
+		StartTime:    new(m.start.Format(time.TimeOnly)),
 		DeviceName:   m.device,
 		Trimp:        trimp,
 	}
@@ -68,17 +69,17 @@ func (m measured) activity(o Options) (jobs.Activity, error) {
 		a.Type = &m.activityType
 	}
 	if m.moving != nil {
-		a.DurationMinutes = ptr(trainingload.Round(minutes))
+		a.DurationMinutes = new(trainingload.Round(minutes))
 	}
 	if value(trimp) > 0 {
-		a.TrimpCalculationMethod = ptr(methodAverage)
+		a.TrimpCalculationMethod = new(methodAverage)
 	}
 	if m.celsius != nil {
-		a.AvgTempF = ptr(trainingload.Round(*m.celsius*9/5 + 32))
+		a.AvgTempF = new(trainingload.Round(*m.celsius*9/5 + 32))
 	}
 	if m.exertion >= 1 && m.exertion <= 10 && trainingload.ParseSport(m.activityType) == trainingload.Strength {
 		session.RPE = int(math.Round(m.exertion))
-		a.StrengthRPE = ptr(int32(session.RPE)) //nolint:gosec // 1 to 10
+		a.StrengthRPE = new(int32(session.RPE)) //nolint:gosec // 1 to 10
 	}
 	load := trainingload.ExternalLoad(session)
 	a.DistanceMiles, a.ElevationGainFeet, a.TotalLoadMiles = &load.DistanceMiles, &load.ElevationGainFeet, &load.TotalLoadMiles
@@ -93,13 +94,13 @@ func (m measured) activity(o Options) (jobs.Activity, error) {
 // the athlete's heart rates cannot be used.
 func (m measured) trimp(minutes float64, o Options) (*float64, error) {
 	if m.avgHeartRate == 0 {
-		return ptr(0.), nil
+		return new(0.), nil
 	}
 	athlete, err := o.heartRate(o.UserID)
 	if err != nil || athlete == (trainingload.HeartRate{}) {
 		return nil, err
 	}
-	return ptr(trainingload.TRIMP(minutes, m.avgHeartRate, athlete)), nil
+	return new(trainingload.TRIMP(minutes, m.avgHeartRate, athlete)), nil
 }
 
 func unlessZero(x float64) *float64 {

@@ -79,30 +79,30 @@ func TestAbsentLoadsAreComputed(t *testing.T) {
 		want   func(a *jobs.Activity)
 	}{
 		{``, func(*jobs.Activity) {}},
-		{`"elevation_gain_feet":750`, func(a *jobs.Activity) { a.ElevationGainFeet = ptr(750.) }},
+		{`"elevation_gain_feet":750`, func(a *jobs.Activity) { a.ElevationGainFeet = new(750.) }},
 		{`"distance_miles":3,"elevation_gain_feet":750,"type":"Trail Run"`, func(a *jobs.Activity) {
-			a.DistanceMiles, a.ElevationGainFeet, a.Type, a.SportType = ptr(3.), ptr(750.), ptr("Trail Run"), ptr("running")
-			a.ElevationLoadMiles, a.TotalLoadMiles = ptr(1.), ptr(4.)
+			a.DistanceMiles, a.ElevationGainFeet, a.Type, a.SportType = new(3.), new(750.), new("Trail Run"), new("running")
+			a.ElevationLoadMiles, a.TotalLoadMiles = new(1.), new(4.)
 		}},
 		{`"distance_miles":30,"elevation_gain_feet":1100,"average_speed_mph":21,"sport_type":"cycling"`, func(a *jobs.Activity) {
-			a.DistanceMiles, a.ElevationGainFeet, a.AverageSpeedMph, a.SportType = ptr(30.), ptr(1100.), ptr(21.), ptr("cycling")
-			a.ElevationLoadMiles, a.TotalLoadMiles, a.CyclingEquivalentMiles, a.CyclingElevationFactor = ptr(1.), ptr(13.5), ptr(12.5), ptr(1100.)
+			a.DistanceMiles, a.ElevationGainFeet, a.AverageSpeedMph, a.SportType = new(30.), new(1100.), new(21.), new("cycling")
+			a.ElevationLoadMiles, a.TotalLoadMiles, a.CyclingEquivalentMiles, a.CyclingElevationFactor = new(1.), new(13.5), new(12.5), new(1100.)
 		}},
 		{`"duration_minutes":60,"sport_type":"strength","strength_rpe":10`, func(a *jobs.Activity) {
-			a.DurationMinutes, a.SportType, a.StrengthRPE = ptr(60.), ptr("strength"), ptr(int32(10))
-			a.ElevationLoadMiles, a.TotalLoadMiles, a.StrengthEquivalentMiles = ptr(0.), ptr(3.), ptr(3.)
+			a.DurationMinutes, a.SportType, a.StrengthRPE = new(60.), new("strength"), new(int32(10))
+			a.ElevationLoadMiles, a.TotalLoadMiles, a.StrengthEquivalentMiles = new(0.), new(3.), new(3.)
 		}},
-		{`"distance_miles":3,"total_load_miles":99`, func(a *jobs.Activity) { a.DistanceMiles, a.TotalLoadMiles = ptr(3.), ptr(99.) }},
+		{`"distance_miles":3,"total_load_miles":99`, func(a *jobs.Activity) { a.DistanceMiles, a.TotalLoadMiles = new(3.), new(99.) }},
 		{`"distance_miles":3,"elevation_load_miles":5`, func(a *jobs.Activity) {
-			a.DistanceMiles, a.ElevationLoadMiles, a.TotalLoadMiles, a.SportType = ptr(3.), ptr(5.), ptr(3.), ptr("running")
+			a.DistanceMiles, a.ElevationLoadMiles, a.TotalLoadMiles, a.SportType = new(3.), new(5.), new(3.), new("running")
 		}},
 		{`"duration_minutes":60,"avg_heart_rate":150`, func(a *jobs.Activity) {
-			a.DurationMinutes, a.AvgHeartRate, a.Trimp, a.TrimpCalculationMethod = ptr(60.), ptr(150.), ptr(129.36), ptr("average")
+			a.DurationMinutes, a.AvgHeartRate, a.Trimp, a.TrimpCalculationMethod = new(60.), new(150.), new(129.36), new("average")
 		}},
 		{`"duration_minutes":60,"avg_heart_rate":150,"trimp":1,"total_load_miles":0`, func(a *jobs.Activity) {
-			a.DurationMinutes, a.AvgHeartRate, a.Trimp, a.TotalLoadMiles = ptr(60.), ptr(150.), ptr(1.), ptr(0.)
+			a.DurationMinutes, a.AvgHeartRate, a.Trimp, a.TotalLoadMiles = new(60.), new(150.), new(1.), new(0.)
 		}},
-		{`"deleted":true,"distance_miles":3`, func(a *jobs.Activity) { a.Deleted, a.DistanceMiles = true, ptr(3.) }},
+		{`"deleted":true,"distance_miles":3`, func(a *jobs.Activity) { a.Deleted, a.DistanceMiles = true, new(3.) }},
 	} {
 		in := `{"activity_id":1,"user_id":7,"date":"2026-01-31"`
 		if c.fields != "" {

@@ -59,8 +59,8 @@ func (d stravaDecoder) decode(record []byte) (jobs.Activity, error) {
 	switch {
 	case !trainingload.HasTrainingLoad(activityType):
 		return withoutLoad(jobs.Activity{
-			ActivityID: value(s.ID), UserID: d.UserID, Date: start.Format(time.DateOnly), DayFromUTC: fromUTC, StartTime: ptr(start.Format(time.TimeOnly)),
-			Name: s.Name, Type: ptr(trainingload.SpacedType(activityType)),
+			ActivityID: value(s.ID), UserID: d.UserID, Date: start.Format(time.DateOnly), DayFromUTC: fromUTC, StartTime: new(start.Format(time.TimeOnly)),
+			Name: s.Name, Type: new(trainingload.SpacedType(activityType)),
 		})
 	case s.ID == nil:
 		return jobs.Activity{}, faultf("id", "is required")
@@ -73,7 +73,7 @@ func (d stravaDecoder) decode(record []byte) (jobs.Activity, error) {
 	}
 	return measured{
 		id: *s.ID, name: s.Name, activityType: trainingload.SpacedType(activityType), start: start, fromUTC: fromUTC,
-		metres: value(s.Distance), climbed: ptr(value(s.TotalElevationGain)), moving: s.MovingTime, elapsed: s.ElapsedTime,
+		metres: value(s.Distance), climbed: new(value(s.TotalElevationGain)), moving: s.MovingTime, elapsed: s.ElapsedTime,
 		speed: value(s.AverageSpeed), avgHeartRate: value(s.AverageHeartRate), maxHeartRate: value(s.MaxHeartRate),
 		celsius: s.AverageTemp, exertion: value(s.PerceivedExertion), device: s.DeviceName,
 	}.activity(d.Options)

@@ -16,10 +16,10 @@ const trailRun = `{"resource_state":2,"athlete":{"id":1,"resource_state":1},"nam
 func TestStravaAPI(t *testing.T) {
 	t.Parallel()
 	want := jobs.Activity{
-		ActivityID: 12345678987654321, UserID: 7, Partial: true, Date: "2026-01-30", StartTime: ptr("22:30:00"),
-		Name: ptr("Ridge"), Type: ptr("Trail Run"), SportType: ptr("running"),
-		DistanceMiles: ptr(6.21), ElevationGainFeet: ptr(984.25), ElevationLoadMiles: ptr(1.31), TotalLoadMiles: ptr(7.53), AverageSpeedMph: ptr(6.21),
-		AvgHeartRate: ptr(150.), MaxHeartRate: ptr(178.), DurationMinutes: ptr(60.), Trimp: ptr(138.72), TrimpCalculationMethod: ptr("average"), AvgTempF: ptr(68.),
+		ActivityID: 12345678987654321, UserID: 7, Partial: true, Date: "2026-01-30", StartTime: new("22:30:00"),
+		Name: new("Ridge"), Type: new("Trail Run"), SportType: new("running"),
+		DistanceMiles: new(6.21), ElevationGainFeet: new(984.25), ElevationLoadMiles: new(1.31), TotalLoadMiles: new(7.53), AverageSpeedMph: new(6.21),
+		AvgHeartRate: new(150.), MaxHeartRate: new(178.), DurationMinutes: new(60.), Trimp: new(138.72), TrimpCalculationMethod: new("average"), AvgTempF: new(68.),
 	}
 	got, faults, final := readText(t, "["+trailRun+"]", Options{Format: StravaAPI, UserID: 7})
 	if diff := cmp.Diff([]jobs.Activity{want}, got); diff != "" || faults != nil || final != nil {
@@ -27,7 +27,7 @@ func TestStravaAPI(t *testing.T) {
 	}
 
 	// Where the athlete's time zone is known, Strava's own is not asked.
-	want.Date, want.StartTime, want.DayFromUTC = "2026-01-30", ptr("21:30:00"), true
+	want.Date, want.StartTime, want.DayFromUTC = "2026-01-30", new("21:30:00"), true
 	got, _, _ = readText(t, "["+trailRun+"]", Options{Format: StravaAPI, UserID: 7, Location: pacific(t)})
 	if diff := cmp.Diff([]jobs.Activity{want}, got); diff != "" {
 		t.Errorf("reading for US/Pacific (-want +got):\n%s", diff)

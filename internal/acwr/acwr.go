@@ -25,24 +25,23 @@ type Values struct {
 	NormalizedDivergence   float32
 }
 
-// Equal compares bit for bit, except that any NaN equals any other: what is
-// equal need not be written.
-func (v Values) Equal(other Values) bool {
-	a, b := v.array(), other.array()
-	for i := range a {
-		if a[i] != b[i] && (a[i] == a[i] || b[i] == b[i]) {
-			return false
-		}
-	}
-	return true
+// Columns are the columns of Values, in the order of Array.
+var Columns = [7]string{
+	"seven_day_avg_load", "twentyeight_day_avg_load", "seven_day_avg_trimp", "twentyeight_day_avg_trimp",
+	"acute_chronic_ratio", "trimp_acute_chronic_ratio", "normalized_divergence",
 }
 
-func (v Values) array() [7]float32 {
+// Array returns the values.
+func (v Values) Array() [7]float32 {
 	return [7]float32{
 		v.SevenDayAvgLoad, v.TwentyEightDayAvgLoad, v.SevenDayAvgTrimp, v.TwentyEightDayAvgTrimp,
 		v.AcuteChronicRatio, v.TrimpAcuteChronicRatio, v.NormalizedDivergence,
 	}
 }
+
+// Same compares bit for bit, except that any NaN equals any other: what is
+// equal need not be written.
+func Same(a, b float32) bool { return a == b || a != a && b != b }
 
 // Activity is what one activity counts: its load and TRIMP in the precision of
 // their columns, 0 where one is NULL.

@@ -43,6 +43,11 @@ func (r Rounding) read(x float32) float64 {
 	if r == RoundNone {
 		return float64(x)
 	}
+	return Decimal(x)
+}
+
+// Decimal is the shortest decimal that names a value of a column of type real.
+func Decimal(x float32) float64 {
 	decimal, err := strconv.ParseFloat(strconv.FormatFloat(float64(x), 'g', -1, 32), 64)
 	if err != nil {
 		return float64(x)

@@ -95,10 +95,7 @@ type retriedSome struct {
 
 func (o *Actions) retrySome(ctx context.Context, tx pgx.Tx, f Filter, after int64, p RejectPreview) (some retriedSome, err error) {
 	args := pgx.NamedArgs{"after": after, "newest": p.newest, "limit": step}
-	rows, err := tx.Query(ctx, f.put(o.lockRejects(), args), args)
-	if err != nil {
-		return some, err
-	}
+	rows, _ := tx.Query(ctx, f.put(o.lockRejects(), args), args)
 	var activities []jobs.Activity
 	var payload json.RawMessage
 	var superseded *bool

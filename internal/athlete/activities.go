@@ -37,10 +37,7 @@ ORDER BY activity_id LIMIT $3`
 // ReadActivities returns up to limit activities of a user's day, in the order of
 // their ids.
 func ReadActivities(ctx context.Context, db Querier, userID int32, day time.Time, limit int) ([]Activity, error) {
-	rows, err := db.Query(ctx, activitiesQuery, userID, day, limit)
-	if err != nil {
-		return nil, fmt.Errorf("read the activities of user %d: %w", userID, err)
-	}
+	rows, _ := db.Query(ctx, activitiesQuery, userID, day, limit)
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Activity])
 	if err != nil {
 		return nil, fmt.Errorf("read the activities of user %d: %w", userID, err)

@@ -23,10 +23,8 @@ FROM (SELECT acwr_today($1) AS today) AS t`
 
 // ReadBounds returns the bounds of a user's series.
 func ReadBounds(ctx context.Context, db Querier, userID int32) (b Bounds, err error) {
-	rows, err := db.Query(ctx, boundsQuery, userID)
-	if err == nil {
-		b, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Bounds])
-	}
+	rows, _ := db.Query(ctx, boundsQuery, userID)
+	b, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Bounds])
 	if err != nil {
 		return b, fmt.Errorf("read the bounds of user %d: %w", userID, err)
 	}

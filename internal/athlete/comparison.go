@@ -50,11 +50,6 @@ type Difference struct {
 	WouldBe    float32  `json:"would_be"`
 }
 
-var columnNames = [7]string{
-	"seven_day_avg_load", "twentyeight_day_avg_load", "seven_day_avg_trimp", "twentyeight_day_avg_trimp",
-	"acute_chronic_ratio", "trimp_acute_chronic_ratio", "normalized_divergence",
-}
-
 // rowsQuery reads every row in the order in which values are computed, with its user's
 // settings. Rows are streamed, user by user.
 const rowsQuery = `
@@ -82,8 +77,8 @@ type row struct {
 // Compare reads the activities in one snapshot, in memory that does not grow with them.
 // It writes nothing.
 func Compare(ctx context.Context, tx pgx.Tx, o CompareOptions) (*Comparison, error) {
-	report := &Comparison{Columns: make([]ComparedColumn, len(columnNames)), Examples: []Difference{}}
-	for i, name := range columnNames {
+	report := &Comparison{Columns: make([]ComparedColumn, len(acwr.Columns)), Examples: []Difference{}}
+	for i, name := range acwr.Columns {
 		report.Columns[i].Name = name
 	}
 	rows, err := tx.Query(ctx, rowsQuery, o.UserID, o.Doubles)
@@ -144,12 +139,9 @@ const secondsPerDay = 24 * 60 * 60
 func (report *Comparison) add(r *row, v acwr.Values) {
 	report.Rows++
 	differs, missing := false, false
-	for i, want := range [7]float32{
-		v.SevenDayAvgLoad, v.TwentyEightDayAvgLoad, v.SevenDayAvgTrimp, v.TwentyEightDayAvgTrimp,
-		v.AcuteChronicRatio, v.TrimpAcuteChronicRatio, v.NormalizedDivergence,
-	} {
+	for i, want := range v.Array() {
 		stored := r.stored[i]
-		if stored.Valid && (stored.Float32 == want || stored.Float32 != stored.Float32 && want != want) {
+		if stored.Valid && acwr.Same(stored.Float32, want) {
 			continue
 		}
 		differs = true

@@ -22,10 +22,8 @@ SELECT formula, chronic_days, decay_rate, doubles, user_id <> 0 FROM acwr_settin
 
 // ReadFormula returns the formula of a user.
 func ReadFormula(ctx context.Context, db Querier, userID int32) (f Formula, err error) {
-	rows, err := db.Query(ctx, formulaQuery, userID)
-	if err == nil {
-		f, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Formula])
-	}
+	rows, _ := db.Query(ctx, formulaQuery, userID)
+	f, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Formula])
 	if err != nil {
 		return f, fmt.Errorf("read the formula of user %d: %w", userID, err)
 	}

@@ -52,10 +52,7 @@ func ReadLatest(ctx context.Context, db Querier, below int32, limit int, roundin
 	if below > 0 {
 		from = below - 1
 	}
-	rows, err := db.Query(ctx, latestQuery, from, limit, ActiveDays, rounding)
-	if err != nil {
-		return nil, fmt.Errorf("read the ratios of today: %w", err)
-	}
+	rows, _ := db.Query(ctx, latestQuery, from, limit, ActiveDays, rounding)
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Latest])
 	if err != nil {
 		return nil, fmt.Errorf("read the ratios of today: %w", err)

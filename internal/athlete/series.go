@@ -87,10 +87,7 @@ ORDER BY s.date`
 // bound is the user's first activity, or today. rounding is "none" or "app", as
 // the workers have it. Without activities there are no days.
 func ReadDays(ctx context.Context, db Querier, userID int32, from, to *time.Time, rounding string) ([]Day, error) {
-	rows, err := db.Query(ctx, seriesQuery, userID, from, to, rounding)
-	if err != nil {
-		return nil, fmt.Errorf("read the series of user %d: %w", userID, err)
-	}
+	rows, _ := db.Query(ctx, seriesQuery, userID, from, to, rounding)
 	days, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Day])
 	if err != nil {
 		return nil, fmt.Errorf("read the series of user %d: %w", userID, err)
@@ -115,10 +112,8 @@ GROUP BY today`
 
 // ReadLater counts a user's activities after today.
 func ReadLater(ctx context.Context, db Querier, userID int32) (later Later, err error) {
-	rows, err := db.Query(ctx, laterQuery, userID)
-	if err == nil {
-		later, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Later])
-	}
+	rows, _ := db.Query(ctx, laterQuery, userID)
+	later, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Later])
 	if err != nil {
 		return later, fmt.Errorf("read the activities of user %d after today: %w", userID, err)
 	}

@@ -2,7 +2,6 @@ package athlete
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -10,27 +9,33 @@ import (
 	"github.com/guptarohit/asciigraph"
 )
 
-// WriteTable writes the days, newest last. If there are more than limit days it omits the
-// oldest and says so; limit ≤ 0 writes all. why says why days are stale.
-func WriteTable(w io.Writer, days []Day, limit int, why string) error {
+// Table returns the days as text, newest last. If there are more than limit days it omits
+// the oldest and says so; limit ≤ 0 shows all. why says why days are stale.
+func Table(days []Day, limit int, why string) string {
+	var text strings.Builder
 	if left := len(days) - limit; limit > 0 && left > 0 {
-		if _, err := fmt.Fprintf(w, "(%d earlier days not shown)\n", left); err != nil {
-			return err
-		}
+		fmt.Fprintf(&text, "(%d earlier days not shown)\n", left)
 		days = days[left:]
 	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(table, "date\tload\t7 d\t28 d\tACWR\tTRIMP\t7 d\t28 d\tACWR\tdivergence\t")
+	rows := []string{"date\tload\t7 d\t28 d\tACWR\tTRIMP\t7 d\t28 d\tACWR\tdivergence\t"}
 	for _, d := range days {
-		_, _ = fmt.Fprintf(table, "%s\t%.2f\t%s\t%s\t%s\t%.2f\t%s\t%s\t%s\t%s\t%s\n",
+		rows = append(rows, fmt.Sprintf("%s\t%.2f\t%s\t%s\t%s\t%.2f\t%s\t%s\t%s\t%s\t%s",
 			d.Date, d.LoadMiles, number(d.SevenDayAvgLoad), number(d.TwentyEightDayAvgLoad), number(d.AcuteChronicRatio),
 			d.Trimp, number(d.SevenDayAvgTrimp), number(d.TwentyEightDayAvgTrimp), number(d.TrimpAcuteChronicRatio),
-			number(d.NormalizedDivergence), marks(d))
+			number(d.NormalizedDivergence), marks(d)))
 	}
-	if err := table.Flush(); err != nil {
-		return err
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
+	_, _ = table.Write([]byte(strings.Join(rows, "\n") + "\n")) // to memory, which takes everything
+	_ = table.Flush()
+	if StaleDays(days) > 0 {
+		fmt.Fprintf(&text, "* not stored yet, or stored otherwise: %s\n", why)
 	}
-	return writeMeanings(w, days, why)
+	for _, word := range QualityWords {
+		if Marked(days, word.Word) > 0 {
+			fmt.Fprintf(&text, "%s: %s\n", word.Word, word.Meaning)
+		}
+	}
+	return text.String()
 }
 
 // marks returns the marks of a day's quality, which follow its last column.
@@ -42,24 +47,6 @@ func marks(d Day) (s string) {
 		s += " " + word
 	}
 	return s
-}
-
-// writeMeanings explains the marks that the days have.
-func writeMeanings(w io.Writer, days []Day, why string) error {
-	if StaleDays(days) > 0 {
-		if _, err := fmt.Fprintf(w, "* not stored yet, or stored otherwise: %s\n", why); err != nil {
-			return err
-		}
-	}
-	for _, word := range QualityWords {
-		if Marked(days, word.Word) == 0 {
-			continue
-		}
-		if _, err := fmt.Fprintf(w, "%s: %s\n", word.Word, word.Meaning); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // StaleDays counts the days that are stale.
@@ -92,11 +79,11 @@ const (
 	axisWidth    = 8
 )
 
-// WriteChart draws the external ratio over the days, fitted to a terminal of
-// the given width. Fewer than two days draw nothing.
-func WriteChart(w io.Writer, days []Day, width int) error {
+// Chart draws the external ratio over the days, fitted to a terminal of the given
+// width. Fewer than two days draw nothing.
+func Chart(days []Day, width int) string {
 	if len(days) < 2 {
-		return nil
+		return ""
 	}
 	ratios := make([]float64, len(days))
 	for i, d := range days {
@@ -113,6 +100,5 @@ func WriteChart(w io.Writer, days []Day, width int) error {
 		asciigraph.Width(max(minPlotWidth, width-axisWidth)),
 		asciigraph.Caption(caption),
 	}
-	_, err := fmt.Fprintln(w, asciigraph.Plot(ratios, options...))
-	return err
+	return asciigraph.Plot(ratios, options...) + "\n"
 }

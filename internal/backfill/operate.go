@@ -75,35 +75,28 @@ const planIsUnfinishedQuery = `
 -- name: backfill_plan_is_unfinished
 SELECT {unfinished} FROM acwr_backfills AS b WHERE id = $1`
 
-// Resume continues a paused backfill and retries failed chunks. It returns how many
-// chunks it enqueued.
-func Resume(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, riverSchema string, id int64) (chunks int, err error) {
+// Resume continues a paused backfill and retries failed chunks.
+func Resume(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, riverSchema string, id int64) error {
 	planned, err := lock(ctx, tx, id)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if _, err := tx.Exec(ctx, setStateQuery, id, Running); err != nil {
-		return 0, fmt.Errorf("backfill %d: %w", id, err)
+		return fmt.Errorf("backfill %d: %w", id, err)
 	}
 	river := queue.Schema(riverSchema)
-	rows, err := tx.Query(ctx, strings.Replace(reviveQuery, "{unfinished}", river.Unfinished("c.job_id"), 1), id)
-	if err != nil {
-		return 0, fmt.Errorf("backfill %d: %w", id, err)
-	}
+	rows, _ := tx.Query(ctx, strings.Replace(reviveQuery, "{unfinished}", river.Unfinished("c.job_id"), 1), id)
 	numbers, err := pgx.CollectRows(rows, pgx.RowTo[int32])
 	if err != nil {
-		return 0, fmt.Errorf("backfill %d: %w", id, err)
+		return fmt.Errorf("backfill %d: %w", id, err)
 	}
-	if err := enqueueChunks(ctx, tx, enqueuer, id, numbers); err != nil {
-		return 0, err
-	}
-	if planned {
-		return len(numbers), nil
+	if err := enqueueChunks(ctx, tx, enqueuer, id, numbers); err != nil || planned {
+		return err
 	}
 	var planning bool
 	query := strings.Replace(planIsUnfinishedQuery, "{unfinished}", river.Unfinished("b.plan_job_id"), 1)
 	if err := tx.QueryRow(ctx, query, id).Scan(&planning); err != nil || planning {
-		return len(numbers), err
+		return err
 	}
-	return len(numbers), enqueuePlanning(ctx, tx, enqueuer, id)
+	return enqueuePlanning(ctx, tx, enqueuer, id)
 }

@@ -100,10 +100,7 @@ func List(ctx context.Context, db Querier, riverSchema string, limit int) ([]Bac
 }
 
 func read(ctx context.Context, db Querier, riverSchema, which string, arg any) ([]Backfill, error) {
-	rows, err := db.Query(ctx, strings.ReplaceAll(withOutcomes(progressQuery, riverSchema), "{which}", which), arg)
-	if err != nil {
-		return nil, fmt.Errorf("read backfills: %w", err)
-	}
+	rows, _ := db.Query(ctx, strings.ReplaceAll(withOutcomes(progressQuery, riverSchema), "{which}", which), arg)
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (b Backfill, err error) {
 		var waiting int64
 		err = row.Scan(&b.ID, &b.State, &b.Users, &b.From, &b.To, &b.Planned, &b.CreatedAt, &b.EndedAt,
@@ -137,10 +134,7 @@ ORDER BY chunk.number`
 
 // Failures returns the chunks of a backfill that failed, with the reasons.
 func Failures(ctx context.Context, db Querier, riverSchema string, id int64) ([]Failure, error) {
-	rows, err := db.Query(ctx, withOutcomes(failuresQuery, riverSchema), id)
-	if err != nil {
-		return nil, fmt.Errorf("read the failures of backfill %d: %w", id, err)
-	}
+	rows, _ := db.Query(ctx, withOutcomes(failuresQuery, riverSchema), id)
 	failures, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Failure])
 	if err != nil {
 		return nil, fmt.Errorf("read the failures of backfill %d: %w", id, err)

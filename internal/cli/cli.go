@@ -59,24 +59,6 @@ func ExitCode(err error, stderr io.Writer) int {
 	return 1
 }
 
-// Execute runs the command tree. Errors of cobra, such as unknown commands and flags,
-// become a UsageError that mentions --help.
-func Execute(ctx context.Context, root *cobra.Command, args []string, stdout, stderr io.Writer) error {
-	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	root.SilenceErrors, root.SilenceUsage = true, true
-	markUsageErrors(root)
-	err := root.ExecuteContext(ctx)
-	if usage := (*UsageError)(nil); errors.As(err, &usage) {
-		return err
-	}
-	if err != nil && strings.HasPrefix(err.Error(), "unknown command ") {
-		return Usagef("%w; see: %s --help", err, root.Name())
-	}
-	return err
-}
-
 func markUsageErrors(c *cobra.Command) {
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return Usagef("%w; see: %s --help", err, c.CommandPath())

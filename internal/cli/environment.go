@@ -35,10 +35,10 @@ func OpenTracedPool(ctx context.Context, c config.Config, application string, tr
 		URL:                      c.DatabaseURL,
 		ApplicationName:          application,
 		MaxConns:                 int32(c.Database.MaxConns),
-		ConnectTimeout:           c.Database.ConnectTimeout,
+		ConnectTimeout:           config.ConnectTimeout,
 		AcquireTimeout:           c.Database.AcquireTimeout,
 		StatementTimeout:         c.Database.StatementTimeout,
-		LockTimeout:              c.Database.LockTimeout,
+		LockTimeout:              config.LockTimeout,
 		IdleInTransactionTimeout: c.Database.IdleInTransactionTimeout,
 		Tracer:                   tracer,
 	})

@@ -16,6 +16,14 @@ import (
 	"github.com/trainingmonkey/worker/internal/tokens"
 )
 
+// Limits of every connection that have no key: DATABASE_URL may have others.
+const (
+	// ConnectTimeout is after how long a server that does not answer is down.
+	ConnectTimeout = 5 * time.Second
+	// LockTimeout: a lock that is held longer is somebody's forgotten transaction.
+	LockTimeout = 5 * time.Second
+)
+
 // Config holds every setting. Default has the values of config.yaml.
 type Config struct {
 	Database   Database
@@ -42,11 +50,8 @@ type Config struct {
 // Database limits the one pool of a process.
 type Database struct {
 	MaxConns                 int
-	ApplicationReserve       int
-	ConnectTimeout           time.Duration
 	AcquireTimeout           time.Duration
 	StatementTimeout         time.Duration
-	LockTimeout              time.Duration
 	IdleInTransactionTimeout time.Duration
 }
 
@@ -62,10 +67,14 @@ type River struct {
 // Batching tunes the transactions of the lanes.
 type Batching struct {
 	MaxJobs            int
-	MaxActivities      int
-	BulkActivities     int
 	Loops              int
 	TransactionTimeout time.Duration
+
+	// These have no key. MaxActivities bounds the activities, or date ranges, of one
+	// transaction, its time and memory; BulkActivities those of bulk input while live
+	// jobs come, which it must not get in the way of.
+	MaxActivities  int
+	BulkActivities int
 }
 
 // ACWR says how results are computed.
@@ -89,19 +98,15 @@ type Operations struct {
 	User, Password string
 }
 
-// Tokens says how tokens are saved, and how they are refreshed at the provider.
+// Tokens says how tokens are refreshed at the provider.
 type Tokens struct {
 	TokenURL       string
 	ClientID       string
 	RefreshEvery   time.Duration
-	RefreshBefore  time.Duration
 	Workers        int
 	HTTPTimeout    time.Duration
-	Lease          time.Duration
 	LimitQuarter   int
 	LimitDay       int
-	SaveBatch      int
-	SaveLinger     time.Duration
 	AuditRetention time.Duration // 0: for ever
 }
 
@@ -118,95 +123,62 @@ type Log struct {
 
 // Default returns the settings of the config.yaml that ships.
 func Default() Config {
-	return Config{
-		Database: Database{
-			MaxConns:                 25,
-			ApplicationReserve:       2,
-			ConnectTimeout:           5 * time.Second,
-			AcquireTimeout:           5 * time.Second,
-			StatementTimeout:         60 * time.Second,
-			LockTimeout:              5 * time.Second,
-			IdleInTransactionTimeout: 5 * time.Second,
-		},
-		River: River{
-			Schema:             "river",
-			FetchPollInterval:  time.Second,
-			CompletedRetention: time.Hour,
-			JobStatusRetention: 7 * 24 * time.Hour,
-		},
-		Batching: Batching{
-			MaxJobs:            1500,
-			MaxActivities:      3000,
-			BulkActivities:     500,
-			Loops:              2,
-			TransactionTimeout: 8 * time.Second,
-		},
-		ACWR:     ACWR{Write: "on", RolloutPercent: 100, Rounding: "none"},
-		Backfill: Backfill{Workers: 2, ChunkRows: 5000},
-		Operations: Operations{
-			Listen:    "127.0.0.1:8080",
-			SlowQuery: 500 * time.Millisecond,
-		},
-		Tokens: Tokens{
-			TokenURL:       "https://www.strava.com/oauth/token",
-			RefreshEvery:   5 * time.Minute,
-			RefreshBefore:  30 * time.Minute,
-			Workers:        4,
-			HTTPTimeout:    10 * time.Second,
-			Lease:          time.Minute,
-			LimitQuarter:   100,
-			LimitDay:       1000,
-			SaveBatch:      100,
-			AuditRetention: 730 * 24 * time.Hour,
-		},
-		Shutdown: Shutdown{Grace: 25 * time.Second},
-		Log:      Log{Level: "info", Format: "auto"},
+	c := Config{Batching: Batching{MaxActivities: 3000, BulkActivities: 500}}
+	for _, s := range c.settings() {
+		if err := s.set(s.standard); err != nil {
+			panic("default of " + s.key + " " + err.Error()) // fails every test
+		}
+	}
+	return c
+}
+
+// settings lists every key with its default, the variable that it sets and its limits.
+func (c *Config) settings() []setting {
+	return []setting{
+		{"database.max_conns", "25", count(&c.Database.MaxConns, 4, 1000)},
+		{"database.acquire_timeout", "5s", duration(&c.Database.AcquireTimeout, 100*time.Millisecond, 5*time.Minute)},
+		{"database.statement_timeout", "60s", duration(&c.Database.StatementTimeout, time.Second, time.Hour)},
+		{"database.idle_in_transaction_timeout", "5s", duration(&c.Database.IdleInTransactionTimeout, time.Second, time.Hour)},
+		{"river.schema", "river", schemaName(&c.River.Schema)},
+		{"river.poll_only", "false", boolean(&c.River.PollOnly)},
+		{"river.fetch_poll_interval", "1s", duration(&c.River.FetchPollInterval, 10*time.Millisecond, time.Hour)},
+		{"river.completed_retention", "1h", zeroOr(&c.River.CompletedRetention, duration(&c.River.CompletedRetention, time.Minute, 90*24*time.Hour))},
+		{"river.job_status_retention", "168h", duration(&c.River.JobStatusRetention, time.Minute, 365*24*time.Hour)},
+		{"batching.max_jobs", "1500", count(&c.Batching.MaxJobs, 1, 5000)},
+		{"batching.loops", "2", count(&c.Batching.Loops, 1, 64)},
+		{"batching.transaction_timeout", "8s", duration(&c.Batching.TransactionTimeout, 100*time.Millisecond, time.Minute)},
+		{"acwr.write", "on", choice(&c.ACWR.Write, "off", "compare", "on")},
+		{"acwr.rollout_percent", "100", count(&c.ACWR.RolloutPercent, 0, 100)},
+		{"acwr.rounding", "none", choice(&c.ACWR.Rounding, "none", "app")},
+		{"backfill.workers", "2", count(&c.Backfill.Workers, 1, 64)},
+		{"backfill.chunk_rows", "5000", count(&c.Backfill.ChunkRows, 1, 100_000)},
+		{"operations.listen", "127.0.0.1:8080", address(&c.Operations.Listen)},
+		{"operations.slow_query", "500ms", duration(&c.Operations.SlowQuery, time.Millisecond, time.Hour)},
+		{"tokens.token_url", "https://www.strava.com/oauth/token", webAddress(&c.Tokens.TokenURL)},
+		{"tokens.client_id", "", line(&c.Tokens.ClientID)},
+		{"tokens.refresh_every", "5m", duration(&c.Tokens.RefreshEvery, time.Second, 24*time.Hour)},
+		{"tokens.workers", "4", count(&c.Tokens.Workers, 1, 64)},
+		{"tokens.http_timeout", "10s", duration(&c.Tokens.HTTPTimeout, 100*time.Millisecond, time.Minute)},
+		{"tokens.limit_quarter", "100", count(&c.Tokens.LimitQuarter, 1, 1_000_000)},
+		{"tokens.limit_day", "1000", count(&c.Tokens.LimitDay, 1, 100_000_000)},
+		{"tokens.audit_retention", "17520h", duration(&c.Tokens.AuditRetention, 0, 100*365*24*time.Hour)},
+		{"shutdown.grace", "25s", duration(&c.Shutdown.Grace, time.Second, time.Hour)},
+		{"log.level", "info", choice(&c.Log.Level, "debug", "info", "warn", "error")},
+		{"log.format", "auto", choice(&c.Log.Format, "auto", "text", "json")},
 	}
 }
 
-// settings lists every key with the variable that it sets and its limits.
-func (c *Config) settings() []setting {
-	return []setting{
-		{"database.max_conns", count(&c.Database.MaxConns, 4, 1000)},
-		{"database.application_reserve", count(&c.Database.ApplicationReserve, 2, 100)},
-		{"database.connect_timeout", duration(&c.Database.ConnectTimeout, 100*time.Millisecond, 5*time.Minute)},
-		{"database.acquire_timeout", duration(&c.Database.AcquireTimeout, 100*time.Millisecond, 5*time.Minute)},
-		{"database.statement_timeout", duration(&c.Database.StatementTimeout, time.Second, time.Hour)},
-		{"database.lock_timeout", duration(&c.Database.LockTimeout, 100*time.Millisecond, 5*time.Minute)},
-		{"database.idle_in_transaction_timeout", duration(&c.Database.IdleInTransactionTimeout, time.Second, time.Hour)},
-		{"river.schema", schemaName(&c.River.Schema)},
-		{"river.poll_only", boolean(&c.River.PollOnly)},
-		{"river.fetch_poll_interval", duration(&c.River.FetchPollInterval, 10*time.Millisecond, time.Hour)},
-		{"river.completed_retention", zeroOr(&c.River.CompletedRetention, duration(&c.River.CompletedRetention, time.Minute, 90*24*time.Hour))},
-		{"river.job_status_retention", duration(&c.River.JobStatusRetention, time.Minute, 365*24*time.Hour)},
-		{"batching.max_jobs", count(&c.Batching.MaxJobs, 1, 5000)},
-		{"batching.max_activities", count(&c.Batching.MaxActivities, 1, 50_000)},
-		{"batching.bulk_activities", count(&c.Batching.BulkActivities, 1, 50_000)},
-		{"batching.loops", count(&c.Batching.Loops, 1, 64)},
-		{"batching.transaction_timeout", duration(&c.Batching.TransactionTimeout, 100*time.Millisecond, time.Minute)},
-		{"acwr.write", choice(&c.ACWR.Write, "off", "compare", "on")},
-		{"acwr.rollout_percent", count(&c.ACWR.RolloutPercent, 0, 100)},
-		{"acwr.rounding", choice(&c.ACWR.Rounding, "none", "app")},
-		{"backfill.workers", count(&c.Backfill.Workers, 1, 64)},
-		{"backfill.chunk_rows", count(&c.Backfill.ChunkRows, 1, 100_000)},
-		{"operations.listen", address(&c.Operations.Listen)},
-		{"operations.slow_query", duration(&c.Operations.SlowQuery, time.Millisecond, time.Hour)},
-		{"tokens.token_url", webAddress(&c.Tokens.TokenURL)},
-		{"tokens.client_id", line(&c.Tokens.ClientID)},
-		{"tokens.refresh_every", duration(&c.Tokens.RefreshEvery, time.Second, 24*time.Hour)},
-		{"tokens.refresh_before", duration(&c.Tokens.RefreshBefore, time.Second, 30*24*time.Hour)},
-		{"tokens.workers", count(&c.Tokens.Workers, 1, 64)},
-		{"tokens.http_timeout", duration(&c.Tokens.HTTPTimeout, 100*time.Millisecond, time.Minute)},
-		{"tokens.lease", duration(&c.Tokens.Lease, time.Second, time.Hour)},
-		{"tokens.limit_quarter", count(&c.Tokens.LimitQuarter, 1, 1_000_000)},
-		{"tokens.limit_day", count(&c.Tokens.LimitDay, 1, 100_000_000)},
-		{"tokens.save_batch", count(&c.Tokens.SaveBatch, 1, 5000)},
-		{"tokens.save_linger", duration(&c.Tokens.SaveLinger, 0, time.Minute)},
-		{"tokens.audit_retention", duration(&c.Tokens.AuditRetention, 0, 100*365*24*time.Hour)},
-		{"shutdown.grace", duration(&c.Shutdown.Grace, time.Second, time.Hour)},
-		{"log.level", choice(&c.Log.Level, "debug", "info", "warn", "error")},
-		{"log.format", choice(&c.Log.Format, "auto", "text", "json")},
-	}
+// gone are keys of earlier versions, with what holds instead of them.
+var gone = map[string]string{
+	"database.application_reserve": "two connections are kept for what is not queue work",
+	"database.connect_timeout":     "connect_timeout in DATABASE_URL or PGCONNECT_TIMEOUT, 5s without them",
+	"database.lock_timeout":        "lock_timeout in DATABASE_URL, 5s without it",
+	"batching.max_activities":      "a transaction takes at most 3000 activities, and max_jobs jobs",
+	"batching.bulk_activities":     "a transaction of bulk input takes at most 500 activities while live jobs come",
+	"tokens.refresh_before":        "tokens are refreshed that expire within 30m",
+	"tokens.lease":                 "a lease lasts six times tokens.http_timeout",
+	"tokens.save_batch":            "each refreshed token is saved at once, in a transaction of its own",
+	"tokens.save_linger":           "each refreshed token is saved at once, in a transaction of its own",
 }
 
 // SoftStop is how long jobs may go on after SIGTERM before their contexts end:
@@ -219,17 +191,14 @@ func (c *Config) SoftStop() time.Duration {
 // is empty.
 func (c *Config) MissingForTokens() string {
 	var missing []string
-	for _, needed := range []struct {
-		is   bool
-		what string
-	}{
-		{c.TokenKeys != nil, tokenKeysVariable},
-		{c.TokensClientSecret != "", clientSecretVariable},
-		{c.Tokens.ClientID != "", "tokens.client_id"},
-	} {
-		if !needed.is {
-			missing = append(missing, needed.what)
-		}
+	if c.TokenKeys == nil {
+		missing = append(missing, tokenKeysVariable)
+	}
+	if c.TokensClientSecret == "" {
+		missing = append(missing, clientSecretVariable)
+	}
+	if c.Tokens.ClientID == "" {
+		missing = append(missing, "tokens.client_id")
 	}
 	return strings.Join(missing, ", ")
 }
@@ -243,15 +212,9 @@ func (c *Config) validate() error {
 		return fmt.Errorf("shutdown.grace (%v) must exceed batching.transaction_timeout (%v) by at least 3s: a transaction under way has to end within it",
 			c.Shutdown.Grace, c.Batching.TransactionTimeout)
 	}
-	if c.RefreshesTokens() {
-		if c.Tokens.Lease < 2*c.Tokens.HTTPTimeout {
-			return fmt.Errorf("tokens.lease (%v) must be at least twice tokens.http_timeout (%v): the answer has to be stored while nobody else may ask",
-				c.Tokens.Lease, c.Tokens.HTTPTimeout)
-		}
-		if c.SoftStop() < c.Tokens.HTTPTimeout {
-			return fmt.Errorf("shutdown.grace (%v) must exceed tokens.http_timeout (%v) by batching.transaction_timeout (%v) and 2s: who is being refreshed at SIGTERM has to be stored within it",
-				c.Shutdown.Grace, c.Tokens.HTTPTimeout, c.Batching.TransactionTimeout)
-		}
+	if c.RefreshesTokens() && c.SoftStop() < c.Tokens.HTTPTimeout {
+		return fmt.Errorf("shutdown.grace (%v) must exceed tokens.http_timeout (%v) by batching.transaction_timeout (%v) and 2s: who is being refreshed at SIGTERM has to be stored within it",
+			c.Shutdown.Grace, c.Tokens.HTTPTimeout, c.Batching.TransactionTimeout)
 	}
 	return nil
 }

@@ -41,6 +41,7 @@ func TestLoadNamesFileLineAndKey(t *testing.T) {
 		"batching:\n  transaction_timeout: 5\n":             `:2: batching.transaction_timeout: must be a duration from 100ms to 1m0s such as 250ms, 5s or 1h, got "5"`,
 		"batching:\n  linger: 15ms\n":                       ":2: batching.linger: unknown key",
 		"recovery:\n  dead_after: 8s\n":                     ":1: recovery: unknown key",
+		"tokens:\n  lease: 1m\n":                            ":2: tokens.lease: this setting is gone, remove it; what holds now: a lease lasts six times tokens.http_timeout",
 		"river:\n  completed_retention: 1s\n":               ":2: river.completed_retention: must be 0s, or a duration from 1m0s",
 		"batching:\n  max_jobs: -3\n":                       `:2: batching.max_jobs: must be a whole number from 1 to 5000, got "-3"`,
 		"batching:\n  max_jobs: [1]\n":                      ":2: batching.max_jobs: must be a plain value",
@@ -75,8 +76,8 @@ func TestLoadReportsEveryFault(t *testing.T) {
 	if err := os.WriteFile(file, []byte("log:\n  level: loud\n  format: xml\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Load(file, []string{"TMWORKER_BATCHING_MAX_JOB=1"})
-	for _, want := range []string{":2: log.level", ":3: log.format", "TMWORKER_BATCHING_MAX_JOB: unknown setting"} {
+	_, err := Load(file, []string{"TMWORKER_BATCHING_MAX_JOB=1", "TMWORKER_TOKENS_SAVE_BATCH=9"})
+	for _, want := range []string{":2: log.level", ":3: log.format", "TMWORKER_BATCHING_MAX_JOB: unknown setting", "TMWORKER_TOKENS_SAVE_BATCH: this setting is gone"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Load = %v, want an error with %q", err, want)
 		}
@@ -128,9 +129,8 @@ func TestSecretsOfTokens(t *testing.T) {
 		t.Errorf("with secrets: missing %q, %v", c.MissingForTokens(), err)
 	}
 	for environ, want := range map[string]string{
-		"TMWORKER_TOKEN_KEYS=" + someKey + "x":                       "environment: TMWORKER_TOKEN_KEYS: key 1: must be 32 random bytes",
-		"TMWORKER_TOKENS_HTTP_TIMEOUT=20s TMWORKER_TOKENS_LEASE=30s": "tokens.lease (30s) must be at least twice tokens.http_timeout (20s)",
-		"TMWORKER_TOKENS_HTTP_TIMEOUT=16s":                           "shutdown.grace (25s) must exceed tokens.http_timeout (16s)",
+		"TMWORKER_TOKEN_KEYS=" + someKey + "x": "environment: TMWORKER_TOKEN_KEYS: key 1: must be 32 random bytes",
+		"TMWORKER_TOKENS_HTTP_TIMEOUT=16s":     "shutdown.grace (25s) must exceed tokens.http_timeout (16s)",
 	} {
 		_, err := Load(file, append([]string{"TMWORKER_TOKEN_KEYS=" + someKey, "TMWORKER_TOKENS_CLIENT_SECRET=hidden"}, strings.Fields(environ)...))
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "a2tra2") || strings.Contains(err.Error(), "hidden") {

@@ -107,6 +107,8 @@ func (d *fileDecoder) value(key string, line int, value *yaml.Node) {
 	switch {
 	case isSection:
 		d.section(key+".", value)
+	case gone[key] != "":
+		d.fault(line, key, "this setting is gone, remove it; what holds now: %s", gone[key])
 	case at < 0:
 		d.fault(line, key, "unknown key%s", d.hint(key))
 	case value.Kind != yaml.ScalarNode:
@@ -173,6 +175,7 @@ func (c *Config) secret(name, value string) (is bool, err error) {
 func (c *Config) override(environ []string) []error {
 	var faults []error
 	settings := c.settings()
+entries:
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
 		if secret, fault := c.secret(name, value); secret {
@@ -183,6 +186,12 @@ func (c *Config) override(environ []string) []error {
 		}
 		if !strings.HasPrefix(name, "TMWORKER_") {
 			continue
+		}
+		for key, now := range gone {
+			if (setting{key: key}).variable() == name {
+				faults = append(faults, fmt.Errorf("environment: %s: this setting is gone, remove it; what holds now: %s", name, now))
+				continue entries
+			}
 		}
 		at := slices.IndexFunc(settings, func(s setting) bool { return s.variable() == name })
 		if at < 0 {

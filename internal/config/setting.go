@@ -15,8 +15,9 @@ import (
 // setting is one key and the function that parses its text. Errors of set name the
 // accepted values.
 type setting struct {
-	key string // section.name, as in the file
-	set func(text string) error
+	key      string // section.name, as in the file
+	standard string // its default
+	set      func(text string) error
 }
 
 // variable is the environment variable that overrides the key:

@@ -43,16 +43,6 @@ func newBatches() *batches {
 	}
 }
 
-// Describe implements prometheus.Collector.
-func (b *batches) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(b, ch) }
-
-// Collect implements prometheus.Collector.
-func (b *batches) Collect(ch chan<- prometheus.Metric) {
-	for _, c := range []prometheus.Collector{b.sizes, b.durations, b.roundTrips, b.savepoints, b.outcomes, b.latencies} {
-		c.Collect(ch)
-	}
-}
-
 // outcomes of transactions.
 var outcomes = []string{"committed", "deadlock", "transient", "data", "program", "panic"}
 

@@ -41,7 +41,9 @@ func New(version string, slowQuery time.Duration, logger *slog.Logger) *Metrics 
 		ConstLabels: prometheus.Labels{"version": version},
 	})
 	build.Set(1)
-	m.registry.MustRegister(build, m.tracer, m.batches,
+	t, b := m.tracer, m.batches
+	m.registry.MustRegister(build, t.durations, t.slowCount, t.acquires, t.timeouts, t.faults,
+		b.sizes, b.durations, b.roundTrips, b.savepoints, b.outcomes, b.latencies,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -59,7 +61,7 @@ type Sources struct {
 
 // Connect sets the sources. It is called once.
 func (m *Metrics) Connect(s Sources) {
-	m.registry.MustRegister(newPoolCollector(s.Pool), newServiceCollector(s.Service), newDatabaseCollector(s.Watch),
+	m.registry.MustRegister(collectPool(s.Pool), collectService(s.Service), collectDatabase(s.Watch),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "ready", Help: "1 when the process is ready, as /readyz says.",
 		}, func() float64 { return oneIf(s.Ready()) }))
@@ -82,6 +84,16 @@ func oneIf(b bool) float64 {
 func description(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
 }
+
+// collector reads its source when Prometheus asks. What it has is not known before:
+// whether there is a snapshot, and of which queues.
+type collector func(chan<- prometheus.Metric)
+
+// Describe implements prometheus.Collector.
+func (collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(ch chan<- prometheus.Metric) { c(ch) }
 
 func counter(ch chan<- prometheus.Metric, d *prometheus.Desc, v float64, labels ...string) {
 	ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)

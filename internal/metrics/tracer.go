@@ -77,16 +77,6 @@ func newTracer(slow time.Duration, logger *slog.Logger) *Tracer {
 	return t
 }
 
-// Describe implements prometheus.Collector.
-func (t *Tracer) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(t, ch) }
-
-// Collect implements prometheus.Collector.
-func (t *Tracer) Collect(ch chan<- prometheus.Metric) {
-	for _, c := range []prometheus.Collector{t.durations, t.slowCount, t.acquires, t.timeouts, t.faults} {
-		c.Collect(ch)
-	}
-}
-
 // span is a statement, batch or acquisition under way. It is a context of its
 // own, which saves an allocation per statement.
 type span struct {

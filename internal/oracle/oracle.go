@@ -16,10 +16,10 @@ type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// wrongQuery computes each row's seven results from the definition, by one correlated
+// WrongQuery computes each row's seven results from the definition, by one correlated
 // sub-query per window, and compares them exactly in the columns' type; a NULL is never
 // correct.
-const wrongQuery = `
+const WrongQuery = `
 WITH sums AS MATERIALIZED (
 	SELECT a.*,
 		(SELECT coalesce(sum(b.total_load_miles::float8), 0) FROM activities b WHERE b.user_id = a.user_id AND b.date BETWEEN a.date - 6 AND a.date) AS load7,
@@ -71,19 +71,12 @@ func (m Mismatch) String() string {
 // twenty that are wrong and how many there are in all. It checks the standard formula
 // without rounding.
 func Check(ctx context.Context, db Querier, users ...int32) (wrong []Mismatch, total int, err error) {
-	return check(ctx, db, wrongQuery, users, nil)
+	return CheckBy(ctx, db, WrongQuery, users, nil)
 }
 
-// CheckSince is Check for the rows of all users from a date on.
-func CheckSince(ctx context.Context, db Querier, first time.Time) (wrong []Mismatch, total int, err error) {
-	return check(ctx, db, wrongQuery, nil, &first)
-}
-
-func check(ctx context.Context, db Querier, query string, users []int32, first *time.Time) (wrong []Mismatch, total int, err error) {
-	rows, err := db.Query(ctx, query, users, first)
-	if err != nil {
-		return nil, 0, fmt.Errorf("oracle: %w", err)
-	}
+// CheckBy is Check by a query made of WrongQuery, of users, all for none, from a date on.
+func CheckBy(ctx context.Context, db Querier, query string, users []int32, first *time.Time) (wrong []Mismatch, total int, err error) {
+	rows, _ := db.Query(ctx, query, users, first)
 	var m Mismatch
 	_, err = pgx.ForEachRow(rows, []any{&m.ActivityID, &m.UserID, &m.Date, &m.Values, &total}, func() error {
 		wrong = append(wrong, m)

@@ -112,14 +112,11 @@ GROUP BY 1`
 // Enqueued counts the jobs with ids above after, up to and including upTo, by
 // kind; kinds not listed count as OtherKinds.
 func (s Schema) Enqueued(ctx context.Context, db Reader, after, upTo int64, kinds []string) (map[string]int64, error) {
-	rows, err := db.Query(ctx, s.sql(enqueuedQuery), after, upTo, kinds)
-	if err != nil {
-		return nil, fmt.Errorf("count enqueued jobs: %w", err)
-	}
+	rows, _ := db.Query(ctx, s.sql(enqueuedQuery), after, upTo, kinds)
 	byKind := map[string]int64{}
 	var kind string
 	var n int64
-	_, err = pgx.ForEachRow(rows, []any{&kind, &n}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&kind, &n}, func() error {
 		byKind[kind] = n
 		return nil
 	})

@@ -139,19 +139,14 @@ ORDER BY 2 DESC
 LIMIT $1`
 )
 
-// failuresQuery is the query of the jobs in a state, and its arguments.
-func (s Schema) failuresQuery(state string) (query string, args []any) {
-	if state == "retryable" {
-		return s.sql(retryableFailuresQuery), []any{MaxFailures}
-	}
-	return s.sql(endedFailuresQuery), []any{MaxFailures, state}
-}
-
 // Failures queues the reading of up to MaxFailures of the most recent failures of the
 // jobs in a state: retryable, discarded or cancelled. For retryable jobs it reads up to a
 // hundred of those that each queue tries next.
 func (s Schema) Failures(b *pgx.Batch, state string, read func([]LastFailure)) {
-	query, args := s.failuresQuery(state)
+	query, args := s.sql(endedFailuresQuery), []any{MaxFailures, state}
+	if state == "retryable" {
+		query, args = s.sql(retryableFailuresQuery), args[:1]
+	}
 	b.Queue(query, args...).Query(func(rows pgx.Rows) error {
 		failures, err := pgx.CollectRows(rows, pgx.RowToStructByPos[LastFailure])
 		if err == nil {
@@ -162,15 +157,11 @@ func (s Schema) Failures(b *pgx.Batch, state string, read func([]LastFailure)) {
 }
 
 // Failures runs Schema.Failures.
-func (a *Admin) Failures(ctx context.Context, state string) ([]LastFailure, error) {
-	query, args := a.schema.failuresQuery(state)
-	rows, err := a.pool.Query(ctx, query, args...)
-	if err != nil {
+func (a *Admin) Failures(ctx context.Context, state string) (found []LastFailure, err error) {
+	b := &pgx.Batch{}
+	a.schema.Failures(b, state, func(failures []LastFailure) { found = failures })
+	if err := a.pool.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("read failures of %s jobs: %w", state, err)
 	}
-	failures, err := pgx.CollectRows(rows, pgx.RowToStructByPos[LastFailure])
-	if err != nil {
-		return nil, fmt.Errorf("read failures of %s jobs: %w", state, err)
-	}
-	return failures, nil
+	return found, nil
 }

@@ -40,10 +40,7 @@ LIMIT @limit`
 // nil.
 func (a *Admin) ListJobs(ctx context.Context, f Filter, limit int) ([]JobSummary, error) {
 	args := pgx.NamedArgs{"limit": limit}
-	rows, err := a.pool.Query(ctx, a.schema.filtered(listJobsQuery, f, args), args)
-	if err != nil {
-		return nil, fmt.Errorf("list jobs: %w", err)
-	}
+	rows, _ := a.pool.Query(ctx, a.schema.filtered(listJobsQuery, f, args), args)
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[JobSummary])
 	if err != nil {
 		return nil, fmt.Errorf("list jobs: %w", err)

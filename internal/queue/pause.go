@@ -46,10 +46,7 @@ SELECT name FROM {schema}.river_queue WHERE paused_at IS NOT NULL`
 
 // PausedQueues returns the names of the queues from which no worker claims.
 func (s Schema) PausedQueues(ctx context.Context, db Reader) ([]string, error) {
-	rows, err := db.Query(ctx, s.sql(pausedQueuesQuery))
-	if err != nil {
-		return nil, fmt.Errorf("read paused queues: %w", err)
-	}
+	rows, _ := db.Query(ctx, s.sql(pausedQueuesQuery))
 	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
 		return nil, fmt.Errorf("read paused queues: %w", err)

@@ -23,13 +23,14 @@ WHERE t.reauthorize_since IS NULL AND t.refresh_token <> ''
   AND NOT EXISTS (SELECT FROM ({to_refresh}) AS planned WHERE planned.user_id = t.user_id)
 ORDER BY t.user_id`
 
+// RefreshBefore is how soon the tokens expire that workers refresh by themselves; several
+// tries fit into it.
+const RefreshBefore = 30 * time.Minute
+
 // Due returns the users whose tokens expire within the time, except those who have to
 // authorize again and those that an enqueued job covers.
 func Due(ctx context.Context, tx pgx.Tx, riverSchema string, within time.Duration) ([]int32, error) {
-	rows, err := tx.Query(ctx, dueIn(riverSchema), within)
-	if err != nil {
-		return nil, fmt.Errorf("find tokens that expire: %w", err)
-	}
+	rows, _ := tx.Query(ctx, dueIn(riverSchema), within)
 	users, err := pgx.CollectRows(rows, pgx.RowTo[int32])
 	if err != nil {
 		return nil, fmt.Errorf("find tokens that expire: %w", err)

@@ -22,14 +22,11 @@ SELECT ` + rowColumns + ` FROM user_tokens WHERE user_id = ANY($1::int[]) ORDER 
 // Load reads the tokens of users in one query.
 func (s *Store) Load(ctx context.Context, userIDs []int32) (Loaded, error) {
 	wanted := slices.Compact(slices.Sorted(slices.Values(userIDs)))
-	rows, err := s.pool.Query(ctx, s.in(loadQuery), wanted)
-	if err != nil {
-		return Loaded{}, fmt.Errorf("load tokens: %w", err)
-	}
+	rows, _ := s.pool.Query(ctx, s.in(loadQuery), wanted)
 	var loaded Loaded
 	found := make(map[int32]bool, len(wanted))
 	var r row
-	_, err = pgx.ForEachRow(rows, r.targets(), func() error {
+	_, err := pgx.ForEachRow(rows, r.targets(), func() error {
 		found[r.userID] = true
 		token, err := s.open(&r)
 		if unreadable, is := err.(*UnreadableError); is { //nolint:errorlint // open returns it as it is

@@ -54,12 +54,9 @@ func (s *Store) saveIn(ctx context.Context, tx pgx.Tx, operations []Operation, a
 		states[operations[i].UserID] = &state{}
 	}
 	users := slices.Sorted(maps.Keys(states))
-	rows, err := tx.Query(ctx, s.in(lockQuery), users)
-	if err != nil {
-		return nil, err
-	}
+	rows, _ := tx.Query(ctx, s.in(lockQuery), users)
 	var r row
-	_, err = pgx.ForEachRow(rows, r.targets(), func() error {
+	_, err := pgx.ForEachRow(rows, r.targets(), func() error {
 		st := states[r.userID]
 		st.row, st.exists = r, true
 		st.token, st.unreadable = s.open(&r)

@@ -2,7 +2,6 @@ package tokens_test
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -113,66 +112,16 @@ func saveOneByOne(t *testing.T, url string, ring *tokens.Keyring, users int) tim
 	return time.Since(started)
 }
 
-// TestConcurrentSavesShareTransactions also loses no outcome: each operation has
-// its own.
-func TestConcurrentSavesShareTransactions(t *testing.T) {
-	t.Parallel()
-	const users = 1000
-	pool := dbtest.Migrated(t)
-	store := newStore(t, pool, "k1")
-	saver := tokens.NewSaver(store, tokens.SaverOptions{MaxBatch: 100, MaxWait: 5 * time.Millisecond, Timeout: 10 * time.Second})
-	before := text(t, pool, `SELECT pg_current_xact_id()::text`)
-	var wg sync.WaitGroup
-	var refused atomic.Int32
-	for user := range int32(users) {
-		wg.Go(func() {
-			op := first(user + 1)
-			if user%10 == 0 {
-				op.Access = ""
-			}
-			refusal, err := saver.Save(t.Context(), op)
-			if err != nil || (refusal != nil) != (user%10 == 0) {
-				t.Errorf("user %d: %v, %v", user+1, refusal, err)
-			}
-			if refusal != nil {
-				refused.Add(1)
-			}
-		})
-	}
-	wg.Wait()
-	var transactions int64
-	if err := pool.QueryRow(t.Context(), `SELECT pg_current_xact_id()::text::bigint - $1::text::bigint - 1`, before).Scan(&transactions); err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%d concurrent saves in %d transactions", users, transactions)
-	if refused.Load() != users/10 || transactions < users/100 || transactions > users/10 {
-		t.Errorf("%d refused, %d transactions, want %d and between 10 and 100", refused.Load(), transactions, users/10)
-	}
-	if got := text(t, pool, `SELECT count(*)::text FROM user_tokens`); got != "900" {
-		t.Errorf("%s users, want 900", got)
-	}
-}
-
-func TestSaverAnswersWhateverHappens(t *testing.T) {
+// TestNoSaveWithoutItsAuditRow: they are written together or not at all.
+func TestNoSaveWithoutItsAuditRow(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
 	store := newStore(t, pool, "k1")
-	saver := tokens.NewSaver(store, tokens.SaverOptions{MaxBatch: 10, MaxWait: time.Hour, Timeout: 10 * time.Second})
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if refusal, err := saver.Save(ctx, first(1)); err == nil || refusal != nil {
-		t.Errorf("a withdrawn save = %v, %v, want the context's error", refusal, err)
+	execute(t, pool, `ALTER TABLE token_audit_log RENAME TO gone`)
+	if outcomes, err := store.Save(t.Context(), []tokens.Operation{first(1)}); err == nil || outcomes != nil {
+		t.Errorf("Save without an audit log = %v, %v, want an error", outcomes, err)
 	}
 	if got := stored(t, store, 1); got != "missing" {
-		t.Errorf("a withdrawn save stored %s", got)
-	}
-	broken := tokens.NewSaver(store, tokens.SaverOptions{MaxBatch: 10, MaxWait: time.Millisecond, Timeout: 10 * time.Second})
-	execute(t, pool, `ALTER TABLE token_audit_log RENAME TO gone`)
-	if _, err := broken.Save(t.Context(), first(1)); err == nil {
-		t.Error("a save without its audit row must be an error")
-	}
-	execute(t, pool, `ALTER TABLE gone RENAME TO token_audit_log`)
-	if refusal, err := broken.Save(t.Context(), first(1)); err != nil || refusal != nil {
-		t.Errorf("later: %v, %v", refusal, err)
+		t.Errorf("it stored %s", got)
 	}
 }

@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/web"
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
@@ -344,7 +343,14 @@ func TestDoneIsNotForged(t *testing.T) {
 func TestButtonThatWaits(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.MigratedURL(t)
-	r := newRig(t, databaseURL, func(c *config.Config) { c.Database.LockTimeout = time.Minute })
+	withLockTimeout, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := withLockTimeout.Query()
+	query.Set("lock_timeout", "1min")
+	withLockTimeout.RawQuery = query.Encode()
+	r := newRig(t, withLockTimeout.String())
 	r.failures()
 	v := r.visit()
 	tx, err := dbtest.Open(t, databaseURL).Begin(t.Context())

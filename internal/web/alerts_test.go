@@ -79,9 +79,7 @@ func TestOverviewOld(t *testing.T) {
 func TestBackfillThatStands(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.MigratedURL(t)
-	r := newRig(t, databaseURL, func(c *config.Config) {
-		c.Backfill.ChunkRows, c.Database.LockTimeout = 1, 200*time.Millisecond
-	})
+	r := newRig(t, databaseURL, func(c *config.Config) { c.Backfill.ChunkRows = 1 })
 	r.exec(`INSERT INTO activities (activity_id, user_id, date, total_load_miles) SELECT i, i, '2025-01-01', 5 FROM generate_series(1, 3) AS i`)
 	r.exec(`ALTER TABLE activities ADD CONSTRAINT injected CHECK (user_id <> 2 OR acute_chronic_ratio IS NULL)`)
 	enqueuer, err := jobs.NewEnqueuer(r.pool.Pool, dbtest.RiverSchema)
@@ -123,8 +121,7 @@ func TestBackfillThatStands(t *testing.T) {
 
 	r.exec(`ALTER TABLE activities DROP CONSTRAINT injected`)
 	err = r.pool.InTx(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
-		_, err := backfill.Resume(ctx, tx, enqueuer, dbtest.RiverSchema, id)
-		return err
+		return backfill.Resume(ctx, tx, enqueuer, dbtest.RiverSchema, id)
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -94,7 +94,7 @@ func newColumns(days []athlete.Day) (columns []column) {
 }
 
 // athleteChart draws the days of an athlete. Every day has a slot of the same width; the
-// stylesheet decides the width, as in plot.
+// stylesheet decides the width.
 type athleteChart struct {
 	user    string
 	days    []athlete.Day
@@ -146,7 +146,7 @@ func (c athleteChart) means(m measure) template.HTML {
 	last := c.days[len(c.days)-1]
 	label := fmt.Sprintf("%s of a day of athlete %s from %s to %s, at most %.*f; on the last day the mean of 7 days is %.*f and the chronic mean %.*f",
 		m.name, c.user, c.days[0].Date, last.Date, m.digits, highest, m.digits, m.acute(last), m.digits, m.chronic(last))
-	s := c.begin(label, top, []mark{{0, "0"}, {top / 2, number(top / 2)}, {top, number(top)}})
+	s := newChart(c, len(c.days), label, top, []mark{{0, "0"}, {top / 2, number(top / 2)}, {top, number(top)}})
 	s.stretched(func() {
 		s.bars(m.class+"-bar", c.columns, m.bar)
 		s.curve("chronic", chronic)
@@ -155,20 +155,6 @@ func (c athleteChart) means(m measure) template.HTML {
 	return s.end(func(column column) string {
 		return fmt.Sprintf("%s: %s %.*f, 7 d %.*f, chronic %.*f", column.dates(), m.name, m.digits, m.bar(column), m.digits, m.acute(column.Newest), m.digits, m.chronic(column.Newest))
 	})
-}
-
-// axisTop returns the smallest round number with a round half that is at least v.
-func axisTop(v float64) float64 {
-	if v <= 0 {
-		return 1
-	}
-	power := math.Pow(10, math.Floor(math.Log10(v)))
-	for _, digit := range []float64{1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8} {
-		if v <= digit*power {
-			return digit * power
-		}
-	}
-	return 10 * power
 }
 
 // topRatio is the top of the axis: the first weeks of an athlete have ratios so great
@@ -188,7 +174,7 @@ func (c athleteChart) Ratio() template.HTML {
 	if top > 2 {
 		marks = append(marks, mark{top, number(top)})
 	}
-	s := c.begin(label, top, marks, ratioBands...)
+	s := newChart(c, len(c.days), label, top, marks, ratioBands...)
 	s.stretched(func() {
 		s.curve("series2", internal)
 		s.curve("series1", external)

@@ -168,11 +168,7 @@ func (p *pages) readBeside(ctx context.Context, id int32, data *athletePage) (er
 	if data.Waiting, data.All, err = queue.Schema(p.options.RiverSchema).WaitingForUser(ctx, db, id, maxWaiting); err != nil {
 		return err
 	}
-	operate, err := admin.NewActions(db, p.options.RiverSchema)
-	if err != nil {
-		return err
-	}
-	data.Rejects, err = operate.ListRejects(ctx, admin.Filter{User: id}, maxRejects)
+	data.Rejects, err = p.actions.ListRejects(ctx, admin.Filter{User: id}, maxRejects)
 	return err
 }
 

@@ -9,18 +9,22 @@ import (
 	"github.com/trainingmonkey/worker/internal/athlete"
 )
 
-// chartSVG is a chart of an athlete that is being drawn. Only numbers and class names are
-// written unescaped.
+// chartSVG is a chart that is being drawn: of an athlete, or of anything whose values
+// have slots of the same width. It stretches to whatever width there is, while its
+// text and lines do not: bars and curves are in a nested picture that is stretched,
+// everything else is placed by percentages. Only numbers and class names are written
+// unescaped.
 type chartSVG struct {
 	b       strings.Builder
-	chart   athleteChart
+	chart   athleteChart // the zero value unless it is of an athlete
+	slots   int
 	marks   []mark
 	highest float64
 }
 
-// begin draws the background of the curves.
-func (c athleteChart) begin(label string, top float64, marks []mark, bands ...ratioBand) *chartSVG {
-	s := &chartSVG{chart: c, marks: marks, highest: top * headroom}
+// newChart draws the background of the curves.
+func newChart(c athleteChart, slots int, label string, top float64, marks []mark, bands ...ratioBand) *chartSVG {
+	s := &chartSVG{chart: c, slots: slots, marks: marks, highest: top * headroom}
 	fmt.Fprintf(&s.b, `<svg class="plot" role="img" aria-label="%s">`, template.HTMLEscapeString(label))
 	for _, b := range bands {
 		to := min(b.To, s.highest)
@@ -45,7 +49,7 @@ func (c athleteChart) begin(label string, top float64, marks []mark, bands ...ra
 func (s *chartSVG) y(v float64) float64 { return plotHeight * (1 - min(1, max(0, v/s.highest))) }
 
 // slot returns where a day begins, as a share of the width.
-func (s *chartSVG) slot(day int) float64 { return float64(day) / float64(len(s.chart.days)) }
+func (s *chartSVG) slot(day int) float64 { return float64(day) / float64(s.slots) }
 
 // marked draws the quality of days as a tick at the bottom, and the quality of their
 // windows over the whole height.
@@ -81,20 +85,40 @@ func (s *chartSVG) bars(class string, columns []column, value func(column) float
 	s.b.WriteString(`"/>`)
 }
 
-// curve draws values in the middle of their days.
+// curve draws values in the middle of their slots; NaN leaves a gap.
 func (s *chartSVG) curve(class string, values []float64) {
 	fmt.Fprintf(&s.b, `<path class="%s" d="`, class)
-	for i, day := range thinned(values, maxPoints) {
-		command := "L"
-		if i == 0 {
-			command = "M"
+	begins := true
+	for _, day := range thinned(values, maxPoints) {
+		if math.IsNaN(values[day]) {
+			begins = true
+			continue
 		}
-		fmt.Fprintf(&s.b, "%s%s,%s", command, number(plotWidth*(s.slot(day)+s.slot(day+1))/2), number(s.y(values[day])))
-	}
-	if len(values) == 1 {
-		s.b.WriteString("l0.01,0") // a dot
+		at := s.point(day, values[day])
+		switch {
+		case !begins:
+			s.b.WriteString("L" + at)
+		case day+1 == len(values) || math.IsNaN(values[day+1]):
+			s.b.WriteString("M" + at + "l0.01,0") // a dot
+		default:
+			s.b.WriteString("M" + at)
+		}
+		begins = false
 	}
 	s.b.WriteString(`"/>`)
+}
+
+// area fills the area below values.
+func (s *chartSVG) area(class string, values []float64) {
+	fmt.Fprintf(&s.b, `<path class="%s" d="M%s`, class, s.point(0, 0))
+	for slot, v := range values {
+		s.b.WriteString("L" + s.point(slot, v))
+	}
+	fmt.Fprintf(&s.b, `L%sZ"/>`, s.point(len(values)-1, 0))
+}
+
+func (s *chartSVG) point(slot int, v float64) string {
+	return number(plotWidth*(s.slot(slot)+s.slot(slot+1))/2) + "," + number(s.y(v))
 }
 
 // thinned returns the indexes of the values that are drawn: if several share a pixel, the

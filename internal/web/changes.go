@@ -64,12 +64,12 @@ var changeKinds = map[string]changeKind{
 	"retry_rejects": {
 		button: "Retry", command: "enqueue rejects retry",
 		means:   "They are enqueued again, as they were handed in. Those that are still invalid stay rejected, and so do those of which a newer version has come.",
-		preview: func(p *pages) previewFunc { return p.previewRejects("Retry") }, perform: func(p *pages) performFunc { return p.retryRejects },
+		preview: func(p *pages) previewFunc { return p.previewRejects("Retry") }, perform: func(p *pages) performFunc { return p.changeRejects(p.retryRejects) },
 	},
 	"drop_rejects": {
 		button: "Drop", command: "enqueue rejects drop",
 		means:   "They are forgotten for good. Nothing brings them back.",
-		preview: func(p *pages) previewFunc { return p.previewRejects("Drop") }, perform: func(p *pages) performFunc { return p.dropRejects },
+		preview: func(p *pages) previewFunc { return p.previewRejects("Drop") }, perform: func(p *pages) performFunc { return p.changeRejects(p.dropRejects) },
 	},
 }
 
@@ -226,35 +226,36 @@ func (p *pages) previewRejects(does string) previewFunc {
 	}
 }
 
-func (p *pages) retryRejects(ctx context.Context, c change) (string, int64, error) {
-	filter := admin.Filter{IDs: c.IDs}
-	preview, err := p.actions.PreviewRejects(ctx, filter)
-	if err != nil || preview.Rejects == 0 {
-		return "", 0, orNothing(err)
-	}
-	result, err := p.actions.RetryRejects(ctx, filter, preview)
-	if err != nil {
-		return "", result.Retried, err
-	}
-	if len(result.Left) == 0 {
-		if result.Retried == 0 {
-			return "", 0, errNothing
+// changeRejects does something to those of the named rejects that are still there.
+func (p *pages) changeRejects(do func(context.Context, change, admin.Filter, admin.RejectPreview) (string, int64, error)) performFunc {
+	return func(ctx context.Context, c change) (string, int64, error) {
+		filter := admin.Filter{IDs: c.IDs}
+		preview, err := p.actions.PreviewRejects(ctx, filter)
+		if err != nil || preview.Rejects == 0 {
+			return "", 0, orNothing(err)
 		}
-		return counted(result.Retried, "activity was", "activities were") + " enqueued again." + unchangedNote(result.Retried, c.IDs), result.Retried, nil
+		return do(ctx, c, filter, preview)
 	}
-	stays := fmt.Sprintf("%s rejected; number %d: %s.", counted(int64(len(result.Left)), "activity stays", "activities stay"), result.Left[0].ID, cutOff(result.Left[0].Reason))
-	if result.Retried == 0 {
-		return "", 0, errors.New(stays)
-	}
-	return counted(result.Retried, "activity was", "activities were") + " enqueued again. " + stays, result.Retried, nil
 }
 
-func (p *pages) dropRejects(ctx context.Context, c change) (string, int64, error) {
-	filter := admin.Filter{IDs: c.IDs}
-	preview, err := p.actions.PreviewRejects(ctx, filter)
-	if err != nil || preview.Rejects == 0 {
-		return "", 0, orNothing(err)
+func (p *pages) retryRejects(ctx context.Context, c change, filter admin.Filter, preview admin.RejectPreview) (string, int64, error) {
+	result, err := p.actions.RetryRejects(ctx, filter, preview)
+	n := result.Retried
+	if err != nil || n == 0 && len(result.Left) == 0 {
+		return "", n, orNothing(err)
 	}
+	enqueued := counted(n, "activity was", "activities were") + " enqueued again."
+	if len(result.Left) == 0 {
+		return enqueued + unchangedNote(n, c.IDs), n, nil
+	}
+	stays := fmt.Sprintf("%s rejected; number %d: %s.", counted(int64(len(result.Left)), "activity stays", "activities stay"), result.Left[0].ID, cutOff(result.Left[0].Reason))
+	if n == 0 {
+		return "", 0, errors.New(stays)
+	}
+	return enqueued + " " + stays, n, nil
+}
+
+func (p *pages) dropRejects(ctx context.Context, c change, filter admin.Filter, preview admin.RejectPreview) (string, int64, error) {
 	n, err := p.actions.DropRejects(ctx, filter, preview)
 	if err != nil || n == 0 {
 		return "", n, orNothing(err)

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/jobs"
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
@@ -97,7 +96,7 @@ func TestFailures(t *testing.T) {
 func TestLaneStandsStill(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.MigratedURL(t)
-	r := newRig(t, databaseURL, func(c *config.Config) { c.Database.LockTimeout = 200 * time.Millisecond })
+	r := newRig(t, databaseURL)
 	var many []jobs.Activity
 	for i := range 60 {
 		many = append(many, activity(int64(i+1), int32(i%5+1), i))

@@ -51,7 +51,7 @@ func newRig(t *testing.T, databaseURL string, change ...func(*config.Config)) *r
 	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	r := &rig{T: t, metrics: metrics.New("test", c.Operations.SlowQuery, logger), stopped: make(chan error, 1)}
 	o := dbtest.Options(databaseURL)
-	o.MaxConns, o.LockTimeout, o.ConnectTimeout, o.Tracer = int32(c.Database.MaxConns), c.Database.LockTimeout, 5*time.Second, r.metrics.Tracer()
+	o.MaxConns, o.LockTimeout, o.ConnectTimeout, o.Tracer = int32(c.Database.MaxConns), config.LockTimeout, config.ConnectTimeout, r.metrics.Tracer()
 	var err error
 	if r.pool, err = dbpool.Open(t.Context(), o); err != nil {
 		t.Fatal(err)
@@ -60,10 +60,10 @@ func newRig(t *testing.T, databaseURL string, change ...func(*config.Config)) *r
 	if r.service, err = workers.NewObserved(t.Context(), r.pool, c, logger, r.metrics.Observer); err != nil {
 		t.Fatal(err)
 	}
-	throttle := web.NewThrottle(c.Database.ApplicationReserve)
+	throttle := web.NewThrottle()
 	r.watch = admin.NewWatch(r.pool, admin.Options{
 		RiverSchema: dbtest.RiverSchema, Queues: workers.QueueNames(), DeadAfter: queue.DeadAfter, Timeout: 5 * time.Second, Throttle: throttle,
-		Kinds: []string{jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindACWRBackfill},
+		Kinds: jobs.Kinds(),
 	}, logger)
 	r.readiness = web.NewReadiness(r.pool, dbtest.RiverSchema, r.service, logger)
 	r.metrics.Connect(metrics.Sources{Pool: r.pool.Stat, Service: r.service, Watch: r.watch, Ready: r.readiness.Ready})

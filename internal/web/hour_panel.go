@@ -51,26 +51,28 @@ func eachPoint(points []throughput.Point, value func(throughput.Point) float64) 
 
 func throughputPlot(points []throughput.Point) template.HTML {
 	rates, highest := eachPoint(points, func(p throughput.Point) float64 { return float64(p.Committed) / throughput.Step.Seconds() })
-	top := roundUp(highest)
-	return plot{
-		label:   fmt.Sprintf("Jobs committed per second over the last hour, at most %s", short(highest)),
-		highest: top,
-		marks:   []mark{{0, "0"}, {top / 2, short(top / 2)}, {top, short(top)}},
-		lines:   []line{{"series1", rates, true}},
-	}.svg()
+	top := axisTop(highest)
+	label := fmt.Sprintf("Jobs committed per second over the last hour, at most %s", short(highest))
+	chart := newChart(athleteChart{}, len(points), label, top, []mark{{0, "0"}, {top / 2, short(top / 2)}, {top, short(top)}})
+	chart.stretched(func() {
+		chart.area("series1-area", rates)
+		chart.curve("series1", rates)
+	})
+	return chart.end(nil)
 }
 
 func latencyPlot(points []throughput.Point) template.HTML {
 	worst, highest := eachPoint(points, func(p throughput.Point) float64 { return nanWhenIdle(p, p.P99) })
 	half, _ := eachPoint(points, func(p throughput.Point) float64 { return nanWhenIdle(p, p.Median) })
-	top := roundUp(max(highest, 0.001))
+	top := axisTop(max(highest, 0.001))
 	text := func(s float64) string { return admin.HumanReadable(time.Duration(s * float64(time.Second))) }
-	return plot{
-		label:   "Time from a job's insertion to its commit over the last hour, the median and the 99th percentile, at most " + text(highest),
-		highest: top,
-		marks:   []mark{{0, "0"}, {top / 2, text(top / 2)}, {top, text(top)}},
-		lines:   []line{{"series2", worst, false}, {"series1", half, false}},
-	}.svg()
+	label := "Time from a job's insertion to its commit over the last hour, the median and the 99th percentile, at most " + text(highest)
+	chart := newChart(athleteChart{}, len(points), label, top, []mark{{0, "0"}, {top / 2, text(top / 2)}, {top, text(top)}})
+	chart.stretched(func() {
+		chart.curve("series2", worst)
+		chart.curve("series1", half)
+	})
+	return chart.end(nil)
 }
 
 func nanWhenIdle(p throughput.Point, d time.Duration) float64 {

@@ -95,13 +95,8 @@ func (s *Server) Shutdown(ctx context.Context) {
 	}
 }
 
-// Handler returns the handler of all endpoints.
-func Handler(o Options) (http.Handler, error) {
-	handler, _, err := newHandler(o)
-	return handler, err
-}
-
-// newHandler also returns the streams, which have to be ended with the server.
+// newHandler returns the handler of all endpoints, and the streams, which have to be
+// ended with the server.
 func newHandler(o Options) (http.Handler, *streams, error) {
 	river, err := riverUI(o)
 	if err != nil {
@@ -135,8 +130,8 @@ func newHandler(o Options) (http.Handler, *streams, error) {
 	return withHeaders(withLimits(http.NewCrossOriginProtection().Handler(mux))), streams, nil
 }
 
-// Throttle limits how many requests and snapshots use the database at a time. Readiness
-// has a connection of its own.
+// Throttle lets one request or snapshot at a time use the database. Readiness has a
+// connection of its own.
 type Throttle struct{ free chan struct{} }
 
 const (
@@ -144,9 +139,8 @@ const (
 	throttleTime = 10 * time.Second
 )
 
-// NewThrottle allows as many as the application's reserve, except for readiness's
-// connection.
-func NewThrottle(reserve int) Throttle { return Throttle{make(chan struct{}, max(1, reserve-1))} }
+// NewThrottle allows one: the application's reserve, except for readiness's connection.
+func NewThrottle() Throttle { return Throttle{make(chan struct{}, 1)} }
 
 // Lock implements sync.Locker.
 func (t Throttle) Lock() { t.free <- struct{}{} }

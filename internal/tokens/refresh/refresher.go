@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/tokens"
 )
 
@@ -21,25 +22,25 @@ type Options struct {
 	Logger   *slog.Logger
 }
 
-// Refresher refreshes users' tokens. One per process: its workers and its one
-// connection for leases are shared by all jobs.
+// Refresher refreshes users' tokens. One per process: its workers, its one
+// connection for leases and its one for saves are shared by all jobs.
 type Refresher struct {
 	store    *tokens.Store
-	saver    *tokens.Saver
 	provider *Provider
 	options  Options
 	asking   chan struct{} // a place for each request at once
-	leasing  chan struct{} // a place for the one connection
+	leasing  chan struct{} // a place for the one connection for leases
+	saving   chan struct{} // a place for the one for saves, which do not wait for leases
 	stopping chan struct{}
 	stopOnce sync.Once
 	counts   counters
 }
 
 // New returns a Refresher.
-func New(store *tokens.Store, saver *tokens.Saver, provider *Provider, o Options) *Refresher {
+func New(store *tokens.Store, provider *Provider, o Options) *Refresher {
 	return &Refresher{
-		store: store, saver: saver, provider: provider, options: o,
-		asking: make(chan struct{}, o.Workers), leasing: make(chan struct{}, 1), stopping: make(chan struct{}),
+		store: store, provider: provider, options: o,
+		asking: make(chan struct{}, o.Workers), leasing: make(chan struct{}, 1), saving: make(chan struct{}, 1), stopping: make(chan struct{}),
 	}
 }
 
@@ -103,7 +104,7 @@ func (r *Refresher) place(ctx context.Context) bool {
 // selectDue loads all users in one query and returns those that need a refresh. They are
 // checked again under lock.
 func (r *Refresher) selectDue(ctx context.Context, users []int32, wanted tokens.Wanted) (remaining []int32, result Result, err error) {
-	if err := r.exclusively(ctx, func() (err error) {
+	if err := exclusively(ctx, r.leasing, func() (err error) {
 		var loaded tokens.Loaded
 		if loaded, err = r.store.Load(ctx, users); err != nil {
 			return err
@@ -130,14 +131,14 @@ func (r *Refresher) selectDue(ctx context.Context, users []int32, wanted tokens.
 	return remaining, result, nil
 }
 
-// exclusively runs fn on the one connection for leases.
-func (r *Refresher) exclusively(ctx context.Context, fn func() error) error {
+// exclusively runs fn on the one connection that place stands for.
+func exclusively(ctx context.Context, place chan struct{}, fn func() error) error {
 	select {
-	case r.leasing <- struct{}{}:
+	case place <- struct{}{}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	defer func() { <-r.leasing }()
+	defer func() { <-place }()
 	return fn()
 }
 
@@ -151,7 +152,7 @@ func (r *Refresher) refresh(ctx context.Context, user int32, wanted tokens.Wante
 	var status tokens.LeaseStatus
 	var wait time.Duration
 	by := r.options.ClientID + "/" + rand.Text()[:10]
-	err := r.exclusively(ctx, func() (err error) {
+	err := exclusively(ctx, r.leasing, func() (err error) {
 		lease, status, wait, err = r.store.Lease(ctx, user, wanted, by, r.options.Lease, r.options.Limits)
 		return err
 	})
@@ -191,7 +192,7 @@ func (r *Refresher) refresh(ctx context.Context, user int32, wanted tokens.Wante
 			op.Failure.Reason += "; an earlier refresh with it was cut off before its answer was stored, and what the provider gave then is lost"
 		}
 	case Throttled:
-		if err := r.exclusively(ctx, func() error { return r.store.Pause(ctx, answer.RetryAfter) }); err != nil {
+		if err := exclusively(ctx, r.leasing, func() error { return r.store.Pause(ctx, answer.RetryAfter) }); err != nil {
 			r.options.Logger.WarnContext(ctx, "could not record that the provider throttles; other processes may still send requests", slog.String("error", err.Error()))
 		}
 	}
@@ -239,28 +240,37 @@ func (r *Refresher) fail(ctx context.Context, op tokens.Operation, retryAfter ti
 	return Result{Failed: 1, First: fmt.Errorf("user %d: %s", op.UserID, op.Failure.Reason)}
 }
 
-// Pauses between the tries of a save, which are not limited.
-const (
-	firstPause = 20 * time.Millisecond
-	savePause  = time.Second
-)
+// saveTimeout bounds one try of a save, a transaction with its retries.
+const saveTimeout = 8 * time.Second
 
 // save stores an operation, and retries until it is stored or ctx ends: no other process
 // has the answer. A try in progress is finished when ctx ends, and at least one is made.
 func (r *Refresher) save(ctx context.Context, op tokens.Operation) (refusal, err error) {
-	for pause := firstPause; ; pause = min(2*pause, savePause) {
-		if refusal, err = r.saver.Save(context.WithoutCancel(ctx), op); err == nil || ctx.Err() != nil {
-			return refusal, err
+	for try := 1; ; try++ {
+		if refusal, err = r.trySave(context.WithoutCancel(ctx), op); err == nil {
+			return refusal, nil
 		}
-		if pause == 2*firstPause {
+		if try == 2 {
 			r.options.Logger.WarnContext(ctx, "tokens not stored yet, will try again",
 				slog.Int64("user_id", int64(op.UserID)), slog.String("error", err.Error()))
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		if dbpool.Backoff(ctx, try) != nil {
+			return nil, err
 		}
 	}
+}
+
+func (r *Refresher) trySave(ctx context.Context, op tokens.Operation) (refusal, err error) {
+	err = exclusively(ctx, r.saving, func() error {
+		ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+		defer cancel()
+		outcomes, err := r.store.Save(ctx, []tokens.Operation{op})
+		if err == nil {
+			refusal = outcomes[0]
+		}
+		return err
+	})
+	return refusal, err
 }
 
 func (r *Result) add(o Result) {

@@ -1,8 +1,10 @@
-package oracle
+package workers
 
 import (
 	"context"
 	"strings"
+
+	"github.com/trainingmonkey/worker/internal/oracle"
 )
 
 // weighed is a subquery of activities with their weights: zero if their athlete ignores
@@ -23,9 +25,9 @@ WITH weighed AS MATERIALIZED (
 		) AS is) AS d
 ), sums AS`
 
-// CheckWeighed is Check for athletes some of whom ignore likely doubles. Their activities
-// begin at a time that PostgreSQL can read, not around midnight.
-func CheckWeighed(ctx context.Context, db Querier, users ...int32) (wrong []Mismatch, total int, err error) {
-	query := strings.NewReplacer("\nWITH sums AS", weighed, "FROM activities b", "FROM weighed b").Replace(wrongQuery)
-	return check(ctx, db, query, users, nil)
+// mismatches is the oracle's check for athletes some of whom ignore likely doubles. Their
+// activities begin at a time that PostgreSQL can read, not around midnight.
+func mismatches(ctx context.Context, db oracle.Querier) (wrong []oracle.Mismatch, total int, err error) {
+	query := strings.NewReplacer("\nWITH sums AS", weighed, "FROM activities b", "FROM weighed b").Replace(oracle.WrongQuery)
+	return oracle.CheckBy(ctx, db, query, nil, nil)
 }
