@@ -91,6 +91,9 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 		l.lastJob = now
 	}
 	cursor.backlog = len(oldestFirst) == size-newest
+	if !cursor.backlog && share.Of <= 1 && from == (queue.Position{}) { // no loop has left jobs behind
+		l.backlogIsOver()
+	}
 	l.promises = len(claimed) >= promisedFrom
 	if newest > 0 && took > slowClaim+time.Duration(len(claimed))*claimPerJob && from != (queue.Position{}) {
 		cursor.newestDue = now.Add(beginningShare * took)
@@ -157,13 +160,18 @@ func (l *Lane[T]) check(ctx context.Context, loop int) (waiting, free bool) {
 	l.answered()
 	if !waiting {
 		l.mu.Lock()
-		for i := range l.cursors {
-			l.cursors[i].backlog = false
-		}
-		l.cursors[loop].lost, l.promises = false, false
+		l.backlogIsOver()
+		l.promises = false
 		l.mu.Unlock()
 	}
 	return waiting, true
+}
+
+// backlogIsOver notes that no loop need claim in its slot. l.mu is held.
+func (l *Lane[T]) backlogIsOver() {
+	for i := range l.cursors {
+		l.cursors[i].backlog, l.cursors[i].lost = false, false
+	}
 }
 
 // answered notes that the database has answered.
