@@ -125,7 +125,7 @@ func (s *rejectsScope) command(act func(context.Context, *admin.Actions, admin.F
 
 // show prints what was done by done, and what would be otherwise.
 func (s *rejectsScope) show(result any, preview admin.RejectPreview, done func()) error {
-	return s.program.Show(result, func() {
+	return s.Show(result, func() {
 		switch {
 		case s.yes:
 			done()
