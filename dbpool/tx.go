@@ -15,7 +15,8 @@ import (
 // again. Callers whose work is idempotent may do so.
 var ErrOutcomeUnknown = errors.New("connection lost during commit, outcome unknown")
 
-// AcquireTimeoutError says that no connection came free in time.
+// AcquireTimeoutError says that no connection came free in time, or that the one that
+// did could not begin a transaction.
 type AcquireTimeoutError struct {
 	Waited         time.Duration
 	InUse, MaxConn int32
@@ -23,6 +24,9 @@ type AcquireTimeoutError struct {
 
 // Error implements error.
 func (e *AcquireTimeoutError) Error() string {
+	if e.InUse < e.MaxConn {
+		return fmt.Sprintf("the database did not take a connection or begin a transaction within %v (%d of %d connections in use)", e.Waited, e.InUse, e.MaxConn)
+	}
 	return fmt.Sprintf("no free database connection after %v (%d of %d in use)", e.Waited, e.InUse, e.MaxConn)
 }
 

@@ -72,7 +72,7 @@ const (
 )
 
 // options of the lane of a row.
-func (row laneRow) options(c config.Config, client string, caution *lane.Caution, gate *gate, logger *slog.Logger) lane.Options {
+func (row laneRow) options(c config.Config, client string, caution *lane.Caution, limit *throttle, logger *slog.Logger) lane.Options {
 	o := lane.Options{
 		Schema: queue.Schema(c.River.Schema), Queue: row.Queue, Client: client,
 		Loops: row.Loops, MaxJobs: c.Batching.MaxJobs, MaxWeight: c.Batching.MaxActivities,
@@ -81,8 +81,8 @@ func (row laneRow) options(c config.Config, client string, caution *lane.Caution
 		Caution: caution, Logger: logger,
 	}
 	if row.Class == Bulk {
-		o.Aim, o.Newest, o.MaxJobs, o.Gate = bulkAim, false, min(bulkJobs, o.MaxJobs), gate
-		o.Restrained, o.RestrainedWeight = gate.liveIsActive, c.Batching.BulkActivities
+		o.Aim, o.Newest, o.MaxJobs, o.Throttle = bulkAim, false, min(bulkJobs, o.MaxJobs), limit
+		o.Restrained, o.RestrainedWeight = limit.liveIsActive, c.Batching.BulkActivities
 	}
 	if row.Kind == jobs.KindACWRBackfill {
 		o.MaxJobs = 1 // a chunk a turn
@@ -90,7 +90,7 @@ func (row laneRow) options(c config.Config, client string, caution *lane.Caution
 	return o
 }
 
-// liveMemory is how long after the last live job a gate still makes room for
+// liveMemory is how long after the last live job a throttle still makes room for
 // the next one.
 const liveMemory = time.Second
 
@@ -112,11 +112,11 @@ func (p pace) after(transaction time.Duration) time.Duration {
 	return min(time.Duration(p.multiple)*transaction, p.max)
 }
 
-// gate paces transactions that no athlete waits for. While there are no live
+// throttle paces transactions that no athlete waits for. While there are no live
 // jobs, all pass at once. While there are, one of the process is under way at a
 // time, and a pause follows it: on a small machine more would leave the live
 // jobs no processor.
-type gate struct {
+type throttle struct {
 	liveIsActive func() bool
 	pace         pace
 	mu           sync.RWMutex
@@ -125,24 +125,24 @@ type gate struct {
 }
 
 // Lock implements sync.Locker.
-func (g *gate) Lock() {
-	if !g.liveIsActive() {
-		g.mu.RLock()
+func (t *throttle) Lock() {
+	if !t.liveIsActive() {
+		t.mu.RLock()
 		return
 	}
-	g.mu.Lock()
-	g.exclusive, g.entered = true, time.Now()
+	t.mu.Lock()
+	t.exclusive, t.entered = true, time.Now()
 }
 
 // Unlock implements sync.Locker.
-func (g *gate) Unlock() {
-	if !g.exclusive {
-		g.mu.RUnlock()
+func (t *throttle) Unlock() {
+	if !t.exclusive {
+		t.mu.RUnlock()
 		return
 	}
-	if g.liveIsActive() {
-		time.Sleep(g.pace.after(time.Since(g.entered)))
+	if t.liveIsActive() {
+		time.Sleep(t.pace.after(time.Since(t.entered)))
 	}
-	g.exclusive = false
-	g.mu.Unlock()
+	t.exclusive = false
+	t.mu.Unlock()
 }

@@ -59,7 +59,7 @@ func New(ctx context.Context, pool *dbpool.Pool, c config.Config, logger *slog.L
 	return NewObserved(ctx, pool, c, logger, nil)
 }
 
-// NewObserved is New with lanes that tell their observers what they do.
+// NewObserved is New with lanes that notify their observers.
 func NewObserved(ctx context.Context, pool *dbpool.Pool, c config.Config, logger *slog.Logger, observe Observe) (*Service, error) {
 	return newOver(ctx, pool, pool, c, logger, observe)
 }
@@ -87,7 +87,7 @@ func newOver(ctx context.Context, pool *dbpool.Pool, db lane.DB, c config.Config
 	s := &Service{config: c, pool: pool, logger: logger, throughput: throughput.NewRecorder(pool, c.River.Schema, logger)}
 
 	for _, row := range laneTable(c) {
-		o := row.options(c, client, caution, s.gateOf(row), logger)
+		o := row.options(c, client, caution, s.newThrottle(row), logger)
 		observer := counted{count: s.throughput.Count(row.Kind)}
 		if observe != nil {
 			observer.next = observe(row.Kind, row.Class)
@@ -118,14 +118,14 @@ func newOver(ctx context.Context, pool *dbpool.Pool, db lane.DB, c config.Config
 	return s, nil
 }
 
-// gateOf returns the gate through which bulk transactions give way to athletes'
+// newThrottle returns the throttle through which bulk transactions give way to athletes'
 // jobs.
-func (s *Service) gateOf(row laneRow) *gate {
-	g := &gate{pace: bulkPace, liveIsActive: func() bool { return s.lanes[0].Active(liveMemory) }}
+func (s *Service) newThrottle(row laneRow) *throttle {
+	t := &throttle{pace: bulkPace, liveIsActive: func() bool { return s.lanes[0].Active(liveMemory) }}
 	if row.Kind == jobs.KindACWRBackfill {
-		g.pace = backfillPace
+		t.pace = backfillPace
 	}
-	return g
+	return t
 }
 
 // queues are those that the lanes drain.
@@ -219,9 +219,9 @@ func (s *Service) running(ctx context.Context, until func(context.Context) error
 	endBackground()
 	wg.Wait()
 	s.writeThroughput(lasting)
-	leaveCtx, cancelLeave := context.WithTimeout(lasting, deregisterTime/2)
-	defer cancelLeave()
-	if err := s.process.Deregister(leaveCtx); err != nil {
+	deregistering, cancelDeregistering := context.WithTimeout(lasting, deregisterTime/2)
+	defer cancelDeregistering()
+	if err := s.process.Deregister(deregistering); err != nil {
 		s.logger.WarnContext(lasting, "could not deregister; other workers will count this one as dead", slog.String("error", err.Error()))
 	}
 	if stopErr != nil {
@@ -244,7 +244,7 @@ func waitFor(ctx context.Context, wg *sync.WaitGroup) error {
 	}
 }
 
-// wake has the lane of a queue look for jobs, or all of them.
+// wake has the lane of a queue claim jobs, or all of them.
 func (s *Service) wake(queue string) {
 	for _, l := range s.lanes {
 		if queue == "" || queue == l.Queue {
@@ -253,7 +253,7 @@ func (s *Service) wake(queue string) {
 	}
 }
 
-// Stopping tells whether the service claims no more jobs.
+// Stopping reports whether the service claims no more jobs.
 func (s *Service) Stopping() bool { return s.stopping.Load() }
 
 // Client is River's client of this process.

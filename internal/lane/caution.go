@@ -37,7 +37,7 @@ type Caution struct {
 // Raise makes the process careful for a while.
 func (c *Caution) Raise() { c.until.Store(time.Now().Add(carefulFor).UnixNano()) }
 
-// Careful tells whether the process is careful now.
+// Careful reports whether the process is careful now.
 func (c *Caution) Careful() bool { return time.Now().UnixNano() < c.until.Load() }
 
 // begin is called before a transaction that works jobs; what it returns ends it.

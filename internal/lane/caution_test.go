@@ -72,8 +72,8 @@ func TestJobThatKillsItsProcess(t *testing.T) {
 	}
 }
 
-// TestMarkedJobIsWorkedAlone also when nobody is careful any more.
-func TestMarkedJobIsWorkedAlone(t *testing.T) {
+// TestMarkedJobIsIsolated also when nobody is careful any more.
+func TestMarkedJobIsIsolated(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
 	insert(t, pool, 30)

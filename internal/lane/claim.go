@@ -21,7 +21,7 @@ const (
 	// claimPerJob is what a job adds to the time of a claim that has nothing to walk
 	// over.
 	claimPerJob = 20 * time.Microsecond
-	// promise is for how long a lane with a backlog promises to look for jobs by
+	// promise is for how long a lane with a backlog promises to poll for jobs by
 	// itself, so that enqueuers need not wake it.
 	promise = time.Second
 	// promisedFrom is the number of jobs in a claim from which on it does so.

@@ -14,7 +14,7 @@ const (
 	contentionFor = 5 * time.Second
 )
 
-// isContended tells whether loops take jobs of a share of their own.
+// isContended reports whether loops take jobs of a share of their own.
 func (l *Lane[T]) isContended() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -33,7 +33,7 @@ const (
 	// transactions commit, not in the order of their times, and a second may have
 	// any number of finished jobs.
 	overlap = time.Second
-	// clockOverlap is the same where no job tells the server's time: this
+	// clockOverlap is the same where no job shows the server's time: this
 	// machine's clock may be ahead. Should it be by more, new jobs are found by
 	// claims from the beginning.
 	clockOverlap = 5 * time.Second

@@ -73,7 +73,7 @@ func effectKind() Kind[effectArgs] {
 	}
 }
 
-// watcher remembers what a lane told.
+// watcher remembers what a lane reported.
 type watcher struct {
 	mu           sync.Mutex
 	transactions []Transaction

@@ -140,7 +140,7 @@ func (t *turn[T]) keepOrComplete(job *Job[T], rest []byte) error {
 	return t.tx.SendBatch(t.ctx, b).Close()
 }
 
-// clockQuery, before and after the locks, tells how long the transaction waited
+// clockQuery, before and after the locks, measures how long the transaction waited
 // for them: that says nothing about how many jobs fit into one.
 const clockQuery = `
 -- name: lock_clock

@@ -86,7 +86,7 @@ type Writes struct {
 	After func(ctx context.Context, tx pgx.Tx) error
 }
 
-// Options tune a lane. All are required except IdleTimeout, Restrained, Gate,
+// Options tune a lane. All are required except IdleTimeout, Restrained, Throttle,
 // Observer and Logger.
 type Options struct {
 	Schema queue.Schema
@@ -102,7 +102,7 @@ type Options struct {
 	// may have another session. 0 leaves the session's.
 	IdleTimeout time.Duration
 
-	// Restrained, if not nil, tells whether others need the machine more: then
+	// Restrained, if not nil, reports whether others need the machine more: then
 	// RestrainedWeight is in place of MaxWeight.
 	Restrained       func() bool
 	RestrainedWeight int
@@ -112,8 +112,8 @@ type Options struct {
 	Newest bool          // under a backlog a share of each claim comes from the newest jobs
 	Keep   bool          // completed jobs stay until River removes them; otherwise they are deleted at once
 
-	// Gate, if not nil, is held during a turn.
-	Gate sync.Locker
+	// Throttle, if not nil, is held during a turn.
+	Throttle sync.Locker
 	// Caution is the process's.
 	Caution *Caution
 
@@ -135,10 +135,10 @@ type Lane[T any] struct {
 	mu        sync.Mutex
 	size      int       // jobs that the next claim asks for
 	cursors   []cursor  // of each loop
-	lastClaim time.Time // the newest claim, or look, that the database answered
+	lastClaim time.Time // the newest claim, or check, that the database answered
 	lastJob   time.Time // the newest claim that found jobs
 	promises  bool      // enqueuers need not wake this lane while it goes on like this
-	awakeTill time.Time // until when it has promised to look by itself
+	awakeTill time.Time // until when it has promised to poll by itself
 	contended time.Time // until when loops take jobs of a share of their own
 	fault     error     // of the lane's own; nil for none
 	faultAt   time.Time // when it was seen last
@@ -173,7 +173,7 @@ func New[T any](db DB, o Options, kind Kind[T]) *Lane[T] {
 	}
 }
 
-// Wake has the lane look for jobs now.
+// Wake has the lane claim jobs now.
 func (l *Lane[T]) Wake() {
 	select {
 	case l.woken <- struct{}{}:

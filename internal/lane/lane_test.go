@@ -32,9 +32,9 @@ func TestOneTransaction(t *testing.T) {
 		if got, want := ask[string](t, pool, jobStates), fmt.Sprintf("%d completed attempt 1 errors 0", n); got != want {
 			t.Errorf("jobs: %s, want %s", got, want)
 		}
-		const together = `SELECT count(DISTINCT xmin::text) = 1 AND count(*) = $1 FROM river.river_job
+		const inOneCommit = `SELECT count(DISTINCT xmin::text) = 1 AND count(*) = $1 FROM river.river_job
 			WHERE attempted_by = '{test}' AND attempted_at IS NOT NULL AND finalized_at IS NOT NULL`
-		if !ask[bool](t, pool, together, n) || ask[int](t, pool, `SELECT count(*) FROM effects`) != n {
+		if !ask[bool](t, pool, inOneCommit, n) || ask[int](t, pool, `SELECT count(*) FROM effects`) != n {
 			t.Error("not all jobs completed in one transaction with what River would have set, or effects are missing")
 		}
 	}
@@ -61,13 +61,13 @@ func TestRefusedJobs(t *testing.T) {
 				if got := ask[string](t, pool, jobStates); got != want {
 					t.Errorf("jobs: %s, want %s", got, want)
 				}
-				most, sum := 0, 0
+				maxSavepoints, sum := 0, 0
 				for _, tx := range seen.transactions {
-					most, sum = max(most, tx.Savepoints), sum+tx.Savepoints
+					maxSavepoints, sum = max(maxSavepoints, tx.Savepoints), sum+tx.Savepoints
 				}
-				t.Logf("%d transactions, %d savepoints, at most %d in one", len(seen.transactions), sum, most)
-				if most >= 64 || (refused == 1 && most > 2*9+1) {
-					t.Errorf("%d savepoints in a transaction", most)
+				t.Logf("%d transactions, %d savepoints, at most %d in one", len(seen.transactions), sum, maxSavepoints)
+				if maxSavepoints >= 64 || (refused == 1 && maxSavepoints > 2*9+1) {
+					t.Errorf("%d savepoints in a transaction", maxSavepoints)
 				}
 			})
 		}
@@ -155,7 +155,7 @@ func TestOrderAndStates(t *testing.T) {
 		('effect', 'effects', '{"value": 9}', 25, 1, now() + interval '1 hour', 'scheduled', NULL),
 		('effect', 'effects', '{"value": 9}', 25, 1, now(), 'cancelled', now()),
 		('effect', 'others', '{"value": 9}', 25, 1, now(), 'available', NULL),
-		('stranger', 'effects', '{"value": 9}', 1, 3, now(), 'available', NULL),
+		('foreign', 'effects', '{"value": 9}', 1, 3, now(), 'available', NULL),
 		('effect', 'effects', '"no"', 25, 4, now(), 'available', NULL)`)
 	exec(t, pool, `INSERT INTO river.river_queue (name, paused_at, updated_at) VALUES ('effects', now(), now())`)
 	o := testOptions(t)
@@ -170,7 +170,7 @@ func TestOrderAndStates(t *testing.T) {
 	if want := "1 2 3 5"; got != want {
 		t.Errorf("worked in the order %s, want %s", got, want)
 	}
-	if got, want := ask[string](t, pool, `SELECT concat_ws(', ', state, errors[1]->>'error') FROM river.river_job WHERE kind = 'stranger'`), "discarded, queue effects takes jobs of kind effect, not stranger"; got != want {
+	if got, want := ask[string](t, pool, `SELECT concat_ws(', ', state, errors[1]->>'error') FROM river.river_job WHERE kind = 'foreign'`), "discarded, queue effects takes jobs of kind effect, not foreign"; got != want {
 		t.Errorf("job of another kind: %s, want %s", got, want)
 	}
 	if got := ask[string](t, pool, `SELECT concat_ws(', ', state, errors[1]->>'error') FROM river.river_job WHERE args = '"no"'`); !strings.HasPrefix(got, "cancelled, json: cannot unmarshal") {
@@ -321,7 +321,7 @@ func TestLockedRow(t *testing.T) {
 	wg.Wait()
 }
 
-// raceApply drops the row of one job as a trigger would, which looks like a race.
+// raceApply drops the row of one job as a trigger would, which resembles a race.
 func raceApply(kind Kind[effectArgs]) Kind[effectArgs] {
 	apply := kind.Apply
 	kind.Apply = func(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batch []*Job[effectArgs]) (Writes, error) {
@@ -348,7 +348,7 @@ func ids(batch []*Job[effectArgs]) (ids []int64) {
 	return ids
 }
 
-// TestDroppedRow: what looks like a race and never ends becomes the error of the
+// TestDroppedRow: what resembles a race and never ends becomes the error of the
 // job, within a bounded number of turns.
 func TestDroppedRow(t *testing.T) {
 	t.Parallel()

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// lead is a loop's part in looking for jobs. One loop of a lane has the lead: it
+// lead is a loop's part in polling for jobs. One loop of a lane has the lead: it
 // waits for jobs and claims them. It passes the lead on when there is more than
 // it claimed, or when its transaction takes its time. Otherwise what arrives
 // meanwhile is its next batch: two small transactions at once take longer than
@@ -16,7 +16,7 @@ type lead struct {
 	held   atomic.Bool
 }
 
-// leadTime is how long a transaction may take before another loop looks for what
+// leadTime is how long a transaction may take before another loop claims what
 // has arrived meanwhile.
 const leadTime = 25 * time.Millisecond
 

@@ -12,7 +12,7 @@ import (
 
 // underWay counts the transactions of a lane that are being worked, each until
 // it may end.
-type underWay struct{ now, most atomic.Int32 }
+type underWay struct{ now, maxSeen atomic.Int32 }
 
 func (u *underWay) kind(mayEnd func() bool) Kind[effectArgs] {
 	kind := effectKind()
@@ -20,7 +20,7 @@ func (u *underWay) kind(mayEnd func() bool) Kind[effectArgs] {
 	kind.Apply = func(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batch []*Job[effectArgs]) (Writes, error) {
 		now := u.now.Add(1)
 		defer u.now.Add(-1)
-		for most := u.most.Load(); now > most && !u.most.CompareAndSwap(most, now); most = u.most.Load() {
+		for maxSeen := u.maxSeen.Load(); now > maxSeen && !u.maxSeen.CompareAndSwap(maxSeen, now); maxSeen = u.maxSeen.Load() {
 		}
 		for !mayEnd() && ctx.Err() == nil {
 			time.Sleep(time.Millisecond)
@@ -50,7 +50,7 @@ func TestLongTransaction(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
 	var work underWay
-	l := New(pool, testOptions(t), work.kind(func() bool { return work.most.Load() == 2 }))
+	l := New(pool, testOptions(t), work.kind(func() bool { return work.maxSeen.Load() == 2 }))
 	running(t, l)
 	insert(t, pool, 1)
 	until(t, func() bool { return work.now.Load() == 1 })
@@ -67,7 +67,7 @@ func TestBacklogTakesAllLoops(t *testing.T) {
 	o := testOptions(t)
 	o.Loops, o.MaxJobs = 3, 1
 	var work underWay
-	running(t, New(pool, o, work.kind(func() bool { return work.most.Load() == 3 })))
+	running(t, New(pool, o, work.kind(func() bool { return work.maxSeen.Load() == 3 })))
 	until(t, func() bool { return ask[string](t, pool, jobStates) == "10 completed attempt 1 errors 0" })
 }
 
@@ -88,8 +88,8 @@ func TestProcessesShareSlots(t *testing.T) {
 		running(t, New(pool, o, work.kind(aWhile)))
 	}
 	until(t, func() bool { return ask[string](t, pool, jobStates) == "40 completed attempt 1 errors 0" })
-	if most := work.most.Load(); int(most) > o.Loops {
-		t.Errorf("%d transactions at once, want at most %d", most, o.Loops)
+	if maxSeen := work.maxSeen.Load(); int(maxSeen) > o.Loops {
+		t.Errorf("%d transactions at once, want at most %d", maxSeen, o.Loops)
 	}
 }
 
@@ -116,7 +116,7 @@ func TestOneProcessKeepsTheSlots(t *testing.T) {
 	for _, l := range lanes {
 		committed = append(committed, l.Stats().Committed)
 	}
-	if most := slices.Max(committed); most < amount*3/4 {
+	if highest := slices.Max(committed); highest < amount*3/4 {
 		t.Errorf("the processes worked %v jobs, want one of them to have worked three quarters", committed)
 	}
 }
@@ -138,12 +138,12 @@ func TestSlotsPassOn(t *testing.T) {
 	}()
 	until(t, func() bool { return first.Stats().Committed > 10 })
 	var work underWay
-	second := New(pool, o, work.kind(func() bool { return work.most.Load() == 2 }))
+	second := New(pool, o, work.kind(func() bool { return work.maxSeen.Load() == 2 }))
 	running(t, second)
 	stop()
 	<-ended
 	left := time.Now()
-	until(t, func() bool { return work.most.Load() == 2 })
+	until(t, func() bool { return work.maxSeen.Load() == 2 })
 	if took := time.Since(left); took > 2*maxSlotWait {
 		t.Errorf("both loops of the other process worked after %v, want at most %v", took, 2*maxSlotWait)
 	}
@@ -171,7 +171,7 @@ func TestIdleLaneOnlyChecks(t *testing.T) {
 	idle := func() {
 		t.Helper()
 		var seen time.Time
-		until(t, func() bool { // at two looks nothing was begun in between
+		until(t, func() bool { // at two checks nothing was begun in between
 			before := db.begun.Load()
 			for range 2 {
 				was := l.Status().LastClaim

@@ -19,12 +19,12 @@ type Transaction struct {
 	Err        error // nil when it committed
 }
 
-// Observer is told what a lane does. Its methods are called by several
+// Observer is notified of what a lane does. Its methods are called by several
 // goroutines at once, and must neither block nor call the lane.
 type Observer interface {
-	// Transacted tells how a transaction ended.
+	// Transacted reports how a transaction ended.
 	Transacted(Transaction)
-	// Committed tells of one job how long ago it was inserted, as far as this
+	// Committed reports of one job how long ago it was inserted, as far as this
 	// machine's clock agrees with the database's.
 	Committed(latency time.Duration)
 }
@@ -78,7 +78,7 @@ func (s Stats) Plus(o Stats) Stats {
 // Status is how a lane gets on.
 type Status struct {
 	Queue     string
-	LastClaim time.Time // the newest that the database answered, empty ones and looks included; zero for none
+	LastClaim time.Time // the newest that the database answered, empty ones and checks included; zero for none
 	LastJob   time.Time // the newest that found jobs
 	Fault     error     // of the lane's own, so that it stands still; nil for none
 }
@@ -90,7 +90,7 @@ func (l *Lane[T]) Status() Status {
 	return Status{Queue: l.options.Queue, LastClaim: l.lastClaim, LastJob: l.lastJob, Fault: l.fault}
 }
 
-// Active tells whether jobs were found within the given time.
+// Active reports whether jobs were found within the given time.
 func (l *Lane[T]) Active(within time.Duration) bool { return time.Since(l.Status().LastJob) < within }
 
 // countingTx counts the round trips of a transaction and notes when the first

@@ -19,7 +19,7 @@ type Salvage struct {
 	rest  []byte
 }
 
-// TriesLeft tells whether the transaction has room for so many tries.
+// TriesLeft reports whether the transaction has room for so many tries.
 func (s *Salvage) TriesLeft(n int) bool {
 	if !s.begun {
 		n++

@@ -39,7 +39,7 @@ func slotWait(checks int) time.Duration {
 // jitter is between half of a wait and all of it.
 func jitter(wait time.Duration) time.Duration { return wait/2 + rand.N(wait/2) }
 
-// isSlotTaken tells, without asking the database, whether another process has the
+// isSlotTaken reports, without asking the database, whether another process has the
 // slots. l.mu is held.
 func (l *Lane[T]) isSlotTaken(loop int, share queue.Share) bool {
 	return share.InSlot && loop > 0 && l.cursors[0].lost

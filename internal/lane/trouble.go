@@ -30,7 +30,7 @@ func (l *Lane[T]) raceIsJob() bool {
 
 const queryCanceled = "57014"
 
-// isRace tells whether the transaction would have to see somebody else's commit,
+// isRace reports whether the transaction would have to see somebody else's commit,
 // or whether a statement took too long: what may be the fault of a job if it
 // happens again and again.
 func isRace(err error) bool {
@@ -40,14 +40,14 @@ func isRace(err error) bool {
 
 const lockNotAvailable = "55P03"
 
-// isLockTimeout tells whether somebody else holds a row or a table for so long
+// isLockTimeout reports whether somebody else holds a row or a table for so long
 // that others should not wait with the job that wants it.
 func isLockTimeout(err error) bool {
 	var pgErr *pgconn.PgError
 	return errors.As(err, &pgErr) && pgErr.Code == lockNotAvailable
 }
 
-// isBlocked tells, once, whether a job met a lock that somebody holds.
+// isBlocked reports, once, whether a job met a lock that somebody holds.
 func (l *Lane[T]) isBlocked(id int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -138,7 +138,7 @@ func (l *Lane[T]) countFailures(t *turn[T]) {
 const (
 	// maxTransientWait is between tries when nobody is at fault.
 	maxTransientWait = time.Second
-	// maxFaultWait is between looks whether the lane's own fault is cured.
+	// maxFaultWait is between checks whether the lane's own fault is cured.
 	maxFaultWait = 5 * time.Second
 	// loggedEvery is how often the same trouble is logged.
 	loggedEvery = 10 * time.Second
@@ -147,14 +147,14 @@ const (
 // afterError logs what ended a transaction and returns how long to wait.
 func (l *Lane[T]) afterError(ctx context.Context, err error, failed int) time.Duration {
 	fault := &Fault{}
-	longest := maxTransientWait
+	maxWait := maxTransientWait
 	l.counts.retries.Add(1)
 	if !errors.As(err, &fault) && dbpool.Classify(err) != dbpool.Transient {
 		fault = &Fault{err}
 	}
 	l.mu.Lock()
 	if fault.Err != nil {
-		l.fault, l.faultAt, longest = fault, time.Now(), maxFaultWait
+		l.fault, l.faultAt, maxWait = fault, time.Now(), maxFaultWait
 	}
 	logs := time.Since(l.logged) > loggedEvery && (fault.Err != nil || failed > 3)
 	if logs {
@@ -171,7 +171,7 @@ func (l *Lane[T]) afterError(ctx context.Context, err error, failed int) time.Du
 	if isLockTimeout(err) {
 		failed = 1 // it has waited already, and now asks for less
 	}
-	wait := min(longest, 10*time.Millisecond<<min(failed, 12))
+	wait := min(maxWait, 10*time.Millisecond<<min(failed, 12))
 	return wait/4 + rand.N(wait*3/4)
 }
 

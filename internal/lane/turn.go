@@ -12,10 +12,10 @@ import (
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// BeginQuery has the transaction's statements look rows up by their keys. A
+// BeginQuery has the transaction's statements find rows by their keys. A
 // prepared statement keeps the plan that it got when the tables were small, or
 // had no statistics yet: it would scan them whole, and go on doing so while they
-// grow. It also tells change capture, where that is installed, that the worker
+// grow. It also lets change capture, where that is installed, know that the worker
 // itself sees to what follows. And it bounds the wait for locks: a frozen
 // process's transactions wait for each other's, and what got its locks only when
 // the server gave up the first one would keep its jobs for as long again. The
@@ -51,9 +51,9 @@ type turn[T any] struct {
 func (l *Lane[T]) Turn(ctx context.Context) (found int, err error) { return l.turn(ctx, 0) }
 
 func (l *Lane[T]) turn(ctx context.Context, loop int) (found int, err error) {
-	if l.options.Gate != nil {
-		l.options.Gate.Lock()
-		defer l.options.Gate.Unlock()
+	if l.options.Throttle != nil {
+		l.options.Throttle.Lock()
+		defer l.options.Throttle.Unlock()
 	}
 	if l.options.Caution.Careful() {
 		l.careful.Lock()
@@ -77,7 +77,7 @@ func (l *Lane[T]) turn(ctx context.Context, loop int) (found int, err error) {
 }
 
 // transact runs one transaction on its own deadline: a turn that has begun is
-// finished when the process is told to stop.
+// finished when the process is to stop.
 func (l *Lane[T]) transact(ctx context.Context, loop int, work func(*turn[T]) (int, error)) (found int, marked []queue.Job, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.options.Timeout)
 	defer cancel()

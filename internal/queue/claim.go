@@ -112,7 +112,7 @@ const byIndexQuery = `
 -- name: by_index
 SELECT set_config('enable_seqscan', 'off', true)`
 
-// Waiting queues what tells whether due jobs wait after a position. The batch is to
+// Waiting queues the check whether due jobs wait after a position. The batch is to
 // be sent outside a transaction.
 func (s Schema) Waiting(b *pgx.Batch, queue string, after Position, waiting *bool) {
 	b.Queue(byIndexQuery)
@@ -127,16 +127,16 @@ func (p Position) due() time.Time {
 	return p.scheduledAt
 }
 
-// Claim queues the claim by a client of up to most jobs of a share after a
+// Claim queues the claim by a client of up to limit jobs of a share after a
 // position. The jobs are appended to claimed in the order of claims when the
 // batch is closed.
-func (s Schema) Claim(b *pgx.Batch, client, queue string, share Share, after Position, most int, claimed *[]Job) {
-	b.Queue(s.sql(claimQuery), queue, after.priority, after.due(), after.id, most, client, share.Part, max(1, share.Of), share.Path, share.InSlot).Query(appendJobs(claimed))
+func (s Schema) Claim(b *pgx.Batch, client, queue string, share Share, after Position, limit int, claimed *[]Job) {
+	b.Queue(s.sql(claimQuery), queue, after.priority, after.due(), after.id, limit, client, share.Part, max(1, share.Of), share.Path, share.InSlot).Query(appendJobs(claimed))
 }
 
-// ClaimNewest queues the claim of up to most of the newest jobs.
-func (s Schema) ClaimNewest(b *pgx.Batch, client, queue string, share Share, most int, claimed *[]Job) {
-	b.Queue(s.sql(claimNewestQuery), queue, most, client, share.Part, max(1, share.Of), share.Path, share.InSlot).Query(appendJobs(claimed))
+// ClaimNewest queues the claim of up to limit of the newest jobs.
+func (s Schema) ClaimNewest(b *pgx.Batch, client, queue string, share Share, limit int, claimed *[]Job) {
+	b.Queue(s.sql(claimNewestQuery), queue, limit, client, share.Part, max(1, share.Of), share.Path, share.InSlot).Query(appendJobs(claimed))
 }
 
 func appendJobs(claimed *[]Job) func(pgx.Rows) error {
@@ -184,7 +184,7 @@ func (s Schema) MarkSuspects(b *pgx.Batch, client string, jobs []Job) {
 // reclaimQuery claims jobs again that this process has just marked. Those that
 // somebody else got hold of meanwhile are skipped. state is compared as text,
 // which no index serves: statistics from a time when nothing waited must not
-// have it look through all available jobs.
+// have it read all available jobs.
 const reclaimQuery = `
 -- name: reclaim_jobs
 SELECT ` + claimColumns + `
@@ -201,7 +201,7 @@ func (s Schema) Reclaim(b *pgx.Batch, ids []int64, claimed *[]Job) {
 // PositionAt returns that of jobs of the first priority that are due at a time.
 func PositionAt(t time.Time) Position { return Position{priority: 1, scheduledAt: t} }
 
-// After tells whether jobs at p are claimed after those at o.
+// After reports whether jobs at p are claimed after those at o.
 func (p Position) After(o Position) bool {
 	return cmp.Or(cmp.Compare(p.priority, o.priority), p.scheduledAt.Compare(o.scheduledAt), cmp.Compare(p.id, o.id)) > 0
 }

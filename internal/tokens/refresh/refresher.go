@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -75,7 +76,7 @@ func (r *Refresher) Refresh(ctx context.Context, users []int32, wanted tokens.Wa
 		}
 		wg.Go(func() {
 			defer func() { <-r.asking }()
-			one := r.refresh(ctx, user, wanted)
+			one := r.refreshOne(ctx, user, wanted)
 			mu.Lock()
 			defer mu.Unlock()
 			result.add(one)
@@ -145,6 +146,19 @@ func exclusively(ctx context.Context, place chan struct{}, fn func() error) erro
 // busyWait is the delay before a user is checked again whom another process refreshes. It
 // is shorter than the lease, which only expires if that process dies.
 const busyWait = 2 * time.Second
+
+// refreshOne is refresh whose panic is a failure of the user: in a goroutine of its own
+// it would end the process, and all other work with it.
+func (r *Refresher) refreshOne(ctx context.Context, user int32, wanted tokens.Wanted) (result Result) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.counts.failed.Add(1)
+			r.options.Logger.ErrorContext(ctx, "panic while tokens were refreshed", slog.Int64("user_id", int64(user)), slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+			result = Result{Failed: 1, First: fmt.Errorf("user %d: panic: %v", user, v)}
+		}
+	}()
+	return r.refresh(ctx, user, wanted)
+}
 
 // refresh refreshes one user: lease, ask, save.
 func (r *Refresher) refresh(ctx context.Context, user int32, wanted tokens.Wanted) Result {

@@ -227,6 +227,22 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestPanicFailsTheUser and not the process.
+func TestPanicFailsTheUser(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 0, 2)
+	broken := refresh.New(r.store, nil, refresh.Options{
+		ClientID: "broken", Workers: 2, Lease: leaseTime,
+		Limits: tokens.Limits{Quarter: 1_000_000, Day: 1_000_000}, Logger: slog.New(slog.DiscardHandler),
+	})
+	for _, want := range []refresh.Result{{Failed: 2}, {Left: 2}} { // then they wait for their leases: no worker is lost
+		result, err := broken.Refresh(t.Context(), []int32{1, 2}, now())
+		if err != nil || result.Failed != want.Failed || result.Left != want.Left {
+			t.Fatalf("Refresh = %+v, %v, want %d failed and %d left", result, err, want.Failed, want.Left)
+		}
+	}
+}
+
 func TestRevokedUserIsMarkedAndKept(t *testing.T) {
 	t.Parallel()
 	for _, how := range []providertest.Fault{providertest.None, providertest.StravasRefusal} {
