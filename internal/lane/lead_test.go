@@ -98,7 +98,7 @@ func TestProcessesShareSlots(t *testing.T) {
 func TestOneProcessKeepsTheSlots(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
-	const amount = 400
+	const amount = 200
 	insert(t, pool, amount)
 	o := testOptions(t)
 	o.MaxJobs = 1
@@ -106,12 +106,12 @@ func TestOneProcessKeepsTheSlots(t *testing.T) {
 	for range 3 {
 		var work underWay
 		lanes = append(lanes, New(pool, o, work.kind(func() bool {
-			time.Sleep(2 * time.Millisecond)
+			time.Sleep(20 * time.Millisecond)
 			return true
 		})))
 		running(t, lanes[len(lanes)-1])
 	}
-	until(t, func() bool { return ask[string](t, pool, jobStates) == "400 completed attempt 1 errors 0" })
+	until(t, func() bool { return ask[string](t, pool, jobStates) == "200 completed attempt 1 errors 0" })
 	var committed []int64
 	for _, l := range lanes {
 		committed = append(committed, l.Stats().Committed)
@@ -144,8 +144,8 @@ func TestSlotsPassOn(t *testing.T) {
 	<-ended
 	left := time.Now()
 	until(t, func() bool { return work.maxSeen.Load() == 2 })
-	if took := time.Since(left); took > 2*maxSlotWait {
-		t.Errorf("both loops of the other process worked after %v, want at most %v", took, 2*maxSlotWait)
+	if took := time.Since(left); took > 10*maxSlotWait { // on a machine that does nothing else within one of them
+		t.Errorf("both loops of the other process worked after %v, want at most %v", took, 10*maxSlotWait)
 	}
 }
 
