@@ -30,14 +30,21 @@ func TestUnprotectedPagesAreRefused(t *testing.T) {
 	}
 }
 
-func TestPortInUse(t *testing.T) {
-	t.Setenv("DATABASE_URL", dbtest.MigratedURL(t))
-	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+// takePort takes the port that the worker is to listen on, and returns its address.
+func takePort(t *testing.T) string {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = taken.Close() }()
-	t.Setenv("TMWORKER_OPERATIONS_LISTEN", taken.Addr().String())
+	t.Cleanup(func() { _ = listener.Close() })
+	t.Setenv("TMWORKER_OPERATIONS_LISTEN", listener.Addr().String())
+	return listener.Addr().String()
+}
+
+func TestPortInUse(t *testing.T) {
+	t.Setenv("DATABASE_URL", dbtest.MigratedURL(t))
+	takePort(t)
 	worker(t, "run").want(t, 1, "operations.listen: listen tcp", "address already in use", "another worker on this machine needs another port")
 	t.Setenv("TMWORKER_OPERATIONS_LISTEN", "")
 	workerUntil(t, `"msg":"working"`, "run").want(t, 0, `"msg":"stopped"`)
@@ -46,15 +53,10 @@ func TestPortInUse(t *testing.T) {
 // TestDevTakesAnotherPort where the usual one is taken, and says where the page is.
 func TestDevTakesAnotherPort(t *testing.T) {
 	t.Setenv("DATABASE_URL", dbtest.MigratedURL(t))
-	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = taken.Close() }()
-	t.Setenv("TMWORKER_OPERATIONS_LISTEN", taken.Addr().String())
+	taken := takePort(t)
 	got := workerUntil(t, `"msg":"working"`, "dev")
 	got.want(t, 0, "the status page is at http://127.0.0.1:")
-	if bytes.Contains([]byte(got.stdout), []byte(taken.Addr().String())) {
+	if bytes.Contains([]byte(got.stdout), []byte(taken)) {
 		t.Errorf("the page is said to be at the port that is taken: %s", got.stdout)
 	}
 	t.Setenv("DATABASE_URL", "")

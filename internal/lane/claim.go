@@ -142,7 +142,7 @@ func (l *Lane[T]) check(ctx context.Context, loop int) (waiting, free bool) {
 	}
 	if share.InSlot {
 		b := &pgx.Batch{}
-		queue.SlotFree(b, l.options.Queue, share, &free)
+		queue.TakeSlot(b, l.options.Queue, share, &free)
 		if err := l.db.SendBatch(ctx, b).Close(); err != nil {
 			return true, true
 		}

@@ -26,11 +26,8 @@ var takeSlotQuery = `
 SELECT ` + takeSlot("$1", "$2")
 
 // TakeSlot queues the taking of a share's slot until the transaction ends, before
-// claims that follow in the batch. taken reports whether that succeeded.
+// claims that follow in the batch. taken reports whether that succeeded. By itself and
+// outside a transaction it only checks whether the slot is free: it ends with its batch.
 func TakeSlot(b *pgx.Batch, queue string, share Share, taken *bool) {
 	b.Queue(takeSlotQuery, queue, share.Part).QueryRow(func(row pgx.Row) error { return row.Scan(taken) })
 }
-
-// SlotFree queues the check whether a share's slot is free. It is to be sent outside
-// a transaction, and by itself: until its batch ends, no transaction can take it.
-func SlotFree(b *pgx.Batch, queue string, share Share, free *bool) { TakeSlot(b, queue, share, free) }
