@@ -41,7 +41,7 @@ func ingestCommand(p *program) *cobra.Command {
 		Long: "Read activities and enqueue them, all in one transaction: if a file has an error, nothing\n" +
 			"is enqueued. Formats: ndjson and json (fields named like the columns of activities), strava-api (the list\n" +
 			"of GET /athlete/activities), strava-export (activities.csv of the bulk export, its .zip or its folder, in\n" +
-			"English, German, French, Spanish, Portuguese, Dutch or Japanese, also when a spreadsheet saved it).\n" +
+			"English, German, French, Spanish, Portuguese, Dutch, Japanese or Italian, also when a spreadsheet saved it).\n" +
 			"Load and TRIMP are computed if the input has none. Heart rates, gender and time zone come from the\n" +
 			"application's user_settings, if it has them, unless a flag overrides them. Columns that a bulk export does not\n" +
 			"have keep their stored values, and so do a TRIMP that was computed from more and a day that is known better;\n" +

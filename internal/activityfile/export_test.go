@@ -134,7 +134,7 @@ func TestStravaExportFaults(t *testing.T) {
 func TestStravaExportHeader(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		"Activity ID,Activity Date,Activity Name,Activity Type\n": "stdin:1: the header lacks Elapsed Time, Distance: expected the columns Activity ID, Activity Date, Activity Name, Activity Type, Elapsed Time, Distance, named in English, German, French, Spanish, Portuguese, Dutch or Japanese, got",
+		"Activity ID,Activity Date,Activity Name,Activity Type\n": "stdin:1: the header lacks Elapsed Time, Distance: expected the columns Activity ID, Activity Date, Activity Name, Activity Type, Elapsed Time, Distance, named in English, German, French, Spanish, Portuguese, Dutch, Japanese or Italian, got",
 		"Aktivitäts-ID,Aktivitätsdatum\n":                         `the header lacks Activity Name, Activity Type, Elapsed Time, Distance: expected`,
 		"ID aktivity,Datum\n":                                     `the header lacks Activity ID, Activity Date, Activity Name, Activity Type, Elapsed Time, Distance: expected`,
 		"Aktivit\xe4ts-ID;Aktivit\xe4tsdatum\n":                   `stdin:1: the header is not UTF-8, got "Aktivit�ts-ID,Aktivit�tsdatum": save the file as UTF-8, or take it as Strava made it`,
