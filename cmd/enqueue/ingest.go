@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	_ "time/tzdata" // --timezone works in a container without the system's files
 
@@ -184,21 +186,24 @@ func (db *database) enqueueAll(ctx context.Context, source *activities) ([]int64
 
 // insertSize is how many activities go to the database at a time, which is also
 // about what the import holds in memory.
-const insertSize = 2000
+const insertSize = 20_000
 
 func enqueueChunks(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, source *activities) ([]int64, error) {
 	var ids []int64
-	var ready []jobs.ActivityIngest
-	var job jobs.ActivityIngest
-	held := 0
+	var held []jobs.Activity
 	flush := func() error {
+		sortByDate(held)
+		var ready []jobs.ActivityIngest
+		for chunk := range slices.Chunk(held, source.flags.chunk) {
+			ready = append(ready, jobs.ActivityIngest{Activities: chunk})
+		}
 		if source.flags.wait {
 			if err := source.noteUnknown(ctx, tx, ready); err != nil {
 				return err
 			}
 		}
 		inserted, err := enqueuer.IngestTx(ctx, tx, source.flags.priority(), ready...)
-		ids, ready, held = append(ids, inserted...), nil, 0
+		ids, held = append(ids, inserted...), held[:0]
 		return err
 	}
 	for activity, err := range source.all() {
@@ -211,25 +216,34 @@ func enqueueChunks(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, sour
 		if err := source.doubles.note(ctx, tx, activity); err != nil {
 			return nil, err
 		}
-		job.Activities = append(job.Activities, activity)
-		if len(job.Activities) < source.flags.chunk {
-			continue
-		}
-		held += len(job.Activities)
-		ready, job = append(ready, job), jobs.ActivityIngest{}
-		if held >= insertSize {
+		if held = append(held, activity); len(held) == insertSize {
 			if err := flush(); err != nil {
 				return nil, err
 			}
 		}
 	}
-	if len(job.Activities) > 0 {
-		ready = append(ready, job)
-	}
-	if len(ready) > 0 {
+	if len(held) > 0 {
 		if err := flush(); err != nil {
 			return nil, err
 		}
 	}
 	return ids, source.doubles.compare(ctx, tx)
+}
+
+// sortByDate sorts by athlete and date: a day that is stored before earlier ones is
+// written again with each of them. Versions of an activity stay in their order, because
+// the last one wins, and are placed where that one belongs.
+func sortByDate(activities []jobs.Activity) {
+	type key struct {
+		userID     int32
+		activityID int64
+	}
+	identify := func(a *jobs.Activity) key { return key{a.UserID, a.ActivityID} }
+	dates := make(map[key]string, len(activities)) // of the last version
+	for i := range activities {
+		dates[identify(&activities[i])] = activities[i].Date
+	}
+	slices.SortStableFunc(activities, func(a, b jobs.Activity) int {
+		return cmp.Or(cmp.Compare(a.UserID, b.UserID), cmp.Compare(dates[identify(&a)], dates[identify(&b)]))
+	})
 }
