@@ -10,8 +10,8 @@ import (
 const soakRate = 2000
 
 // soakIntervals is how many parts of a soak are measured apart. Completed jobs are kept for
-// three of them, so that most of the time as many are deleted as arrive.
-const soakIntervals = 12
+// six of them, so that most of the time as many are deleted as arrive.
+const soakIntervals = 24
 
 // soakedQuery measures what vacuum keeps small.
 const soakedQuery = `
