@@ -48,10 +48,7 @@ func (r Rounding) read(x float32) float64 {
 
 // Decimal is the shortest decimal that names a value of a column of type real.
 func Decimal(x float32) float64 {
-	decimal, err := strconv.ParseFloat(strconv.FormatFloat(float64(x), 'g', -1, 32), 64)
-	if err != nil {
-		return float64(x)
-	}
+	decimal, _ := strconv.ParseFloat(strconv.FormatFloat(float64(x), 'g', -1, 32), 64) // which reads whatever is formatted
 	return decimal
 }
 
@@ -84,9 +81,6 @@ func (r Rounding) values(acuteLoad, chronicLoad, acuteTrimp, chronicTrimp float6
 // exact value of the binary double. Scaling by a power of ten and rounding
 // would not: 2.675 is below its decimal spelling, and 2.675·100 is not.
 func roundHalfEven(x float64, decimals int) float64 {
-	rounded, err := strconv.ParseFloat(strconv.FormatFloat(x, 'f', decimals, 64), 64)
-	if err != nil {
-		return x
-	}
+	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(x, 'f', decimals, 64), 64)
 	return rounded
 }

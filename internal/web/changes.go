@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -98,8 +99,7 @@ func parseChange(values url.Values) (change, error) {
 	slices.Sort(c.IDs)
 	c.IDs = slices.Compact(c.IDs)
 	if values.Has("reason") {
-		reason := values.Get("reason")
-		c.Reason = &reason
+		c.Reason = new(values.Get("reason"))
 	}
 	switch {
 	case c.State != "" && !slices.Contains([]string{"retryable", "discarded", "cancelled"}, c.State):
@@ -186,7 +186,7 @@ func (p *pages) previewJobs(action queue.Action, does string) previewFunc {
 	return func(ctx context.Context, c change) (question, of string, err error) {
 		preview, err := p.admin.PreviewJobs(ctx, action, queue.Filter{IDs: c.IDs})
 		if err != nil || preview.Jobs == 0 {
-			return "", "", orNothing(err)
+			return "", "", cmp.Or(err, errNothing)
 		}
 		var groups []string
 		for _, g := range preview.Groups {
@@ -205,11 +205,11 @@ func (p *pages) changeJobs(action queue.Action, done string) performFunc {
 		filter := queue.Filter{IDs: c.IDs}
 		preview, err := p.admin.PreviewJobs(ctx, action, filter)
 		if err != nil || preview.Jobs == 0 {
-			return "", 0, orNothing(err)
+			return "", 0, cmp.Or(err, errNothing)
 		}
 		n, err := p.admin.ChangeJobs(ctx, action, filter, preview)
 		if err != nil || n == 0 {
-			return "", n, orNothing(err)
+			return "", n, cmp.Or(err, errNothing)
 		}
 		return counted(n, "job was ", "jobs were ") + done + "." + unchangedNote(n, c.IDs), n, nil
 	}
@@ -219,7 +219,7 @@ func (p *pages) previewRejects(does string) previewFunc {
 	return func(ctx context.Context, c change) (question, of string, err error) {
 		preview, err := p.actions.PreviewRejects(ctx, admin.Filter{IDs: c.IDs})
 		if err != nil || preview.Rejects == 0 {
-			return "", "", orNothing(err)
+			return "", "", cmp.Or(err, errNothing)
 		}
 		return fmt.Sprintf("%s %s?", does, counted(preview.Rejects, "rejected activity", "rejected activities")),
 			"Of " + counted(preview.Users, "athlete", "athletes") + ".", nil
@@ -232,7 +232,7 @@ func (p *pages) changeRejects(do func(context.Context, change, admin.Filter, adm
 		filter := admin.Filter{IDs: c.IDs}
 		preview, err := p.actions.PreviewRejects(ctx, filter)
 		if err != nil || preview.Rejects == 0 {
-			return "", 0, orNothing(err)
+			return "", 0, cmp.Or(err, errNothing)
 		}
 		return do(ctx, c, filter, preview)
 	}
@@ -242,7 +242,7 @@ func (p *pages) retryRejects(ctx context.Context, c change, filter admin.Filter,
 	result, err := p.actions.RetryRejects(ctx, filter, preview)
 	n := result.Retried
 	if err != nil || n == 0 && len(result.Left) == 0 {
-		return "", n, orNothing(err)
+		return "", n, cmp.Or(err, errNothing)
 	}
 	enqueued := counted(n, "activity was", "activities were") + " enqueued again."
 	if len(result.Left) == 0 {
@@ -258,16 +258,9 @@ func (p *pages) retryRejects(ctx context.Context, c change, filter admin.Filter,
 func (p *pages) dropRejects(ctx context.Context, c change, filter admin.Filter, preview admin.RejectPreview) (string, int64, error) {
 	n, err := p.actions.DropRejects(ctx, filter, preview)
 	if err != nil || n == 0 {
-		return "", n, orNothing(err)
+		return "", n, cmp.Or(err, errNothing)
 	}
 	return counted(n, "rejected activity was", "rejected activities were") + " dropped." + unchangedNote(n, c.IDs), n, nil
-}
-
-func orNothing(err error) error {
-	if err != nil {
-		return err
-	}
-	return errNothing
 }
 
 // unchangedNote says how many of the named rows were not changed.
