@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // foundIndexQuery finds a valid index whose leading columns are user_id and
@@ -92,10 +94,7 @@ type BrokenIndex struct {
 
 // QueueBrokenIndexes queues the reading of those of the queue and of activities.
 func QueueBrokenIndexes(b *pgx.Batch, riverSchema string, broken *[]BrokenIndex) {
-	b.Queue(brokenIndexesQuery, pgx.Identifier{riverSchema}.Sanitize()).Query(func(rows pgx.Rows) (err error) {
-		*broken, err = pgx.CollectRows(rows, pgx.RowToStructByPos[BrokenIndex])
-		return err
-	})
+	b.Queue(brokenIndexesQuery, pgx.Identifier{riverSchema}.Sanitize()).Query(dbpool.Into(broken))
 }
 
 // BrokenIndexes lists them.

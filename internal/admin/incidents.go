@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // Process is a worker process as its row shows it.
@@ -29,10 +31,7 @@ ORDER BY 4 DESC, started_at DESC
 LIMIT 100`
 
 func queueProcesses(batch *pgx.Batch, o Options, s *Snapshot) {
-	batch.Queue(processesQuery, o.DeadAfter).Query(func(rows pgx.Rows) (err error) {
-		s.Processes, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Process])
-		return err
-	})
+	batch.Queue(processesQuery, o.DeadAfter).Query(dbpool.Into(&s.Processes))
 }
 
 // Rejects are activities that were accepted and then found invalid.
@@ -56,8 +55,5 @@ LIMIT $1`
 
 func queueRejects(batch *pgx.Batch, s *Snapshot) {
 	batch.Queue(countRejectsQuery, maxCounted+1).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Rejects.LastDay) })
-	batch.Queue(recentRejectsQuery, recentRows).Query(func(rows pgx.Rows) (err error) {
-		s.Rejects.Recent, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Reject])
-		return err
-	})
+	batch.Queue(recentRejectsQuery, recentRows).Query(dbpool.Into(&s.Rejects.Recent))
 }

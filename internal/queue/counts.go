@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // Counts is how many jobs are in a queue, by state.
@@ -111,7 +113,7 @@ GROUP BY 1`
 
 // Enqueued counts the jobs with ids above after, up to and including upTo, by
 // kind; kinds not listed count as OtherKinds.
-func (s Schema) Enqueued(ctx context.Context, db Reader, after, upTo int64, kinds []string) (map[string]int64, error) {
+func (s Schema) Enqueued(ctx context.Context, db dbpool.Querier, after, upTo int64, kinds []string) (map[string]int64, error) {
 	rows, _ := db.Query(ctx, s.sql(enqueuedQuery), after, upTo, kinds)
 	byKind := map[string]int64{}
 	var kind string

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // namedUsers is an SQL expression: up to MaxUsers of the users that a job's args name, in
@@ -63,10 +65,7 @@ func (s Schema) Cancelled(b *pgx.Batch, limit int, cancelled *[]EndedJob) {
 }
 
 func (s Schema) ended(b *pgx.Batch, state string, limit int, ended *[]EndedJob) {
-	b.Queue(s.sql(endedQuery), limit, state).Query(func(rows pgx.Rows) (err error) {
-		*ended, err = pgx.CollectRows(rows, pgx.RowToStructByPos[EndedJob])
-		return err
-	})
+	b.Queue(s.sql(endedQuery), limit, state).Query(dbpool.Into(ended))
 }
 
 // MaxNext is how many jobs of each queue are read of those that are tried again.
@@ -105,10 +104,7 @@ type RetryableJob struct {
 // Retryable queues the reading of up to limit of the jobs that are tried again next,
 // never nil.
 func (s Schema) Retryable(b *pgx.Batch, limit int, retryable *[]RetryableJob) {
-	b.Queue(s.sql(retryableQuery), limit).Query(func(rows pgx.Rows) (err error) {
-		*retryable, err = pgx.CollectRows(rows, pgx.RowToStructByPos[RetryableJob])
-		return err
-	})
+	b.Queue(s.sql(retryableQuery), limit).Query(dbpool.Into(retryable))
 }
 
 // LastFailure is why a job failed, without its args.

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // Beginner starts transactions; a *dbpool.Pool, say.
@@ -126,7 +128,7 @@ const aliveQuery = `
 SELECT count(*) FROM worker_processes WHERE died_at IS NULL AND beat_at > clock_timestamp() - $1::interval`
 
 // AliveProcesses counts the workers whose heart beats.
-func AliveProcesses(ctx context.Context, db Reader) (n int, err error) {
+func AliveProcesses(ctx context.Context, db dbpool.Querier) (n int, err error) {
 	if err := db.QueryRow(ctx, aliveQuery, DeadAfter).Scan(&n); err != nil {
 		return 0, fmt.Errorf("count workers: %w", err)
 	}

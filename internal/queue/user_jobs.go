@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
@@ -37,7 +38,7 @@ func namesUser(user int32) []string {
 
 // JobsOfUser counts the jobs, in whatever state, whose arguments name a user, and
 // calls searched after every statement.
-func (s Schema) JobsOfUser(ctx context.Context, db Reader, user int32, searched func(jobs int64)) (found int64, err error) {
+func (s Schema) JobsOfUser(ctx context.Context, db dbpool.Querier, user int32, searched func(jobs int64)) (found int64, err error) {
 	for after, total := int64(0), int64(0); ; {
 		var last, read, these int64
 		if err := db.QueryRow(ctx, s.sql(jobsOfUserQuery), after, searchedJobs, kindsOfUsers, namesUser(user)).Scan(&last, &read, &these); err != nil {
@@ -68,7 +69,7 @@ FROM (` + waitingJobs + `) AS waiting`
 
 // ComesForUser reports whether a job that brings results of a user is still to come,
 // and whether all that wait were searched.
-func (s Schema) ComesForUser(ctx context.Context, db Reader, user int32) (found, all bool, err error) {
+func (s Schema) ComesForUser(ctx context.Context, db dbpool.Querier, user int32) (found, all bool, err error) {
 	queues := []string{jobs.QueueIngest, jobs.QueueIngestBulk, jobs.QueueRecalc, jobs.QueueRecalcBulk, jobs.QueueBackfill}
 	kinds := []string{jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindACWRBackfill}
 	named := []string{fmt.Sprintf(`{"activities": [{"user_id": %d}]}`, user), fmt.Sprintf(`{"ranges": [{"user_id": %d}]}`, user)}
@@ -101,7 +102,7 @@ ORDER BY named.id`
 
 // WaitingForUser returns up to limit of the jobs that wait and name a user, the
 // oldest first, and whether all that wait were searched.
-func (s Schema) WaitingForUser(ctx context.Context, db Reader, user int32, limit int) (found []WaitingJob, all bool, err error) {
+func (s Schema) WaitingForUser(ctx context.Context, db dbpool.Querier, user int32, limit int) (found []WaitingJob, all bool, err error) {
 	queues := []string{jobs.QueueIngest, jobs.QueueIngestBulk, jobs.QueueRecalc, jobs.QueueRecalcBulk, jobs.QueueTokens}
 	rows, _ := db.Query(ctx, s.sql(waitingForUserQuery), queues, kindsOfUsers, limit, namesUser(user), searchedJobs)
 	var searched int64
