@@ -7,6 +7,7 @@
 package migrations
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"embed"
@@ -70,7 +71,8 @@ func Up(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Result, er
 		if err := checkExisting(ctx, conn); err != nil {
 			return err
 		}
-		if err := checkNotNewer(ctx, unlimited, riverSchema); err != nil {
+		status, err := GetStatus(ctx, unlimited, riverSchema)
+		if err := cmp.Or(err, status.newer()); err != nil {
 			return err
 		}
 		if err := upRiver(ctx, unlimited, riverSchema, &result); err != nil {

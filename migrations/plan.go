@@ -1,6 +1,7 @@
 package migrations
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -41,7 +42,7 @@ func plan(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]Step, 
 		return nil, err
 	}
 	status, err := GetStatus(ctx, pool, riverSchema)
-	if err := errors.Join(err, status.newer()); err != nil {
+	if err := cmp.Or(err, status.newer()); err != nil {
 		return nil, err
 	}
 	migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: riverSchema})

@@ -50,12 +50,7 @@ func (s Snapshot) Findings() (all []Finding) {
 		all = append(all, Finding{Severity: severity, What: fmt.Sprintf(what, args...), Do: do})
 	}
 	remedy := func(r Remedy) { all[len(all)-1].Remedy = r }
-	alive := 0
-	for _, p := range s.Processes {
-		if p.Alive {
-			alive++
-		}
-	}
+	alive := s.Alive()
 	if alive == 0 {
 		add(Critical, "Start one: worker run.", "No worker is alive.")
 	}
@@ -113,8 +108,13 @@ func (s Snapshot) Findings() (all []Finding) {
 	if n := s.Tokens.NeedsReauthorization; n > 0 {
 		add(Notice, "Only the athlete can do that, in the application.", "%s to connect again.", counted(int(n), "athlete has", "athletes have"))
 	}
-	slices.SortStableFunc(all, func(a, b Finding) int { return cmp.Compare(a.Severity.rank(), b.Severity.rank()) })
+	SortFindings(all)
 	return all
+}
+
+// SortFindings puts the worst first.
+func SortFindings(all []Finding) {
+	slices.SortStableFunc(all, func(a, b Finding) int { return cmp.Compare(a.Severity.rank(), b.Severity.rank()) })
 }
 
 // endedWithinADay counts jobs of a list that has the most recent ones, empty for

@@ -21,6 +21,16 @@ type Process struct {
 	RolloutPercent *int    `json:"acwr_rollout_percent"`
 }
 
+// Alive counts the live processes.
+func (s Snapshot) Alive() (n int) {
+	for _, p := range s.Processes {
+		if p.Alive {
+			n++
+		}
+	}
+	return n
+}
+
 // processesQuery lists live processes first, so that the limit only cuts off dead ones.
 const processesQuery = `
 -- name: snapshot_processes

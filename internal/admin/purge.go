@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -95,11 +94,10 @@ const (
 // every portion with the removed rows by table and the number of jobs that are being
 // worked, which a later portion removes.
 func (o *Actions) Purge(ctx context.Context, user int32, retention *time.Duration, removed func(rows map[string]int64, inHand int)) error {
-	query := strings.ReplaceAll(purgeQuery, "{schema}", pgx.Identifier{string(o.river)}.Sanitize())
 	for lastProgress := time.Now(); ; {
 		var answer []byte
 		err := o.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-			return tx.QueryRow(ctx, query, user, retention).Scan(&answer)
+			return tx.QueryRow(ctx, o.river.SQL(purgeQuery), user, retention).Scan(&answer)
 		})
 		var portion struct {
 			Done    bool             `json:"done"`

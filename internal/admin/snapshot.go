@@ -86,8 +86,8 @@ func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
 	batch := &pgx.Batch{}
 	river := queue.Schema(o.RiverSchema)
 	river.Counts(batch, o.Queues, &s.Queues)
-	river.Discarded(batch, recentRows, &s.Discarded)
-	river.Cancelled(batch, recentRows, &s.Cancelled)
+	river.Ended(batch, "discarded", recentRows, &s.Discarded)
+	river.Ended(batch, "cancelled", recentRows, &s.Cancelled)
 	river.Retryable(batch, recentRows, &s.Retryable)
 	queueReasons(batch, river, &s.Reasons)
 	river.NewestID(batch, &s.LastJobID)
@@ -95,7 +95,7 @@ func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
 	queueRejects(batch, &s)
 	var without, read int64
 	queueWithoutResults(batch, &without, &read)
-	queueTokens(batch, o, &s)
+	queueTokens(batch, river, &s)
 	throughput.QueueLastHour(batch, o.RiverSchema, &s.LastHour)
 	QueueVacuumHolders(batch, HeldBackFor, &s.HeldBack)
 	QueueUpkeep(batch, o.RiverSchema, &s.Upkeep)
@@ -105,7 +105,7 @@ func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
 	if err := river.EstimateCounts(ctx, tx, s.Queues); err != nil {
 		return s, fmt.Errorf("take a snapshot of the database: %w", err)
 	}
-	if err := estimateManyTokens(ctx, tx, o, &s.Tokens); err != nil {
+	if err := estimateManyTokens(ctx, tx, river, &s.Tokens); err != nil {
 		return s, fmt.Errorf("take a snapshot of the database: %w", err)
 	}
 	if s.Backfills, err = backfill.List(ctx, tx, o.RiverSchema, newestBackfills); err != nil {

@@ -95,14 +95,9 @@ func (w *Watch) Run(ctx context.Context) {
 func (w *Watch) pauses(took time.Duration) (pause, more time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	others := -1
-	for _, p := range w.newest.Processes {
-		if p.Alive {
-			others++
-		}
-	}
+	others := max(0, w.newest.Alive()-1)
 	pause = max(interval, share*took)
-	return pause, min(time.Duration(max(0, others))*pause, maxUnasked)
+	return pause, min(time.Duration(others)*pause, maxUnasked)
 }
 
 // TakeSnapshot takes a snapshot now.

@@ -14,7 +14,7 @@ SELECT EXISTS (SELECT FROM {schema}.river_job WHERE state IN ('available', 'runn
 
 // Due reports whether jobs of the queues can run now or within a few seconds.
 func (s Schema) Due(ctx context.Context, db dbpool.Querier, queues []string) (due bool, err error) {
-	err = db.QueryRow(ctx, s.sql(dueQuery), queues).Scan(&due)
+	err = db.QueryRow(ctx, s.SQL(dueQuery), queues).Scan(&due)
 	return due, err
 }
 
@@ -24,6 +24,6 @@ SELECT count(*) FROM {schema}.river_job WHERE state IN ('available', 'running', 
 
 // CountUnfinished counts the jobs of the queues that are not finished.
 func (s Schema) CountUnfinished(ctx context.Context, db dbpool.Querier, queues []string) (n int, err error) {
-	err = db.QueryRow(ctx, s.sql(countUnfinishedQuery), queues).Scan(&n)
+	err = db.QueryRow(ctx, s.SQL(countUnfinishedQuery), queues).Scan(&n)
 	return n, err
 }

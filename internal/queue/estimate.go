@@ -33,13 +33,13 @@ func (s Schema) EstimateCounts(ctx context.Context, db dbpool.Querier, counts []
 		}
 	}
 	for state, queues := range long {
-		all, err := EstimateRows(ctx, db, s.sql(stateJobsQuery), state)
+		all, err := EstimateRows(ctx, db, s.SQL(stateJobsQuery), state)
 		if err != nil {
 			return err
 		}
 		weights, sum := make([]float64, len(queues)), 0.0
 		for i, q := range queues {
-			if weights[i], err = EstimateRows(ctx, db, s.sql(queueJobsQuery), counts[q].Name); err != nil {
+			if weights[i], err = EstimateRows(ctx, db, s.SQL(queueJobsQuery), counts[q].Name); err != nil {
 				return err
 			}
 			sum += weights[i]

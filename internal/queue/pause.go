@@ -42,5 +42,5 @@ SELECT name FROM {schema}.river_queue WHERE paused_at IS NOT NULL`
 
 // PausedQueues returns the names of the queues from which no worker claims.
 func (s Schema) PausedQueues(ctx context.Context, db dbpool.Querier) ([]string, error) {
-	return dbpool.Collect(ctx, db, "read paused queues", pgx.RowTo[string], s.sql(pausedQueuesQuery))
+	return dbpool.Collect(ctx, db, "read paused queues", pgx.RowTo[string], s.SQL(pausedQueuesQuery))
 }

@@ -160,7 +160,7 @@ func (p *Process) beat(ctx context.Context) error {
 			return err
 		})
 		if time.Since(p.reported) > queuesInterval {
-			b.Queue(p.schema.sql(serveQuery), p.queues)
+			b.Queue(p.schema.SQL(serveQuery), p.queues)
 			b.Queue(forgetQuery)
 			p.reported = time.Now()
 		}
@@ -192,26 +192,24 @@ UPDATE {schema}.river_job SET state = 'available' WHERE id IN (
 	LIMIT 1000 FOR UPDATE SKIP LOCKED)`
 
 func (p *Process) promote(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
-	defer cancel()
-	return pgx.BeginFunc(ctx, p.db, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, p.schema.sql(promoteQuery), p.queues); err != nil {
-			return fmt.Errorf("promote jobs that are due: %w", err)
-		}
-		return nil
-	})
+	return p.execute(ctx, "promote jobs that are due", p.schema.SQL(promoteQuery), p.queues)
 }
 
 // Deregister records that this process ends regularly.
 func (p *Process) Deregister(ctx context.Context) error {
+	return p.execute(ctx, "deregister the process", `UPDATE worker_processes SET beat_at = '-infinity' WHERE client_id = $1`, p.client)
+}
+
+// execute runs one statement in a transaction. act is what an error says was being done.
+func (p *Process) execute(ctx context.Context, act, query string, arg any) error {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	err := pgx.BeginFunc(ctx, p.db, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `UPDATE worker_processes SET beat_at = '-infinity' WHERE client_id = $1`, p.client)
+		_, err := tx.Exec(ctx, query, arg)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("deregister the process: %w", err)
+		return fmt.Errorf("%s: %w", act, err)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ WHERE id = ANY($1)`
 
 // Progress returns how far jobs are.
 func (s Schema) Progress(ctx context.Context, db dbpool.Querier, ids []int64) (p Progress, err error) {
-	if err := db.QueryRow(ctx, s.sql(progressQuery), ids).Scan(&p.Unfinished, &p.Failed, &p.LastError); err != nil {
+	if err := db.QueryRow(ctx, s.SQL(progressQuery), ids).Scan(&p.Unfinished, &p.Failed, &p.LastError); err != nil {
 		return p, fmt.Errorf("read the progress of jobs: %w", err)
 	}
 	return p, nil
@@ -38,7 +38,7 @@ SELECT coalesce(max(id), 0) FROM {schema}.river_job WHERE kind = $1`
 
 // NewestOfKind returns the id of the newest job of a kind, 0 for none.
 func (s Schema) NewestOfKind(ctx context.Context, db dbpool.Querier, kind string) (id int64, err error) {
-	if err := db.QueryRow(ctx, s.sql(newestOfKindQuery), kind).Scan(&id); err != nil {
+	if err := db.QueryRow(ctx, s.SQL(newestOfKindQuery), kind).Scan(&id); err != nil {
 		return 0, fmt.Errorf("read the newest %s: %w", kind, err)
 	}
 	return id, nil
@@ -55,7 +55,7 @@ WHERE kind = $1 AND id <= $2`
 // KindProgress returns how far the jobs of a kind are, up to an id. Only those
 // above after count as failed.
 func (s Schema) KindProgress(ctx context.Context, db dbpool.Querier, kind string, upTo, after int64) (p Progress, err error) {
-	if err := db.QueryRow(ctx, s.sql(kindProgressQuery), kind, upTo, after).Scan(&p.Unfinished, &p.Failed, &p.LastError); err != nil {
+	if err := db.QueryRow(ctx, s.SQL(kindProgressQuery), kind, upTo, after).Scan(&p.Unfinished, &p.Failed, &p.LastError); err != nil {
 		return p, fmt.Errorf("read the progress of %s: %w", kind, err)
 	}
 	return p, nil

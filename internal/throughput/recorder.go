@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/queue"
 )
 
 const (
@@ -42,7 +44,7 @@ type Recorder struct {
 
 // NewRecorder returns a recorder that counts nothing yet.
 func NewRecorder(db DB, riverSchema string, logger *slog.Logger) *Recorder {
-	return &Recorder{db: db, statement: inSchema(writeQuery, riverSchema), logger: logger, counts: map[string]*Count{}, unwritten: map[string]*counts{}}
+	return &Recorder{db: db, statement: queue.Schema(riverSchema).SQL(writeQuery), logger: logger, counts: map[string]*Count{}, unwritten: map[string]*counts{}}
 }
 
 // Count returns where the jobs of a kind are counted, one for all lanes of the kind.

@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
@@ -296,7 +297,7 @@ func TestLastHourFollowsTheIndex(t *testing.T) {
 		sql  string
 		args []any
 	}{
-		"last hour": {inSchema(lastHourQuery, dbtest.RiverSchema), nil},
+		"last hour": {queue.Schema(dbtest.RiverSchema).SQL(lastHourQuery), nil},
 		"forget":    {Forget(dbtest.RiverSchema), []any{1000}},
 	} {
 		rows, err := pool.Query(t.Context(), "EXPLAIN (ANALYZE, TIMING OFF) "+q.sql, q.args...)

@@ -34,8 +34,6 @@ func Due(ctx context.Context, tx pgx.Tx, riverSchema string, within time.Duratio
 }
 
 func dueIn(riverSchema string) string {
-	return strings.NewReplacer(
-		"{schema}", pgx.Identifier{riverSchema}.Sanitize(),
-		"{to_refresh}", queue.Schema(riverSchema).UsersToRefresh(),
-	).Replace(dueQuery)
+	river := queue.Schema(riverSchema)
+	return river.SQL(strings.Replace(dueQuery, "{to_refresh}", river.UsersToRefresh(), 1))
 }

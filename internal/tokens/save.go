@@ -54,7 +54,7 @@ func (s *Store) saveIn(ctx context.Context, tx pgx.Tx, operations []Operation, a
 		states[operations[i].UserID] = &state{}
 	}
 	users := slices.Sorted(maps.Keys(states))
-	rows, _ := tx.Query(ctx, s.in(lockQuery), users)
+	rows, _ := tx.Query(ctx, s.river.SQL(lockQuery), users)
 	var r row
 	_, err := pgx.ForEachRow(rows, r.targets(), func() error {
 		st := states[r.userID]
@@ -91,10 +91,10 @@ func (s *Store) saveIn(ctx context.Context, tx pgx.Tx, operations []Operation, a
 	}
 	batch := &pgx.Batch{}
 	if len(old) > 0 {
-		batch.Queue(s.in(updateQuery), arrays(old)...)
+		batch.Queue(s.river.SQL(updateQuery), arrays(old)...)
 	}
 	if len(fresh) > 0 {
-		batch.Queue(s.in(insertQuery), arrays(fresh)...)
+		batch.Queue(s.river.SQL(insertQuery), arrays(fresh)...)
 	}
 	queueAudits(batch, audits)
 	if batch.Len() == 0 {

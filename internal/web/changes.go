@@ -33,8 +33,8 @@ const maxChanged = queue.MaxFailures
 
 // changeKind describes one kind of change.
 type changeKind struct {
-	button  string
-	means   string // what it means, for the confirmation
+	Button  string
+	Means   string // what it means, for the confirmation
 	command string // the command that does the same; the queue or the ids follow
 	preview func(*pages) previewFunc
 	perform func(*pages) performFunc
@@ -48,28 +48,28 @@ type performFunc = func(context.Context, change) (says string, rows int64, err e
 
 var changeKinds = map[string]changeKind{
 	"resume": {
-		button: "Resume", command: "enqueue queues resume",
-		means:   "Workers take jobs from it again.",
+		Button: "Resume", command: "enqueue queues resume",
+		Means:   "Workers take jobs from it again.",
 		preview: func(p *pages) previewFunc { return p.previewResume }, perform: func(p *pages) performFunc { return p.resume },
 	},
 	"retry_jobs": {
-		button: "Retry", command: "enqueue jobs retry",
-		means:   "They become available now. One that used up its attempts gets another.",
+		Button: "Retry", command: "enqueue jobs retry",
+		Means:   "They become available now. One that used up its attempts gets another.",
 		preview: func(p *pages) previewFunc { return p.previewJobs(queue.Retry, "Retry") }, perform: func(p *pages) performFunc { return p.changeJobs(queue.Retry, "retried") },
 	},
 	"cancel_jobs": {
-		button: "Cancel", command: "enqueue jobs cancel",
-		means:   "They are not worked. A running one is asked to stop. They are kept for a day; a retry within it brings them back.",
+		Button: "Cancel", command: "enqueue jobs cancel",
+		Means:   "They are not worked. A running one is asked to stop. They are kept for a day; a retry within it brings them back.",
 		preview: func(p *pages) previewFunc { return p.previewJobs(queue.Cancel, "Cancel") }, perform: func(p *pages) performFunc { return p.changeJobs(queue.Cancel, "cancelled") },
 	},
 	"retry_rejects": {
-		button: "Retry", command: "enqueue rejects retry",
-		means:   "They are enqueued again, as they were handed in. Those that are still invalid stay rejected, and so do those of which a newer version has come.",
+		Button: "Retry", command: "enqueue rejects retry",
+		Means:   "They are enqueued again, as they were handed in. Those that are still invalid stay rejected, and so do those of which a newer version has come.",
 		preview: func(p *pages) previewFunc { return p.previewRejects("Retry") }, perform: func(p *pages) performFunc { return p.changeRejects(p.retryRejects) },
 	},
 	"drop_rejects": {
-		button: "Drop", command: "enqueue rejects drop",
-		means:   "They are forgotten for good. Nothing brings them back.",
+		Button: "Drop", command: "enqueue rejects drop",
+		Means:   "They are forgotten for good. Nothing brings them back.",
 		preview: func(p *pages) previewFunc { return p.previewRejects("Drop") }, perform: func(p *pages) performFunc { return p.changeRejects(p.dropRejects) },
 	},
 }
