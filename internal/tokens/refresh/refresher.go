@@ -191,7 +191,7 @@ func (r *Refresher) refresh(ctx context.Context, user int32, wanted tokens.Wante
 	}
 	answer := r.provider.Refresh(ctx, lease.Refresh)
 	op := tokens.Operation{
-		UserID: user, Used: lease.Refresh, Lease: by, UserAgent: r.provider.UserAgent,
+		UserID: user, Used: lease.Refresh, Lease: by, UserAgent: r.provider.userAgent,
 		Details: map[string]any{"status": answer.Status},
 	}
 	if answer.Kind == Given {
