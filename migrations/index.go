@@ -98,13 +98,8 @@ func QueueBrokenIndexes(b *pgx.Batch, riverSchema string, broken *[]BrokenIndex)
 }
 
 // BrokenIndexes lists them.
-func BrokenIndexes(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (broken []BrokenIndex, err error) {
-	b := &pgx.Batch{}
-	QueueBrokenIndexes(b, riverSchema, &broken)
-	if err := pool.SendBatch(ctx, b).Close(); err != nil {
-		return nil, fmt.Errorf("find invalid indexes: %w", err)
-	}
-	return broken, nil
+func BrokenIndexes(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]BrokenIndex, error) {
+	return dbpool.Collect(ctx, pool, "find invalid indexes", pgx.RowToStructByPos[BrokenIndex], brokenIndexesQuery, pgx.Identifier{riverSchema}.Sanitize())
 }
 
 // dropLeftovers drops what interrupted reindexing left behind.

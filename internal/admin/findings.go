@@ -40,8 +40,8 @@ type Remedy struct {
 
 // What counts as late. The alert rules have the same limits.
 const (
-	LateLive = time.Minute
-	LateBulk = time.Hour
+	lateLive = time.Minute
+	lateBulk = time.Hour
 )
 
 // Findings says in words what is wrong, the worst first.
@@ -62,10 +62,10 @@ func (s Snapshot) Findings() (all []Finding) {
 	for _, f := range s.Freshness {
 		late := time.Duration(f.Age * float64(time.Second)).Round(time.Second)
 		switch {
-		case f.Lane == "live" && late > LateLive:
+		case f.Lane == "live" && late > lateLive:
 			add(Critical, "Check below for a paused queue, dead workers or failing jobs; otherwise start more workers.",
 				"Athletes wait: the oldest activity that is not worked yet is %s old.", HumanReadable(late))
-		case f.Lane == "bulk" && late > LateBulk:
+		case f.Lane == "bulk" && late > lateBulk:
 			add(Warning, "Imports give way to live jobs. Start more workers if they have to be faster.", "The oldest import waits for %s.", HumanReadable(late))
 		}
 	}

@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -76,9 +75,6 @@ const purgeQuery = `
 -- name: admin_purge
 SELECT {schema}.purge_athlete($1, $2)`
 
-// ErrInHand is returned when jobs of an athlete are still being worked after maxInHand.
-var ErrInHand = errors.New("jobs that name the athlete are still being worked")
-
 const (
 	// inHandPause is the pause between two calls when only jobs that are being worked are
 	// left.
@@ -118,7 +114,7 @@ func (o *Actions) Purge(ctx context.Context, user int32, retention *time.Duratio
 			lastProgress = now
 			continue
 		case now.Sub(lastProgress) > maxInHand:
-			return fmt.Errorf("purge user %d: %w: %d of them, for %v; run the same again", user, ErrInHand, portion.InHand, maxInHand)
+			return fmt.Errorf("purge user %d: jobs that name the athlete are still being worked: %d of them, for %v; run the same again", user, portion.InHand, maxInHand)
 		}
 		select {
 		case <-time.After(inHandPause):

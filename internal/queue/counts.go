@@ -100,19 +100,16 @@ func (s Schema) NewestID(b *pgx.Batch, id *int64) {
 	b.Queue(s.SQL(newestIDQuery)).QueryRow(func(row pgx.Row) error { return row.Scan(id) })
 }
 
-// OtherKinds is the key for jobs of kinds that are not listed.
-const OtherKinds = "other"
-
 // enqueuedQuery counts new jobs along the primary key. Foreign kinds are counted as one.
 const enqueuedQuery = `
 -- name: queue_enqueued
-SELECT CASE WHEN kind = ANY($3::text[]) THEN kind ELSE '` + OtherKinds + `' END, count(*)
+SELECT CASE WHEN kind = ANY($3::text[]) THEN kind ELSE 'other' END, count(*)
 FROM {schema}.river_job
 WHERE id > $1 AND id <= $2
 GROUP BY 1`
 
 // Enqueued counts the jobs with ids above after, up to and including upTo, by
-// kind; kinds not listed count as OtherKinds.
+// kind; kinds not listed count as other.
 func (s Schema) Enqueued(ctx context.Context, db dbpool.Querier, after, upTo int64, kinds []string) (map[string]int64, error) {
 	rows, _ := db.Query(ctx, s.SQL(enqueuedQuery), after, upTo, kinds)
 	byKind := map[string]int64{}
