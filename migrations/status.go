@@ -16,7 +16,7 @@ import (
 
 // Status compares a database with what this worker needs.
 type Status struct {
-	Worker Line `json:"worker"` // the numbered files in sql/
+	Worker Line `json:"worker"` // the numbered files
 	River  Line `json:"river"`  // River's main line
 }
 
