@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -66,28 +67,16 @@ func (p *exportParser) readHeader(header []string) error {
 	p.language, known = headerLanguage(folded)
 	p.columns = columnIndexes(folded, p.language)
 	p.form = numberForm{comma: p.language.decimalComma(), resaved: p.csv.Comma != ','}
-	var missing []string
-	for _, column := range requiredColumns {
-		if len(p.columns[column]) == 0 {
-			missing = append(missing, column)
-		}
-	}
-	if !known || len(missing) > 0 {
+	if missing := p.missing(requiredColumns); !known || len(missing) > 0 {
 		return fmt.Errorf("%s:1: the header lacks %s: expected the columns %s, named in %s, got %q",
 			p.name, strings.Join(missing, ", "), strings.Join(requiredColumns, ", "), languageNames, clip(strings.Join(header, ",")))
 	}
 	return nil
 }
 
-// missing returns the columns of loads that the file does not have.
-func (p *exportParser) missing() []string {
-	var columns []string
-	for _, column := range loadColumns {
-		if len(p.columns[column]) == 0 {
-			columns = append(columns, column)
-		}
-	}
-	return columns
+// missing returns those of the columns that the file does not have.
+func (p *exportParser) missing(columns []string) []string {
+	return slices.DeleteFunc(slices.Clone(columns), func(column string) bool { return len(p.columns[column]) > 0 })
 }
 
 // separator returns the separator of cells, from the first line: a comma, or what a

@@ -143,7 +143,7 @@ func (r *Reader) DatedByUTC() bool { return r.format == StravaExport && r.home =
 // the file does not have.
 func (r *Reader) Missing() []string {
 	if export, ok := r.parser.(*exportParser); ok {
-		return export.missing()
+		return export.missing(loadColumns)
 	}
 	return nil
 }

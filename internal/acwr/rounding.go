@@ -54,18 +54,10 @@ func Decimal(x float32) float64 {
 
 // values derives the seven results from the four means.
 func (r Rounding) values(acuteLoad, chronicLoad, acuteTrimp, chronicTrimp float64) Values {
-	if r == RoundApp {
-		acuteLoad, chronicLoad = roundHalfEven(acuteLoad, 2), roundHalfEven(chronicLoad, 2)
-		acuteTrimp, chronicTrimp = roundHalfEven(acuteTrimp, 2), roundHalfEven(chronicTrimp, 2)
-	}
-	external, internal := ratio(acuteLoad, chronicLoad), ratio(acuteTrimp, chronicTrimp)
-	if r == RoundApp {
-		external, internal = roundHalfEven(external, 2), roundHalfEven(internal, 2)
-	}
-	diverging := divergence(external, internal)
-	if r == RoundApp {
-		diverging = roundHalfEven(diverging, 3)
-	}
+	acuteLoad, chronicLoad = r.round(acuteLoad, 2), r.round(chronicLoad, 2)
+	acuteTrimp, chronicTrimp = r.round(acuteTrimp, 2), r.round(chronicTrimp, 2)
+	external, internal := r.round(ratio(acuteLoad, chronicLoad), 2), r.round(ratio(acuteTrimp, chronicTrimp), 2)
+	diverging := r.round(divergence(external, internal), 3)
 	return Values{
 		SevenDayAvgLoad:        single(acuteLoad),
 		TwentyEightDayAvgLoad:  single(chronicLoad),
@@ -75,6 +67,13 @@ func (r Rounding) values(acuteLoad, chronicLoad, acuteTrimp, chronicTrimp float6
 		TrimpAcuteChronicRatio: single(internal),
 		NormalizedDivergence:   single(diverging),
 	}
+}
+
+func (r Rounding) round(x float64, decimals int) float64 {
+	if r == RoundNone {
+		return x
+	}
+	return roundHalfEven(x, decimals)
 }
 
 // roundHalfEven rounds as Python's round does: correctly, half to even, on the

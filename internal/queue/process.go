@@ -16,11 +16,6 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// Beginner starts transactions; a *dbpool.Pool, say.
-type Beginner interface {
-	Begin(ctx context.Context) (pgx.Tx, error)
-}
-
 // A process keeps a heartbeat row: pages show it, and it reveals crashes, after which
 // other processes claim cautiously. Nothing else depends on it. All times are the
 // database's.
@@ -41,7 +36,7 @@ type Writing struct {
 
 // Process is this process's registration.
 type Process struct {
-	db      Beginner
+	pool    *dbpool.Pool
 	schema  Schema
 	client  string
 	queues  []string
@@ -56,8 +51,8 @@ type Process struct {
 
 // NewProcess returns the process that River knows as client and that serves queues.
 // timeout bounds each of its transactions. It does nothing before Register.
-func NewProcess(db Beginner, schema Schema, client string, queues []string, writing Writing, timeout time.Duration, died func(), logger *slog.Logger) *Process {
-	return &Process{db: db, schema: schema, client: client, queues: queues, writing: writing, timeout: timeout, died: died, logger: logger}
+func NewProcess(pool *dbpool.Pool, schema Schema, client string, queues []string, writing Writing, timeout time.Duration, died func(), logger *slog.Logger) *Process {
+	return &Process{pool: pool, schema: schema, client: client, queues: queues, writing: writing, timeout: timeout, died: died, logger: logger}
 }
 
 // Register makes the process known and searches for others that died.
@@ -150,7 +145,7 @@ ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at`
 func (p *Process) beat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
-	return pgx.BeginFunc(ctx, p.db, func(tx pgx.Tx) error {
+	return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
 		var inTime, deaths bool
 		var others []string
 		b := &pgx.Batch{}
@@ -204,7 +199,7 @@ func (p *Process) Deregister(ctx context.Context) error {
 func (p *Process) execute(ctx context.Context, act, query string, arg any) error {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
-	err := pgx.BeginFunc(ctx, p.db, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, query, arg)
 		return err
 	})

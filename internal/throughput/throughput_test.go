@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { dbtest.Main(m) }
 
 var kinds = []string{"activity_ingest", "acwr_recalc", "acwr_backfill"}
 
-func newRecorder(db DB) *Recorder {
+func newRecorder(db dbpool.Querier) *Recorder {
 	return NewRecorder(db, dbtest.RiverSchema, slog.New(slog.DiscardHandler))
 }
 
@@ -141,7 +141,7 @@ func TestKilledProcessLosesNothingWritten(t *testing.T) {
 
 // counting counts statements.
 type counting struct {
-	DB
+	dbpool.Querier
 	mu sync.Mutex
 	n  int
 }
@@ -150,12 +150,12 @@ func (c *counting) QueryRow(ctx context.Context, sql string, args ...any) pgx.Ro
 	c.mu.Lock()
 	c.n++
 	c.mu.Unlock()
-	return c.DB.QueryRow(ctx, sql, args...)
+	return c.Querier.QueryRow(ctx, sql, args...)
 }
 
 func TestIdleProcessWritesNothing(t *testing.T) {
 	t.Parallel()
-	db := &counting{DB: dbtest.Migrated(t)}
+	db := &counting{Querier: dbtest.Migrated(t)}
 	r := newRecorder(db)
 	write(t, r)
 	r.Count("activity_ingest").Committed(time.Second)
@@ -167,7 +167,10 @@ func TestIdleProcessWritesNothing(t *testing.T) {
 }
 
 // inMemory answers like a server whose clock reads like this machine's.
-type inMemory struct{ writes []time.Time }
+type inMemory struct {
+	dbpool.Querier
+	writes []time.Time
+}
 
 func (m *inMemory) QueryRow(context.Context, string, ...any) pgx.Row {
 	m.writes = append(m.writes, time.Now())

@@ -1,6 +1,7 @@
 package refresh
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -295,7 +296,5 @@ func (r *Result) add(o Result) {
 	r.Failed += o.Failed
 	r.Left += o.Left
 	r.Wait = max(r.Wait, o.Wait)
-	if r.First == nil {
-		r.First = o.First
-	}
+	r.First = cmp.Or(r.First, o.First)
 }
