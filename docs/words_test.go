@@ -50,7 +50,6 @@ var kept = []struct{ path, text, why string }{
 	{"internal/admin/reasons.go", `json:"looked"`, "the name of a field of JSON"},
 	{"cmd/enqueue/badinput_test.go", "invalid character 'N' looking for", "a message of encoding/json"},
 	{"docs/comparison.md", "oban_web/overview.html", "an address"},
-	{"migrations/sql/", "", "migrations that databases already have are not rewritten"},
 	{"migrations/templates/", "", "migrations that databases already have are not rewritten"},
 	{"docs/words_test.go", "", "the list itself"},
 }

@@ -35,6 +35,8 @@ func (args ACWRBackfill) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: QueueBackfill, Priority: PriorityBulk}
 }
 
+func (args ACWRBackfill) insertOpts(int) river.InsertOpts { return args.InsertOpts() }
+
 // Validate reports what is wrong with the args, or nil.
 func (args ACWRBackfill) Validate() error {
 	if args.BackfillID <= 0 {
@@ -49,13 +51,5 @@ func (args ACWRBackfill) Validate() error {
 // BackfillTx inserts one job for each chunk within the caller's transaction and
 // returns the jobs' ids in order.
 func (e *Enqueuer) BackfillTx(ctx context.Context, tx pgx.Tx, args ...ACWRBackfill) ([]int64, error) {
-	params := make([]river.InsertManyParams, len(args))
-	for i := range args {
-		if err := args[i].Validate(); err != nil {
-			return nil, fmt.Errorf("acwr_backfill job %d: %w", i, err)
-		}
-		opts := args[i].InsertOpts()
-		params[i] = river.InsertManyParams{Args: args[i], InsertOpts: &opts}
-	}
-	return e.insert(ctx, tx, params)
+	return insert(ctx, tx, e, 0, args)
 }

@@ -57,9 +57,26 @@ const notifyQuery = `
 -- name: notify_workers
 SELECT pg_notify($1, json_build_object('queue', queue)::text) FROM unnest($2::text[]) AS queue`
 
-// insert puts the jobs into the caller's transaction, wakes the workers of
+// insertable are the arguments of a job that an Enqueuer inserts.
+type insertable interface {
+	river.JobArgs
+	Validate() error
+	insertOpts(priority int) river.InsertOpts
+}
+
+// insert validates the jobs, puts them into the caller's transaction, wakes the workers of
 // their queues, and returns the jobs' ids in order.
-func (e *Enqueuer) insert(ctx context.Context, tx pgx.Tx, params []river.InsertManyParams) ([]int64, error) {
+func insert[T insertable](ctx context.Context, tx pgx.Tx, e *Enqueuer, priority int, jobs []T) ([]int64, error) {
+	params := make([]river.InsertManyParams, len(jobs))
+	for i, args := range jobs {
+		switch err := args.Validate(); {
+		case err != nil && len(jobs) == 1:
+			return nil, fmt.Errorf("%s job: %w", args.Kind(), err)
+		case err != nil:
+			return nil, fmt.Errorf("%s job %d: %w", args.Kind(), i, err)
+		}
+		params[i] = river.InsertManyParams{Args: args, InsertOpts: new(args.insertOpts(priority))}
+	}
 	ids := make([]int64, 0, len(params))
 	queues := map[string]struct{}{}
 	for part := range statements(params) {
@@ -133,15 +150,7 @@ func (e *Enqueuer) Ingest(ctx context.Context, priority int, args ...ActivityIng
 // IngestTx is Ingest within the caller's transaction: the jobs exist once tx
 // commits. Insert jobs last, so that no lock of tx delays the workers.
 func (e *Enqueuer) IngestTx(ctx context.Context, tx pgx.Tx, priority int, args ...ActivityIngest) ([]int64, error) {
-	params := make([]river.InsertManyParams, len(args))
-	for i := range args {
-		if err := args[i].Validate(); err != nil {
-			return nil, fmt.Errorf("activity_ingest job %d: %w", i, err)
-		}
-		opts := args[i].insertOpts(priority)
-		params[i] = river.InsertManyParams{Args: args[i], InsertOpts: &opts}
-	}
-	return e.insert(ctx, tx, params)
+	return insert(ctx, tx, e, priority, args)
 }
 
 // Recalc inserts the job in a transaction of its own and returns its id.
@@ -155,11 +164,7 @@ func (e *Enqueuer) Recalc(ctx context.Context, priority int, args ACWRRecalc) (i
 
 // RecalcTx is Recalc within the caller's transaction.
 func (e *Enqueuer) RecalcTx(ctx context.Context, tx pgx.Tx, priority int, args ACWRRecalc) (int64, error) {
-	if err := args.Validate(); err != nil {
-		return 0, fmt.Errorf("acwr_recalc job: %w", err)
-	}
-	opts := args.insertOpts(priority)
-	ids, err := e.insert(ctx, tx, []river.InsertManyParams{{Args: args, InsertOpts: &opts}})
+	ids, err := insert(ctx, tx, e, priority, []ACWRRecalc{args})
 	if err != nil {
 		return 0, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -76,17 +77,12 @@ const usersPerRefresh = 50
 // caller's transaction and returns the jobs' ids in order. within is as
 // ExpiringWithin. priority is PriorityLive or PriorityBulk.
 func (e *Enqueuer) RefreshTokensTx(ctx context.Context, tx pgx.Tx, priority int, users []int32, within time.Duration) ([]int64, error) {
-	var params []river.InsertManyParams
-	for first := 0; first < len(users); first += usersPerRefresh {
-		args := TokenRefresh{UserIDs: users[first:min(first+usersPerRefresh, len(users))], ExpiringWithin: int64(within / time.Second)}
-		if err := args.Validate(); err != nil {
-			return nil, fmt.Errorf("token_refresh job: %w", err)
-		}
-		opts := args.insertOpts(priority)
-		params = append(params, river.InsertManyParams{Args: args, InsertOpts: &opts})
+	var args []TokenRefresh
+	for part := range slices.Chunk(users, usersPerRefresh) {
+		args = append(args, TokenRefresh{UserIDs: part, ExpiringWithin: int64(within / time.Second)})
 	}
-	if len(params) == 0 {
+	if len(args) == 0 {
 		return nil, nil
 	}
-	return e.insert(ctx, tx, params)
+	return insert(ctx, tx, e, priority, args)
 }

@@ -38,12 +38,8 @@ func (a *Activity) Validate() error {
 	if a.Deleted {
 		return faults.err()
 	}
-	for _, text := range a.texts() {
-		faults.checkText(text.field, text.value, text.maxBytes)
-	}
-	for _, quantity := range a.quantities() {
-		faults.checkQuantity(quantity.field, quantity.value, quantity.min)
-	}
+	faults.checkTexts(a)
+	faults.checkQuantities(a)
 	if a.StrengthRPE != nil && (*a.StrengthRPE < 1 || *a.StrengthRPE > 10) {
 		faults.add("strength_rpe", "must be 1 to 10, got %d", *a.StrengthRPE)
 	}
@@ -88,60 +84,44 @@ func ParseTimestamp(s string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("must be a timestamp without time zone, as 2006-01-02T15:04:05, got %q", clip(s))
 }
 
-type textField struct {
-	field    string
-	value    *string
-	maxBytes int
-}
-
-func (a *Activity) texts() []textField {
-	return []textField{
-		{"name", a.Name, MaxTextBytes},
-		{"type", a.Type, MaxTextBytes},
-		{"sport_type", a.SportType, MaxTextBytes},
-		{"trimp_calculation_method", a.TrimpCalculationMethod, maxMethodText},
-		{"device_name", a.DeviceName, MaxTextBytes},
-	}
-}
-
-type quantityField struct {
-	field string
-	value *float64
-	min   float64
-}
-
-func (a *Activity) quantities() []quantityField {
-	return []quantityField{
-		{"distance_miles", a.DistanceMiles, 0},
-		{"elevation_gain_feet", a.ElevationGainFeet, 0},
-		{"elevation_load_miles", a.ElevationLoadMiles, 0},
-		{"total_load_miles", a.TotalLoadMiles, 0},
-		{"avg_heart_rate", a.AvgHeartRate, 0},
-		{"max_heart_rate", a.MaxHeartRate, 0},
-		{"duration_minutes", a.DurationMinutes, 0},
-		{"trimp", a.Trimp, 0},
-		{"time_in_zone1", a.TimeInZone1, 0},
-		{"time_in_zone2", a.TimeInZone2, 0},
-		{"time_in_zone3", a.TimeInZone3, 0},
-		{"time_in_zone4", a.TimeInZone4, 0},
-		{"time_in_zone5", a.TimeInZone5, 0},
-		{"average_speed_mph", a.AverageSpeedMph, 0},
-		{"cycling_equivalent_miles", a.CyclingEquivalentMiles, 0},
-		{"cycling_elevation_factor", a.CyclingElevationFactor, 0},
-		{"swimming_equivalent_miles", a.SwimmingEquivalentMiles, 0},
-		{"strength_equivalent_miles", a.StrengthEquivalentMiles, 0},
-		{"rowing_equivalent_miles", a.RowingEquivalentMiles, 0},
-		{"backcountry_skiing_equivalent_miles", a.BackcountrySkiingEquivalentMiles, 0},
-		{"avg_temp_f", a.AvgTempF, -MaxQuantity},
-		{"trimp_dynamic", a.TrimpDynamic, 0},
-	}
-}
-
 // faultList gathers the faults of one activity so that all are reported.
 type faultList []error
 
 func (f *faultList) add(field, format string, args ...any) {
 	*f = append(*f, fmt.Errorf(field+": "+format, args...))
+}
+
+func (f *faultList) checkTexts(a *Activity) {
+	f.checkText("name", a.Name, MaxTextBytes)
+	f.checkText("type", a.Type, MaxTextBytes)
+	f.checkText("sport_type", a.SportType, MaxTextBytes)
+	f.checkText("trimp_calculation_method", a.TrimpCalculationMethod, maxMethodText)
+	f.checkText("device_name", a.DeviceName, MaxTextBytes)
+}
+
+func (f *faultList) checkQuantities(a *Activity) {
+	f.checkQuantity("distance_miles", a.DistanceMiles, 0)
+	f.checkQuantity("elevation_gain_feet", a.ElevationGainFeet, 0)
+	f.checkQuantity("elevation_load_miles", a.ElevationLoadMiles, 0)
+	f.checkQuantity("total_load_miles", a.TotalLoadMiles, 0)
+	f.checkQuantity("avg_heart_rate", a.AvgHeartRate, 0)
+	f.checkQuantity("max_heart_rate", a.MaxHeartRate, 0)
+	f.checkQuantity("duration_minutes", a.DurationMinutes, 0)
+	f.checkQuantity("trimp", a.Trimp, 0)
+	f.checkQuantity("time_in_zone1", a.TimeInZone1, 0)
+	f.checkQuantity("time_in_zone2", a.TimeInZone2, 0)
+	f.checkQuantity("time_in_zone3", a.TimeInZone3, 0)
+	f.checkQuantity("time_in_zone4", a.TimeInZone4, 0)
+	f.checkQuantity("time_in_zone5", a.TimeInZone5, 0)
+	f.checkQuantity("average_speed_mph", a.AverageSpeedMph, 0)
+	f.checkQuantity("cycling_equivalent_miles", a.CyclingEquivalentMiles, 0)
+	f.checkQuantity("cycling_elevation_factor", a.CyclingElevationFactor, 0)
+	f.checkQuantity("swimming_equivalent_miles", a.SwimmingEquivalentMiles, 0)
+	f.checkQuantity("strength_equivalent_miles", a.StrengthEquivalentMiles, 0)
+	f.checkQuantity("rowing_equivalent_miles", a.RowingEquivalentMiles, 0)
+	f.checkQuantity("backcountry_skiing_equivalent_miles", a.BackcountrySkiingEquivalentMiles, 0)
+	f.checkQuantity("avg_temp_f", a.AvgTempF, -MaxQuantity)
+	f.checkQuantity("trimp_dynamic", a.TrimpDynamic, 0)
 }
 
 func (f *faultList) checkText(field string, value *string, maxBytes int) {

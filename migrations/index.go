@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // foundIndexQuery finds a valid index whose leading columns are user_id and
@@ -92,20 +94,12 @@ type BrokenIndex struct {
 
 // QueueBrokenIndexes queues the reading of those of the queue and of activities.
 func QueueBrokenIndexes(b *pgx.Batch, riverSchema string, broken *[]BrokenIndex) {
-	b.Queue(brokenIndexesQuery, pgx.Identifier{riverSchema}.Sanitize()).Query(func(rows pgx.Rows) (err error) {
-		*broken, err = pgx.CollectRows(rows, pgx.RowToStructByPos[BrokenIndex])
-		return err
-	})
+	b.Queue(brokenIndexesQuery, pgx.Identifier{riverSchema}.Sanitize()).Query(dbpool.Into(broken))
 }
 
 // BrokenIndexes lists them.
-func BrokenIndexes(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (broken []BrokenIndex, err error) {
-	b := &pgx.Batch{}
-	QueueBrokenIndexes(b, riverSchema, &broken)
-	if err := pool.SendBatch(ctx, b).Close(); err != nil {
-		return nil, fmt.Errorf("find invalid indexes: %w", err)
-	}
-	return broken, nil
+func BrokenIndexes(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]BrokenIndex, error) {
+	return dbpool.Collect(ctx, pool, "find invalid indexes", pgx.RowToStructByPos[BrokenIndex], brokenIndexesQuery, pgx.Identifier{riverSchema}.Sanitize())
 }
 
 // dropLeftovers drops what interrupted reindexing left behind.

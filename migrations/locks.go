@@ -18,10 +18,6 @@ const (
 	maxLockWait = time.Minute
 )
 
-// ErrLocked is returned when a table could not be changed because other transactions kept
-// it locked.
-var ErrLocked = errors.New("a table that has to be changed is in use by a long transaction")
-
 // untilLocked repeats migrate while it fails because of a lock. What it did before it
 // failed must be committed or undone.
 func untilLocked(ctx context.Context, migrate func() error) error {
@@ -31,7 +27,7 @@ func untilLocked(ctx context.Context, migrate func() error) error {
 			return err
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%w, for more than %v; see pg_locks and pg_stat_activity, then migrate again: %w", ErrLocked, maxLockWait, err)
+			return fmt.Errorf("a table that has to be changed is in use by a long transaction, for more than %v; see pg_locks and pg_stat_activity, then migrate again: %w", maxLockWait, err)
 		}
 		select {
 		case <-time.After(lockPause):

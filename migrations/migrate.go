@@ -1,5 +1,5 @@
 // Package migrations brings a database to what this worker needs: the tables in
-// sql/, numbered and embedded, and River's in a schema of their own.
+// templates/, numbered and embedded, and River's in a schema of their own.
 //
 // Rule: forward only, and nothing that the application created is dropped,
 // retyped or rewritten. Several processes may migrate at once: one works, the
@@ -7,6 +7,7 @@
 package migrations
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"embed"
@@ -29,16 +30,13 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-//go:embed sql/*.sql
-var sqlFiles embed.FS
-
-// templateFiles are migrations that name River's schema, as {schema} or, in
-// quotes, {schema_literal}, or the schema of our own tables, as {here}.
+// files are the numbered migrations. They name River's schema as {schema} or, in
+// quotes, {schema_literal}, and the schema of our own tables as {here}.
 //
 //go:embed templates/*.sql
-var templateFiles embed.FS
+var files embed.FS
 
-// versionTable is where the applied numbers of sql/ are kept.
+// versionTable is where the applied numbers are kept.
 const versionTable = "worker_migrations"
 
 // Migrations that build indexes on tables of the application, which they cannot
@@ -49,9 +47,14 @@ const (
 	versionIndexVersion = 14
 )
 
+// goNames are what these are called.
+var goNames = map[int64]string{
+	indexVersion: "00003_user_date_index", tokenIndexesVersion: "00012_token_indexes", versionIndexVersion: "00014_version_index",
+}
+
 // Result says what a run of Up applied.
 type Result struct {
-	Worker []string // file names of sql/ and what the Go migration is called
+	Worker []string // file names, and what the migrations in Go are called
 	River  []int    // versions of River's main line
 	// DroppedIndexes are invalid ones that interrupted reindexing had left behind.
 	DroppedIndexes []string
@@ -70,7 +73,8 @@ func Up(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Result, er
 		if err := checkExisting(ctx, conn); err != nil {
 			return err
 		}
-		if err := checkNotNewer(ctx, unlimited, riverSchema); err != nil {
+		status, err := GetStatus(ctx, unlimited, riverSchema)
+		if err := cmp.Or(err, status.newer()); err != nil {
 			return err
 		}
 		if err := upRiver(ctx, unlimited, riverSchema, &result); err != nil {
@@ -170,20 +174,12 @@ func upWorker(ctx context.Context, pool *pgxpool.Pool, riverSchema string, resul
 	})
 }
 
-// fileName names a migration by its file, also where goose only knows a function.
+// fileName names a migration by its file, if it has one. goose only knows a function.
 func fileName(source *goose.Source) string {
-	if source.Path != "" {
-		return source.Path
+	if name, isGo := goNames[source.Version]; isGo {
+		return name
 	}
-	switch source.Version {
-	case indexVersion:
-		return fmt.Sprintf("%05d_user_date_index", indexVersion)
-	case tokenIndexesVersion:
-		return fmt.Sprintf("%05d_token_indexes", tokenIndexesVersion)
-	case versionIndexVersion:
-		return fmt.Sprintf("%05d_version_index", versionIndexVersion)
-	}
-	names, _ := fs.Glob(templateFiles, fmt.Sprintf("templates/%05d_*.sql", source.Version))
+	names, _ := fs.Glob(files, fmt.Sprintf("templates/%05d_*.sql", source.Version))
 	return path.Base(strings.Join(names, " "))
 }
 
@@ -191,11 +187,7 @@ func fileName(source *goose.Source) string {
 func withProvider(pool *pgxpool.Pool, riverSchema string, fn func(*goose.Provider) error) error {
 	db := stdlib.OpenDBFromPool(pool)
 	defer func() { _ = db.Close() }()
-	files, err := fs.Sub(sqlFiles, "sql")
-	if err != nil {
-		return err
-	}
-	migrations := []*goose.Migration{
+	inGo := []*goose.Migration{
 		goose.NewGoMigration(indexVersion, &goose.GoFunc{RunDB: createUserDateIndex}, nil),
 		goose.NewGoMigration(tokenIndexesVersion, &goose.GoFunc{RunDB: func(ctx context.Context, db *sql.DB) error {
 			return buildConcurrently(ctx, db, tokenIndexes(riverSchema)...)
@@ -204,14 +196,14 @@ func withProvider(pool *pgxpool.Pool, riverSchema string, fn func(*goose.Provide
 			return buildConcurrently(ctx, db, versionIndex)
 		}}, nil),
 	}
-	templates, err := templateMigrations(riverSchema)
+	migrations, err := fileMigrations(riverSchema)
 	if err != nil {
 		return err
 	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, db, files,
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, nil,
 		goose.WithDisableGlobalRegistry(true),
 		goose.WithTableName(versionTable),
-		goose.WithGoMigrations(append(migrations, templates...)...),
+		goose.WithGoMigrations(append(migrations, inGo...)...),
 	)
 	if err != nil {
 		return err
@@ -219,9 +211,9 @@ func withProvider(pool *pgxpool.Pool, riverSchema string, fn func(*goose.Provide
 	return fn(provider)
 }
 
-// templateMigrations fills in the schema. A file is one transaction.
-func templateMigrations(riverSchema string) ([]*goose.Migration, error) {
-	names, err := fs.Glob(templateFiles, "templates/*.sql")
+// fileMigrations fills in the schemas. A file is one transaction.
+func fileMigrations(riverSchema string) ([]*goose.Migration, error) {
+	names, err := fs.Glob(files, "templates/*.sql")
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +223,7 @@ func templateMigrations(riverSchema string) ([]*goose.Migration, error) {
 		if err != nil {
 			return nil, err
 		}
-		text, err := fs.ReadFile(templateFiles, name)
+		text, err := files.ReadFile(name)
 		if err != nil {
 			return nil, err
 		}

@@ -1,11 +1,10 @@
 package migrations
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
-	"io/fs"
 	"regexp"
 	"strings"
 
@@ -41,7 +40,7 @@ func plan(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]Step, 
 		return nil, err
 	}
 	status, err := GetStatus(ctx, pool, riverSchema)
-	if err := errors.Join(err, status.newer()); err != nil {
+	if err := cmp.Or(err, status.newer()); err != nil {
 		return nil, err
 	}
 	migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: riverSchema})
@@ -87,13 +86,13 @@ const (
 func describe(ctx context.Context, db *sql.DB, source *goose.Source) (string, error) {
 	switch source.Version {
 	case activitiesVersion:
-		return describeColumns(ctx, db, sqlFiles, "sql/"+fileName(source), "activities")
+		return describeColumns(ctx, db, source, "activities")
 	case tokensVersion:
-		tokens, err := describeColumns(ctx, db, templateFiles, "templates/"+fileName(source), "user_tokens")
+		tokens, err := describeColumns(ctx, db, source, "user_tokens")
 		if err != nil {
 			return "", err
 		}
-		log, err := describeColumns(ctx, db, templateFiles, "templates/"+fileName(source), "token_audit_log")
+		log, err := describeColumns(ctx, db, source, "token_audit_log")
 		return tokens + "; " + log + "; create table token_provider and functions", err
 	case indexVersion:
 		return describeIndex(ctx, db)
@@ -102,10 +101,7 @@ func describe(ctx context.Context, db *sql.DB, source *goose.Source) (string, er
 	case versionIndexVersion:
 		return "build a small index (BRIN) on activities (ingest_job_id), CONCURRENTLY", nil
 	}
-	text, err := fs.ReadFile(sqlFiles, "sql/"+fileName(source))
-	if errors.Is(err, fs.ErrNotExist) {
-		text, err = fs.ReadFile(templateFiles, "templates/"+fileName(source))
-	}
+	text, err := files.ReadFile("templates/" + fileName(source))
 	var objects []string
 	for _, created := range createdObject.FindAllStringSubmatch(string(text), -1) {
 		objects = append(objects, strings.ToLower(created[1])+" "+created[2])
@@ -136,8 +132,8 @@ FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS wanted (name, type, n)
 WHERE NOT EXISTS (
 	SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = wanted.name AND NOT attisdropped)`
 
-func describeColumns(ctx context.Context, db *sql.DB, files fs.FS, file, table string) (string, error) {
-	text, err := fs.ReadFile(files, file)
+func describeColumns(ctx context.Context, db *sql.DB, source *goose.Source, table string) (string, error) {
+	text, err := files.ReadFile("templates/" + fileName(source))
 	if err != nil {
 		return "", err
 	}

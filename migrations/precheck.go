@@ -125,7 +125,7 @@ func generatedColumns(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	if err != nil || len(generated) == 0 {
 		return nil, err
 	}
-	ours, err := sqlFiles.ReadFile("sql/00001_activities.sql")
+	ours, err := files.ReadFile("templates/00001_activities.sql")
 	if err != nil {
 		return nil, err
 	}

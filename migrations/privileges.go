@@ -2,10 +2,11 @@ package migrations
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // neededQuery lists the privileges that a worker's role needs on existing objects, in the
@@ -70,16 +71,8 @@ type Privilege struct {
 
 // NeededPrivileges says what a worker's role needs, and whether the current one
 // has it.
-func NeededPrivileges(ctx context.Context, db interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}, riverSchema string,
-) ([]Privilege, error) {
-	rows, _ := db.Query(ctx, neededQuery, riverSchema, versionTable)
-	needed, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Privilege])
-	if err != nil {
-		return nil, fmt.Errorf("read privileges: %w", err)
-	}
-	return needed, nil
+func NeededPrivileges(ctx context.Context, db dbpool.Querier, riverSchema string) ([]Privilege, error) {
+	return dbpool.Collect(ctx, db, "read privileges", pgx.RowToStructByPos[Privilege], neededQuery, riverSchema, versionTable)
 }
 
 // GrantWork lets an existing role run workers and the command line, and change no table's

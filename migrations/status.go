@@ -1,6 +1,7 @@
 package migrations
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +16,7 @@ import (
 
 // Status compares a database with what this worker needs.
 type Status struct {
-	Worker Line `json:"worker"` // the numbered files in sql/
+	Worker Line `json:"worker"` // the numbered files
 	River  Line `json:"river"`  // River's main line
 }
 
@@ -81,10 +82,7 @@ func newestIn(ctx context.Context, pool *pgxpool.Pool, table, column, condition 
 // otherwise an error that wraps ErrUnmigrated or ErrNewer and says what helps.
 func Check(ctx context.Context, pool *pgxpool.Pool, riverSchema string) error {
 	s, err := GetStatus(ctx, pool, riverSchema)
-	if err != nil {
-		return err
-	}
-	if err := s.newer(); err != nil {
+	if err := cmp.Or(err, s.newer()); err != nil {
 		return err
 	}
 	if s.Worker.Pending() || s.River.Pending() {
@@ -92,14 +90,6 @@ func Check(ctx context.Context, pool *pgxpool.Pool, riverSchema string) error {
 			ErrUnmigrated, s.Worker.Current, s.Worker.Newest, s.River.Current, s.River.Newest)
 	}
 	return nil
-}
-
-func checkNotNewer(ctx context.Context, pool *pgxpool.Pool, riverSchema string) error {
-	s, err := GetStatus(ctx, pool, riverSchema)
-	if err != nil {
-		return err
-	}
-	return s.newer()
 }
 
 func (s Status) newer() error {

@@ -15,7 +15,7 @@ import (
 
 func newService(t *testing.T, pool *dbpool.Pool) *workers.Service {
 	t.Helper()
-	s, err := workers.New(t.Context(), pool, config.Default(), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
+	s, err := workers.New(t.Context(), pool, config.Default(), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

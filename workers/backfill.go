@@ -68,9 +68,6 @@ func (bf *backfiller) applyOne(ctx context.Context, tx pgx.Tx, args jobs.ACWRBac
 		return lane.Writes{}, err
 	}
 	b := wrong.batch()
-	if b == nil {
-		b = &pgx.Batch{}
-	}
 	chunk.Finish(b, len(wrong), "")
 	return lane.Writes{Batch: b}, nil
 }

@@ -51,7 +51,7 @@ var syncedColumns = []syncedColumn{
 	integer("strength_rpe", func(a *jobs.Activity) *int32 { return a.StrengthRPE }),
 	text("trimp_calculation_method", func(a *jobs.Activity) *string { return a.TrimpCalculationMethod }),
 	integer("hr_stream_sample_count", func(a *jobs.Activity) *int32 { return a.HRStreamSampleCount }),
-	column("trimp_processed_at", "timestamp[]", trimpProcessedAt),
+	column("trimp_processed_at", "timestamp[]", func(a *jobs.Activity) *string { return a.TrimpProcessedAt }, parseTimestamp),
 	text("start_time", func(a *jobs.Activity) *string { return a.StartTime }),
 	text("device_name", func(a *jobs.Activity) *string { return a.DeviceName }),
 	number("avg_temp_f", func(a *jobs.Activity) *float64 { return a.AvgTempF }),
@@ -59,61 +59,39 @@ var syncedColumns = []syncedColumn{
 }
 
 func text(name string, field func(*jobs.Activity) *string) syncedColumn {
-	return column(name, "text[]", func(a *jobs.Activity) (pgtype.Text, error) {
-		if s := field(a); s != nil {
-			return pgtype.Text{String: *s, Valid: true}, nil
-		}
-		return pgtype.Text{}, nil
-	})
+	return column(name, "text[]", field, func(s string) (pgtype.Text, error) { return pgtype.Text{String: s, Valid: true}, nil })
 }
 
 func number(name string, field func(*jobs.Activity) *float64) syncedColumn {
-	return column(name, "float8[]", func(a *jobs.Activity) (pgtype.Float8, error) {
-		if x := field(a); x != nil {
-			return pgtype.Float8{Float64: *x, Valid: true}, nil
-		}
-		return pgtype.Float8{}, nil
-	})
+	return column(name, "float8[]", field, func(x float64) (pgtype.Float8, error) { return pgtype.Float8{Float64: x, Valid: true}, nil })
 }
 
 func integer(name string, field func(*jobs.Activity) *int32) syncedColumn {
-	return column(name, "int4[]", func(a *jobs.Activity) (pgtype.Int4, error) {
-		if n := field(a); n != nil {
-			return pgtype.Int4{Int32: *n, Valid: true}, nil
-		}
-		return pgtype.Int4{}, nil
-	})
+	return column(name, "int4[]", field, func(n int32) (pgtype.Int4, error) { return pgtype.Int4{Int32: n, Valid: true}, nil })
 }
 
-func trimpProcessedAt(a *jobs.Activity) (pgtype.Timestamp, error) {
-	if a.TrimpProcessedAt == nil {
-		return pgtype.Timestamp{}, nil
-	}
-	ts, err := jobs.ParseTimestamp(*a.TrimpProcessedAt)
-	if err != nil {
-		return pgtype.Timestamp{}, fmt.Errorf("activity %d: trimp_processed_at: %w", a.ActivityID, err)
-	}
-	return pgtype.Timestamp{Time: ts.Truncate(time.Microsecond), Valid: true}, nil
+func parseTimestamp(s string) (pgtype.Timestamp, error) {
+	ts, err := jobs.ParseTimestamp(s)
+	return pgtype.Timestamp{Time: ts.Truncate(time.Microsecond), Valid: true}, err
 }
 
 // column returns a column whose array is nil if all of its values are NULL. unnest gives
 // the same rows for it, and most columns belong to rare sports.
-func column[V comparable](name, array string, value func(*jobs.Activity) (V, error)) syncedColumn {
+func column[F, V any](name, array string, field func(*jobs.Activity) *F, convert func(F) (V, error)) syncedColumn {
 	return syncedColumn{name: name, array: array, of: func(activities []*jobs.Activity) (any, error) {
-		var null V
 		var values pgtype.FlatArray[V]
 		for i, a := range activities {
-			v, err := value(a)
-			if err != nil {
-				return nil, err
-			}
-			if v == null {
+			stated := field(a)
+			if stated == nil {
 				continue
 			}
 			if values == nil {
 				values = make(pgtype.FlatArray[V], len(activities))
 			}
-			values[i] = v
+			var err error
+			if values[i], err = convert(*stated); err != nil {
+				return nil, fmt.Errorf("activity %d: %s: %w", a.ActivityID, name, err)
+			}
 		}
 		return values, nil
 	}}

@@ -31,7 +31,7 @@ func deletion(id int64, user int32, date string) jobs.Activity {
 
 func newService(t *testing.T, pool *dbpool.Pool, c config.Config) *Service {
 	t.Helper()
-	s, err := New(t.Context(), pool, c, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
+	s, err := New(t.Context(), pool, c, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

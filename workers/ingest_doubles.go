@@ -1,9 +1,12 @@
 package workers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -61,23 +64,9 @@ func (r *recordingRow) targets() []any {
 
 // over returns r with the values of below where r has none.
 func (r recordingRow) over(below recordingRow) recordingRow {
-	r.sport, r.typ, r.start = orText(r.sport, below.sport), orText(r.typ, below.typ), orText(r.start, below.start)
-	r.miles, r.minutes = orFloat(r.miles, below.miles), orFloat(r.minutes, below.minutes)
+	r.sport, r.typ, r.start = cmp.Or(r.sport, below.sport), cmp.Or(r.typ, below.typ), cmp.Or(r.start, below.start)
+	r.miles, r.minutes = cmp.Or(r.miles, below.miles), cmp.Or(r.minutes, below.minutes)
 	return r
-}
-
-func orText(x, otherwise pgtype.Text) pgtype.Text {
-	if x.Valid {
-		return x
-	}
-	return otherwise
-}
-
-func orFloat(x, otherwise pgtype.Float8) pgtype.Float8 {
-	if x.Valid {
-		return x
-	}
-	return otherwise
 }
 
 func (r recordingRow) recording() trainingload.Recording {
@@ -178,15 +167,12 @@ func (c *comparedRecordings) toRead(plan *ingestPlan, stored storedState) (ids [
 			}
 		}
 	}
-	for id := range read {
-		ids = append(ids, id)
-	}
 	for _, id := range plan.activityIDs() {
 		if state := plan.current[id]; read[id] && state.exists && state.next != nil {
 			planned = append(planned, state.next)
 		}
 	}
-	return ids, planned
+	return slices.Collect(maps.Keys(read)), planned
 }
 
 // changes reports whether the compared columns of an activity change, or may change.

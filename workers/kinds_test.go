@@ -46,7 +46,7 @@ func TestEveryKindIsInEveryListing(t *testing.T) {
 	c := tokenConfig(t, provider)
 	authorized(t, pool, c, provider, 1, time.Minute)
 	enqueueTokens(t, pool, 1)
-	s, err := New(t.Context(), pool, c, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	s, err := New(t.Context(), pool, c, slog.New(slog.NewTextHandler(t.Output(), nil)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package workers
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,13 +37,7 @@ func laneTable(c config.Config) []laneRow {
 		{Kind: jobs.KindACWRRecalc, Class: Bulk, Queue: jobs.QueueRecalcBulk, Loops: 1, writesResults: true},
 		{Kind: jobs.KindACWRBackfill, Class: Bulk, Queue: jobs.QueueBackfill, Loops: c.Backfill.Workers, writesResults: true},
 	}
-	served := table[:0]
-	for _, row := range table {
-		if !row.writesResults || c.ACWR.Write != writeOff {
-			served = append(served, row)
-		}
-	}
-	return served
+	return slices.DeleteFunc(table, func(row laneRow) bool { return row.writesResults && c.ACWR.Write == writeOff })
 }
 
 // runner is a lane, whatever the type of its jobs' arguments.

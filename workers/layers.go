@@ -125,7 +125,7 @@ func over(below, stated *jobs.Activity) *jobs.Activity {
 	if !betterLoad(stated, below.TotalLoadMiles != nil) {
 		merged.TotalLoadMiles = below.TotalLoadMiles
 	}
-	if !betterTRIMP(stated, below.Trimp != nil, textOrEmpty(below.TrimpCalculationMethod)) {
+	if !betterTRIMP(stated, below.Trimp != nil, orZero(below.TrimpCalculationMethod)) {
 		merged.Trimp, merged.TrimpCalculationMethod = below.Trimp, below.TrimpCalculationMethod
 	}
 	return merged
@@ -169,13 +169,13 @@ func overRow(below decision, layers []layer) (next *jobs.Activity, day bool) {
 func (s decision) after(stated *jobs.Activity) decision {
 	if !stated.DayFromUTC || s.Start == "" || s.FromUTC {
 		s.Date, s.FromUTC = daysSinceEpoch(stated.Date), stated.DayFromUTC
-		s.Start = cmp.Or(textOrEmpty(stated.StartTime), s.Start)
+		s.Start = cmp.Or(orZero(stated.StartTime), s.Start)
 	}
 	if betterLoad(stated, s.Load != nil) {
-		s.Load = asStored(stated.TotalLoadMiles)
+		s.Load = new(float32(*stated.TotalLoadMiles))
 	}
 	if betterTRIMP(stated, s.TRIMP != nil, s.Method) {
-		s.TRIMP = asStored(stated.Trimp)
+		s.TRIMP = new(float32(*stated.Trimp))
 		if stated.TrimpCalculationMethod != nil {
 			s.Method = *stated.TrimpCalculationMethod
 		}
@@ -183,17 +183,11 @@ func (s decision) after(stated *jobs.Activity) decision {
 	return s
 }
 
-func asStored(x *float64) *float32 {
-	single := float32(*x)
-	return &single
-}
-
 func asStated(x *float32) *float64 {
 	if x == nil {
 		return nil
 	}
-	double := float64(*x)
-	return &double
+	return new(float64(*x))
 }
 
 func orNil(s string) *string {
@@ -250,9 +244,10 @@ var optionalFields = func() (indexes []int) {
 	return indexes
 }()
 
-func textOrEmpty(s *string) string {
-	if s == nil {
-		return ""
+// orZero is what p points to, and the zero value for nil.
+func orZero[T any](p *T) (value T) {
+	if p != nil {
+		value = *p
 	}
-	return *s
+	return value
 }

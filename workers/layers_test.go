@@ -127,7 +127,7 @@ func (s *tables) work(t *rapid.T, batch, rest []int64, all []version) {
 	stored := map[int64]storedActivity{}
 	if s.row != nil {
 		row := storedActivity{userID: 7, version: s.version, decision: decision{
-			Date: daysSinceEpoch(s.row.Date), Start: textOrEmpty(s.row.StartTime), FromUTC: s.row.DayFromUTC, Method: textOrEmpty(s.row.TrimpCalculationMethod),
+			Date: daysSinceEpoch(s.row.Date), Start: orZero(s.row.StartTime), FromUTC: s.row.DayFromUTC, Method: orZero(s.row.TrimpCalculationMethod),
 		}}
 		if s.row.TotalLoadMiles != nil {
 			row.Load = ptr(float32(*s.row.TotalLoadMiles))

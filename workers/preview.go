@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/trainingmonkey/worker/jobs"
 )
@@ -63,37 +62,14 @@ func newChange(row storedActivity, isStored bool, a *jobs.Activity) Change {
 	if !isStored || c.OtherUser {
 		return c
 	}
-	c.DateWas, c.LoadWas, c.TRIMPWas = toDate(row.Date).Format(time.DateOnly), stored(row.Load), stored(row.TRIMP)
+	c.DateWas, c.LoadWas, c.TRIMPWas = toDate(row.Date).Format(time.DateOnly), orZero(row.Load), orZero(row.TRIMP)
 	if isLayer(a) {
 		if a.Unloaded {
 			a = withoutLoad(a)
 		}
 		after := row.after(a)
-		c.Date, c.Load, c.TRIMP = toDate(after.Date).Format(time.DateOnly), stored(after.Load), stored(after.TRIMP)
+		c.Date, c.Load, c.TRIMP = toDate(after.Date).Format(time.DateOnly), orZero(after.Load), orZero(after.TRIMP)
 		c.KeepsDay, c.KeepsTRIMP = c.Date != a.Date, a.Trimp != nil && c.TRIMP != single(a.Trimp)
 	}
 	return c
-}
-
-// readStored reads the rows of storedQuery.
-func readStored(rows pgx.Rows) (map[int64]storedActivity, error) {
-	activities := map[int64]storedActivity{}
-	var id int64
-	var row storedActivity
-	var date time.Time
-	var load, trimp pgtype.Float4
-	_, err := pgx.ForEachRow(rows, []any{&id, &row.userID, &date, &load, &trimp, &row.Method, &row.Start, &row.FromUTC, &row.version, &row.alone}, func() error {
-		row.Date, row.Load, row.TRIMP = toDays(date), optional(load), optional(trimp)
-		activities[id] = row
-		row.alone = nil // the next row must not be read into it
-		return nil
-	})
-	return activities, err
-}
-
-func optional(x pgtype.Float4) *float32 {
-	if !x.Valid {
-		return nil
-	}
-	return &x.Float32
 }

@@ -114,7 +114,7 @@ func readRecordings(ctx context.Context, tx pgx.Tx, into map[int64]recordedDay, 
 // afterIngest returns the recording as it would be after the activity is stored.
 func afterIngest(before recordedDay, exists bool, a *jobs.Activity) (after recordedDay, remains bool) {
 	stated := recordedDay{userID: a.UserID, given: true, row: statedRecording(a)}
-	stated.Date, stated.Start, stated.FromUTC = daysSinceEpoch(a.Date), textOrEmpty(a.StartTime), a.DayFromUTC
+	stated.Date, stated.Start, stated.FromUTC = daysSinceEpoch(a.Date), orZero(a.StartTime), a.DayFromUTC
 	switch {
 	case exists && before.userID != a.UserID:
 		return before, true // it will be rejected

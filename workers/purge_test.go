@@ -12,7 +12,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/dbpool"
-	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/jobs"
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
@@ -249,83 +248,6 @@ func TestPurgedAthleteComesBack(t *testing.T) {
 	}
 }
 
-// TestPurgeDuringIngest purges while workers ingest the athlete's activities in jobs
-// shared with others.
-func TestPurgeDuringIngest(t *testing.T) {
-	t.Parallel()
-	pool := dbtest.Migrated(t)
-	const total = 600
-	for i := range total {
-		id := int64(i + 1)
-		date := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, i).Format(time.DateOnly)
-		enqueue(t, pool, []jobs.Activity{run(id, leaving, date, 5, 50), run(10_000+id, 8, date, 3, 30)})
-	}
-	s := newService(t, pool, config.Default())
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	for query[int](t, pool, `SELECT count(*) FROM activities WHERE user_id = $1`, leaving) == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	purge(t, pool, leaving)
-	for deadline := time.Now().Add(time.Minute); query[int](t, pool, `SELECT count(*) FROM river.river_job WHERE finalized_at IS NULL`) > 0; {
-		if time.Now().After(deadline) {
-			t.Fatal("jobs are left")
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	stop()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	after := traces(t, pool)
-	delete(after, "user_locks")
-	if len(after) > 0 {
-		t.Errorf("left in %v", after)
-	}
-	if got := query[int](t, pool, `SELECT count(*) FROM activities WHERE user_id = 8`); got != total {
-		t.Errorf("%d activities of the other user, want %d", got, total)
-	}
-	if got := query[int](t, pool, `SELECT count(*) FROM river.river_job WHERE state <> 'completed' OR attempt > 1`); got > 0 {
-		t.Errorf("%d jobs failed or were tried again", got)
-	}
-	checkOracle(t, pool)
-}
-
-// TestPurgeWaitsForJobsInHand: one that a lane has locked, or River runs, is left to
-// the next call, and nobody waits for anybody.
-func TestPurgeWaitsForJobsInHand(t *testing.T) {
-	t.Parallel()
-	pool := dbtest.Migrated(t)
-	first := enqueueRaw(t, pool, []jobs.Activity{run(1, leaving, "2025-03-01", 5, 50)})
-	enqueueRaw(t, pool, []jobs.Activity{run(2, leaving, "2025-03-02", 5, 50)})
-	running := query[int64](t, pool, `INSERT INTO river.river_job (args, kind, queue, state, max_attempts) VALUES ('{"user_ids": [70707]}', 'token_refresh', 'tokens', 'running', 5) RETURNING id`)
-	lane, err := pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := lane.Exec(t.Context(), `SELECT FROM river.river_job WHERE id = $1 FOR UPDATE`, first); err != nil {
-		t.Fatal(err)
-	}
-	call := func() string { return query[string](t, pool, `SELECT river.purge_athlete($1)::text`, leaving) }
-	if got := call(); !strings.Contains(got, `"done": false`) || !strings.Contains(got, `"in_hand": 2`) || !strings.Contains(got, `"river_job": 1`) {
-		t.Errorf("with two jobs in hand: %s", got)
-	}
-	if err := lane.Rollback(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got := call(); !strings.Contains(got, `"done": false`) || !strings.Contains(got, `"in_hand": 1`) {
-		t.Errorf("with one job in hand: %s", got)
-	}
-	execute(t, pool, `UPDATE river.river_job SET state = 'completed', finalized_at = now() WHERE id = $1`, running)
-	if got := call(); !strings.Contains(got, `"done": true`) {
-		t.Errorf("with none: %s", got)
-	}
-	if got := query[int](t, pool, `SELECT count(*) FROM river.river_job`); got > 0 {
-		t.Errorf("%d jobs are left", got)
-	}
-}
-
 // TestPurgeInPortions removes more than a call may, and is interrupted on the way.
 func TestPurgeInPortions(t *testing.T) {
 	t.Parallel()
@@ -389,54 +311,6 @@ func TestPurgeOfRejectsThatAreTriedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	drain(t, pool)
-	after := traces(t, pool)
-	delete(after, "user_locks")
-	if len(after) > 0 {
-		t.Errorf("left in %v", after)
-	}
-}
-
-// TestPurgeOfAClaimedJob commits while a lane has a job in hand and waits for the
-// athlete's lock.
-func TestPurgeOfAClaimedJob(t *testing.T) {
-	t.Parallel()
-	pool := dbtest.Migrated(t)
-	execute(t, pool, `INSERT INTO user_locks (user_id) VALUES ($1)`, leaving)
-	tx, err := pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tx.Exec(t.Context(), `SELECT FROM user_locks FOR UPDATE`); err != nil {
-		t.Fatal(err)
-	}
-	enqueue(t, pool, []jobs.Activity{run(1, leaving, "2025-03-01", 5, 50), run(2, 8, "2025-03-01", 3, 30)})
-	s := newService(t, pool, config.Default())
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	for query[int](t, pool, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%lock_users%'`) == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	var answer string
-	if err := tx.QueryRow(t.Context(), `SELECT river.purge_athlete($1)::text`, leaving).Scan(&answer); err != nil {
-		t.Fatal(err)
-	}
-	if err := tx.Commit(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(answer, `"in_hand": 1`) {
-		t.Errorf("the purge did not meet the claimed job: %s", answer)
-	}
-	for query[int](t, pool, `SELECT count(*) FROM river.river_job WHERE finalized_at IS NULL`) > 0 {
-		time.Sleep(time.Millisecond)
-	}
-	stop()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	if got := rows(t, pool); got != "2 8 2025-03-01 3" {
-		t.Errorf("stored %s", got)
-	}
 	after := traces(t, pool)
 	delete(after, "user_locks")
 	if len(after) > 0 {

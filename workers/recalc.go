@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -85,12 +86,7 @@ func (rc *recalculator) recalculate(ctx context.Context, tx pgx.Tx, first *pgx.B
 	if err := tx.SendBatch(ctx, first).Close(); err != nil {
 		return nil, fmt.Errorf("lock users and read their windows: %w", err)
 	}
-	writable := wrong[:0]
-	for _, row := range wrong {
-		if rc.writesFor(row.userID) {
-			writable = append(writable, row)
-		}
-	}
+	writable := slices.DeleteFunc(wrong, func(row resultRow) bool { return !rc.writesFor(row.userID) })
 	if compared := len(wrong) - len(writable); compared > 0 {
 		rc.logger.InfoContext(ctx, "results differ, but are not written because of acwr.write or acwr.rollout_percent; see enqueue acwr --compare", slog.Int("rows", compared), slog.Int("users", len(changed.users)))
 	}

@@ -62,13 +62,12 @@ FROM (SELECT unnest($1::bigint[]) AS activity_id, unnest($2::int[]) AS user_id, 
              unnest($8::real[]) AS external, unnest($9::real[]) AS internal, unnest($10::real[]) AS divergence) AS new
 WHERE a.activity_id = new.activity_id AND a.user_id = new.user_id AND a.date = new.date`
 
-// batch returns the statement that writes the rows, or nil for none.
+// batch has the statement that writes the rows, none without rows.
 func (r resultRows) batch() *pgx.Batch {
-	if len(r) == 0 {
-		return nil
-	}
 	b := &pgx.Batch{}
-	r.queue(b)
+	if len(r) > 0 {
+		r.queue(b)
+	}
 	return b
 }
 

@@ -54,17 +54,13 @@ const (
 type Observe func(kind, class string) lane.Observer
 
 // New prepares a service over pool, whose database must be migrated. It checks
-// the connection budget, reads the columns of `activities`, and starts nothing.
-func New(ctx context.Context, pool *dbpool.Pool, c config.Config, logger *slog.Logger) (*Service, error) {
-	return NewObserved(ctx, pool, c, logger, nil)
-}
-
-// NewObserved is New with lanes that notify their observers.
-func NewObserved(ctx context.Context, pool *dbpool.Pool, c config.Config, logger *slog.Logger, observe Observe) (*Service, error) {
+// the connection budget, reads the columns of `activities`, and starts nothing. The
+// lanes notify the observers that observe returns, unless it is nil.
+func New(ctx context.Context, pool *dbpool.Pool, c config.Config, logger *slog.Logger, observe Observe) (*Service, error) {
 	return newOver(ctx, pool, pool, c, logger, observe)
 }
 
-// newOver is NewObserved with the lanes' transactions begun by db.
+// newOver is New with the lanes' transactions begun by db.
 func newOver(ctx context.Context, pool *dbpool.Pool, db lane.DB, c config.Config, logger *slog.Logger, observe Observe) (*Service, error) {
 	if err := Budget(c).Check(int32(c.Database.MaxConns)); err != nil {
 		return nil, err

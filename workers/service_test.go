@@ -147,7 +147,7 @@ func TestBudgetTooSmallIsRefused(t *testing.T) {
 	pool := dbtest.Migrated(t)
 	c := config.Default()
 	c.Database.MaxConns = 8
-	_, err := New(t.Context(), pool, c, slog.New(slog.DiscardHandler))
+	_, err := New(t.Context(), pool, c, slog.New(slog.DiscardHandler), nil)
 	if err == nil || !strings.Contains(err.Error(), "= 18 > 8") {
 		t.Errorf("New = %v, want a refusal that shows the sum", err)
 	}

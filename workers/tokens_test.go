@@ -104,7 +104,7 @@ func TestTokensAreRefreshedInTime(t *testing.T) {
 	execute(t, pool, `UPDATE user_tokens SET refresh_token = 'enc:v1:k1:' || left(split_part(refresh_token, ':', 4), 8) WHERE user_id = 1`) // does not decrypt
 	provider.Revoke(2)
 	log := &buffer{}
-	s, err := New(t.Context(), pool, c, slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	s, err := New(t.Context(), pool, c, slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +196,7 @@ func TestWithoutKeysTheRestRuns(t *testing.T) {
 	without := c
 	without.TokenKeys = nil
 	log := &buffer{}
-	s, err := New(t.Context(), pool, without, slog.New(slog.NewTextHandler(log, nil)))
+	s, err := New(t.Context(), pool, without, slog.New(slog.NewTextHandler(log, nil)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

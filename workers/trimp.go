@@ -155,12 +155,7 @@ func (t trimpRange) recompute(rows []trimpRow) (changed []trimpRow, unusable int
 
 // decimal is the shortest decimal that names a value of the column, as an import
 // had it, and 0 for NULL.
-func decimal(x *float32) float64 {
-	if x == nil {
-		return 0
-	}
-	return acwr.Decimal(*x)
-}
+func decimal(x *float32) float64 { return acwr.Decimal(orZero(x)) }
 
 // writeTRIMPsQuery skips rows whose averages changed since they were read: the
 // application does not take the athlete's lock.
@@ -228,11 +223,11 @@ func (t trimpRange) writeLayers(ctx context.Context, tx pgx.Tx, changed map[int6
 
 func (t trimpRange) relayer(recorded *layered, row trimpRow) {
 	if below := &recorded.Below; below.Method == methodAverage && below.TRIMP != nil && row.was != nil && *below.TRIMP == *row.was {
-		below.TRIMP = asStored(&row.recomputed)
+		below.TRIMP = new(float32(row.recomputed))
 	}
 	for _, l := range recorded.Layers {
 		a := l.Activity
-		if a == nil || a.Trimp == nil || textOrEmpty(a.TrimpCalculationMethod) != methodAverage || a.AvgHeartRate == nil || a.DurationMinutes == nil {
+		if a == nil || a.Trimp == nil || orZero(a.TrimpCalculationMethod) != methodAverage || a.AvgHeartRate == nil || a.DurationMinutes == nil {
 			continue
 		}
 		trimp := trainingload.TRIMP(*a.DurationMinutes, *a.AvgHeartRate, t.heartRate)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/oracle"
 )
 
@@ -27,7 +28,7 @@ WITH weighed AS MATERIALIZED (
 
 // mismatches is the oracle's check for athletes some of whom ignore likely doubles. Their
 // activities begin at a time that PostgreSQL can read, not around midnight.
-func mismatches(ctx context.Context, db oracle.Querier) (wrong []oracle.Mismatch, total int, err error) {
+func mismatches(ctx context.Context, db dbpool.Querier) (wrong []oracle.Mismatch, total int, err error) {
 	query := strings.NewReplacer("\nWITH sums AS", weighed, "FROM activities b", "FROM weighed b").Replace(oracle.WrongQuery)
 	return oracle.CheckBy(ctx, db, query, nil, nil)
 }

@@ -127,7 +127,7 @@ func working(t *testing.T, pool *dbpool.Pool) {
 
 func workingAs(t *testing.T, pool *dbpool.Pool, c config.Config) {
 	t.Helper()
-	service, err := workers.New(t.Context(), pool, c, slog.New(slog.DiscardHandler))
+	service, err := workers.New(t.Context(), pool, c, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -91,7 +91,7 @@ func newService(ctx context.Context, pool *dbpool.Pool, settings config.Config, 
 		logger.WarnContext(ctx, "job ids had gone back; advanced them beyond the stored versions and renumbered waiting jobs",
 			slog.Int64("newest", ids.Last), slog.Int64("beyond", ids.Stored), slog.Int64("renumbered", renumbered))
 	}
-	return workers.NewObserved(checkCtx, pool, settings, logger, observe)
+	return workers.New(checkCtx, pool, settings, logger, observe)
 }
 
 func work(ctx context.Context, service *workers.Service, drain bool, logger *slog.Logger) error {

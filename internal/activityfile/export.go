@@ -1,13 +1,13 @@
 package activityfile
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -66,41 +66,28 @@ func (p *exportParser) readHeader(header []string) error {
 	p.language, known = headerLanguage(folded)
 	p.columns = columnIndexes(folded, p.language)
 	p.form = numberForm{comma: p.language.decimalComma(), resaved: p.csv.Comma != ','}
-	var missing []string
-	for _, column := range requiredColumns {
-		if len(p.columns[column]) == 0 {
-			missing = append(missing, column)
-		}
-	}
-	if !known || len(missing) > 0 {
+	if missing := p.missing(requiredColumns); !known || len(missing) > 0 {
 		return fmt.Errorf("%s:1: the header lacks %s: expected the columns %s, named in %s, got %q",
 			p.name, strings.Join(missing, ", "), strings.Join(requiredColumns, ", "), languageNames, clip(strings.Join(header, ",")))
 	}
 	return nil
 }
 
-// missing returns the columns of loads that the file does not have.
-func (p *exportParser) missing() []string {
-	var columns []string
-	for _, column := range loadColumns {
-		if len(p.columns[column]) == 0 {
-			columns = append(columns, column)
-		}
-	}
-	return columns
+// missing returns those of the columns that the file does not have.
+func (p *exportParser) missing(columns []string) []string {
+	return slices.DeleteFunc(slices.Clone(columns), func(column string) bool { return len(p.columns[column]) > 0 })
 }
 
 // separator returns the separator of cells, from the first line: a comma, or what a
 // spreadsheet used instead.
 func (s *source) separator() (rune, error) {
 	for wanted := 1; ; {
-		_, err := s.data.Peek(wanted)
-		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
-			return 0, fmt.Errorf("read %s: %w", s.name, err)
+		head, all, err := s.head(wanted)
+		if err != nil {
+			return 0, err
 		}
-		head, _ := s.data.Peek(s.data.Buffered())
 		line, _, ended := bytes.Cut(bytes.TrimLeft(head, blanks), []byte("\n"))
-		if !ended && err == nil && len(head) < headBytes {
+		if !ended && !all {
 			wanted = len(head) + 1
 			continue
 		}

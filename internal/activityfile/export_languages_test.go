@@ -74,8 +74,8 @@ func TestExportsInAllLanguages(t *testing.T) {
 			t.Parallel()
 			path := "testdata/exports/" + name + ".csv"
 			got, r := readFile(t, path, Options{UserID: 7, Location: berlin(t)})
-			if diff := cmp.Diff(want, got); diff != "" || r.Format() != StravaExport {
-				t.Errorf("reading it as %s (-want +got):\n%s", r.Format(), diff)
+			if diff := cmp.Diff(want, got); diff != "" || r.format != StravaExport {
+				t.Errorf("reading it as %s (-want +got):\n%s", r.format, diff)
 			}
 			if misses := len(r.Missing()) > 0; misses != (want[0] != run) {
 				t.Errorf("Missing() = %v", r.Missing())

@@ -20,8 +20,8 @@ func TestStravaExport(t *testing.T) {
 	}
 	defer r.Close() //nolint:errcheck // read only
 	got, faults, final := readAll(t, r)
-	if len(got) != 12 || faults != nil || final != nil || r.Format() != StravaExport {
-		t.Fatalf("reading gave %d activities, %q, %v, format %s, want 12 of strava-export", len(got), faults, final, r.Format())
+	if len(got) != 12 || faults != nil || final != nil || r.format != StravaExport {
+		t.Fatalf("reading gave %d activities, %q, %v, format %s, want 12 of strava-export", len(got), faults, final, r.format)
 	}
 	if r.Size() == 0 || r.BytesRead() != r.Size() {
 		t.Errorf("BytesRead() = %d, Size() = %d, want the same", r.BytesRead(), r.Size())

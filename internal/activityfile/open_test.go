@@ -64,8 +64,8 @@ func TestDetection(t *testing.T) {
 			r, err := Open("-", in, Options{UserID: 7})
 			if err != nil {
 				t.Errorf("Open(%.60q %s) = %v, want %s", c.in, name, err, c.want)
-			} else if r.Format() != c.want {
-				t.Errorf("Open(%.60q %s) reads %s, want %s", c.in, name, r.Format(), c.want)
+			} else if r.format != c.want {
+				t.Errorf("Open(%.60q %s) reads %s, want %s", c.in, name, r.format, c.want)
 			}
 		}
 	}

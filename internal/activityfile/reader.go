@@ -135,9 +135,6 @@ func (r *Reader) Next() (jobs.Activity, error) {
 	return jobs.Activity{}, r.final
 }
 
-// Format is the format that the file is read in.
-func (r *Reader) Format() Format { return r.format }
-
 // DatedByUTC reports that the file states the start of activities in UTC alone and
 // that no time zone was given: their dates are those of UTC.
 func (r *Reader) DatedByUTC() bool { return r.format == StravaExport && r.home == nil }
@@ -146,7 +143,7 @@ func (r *Reader) DatedByUTC() bool { return r.format == StravaExport && r.home =
 // the file does not have.
 func (r *Reader) Missing() []string {
 	if export, ok := r.parser.(*exportParser); ok {
-		return export.missing()
+		return export.missing(loadColumns)
 	}
 	return nil
 }

@@ -50,10 +50,7 @@ func (d stravaDecoder) decode(record []byte) (jobs.Activity, error) {
 		}
 		return jobs.Activity{}, fmt.Errorf("malformed JSON: %w", err)
 	}
-	activityType := s.SportType
-	if activityType == "" {
-		activityType = s.Type
-	}
+	activityType := cmp.Or(s.SportType, s.Type)
 	start, err := s.localStart(d.Location)
 	fromUTC := d.Location != nil && s.StartDate != ""
 	switch {

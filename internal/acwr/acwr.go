@@ -9,9 +9,9 @@ package acwr
 
 import "math"
 
-// AcuteDays is the acute window of every formula, in calendar days, ending on
+// acuteDays is the acute window of every formula, in calendar days, ending on
 // the day itself.
-const AcuteDays = 7
+const acuteDays = 7
 
 // Values are the seven results of a day in the precision of their columns.
 // Averages are per calendar day; loads in running-equivalent miles.

@@ -23,7 +23,7 @@ type dated struct {
 func newMeasure(s Settings) measure {
 	m := measure{
 		settings:      s,
-		lambdaAcute:   2 / float64(AcuteDays+1),
+		lambdaAcute:   2 / float64(acuteDays+1),
 		lambdaChronic: 2 / float64(s.ChronicDays+1),
 		factor:        decayFactor(s.DecayRate),
 	}
@@ -95,16 +95,16 @@ func (m *measure) means() (acute, chronic float64) {
 	var all, before, within float64 // sums: of all days, before the acute ones, of those
 	for _, d := range m.window {
 		all += d.load
-		if d.day <= m.day-AcuteDays {
+		if d.day <= m.day-acuteDays {
 			before += d.load
 		} else {
 			within += d.load
 		}
 	}
-	acute = within / AcuteDays
+	acute = within / acuteDays
 	switch m.settings.Formula {
 	case Uncoupled:
-		return acute, before / float64(m.settings.ChronicDays-AcuteDays)
+		return acute, before / float64(m.settings.ChronicDays-acuteDays)
 	case Decay:
 		return acute, m.decaying() / m.weights
 	default:

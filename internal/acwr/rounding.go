@@ -48,27 +48,16 @@ func (r Rounding) read(x float32) float64 {
 
 // Decimal is the shortest decimal that names a value of a column of type real.
 func Decimal(x float32) float64 {
-	decimal, err := strconv.ParseFloat(strconv.FormatFloat(float64(x), 'g', -1, 32), 64)
-	if err != nil {
-		return float64(x)
-	}
+	decimal, _ := strconv.ParseFloat(strconv.FormatFloat(float64(x), 'g', -1, 32), 64) // which reads whatever is formatted
 	return decimal
 }
 
 // values derives the seven results from the four means.
 func (r Rounding) values(acuteLoad, chronicLoad, acuteTrimp, chronicTrimp float64) Values {
-	if r == RoundApp {
-		acuteLoad, chronicLoad = roundHalfEven(acuteLoad, 2), roundHalfEven(chronicLoad, 2)
-		acuteTrimp, chronicTrimp = roundHalfEven(acuteTrimp, 2), roundHalfEven(chronicTrimp, 2)
-	}
-	external, internal := ratio(acuteLoad, chronicLoad), ratio(acuteTrimp, chronicTrimp)
-	if r == RoundApp {
-		external, internal = roundHalfEven(external, 2), roundHalfEven(internal, 2)
-	}
-	diverging := divergence(external, internal)
-	if r == RoundApp {
-		diverging = roundHalfEven(diverging, 3)
-	}
+	acuteLoad, chronicLoad = r.round(acuteLoad, 2), r.round(chronicLoad, 2)
+	acuteTrimp, chronicTrimp = r.round(acuteTrimp, 2), r.round(chronicTrimp, 2)
+	external, internal := r.round(ratio(acuteLoad, chronicLoad), 2), r.round(ratio(acuteTrimp, chronicTrimp), 2)
+	diverging := r.round(divergence(external, internal), 3)
 	return Values{
 		SevenDayAvgLoad:        single(acuteLoad),
 		TwentyEightDayAvgLoad:  single(chronicLoad),
@@ -80,13 +69,17 @@ func (r Rounding) values(acuteLoad, chronicLoad, acuteTrimp, chronicTrimp float6
 	}
 }
 
+func (r Rounding) round(x float64, decimals int) float64 {
+	if r == RoundNone {
+		return x
+	}
+	return roundHalfEven(x, decimals)
+}
+
 // roundHalfEven rounds as Python's round does: correctly, half to even, on the
 // exact value of the binary double. Scaling by a power of ten and rounding
 // would not: 2.675 is below its decimal spelling, and 2.675·100 is not.
 func roundHalfEven(x float64, decimals int) float64 {
-	rounded, err := strconv.ParseFloat(strconv.FormatFloat(x, 'f', decimals, 64), 64)
-	if err != nil {
-		return x
-	}
+	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(x, 'f', decimals, 64), 64)
 	return rounded
 }

@@ -40,8 +40,8 @@ type Remedy struct {
 
 // What counts as late. The alert rules have the same limits.
 const (
-	LateLive = time.Minute
-	LateBulk = time.Hour
+	lateLive = time.Minute
+	lateBulk = time.Hour
 )
 
 // Findings says in words what is wrong, the worst first.
@@ -50,12 +50,7 @@ func (s Snapshot) Findings() (all []Finding) {
 		all = append(all, Finding{Severity: severity, What: fmt.Sprintf(what, args...), Do: do})
 	}
 	remedy := func(r Remedy) { all[len(all)-1].Remedy = r }
-	alive := 0
-	for _, p := range s.Processes {
-		if p.Alive {
-			alive++
-		}
-	}
+	alive := s.Alive()
 	if alive == 0 {
 		add(Critical, "Start one: worker run.", "No worker is alive.")
 	}
@@ -67,10 +62,10 @@ func (s Snapshot) Findings() (all []Finding) {
 	for _, f := range s.Freshness {
 		late := time.Duration(f.Age * float64(time.Second)).Round(time.Second)
 		switch {
-		case f.Lane == "live" && late > LateLive:
+		case f.Lane == "live" && late > lateLive:
 			add(Critical, "Check below for a paused queue, dead workers or failing jobs; otherwise start more workers.",
 				"Athletes wait: the oldest activity that is not worked yet is %s old.", HumanReadable(late))
-		case f.Lane == "bulk" && late > LateBulk:
+		case f.Lane == "bulk" && late > lateBulk:
 			add(Warning, "Imports give way to live jobs. Start more workers if they have to be faster.", "The oldest import waits for %s.", HumanReadable(late))
 		}
 	}
@@ -113,8 +108,13 @@ func (s Snapshot) Findings() (all []Finding) {
 	if n := s.Tokens.NeedsReauthorization; n > 0 {
 		add(Notice, "Only the athlete can do that, in the application.", "%s to connect again.", counted(int(n), "athlete has", "athletes have"))
 	}
-	slices.SortStableFunc(all, func(a, b Finding) int { return cmp.Compare(a.Severity.rank(), b.Severity.rank()) })
+	SortFindings(all)
 	return all
+}
+
+// SortFindings puts the worst first.
+func SortFindings(all []Finding) {
+	slices.SortStableFunc(all, func(a, b Finding) int { return cmp.Compare(a.Severity.rank(), b.Severity.rank()) })
 }
 
 // endedWithinADay counts jobs of a list that has the most recent ones, empty for

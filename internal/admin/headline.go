@@ -33,7 +33,7 @@ func (s Snapshot) Headline(findings []Finding) Headline {
 	h := Headline{worst, "Fresh", strings.Join(says, " ")}
 	live, bulk := s.Freshness[0], s.Freshness[1]
 	switch {
-	case live.Age > LateLive.Seconds():
+	case live.Age > lateLive.Seconds():
 		h.Severity, h.Word = Critical, "Late"
 	case worst == Critical:
 		h.Word = "Trouble"
@@ -41,7 +41,7 @@ func (s Snapshot) Headline(findings []Finding) Headline {
 		h.Severity, h.Word = Warning, "Paused, and jobs wait"
 	case s.Writing.Headline() != "":
 		h.Severity, h.Word = Warning, s.Writing.Headline()
-	case bulk.Age > LateBulk.Seconds():
+	case bulk.Age > lateBulk.Seconds():
 		h.Severity, h.Word = Warning, "Imports are late"
 	case worst == Warning:
 		h.Word = "Fresh, with warnings"

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // Process is a worker process as its row shows it.
@@ -19,6 +21,16 @@ type Process struct {
 	RolloutPercent *int    `json:"acwr_rollout_percent"`
 }
 
+// Alive counts the live processes.
+func (s Snapshot) Alive() (n int) {
+	for _, p := range s.Processes {
+		if p.Alive {
+			n++
+		}
+	}
+	return n
+}
+
 // processesQuery lists live processes first, so that the limit only cuts off dead ones.
 const processesQuery = `
 -- name: snapshot_processes
@@ -29,10 +41,7 @@ ORDER BY 4 DESC, started_at DESC
 LIMIT 100`
 
 func queueProcesses(batch *pgx.Batch, o Options, s *Snapshot) {
-	batch.Queue(processesQuery, o.DeadAfter).Query(func(rows pgx.Rows) (err error) {
-		s.Processes, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Process])
-		return err
-	})
+	batch.Queue(processesQuery, o.DeadAfter).Query(dbpool.Into(&s.Processes))
 }
 
 // Rejects are activities that were accepted and then found invalid.
@@ -56,8 +65,5 @@ LIMIT $1`
 
 func queueRejects(batch *pgx.Batch, s *Snapshot) {
 	batch.Queue(countRejectsQuery, maxCounted+1).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Rejects.LastDay) })
-	batch.Queue(recentRejectsQuery, recentRows).Query(func(rows pgx.Rows) (err error) {
-		s.Rejects.Recent, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Reject])
-		return err
-	})
+	batch.Queue(recentRejectsQuery, recentRows).Query(dbpool.Into(&s.Rejects.Recent))
 }

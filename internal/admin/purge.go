@@ -3,9 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -77,9 +75,6 @@ const purgeQuery = `
 -- name: admin_purge
 SELECT {schema}.purge_athlete($1, $2)`
 
-// ErrInHand is returned when jobs of an athlete are still being worked after maxInHand.
-var ErrInHand = errors.New("jobs that name the athlete are still being worked")
-
 const (
 	// inHandPause is the pause between two calls when only jobs that are being worked are
 	// left.
@@ -95,11 +90,10 @@ const (
 // every portion with the removed rows by table and the number of jobs that are being
 // worked, which a later portion removes.
 func (o *Actions) Purge(ctx context.Context, user int32, retention *time.Duration, removed func(rows map[string]int64, inHand int)) error {
-	query := strings.ReplaceAll(purgeQuery, "{schema}", pgx.Identifier{string(o.river)}.Sanitize())
 	for lastProgress := time.Now(); ; {
 		var answer []byte
 		err := o.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-			return tx.QueryRow(ctx, query, user, retention).Scan(&answer)
+			return tx.QueryRow(ctx, o.river.SQL(purgeQuery), user, retention).Scan(&answer)
 		})
 		var portion struct {
 			Done    bool             `json:"done"`
@@ -120,7 +114,7 @@ func (o *Actions) Purge(ctx context.Context, user int32, retention *time.Duratio
 			lastProgress = now
 			continue
 		case now.Sub(lastProgress) > maxInHand:
-			return fmt.Errorf("purge user %d: %w: %d of them, for %v; run the same again", user, ErrInHand, portion.InHand, maxInHand)
+			return fmt.Errorf("purge user %d: jobs that name the athlete are still being worked: %d of them, for %v; run the same again", user, portion.InHand, maxInHand)
 		}
 		select {
 		case <-time.After(inHandPause):

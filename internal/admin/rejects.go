@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // ErrNotFound is returned for the id of a reject that does not exist.
@@ -30,12 +32,7 @@ SELECT id, job_id, user_id, activity_id, reason, rejected_at FROM ingest_rejects
 // ListRejects returns up to limit of the newest rejects that the filter selects, never nil.
 func (o *Actions) ListRejects(ctx context.Context, f Filter, limit int) ([]Reject, error) {
 	args := pgx.NamedArgs{"limit": limit}
-	rows, _ := o.pool.Query(ctx, f.put(listRejectsQuery, args), args)
-	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Reject])
-	if err != nil {
-		return nil, fmt.Errorf("list rejects: %w", err)
-	}
-	return found, nil
+	return dbpool.Collect(ctx, o.pool, "list rejects", pgx.RowToStructByPos[Reject], f.put(listRejectsQuery, args), args)
 }
 
 // RejectDetails is a reject with its payload.

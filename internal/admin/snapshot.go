@@ -18,6 +18,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/backfill"
 	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/internal/throughput"
@@ -44,11 +45,6 @@ type Snapshot struct {
 	ClockOff  float64              `json:"clock_difference_seconds"` // between the database and the machine that took the snapshot, 0 when it may be none
 }
 
-// Beginner starts transactions; a *dbpool.Pool, say.
-type Beginner interface {
-	BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error)
-}
-
 // Options say what to read.
 type Options struct {
 	RiverSchema string
@@ -70,10 +66,10 @@ const limitsQuery = `
 SELECT clock_timestamp(), set_config('statement_timeout', $1, true), set_config('lock_timeout', '1s', true)`
 
 // Read takes a snapshot in one read-only transaction.
-func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
+func Read(ctx context.Context, pool *dbpool.Pool, o Options) (s Snapshot, err error) {
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	tx, err := db.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
+	tx, err := pool.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return s, fmt.Errorf("take a snapshot of the database: %w", err)
 	}
@@ -86,8 +82,8 @@ func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
 	batch := &pgx.Batch{}
 	river := queue.Schema(o.RiverSchema)
 	river.Counts(batch, o.Queues, &s.Queues)
-	river.Discarded(batch, recentRows, &s.Discarded)
-	river.Cancelled(batch, recentRows, &s.Cancelled)
+	river.Ended(batch, "discarded", recentRows, &s.Discarded)
+	river.Ended(batch, "cancelled", recentRows, &s.Cancelled)
 	river.Retryable(batch, recentRows, &s.Retryable)
 	queueReasons(batch, river, &s.Reasons)
 	river.NewestID(batch, &s.LastJobID)
@@ -95,7 +91,7 @@ func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
 	queueRejects(batch, &s)
 	var without, read int64
 	queueWithoutResults(batch, &without, &read)
-	queueTokens(batch, o, &s)
+	queueTokens(batch, river, &s)
 	throughput.QueueLastHour(batch, o.RiverSchema, &s.LastHour)
 	QueueVacuumHolders(batch, HeldBackFor, &s.HeldBack)
 	QueueUpkeep(batch, o.RiverSchema, &s.Upkeep)
@@ -105,7 +101,7 @@ func Read(ctx context.Context, db Beginner, o Options) (s Snapshot, err error) {
 	if err := river.EstimateCounts(ctx, tx, s.Queues); err != nil {
 		return s, fmt.Errorf("take a snapshot of the database: %w", err)
 	}
-	if err := estimateManyTokens(ctx, tx, o, &s.Tokens); err != nil {
+	if err := estimateManyTokens(ctx, tx, river, &s.Tokens); err != nil {
 		return s, fmt.Errorf("take a snapshot of the database: %w", err)
 	}
 	if s.Backfills, err = backfill.List(ctx, tx, o.RiverSchema, newestBackfills); err != nil {

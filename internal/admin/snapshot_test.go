@@ -120,7 +120,7 @@ func TestQueriesFollowTheIndexes(t *testing.T) {
 		"expired tokens": {countTokensQuery, []any{-1 << 60, 0, maxCounted + 1}, "user_tokens_expiry_worker_idx"},
 		"reauthorize":    {countReauthorizedQuery, []any{maxCounted + 1}, "user_tokens_expiry_worker_idx"},
 	} {
-		rows, err := pool.Query(t.Context(), "EXPLAIN "+inSchema(q.sql, dbtest.RiverSchema), q.args...)
+		rows, err := pool.Query(t.Context(), "EXPLAIN "+queue.Schema(dbtest.RiverSchema).SQL(q.sql), q.args...)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}

@@ -6,15 +6,15 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
 // ReadWriting reads whether the live workers write results, without counting rows.
-func ReadWriting(ctx context.Context, db queue.Reader) (Writing, error) {
-	rows, _ := db.Query(ctx, processesQuery, queue.DeadAfter)
-	processes, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Process])
+func ReadWriting(ctx context.Context, db dbpool.Querier) (Writing, error) {
+	processes, err := dbpool.Collect(ctx, db, "read what workers write", pgx.RowToStructByPos[Process], processesQuery, queue.DeadAfter)
 	if err != nil {
-		return Writing{}, fmt.Errorf("read what workers write: %w", err)
+		return Writing{}, err
 	}
 	return combineWriting(processes), nil
 }
@@ -22,7 +22,7 @@ func ReadWriting(ctx context.Context, db queue.Reader) (Writing, error) {
 // WhyStale says why rows of an athlete do not have the values that they should have, as
 // far as that is known: because results are not written, because a job is still to come,
 // or because there is none. The text continues a sentence.
-func WhyStale(ctx context.Context, db queue.Reader, riverSchema string, userID int32) (string, error) {
+func WhyStale(ctx context.Context, db dbpool.Querier, riverSchema string, userID int32) (string, error) {
 	w, err := ReadWriting(ctx, db)
 	if err != nil {
 		return "", err

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -53,17 +52,17 @@ func (t *Tokens) lifetimes() []lifetime {
 	return []lifetime{{&t.Expired, -ever, 0}, {&t.Expiring, 0, soon}, {&t.Valid, soon, ever}}
 }
 
-func queueTokens(batch *pgx.Batch, o Options, s *Snapshot) {
+func queueTokens(batch *pgx.Batch, river queue.Schema, s *Snapshot) {
 	for _, l := range s.Tokens.lifetimes() {
-		batch.Queue(inSchema(countTokensQuery, o.RiverSchema), l.above, l.upTo, maxCounted+1).QueryRow(func(row pgx.Row) error { return row.Scan(l.tokens) })
+		batch.Queue(river.SQL(countTokensQuery), l.above, l.upTo, maxCounted+1).QueryRow(func(row pgx.Row) error { return row.Scan(l.tokens) })
 	}
 	batch.Queue(countReauthorizedQuery, maxCounted+1).QueryRow(func(row pgx.Row) error { return row.Scan(&s.Tokens.NeedsReauthorization) })
 }
 
 // estimateManyTokens replaces the counts that stopped at the limit.
-func estimateManyTokens(ctx context.Context, tx pgx.Tx, o Options, t *Tokens) error {
+func estimateManyTokens(ctx context.Context, tx pgx.Tx, river queue.Schema, t *Tokens) error {
 	for _, l := range t.lifetimes() {
-		if err := estimateMany(ctx, tx, l.tokens, inSchema(`SELECT`+selectTokens, o.RiverSchema), l.above, l.upTo); err != nil {
+		if err := estimateMany(ctx, tx, l.tokens, river.SQL(`SELECT`+selectTokens), l.above, l.upTo); err != nil {
 			return err
 		}
 	}
@@ -78,9 +77,4 @@ func estimateMany(ctx context.Context, tx pgx.Tx, counted *int64, query string, 
 	rows, err := queue.EstimateRows(ctx, tx, query, args...)
 	*counted = max(*counted, int64(rows))
 	return err
-}
-
-// inSchema puts the schema of the functions on tokens into a query.
-func inSchema(query, schema string) string {
-	return strings.ReplaceAll(query, "{schema}", pgx.Identifier{schema}.Sanitize())
 }

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // VacuumHolder is a session, slot or transaction with an old snapshot, for which vacuum
@@ -43,8 +45,5 @@ LIMIT 10`
 
 // QueueVacuumHolders queues the reading of what has held back vacuum for longer.
 func QueueVacuumHolders(b *pgx.Batch, longer time.Duration, holders *[]VacuumHolder) {
-	b.Queue(vacuumQuery, longer).Query(func(rows pgx.Rows) (err error) {
-		*holders, err = pgx.CollectRows(rows, pgx.RowToStructByPos[VacuumHolder])
-		return err
-	})
+	b.Queue(vacuumQuery, longer).Query(dbpool.Into(holders))
 }

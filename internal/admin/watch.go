@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
@@ -29,7 +30,7 @@ const (
 
 // Watch keeps the newest snapshot in memory, so that showing it needs no query.
 type Watch struct {
-	db      Beginner
+	pool    *dbpool.Pool
 	options Options
 	logger  *slog.Logger
 
@@ -46,8 +47,8 @@ type Watch struct {
 }
 
 // NewWatch returns a watch without a snapshot; Run takes them.
-func NewWatch(db Beginner, o Options, logger *slog.Logger) *Watch {
-	w := &Watch{db: db, options: o, logger: logger, enqueued: map[string]int64{}, changed: make(chan struct{}), now: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
+func NewWatch(pool *dbpool.Pool, o Options, logger *slog.Logger) *Watch {
+	w := &Watch{pool: pool, options: o, logger: logger, enqueued: map[string]int64{}, changed: make(chan struct{}), now: make(chan struct{}, 1), asked: make(chan struct{}, 1)}
 	for _, kind := range o.Kinds {
 		w.enqueued[kind] = 0
 	}
@@ -95,14 +96,9 @@ func (w *Watch) Run(ctx context.Context) {
 func (w *Watch) pauses(took time.Duration) (pause, more time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	others := -1
-	for _, p := range w.newest.Processes {
-		if p.Alive {
-			others++
-		}
-	}
+	others := max(0, w.newest.Alive()-1)
 	pause = max(interval, share*took)
-	return pause, min(time.Duration(max(0, others))*pause, maxUnasked)
+	return pause, min(time.Duration(others)*pause, maxUnasked)
 }
 
 // TakeSnapshot takes a snapshot now.
@@ -111,7 +107,7 @@ func (w *Watch) TakeSnapshot(ctx context.Context) error {
 		w.options.Throttle.Lock()
 		defer w.options.Throttle.Unlock()
 	}
-	s, err := Read(ctx, w.db, w.options)
+	s, err := Read(ctx, w.pool, w.options)
 	if err != nil {
 		return err
 	}
@@ -178,7 +174,7 @@ func (w *Watch) countEnqueued(ctx context.Context) (byKind map[string]int64, to 
 	}
 	ctx, cancel := context.WithTimeout(ctx, w.options.Timeout)
 	defer cancel()
-	err = pgx.BeginTxFunc(ctx, w.db, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
+	err = pgx.BeginTxFunc(ctx, w.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
 		byKind, err = queue.Schema(w.options.RiverSchema).Enqueued(ctx, tx, w.countedTo, to, w.options.Kinds)
 		return err
 	})

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // Activity is a stored activity of a day, with what its load comes from. What
@@ -36,11 +38,6 @@ ORDER BY activity_id LIMIT $3`
 
 // ReadActivities returns up to limit activities of a user's day, in the order of
 // their ids.
-func ReadActivities(ctx context.Context, db Querier, userID int32, day time.Time, limit int) ([]Activity, error) {
-	rows, _ := db.Query(ctx, activitiesQuery, userID, day, limit)
-	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Activity])
-	if err != nil {
-		return nil, fmt.Errorf("read the activities of user %d: %w", userID, err)
-	}
-	return found, nil
+func ReadActivities(ctx context.Context, db dbpool.Querier, userID int32, day time.Time, limit int) ([]Activity, error) {
+	return dbpool.Collect(ctx, db, fmt.Sprintf("read the activities of user %d", userID), pgx.RowToStructByPos[Activity], activitiesQuery, userID, day, limit)
 }

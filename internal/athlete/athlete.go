@@ -5,15 +5,3 @@
 //
 // Rule: it only reads.
 package athlete
-
-import (
-	"context"
-
-	"github.com/jackc/pgx/v5"
-)
-
-// Querier is a pool, a connection or a transaction.
-type Querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // Bounds are the default first and last day of a series.
@@ -22,11 +24,6 @@ SELECT (SELECT least(greatest(min(date), today - 150000), today + 150000) FROM a
 FROM (SELECT acwr_today($1) AS today) AS t`
 
 // ReadBounds returns the bounds of a user's series.
-func ReadBounds(ctx context.Context, db Querier, userID int32) (b Bounds, err error) {
-	rows, _ := db.Query(ctx, boundsQuery, userID)
-	b, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Bounds])
-	if err != nil {
-		return b, fmt.Errorf("read the bounds of user %d: %w", userID, err)
-	}
-	return b, nil
+func ReadBounds(ctx context.Context, db dbpool.Querier, userID int32) (Bounds, error) {
+	return dbpool.CollectOne(ctx, db, fmt.Sprintf("read the bounds of user %d", userID), pgx.RowToStructByPos[Bounds], boundsQuery, userID)
 }

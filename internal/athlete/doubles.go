@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // The settings of acwr_settings.doubles.
@@ -73,13 +75,9 @@ LIMIT $4`
 
 // ListDoubles returns the newest of a user between from and to, both included; a
 // nil bound is none.
-func ListDoubles(ctx context.Context, db Querier, userID int32, from, to *time.Time, limit int) ([]Double, error) {
-	rows, _ := db.Query(ctx, listDoublesQuery, userID, bound(from, pgtype.NegativeInfinity), bound(to, pgtype.Infinity), limit)
-	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Double])
-	if err != nil {
-		return nil, fmt.Errorf("list the likely doubles of user %d: %w", userID, err)
-	}
-	return found, nil
+func ListDoubles(ctx context.Context, db dbpool.Querier, userID int32, from, to *time.Time, limit int) ([]Double, error) {
+	return dbpool.Collect(ctx, db, fmt.Sprintf("list the likely doubles of user %d", userID), pgx.RowToStructByPos[Double], listDoublesQuery,
+		userID, bound(from, pgtype.NegativeInfinity), bound(to, pgtype.Infinity), limit)
 }
 
 func bound(date *time.Time, none pgtype.InfinityModifier) pgtype.Date {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // Formula is how a user's values are computed: a row of acwr_settings.
@@ -21,13 +23,8 @@ const formulaQuery = `
 SELECT formula, chronic_days, decay_rate, doubles, user_id <> 0 FROM acwr_settings WHERE user_id IN (0, $1) ORDER BY user_id DESC LIMIT 1`
 
 // ReadFormula returns the formula of a user.
-func ReadFormula(ctx context.Context, db Querier, userID int32) (f Formula, err error) {
-	rows, _ := db.Query(ctx, formulaQuery, userID)
-	f, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Formula])
-	if err != nil {
-		return f, fmt.Errorf("read the formula of user %d: %w", userID, err)
-	}
-	return f, nil
+func ReadFormula(ctx context.Context, db dbpool.Querier, userID int32) (Formula, error) {
+	return dbpool.CollectOne(ctx, db, fmt.Sprintf("read the formula of user %d", userID), pgx.RowToStructByPos[Formula], formulaQuery, userID)
 }
 
 // String says what is divided by what.

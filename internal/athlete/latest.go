@@ -2,10 +2,11 @@ package athlete
 
 import (
 	"context"
-	"fmt"
 	"math"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // ActiveDays is the number of days within which an athlete counts as training: without an
@@ -47,15 +48,10 @@ ORDER BY walked.number`
 
 // ReadLatest returns the ratios of today of up to limit athletes, the greatest ids first,
 // with ids less than below; 0 has no bound.
-func ReadLatest(ctx context.Context, db Querier, below int32, limit int, rounding string) ([]Latest, error) {
+func ReadLatest(ctx context.Context, db dbpool.Querier, below int32, limit int, rounding string) ([]Latest, error) {
 	from := int32(math.MaxInt32)
 	if below > 0 {
 		from = below - 1
 	}
-	rows, _ := db.Query(ctx, latestQuery, from, limit, ActiveDays, rounding)
-	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Latest])
-	if err != nil {
-		return nil, fmt.Errorf("read the ratios of today: %w", err)
-	}
-	return found, nil
+	return dbpool.Collect(ctx, db, "read the ratios of today", pgx.RowToStructByPos[Latest], latestQuery, from, limit, ActiveDays, rounding)
 }

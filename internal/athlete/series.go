@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // Day is one calendar day from an athlete's first activity on, with its current values.
@@ -86,13 +88,8 @@ ORDER BY s.date`
 // ReadDays returns the days of a user between from and to, both included; a nil
 // bound is the user's first activity, or today. rounding is "none" or "app", as
 // the workers have it. Without activities there are no days.
-func ReadDays(ctx context.Context, db Querier, userID int32, from, to *time.Time, rounding string) ([]Day, error) {
-	rows, _ := db.Query(ctx, seriesQuery, userID, from, to, rounding)
-	days, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Day])
-	if err != nil {
-		return nil, fmt.Errorf("read the series of user %d: %w", userID, err)
-	}
-	return days, nil
+func ReadDays(ctx context.Context, db dbpool.Querier, userID int32, from, to *time.Time, rounding string) ([]Day, error) {
+	return dbpool.Collect(ctx, db, fmt.Sprintf("read the series of user %d", userID), pgx.RowToStructByPos[Day], seriesQuery, userID, from, to, rounding)
 }
 
 // Later counts the activities after today, which a series up to today does not contain.
@@ -111,13 +108,8 @@ FROM (SELECT (SELECT acwr_today($1)) AS today) AS t LEFT JOIN activities ON user
 GROUP BY today`
 
 // ReadLater counts a user's activities after today.
-func ReadLater(ctx context.Context, db Querier, userID int32) (later Later, err error) {
-	rows, _ := db.Query(ctx, laterQuery, userID)
-	later, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Later])
-	if err != nil {
-		return later, fmt.Errorf("read the activities of user %d after today: %w", userID, err)
-	}
-	return later, nil
+func ReadLater(ctx context.Context, db dbpool.Querier, userID int32) (Later, error) {
+	return dbpool.CollectOne(ctx, db, fmt.Sprintf("read the activities of user %d after today", userID), pgx.RowToStructByPos[Later], laterQuery, userID)
 }
 
 // String describes them, or is empty.

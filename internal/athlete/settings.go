@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/trainingload"
 )
 
@@ -32,7 +33,7 @@ const existsQuery = `
 SELECT to_regclass('user_settings') IS NOT NULL`
 
 // SettingsExist reports whether the application's table is there.
-func SettingsExist(ctx context.Context, db Querier) (exist bool, err error) {
+func SettingsExist(ctx context.Context, db dbpool.Querier) (exist bool, err error) {
 	if err := db.QueryRow(ctx, existsQuery).Scan(&exist); err != nil {
 		return false, fmt.Errorf("check whether user_settings exists: %w", err)
 	}
@@ -48,7 +49,7 @@ FROM (SELECT to_jsonb(user_settings) AS u FROM user_settings WHERE id = $1) AS e
 
 // ReadSettings returns the settings of a user, all empty for a user without a row. The
 // table must exist.
-func ReadSettings(ctx context.Context, db Querier, userID int32) (Settings, error) {
+func ReadSettings(ctx context.Context, db dbpool.Querier, userID int32) (Settings, error) {
 	s := Settings{UserID: userID}
 	err := db.QueryRow(ctx, settingsQuery, userID).Scan(&s.RestingHR, &s.MaxHR, &s.Gender, &s.Timezone)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {

@@ -65,10 +65,7 @@ UPDATE acwr_backfills SET plan_job_id = $2 WHERE id = $1`
 // does the planning. If an unfinished backfill has the same scope, it returns a
 // *RunningError, unless force is set.
 func Create(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, scope Scope, force bool) (id int64, err error) {
-	users := slices.Compact(slices.Sorted(slices.Values(scope.Users)))
-	if len(users) == 0 {
-		users = nil
-	}
+	users := slices.Compact(slices.Sorted(slices.Values(scope.Users))) // nil for none
 	if _, err := tx.Exec(ctx, oneCreatorQuery); err != nil {
 		return 0, err
 	}

@@ -1,6 +1,7 @@
 package backfill
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,12 +65,6 @@ func Probe(b *pgx.Batch) {
 // Dates returns the bounds of the chunk's dates, or those of the whole history if there
 // are none.
 func (c *Chunk) Dates() (from, to time.Time) {
-	from, to = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
-	if c.From != nil {
-		from = *c.From
-	}
-	if c.To != nil {
-		to = *c.To
-	}
-	return from, to
+	begin, end := time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+	return *cmp.Or(c.From, &begin), *cmp.Or(c.To, &end)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/jobs"
 )
@@ -85,10 +86,10 @@ func Resume(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, riverSchema
 		return fmt.Errorf("backfill %d: %w", id, err)
 	}
 	river := queue.Schema(riverSchema)
-	rows, _ := tx.Query(ctx, strings.Replace(reviveQuery, "{unfinished}", river.Unfinished("c.job_id"), 1), id)
-	numbers, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	revive := strings.Replace(reviveQuery, "{unfinished}", river.Unfinished("c.job_id"), 1)
+	numbers, err := dbpool.Collect(ctx, tx, fmt.Sprintf("backfill %d", id), pgx.RowTo[int32], revive, id)
 	if err != nil {
-		return fmt.Errorf("backfill %d: %w", id, err)
+		return err
 	}
 	if err := enqueueChunks(ctx, tx, enqueuer, id, numbers); err != nil || planned {
 		return err

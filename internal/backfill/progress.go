@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
@@ -77,13 +78,8 @@ const chunksOfBackfill = `
 	LEFT JOIN LATERAL ({outcome}) AS job ON chunks.state = 'pending'
 	WHERE chunks.backfill_id = b.id`
 
-// Querier runs queries: a pool, a connection or a transaction.
-type Querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}
-
 // Get returns one backfill, or ErrNotFound.
-func Get(ctx context.Context, db Querier, riverSchema string, id int64) (Backfill, error) {
+func Get(ctx context.Context, db dbpool.Querier, riverSchema string, id int64) (Backfill, error) {
 	found, err := read(ctx, db, riverSchema, "b.id = $1", id)
 	if err != nil {
 		return Backfill{}, err
@@ -95,13 +91,13 @@ func Get(ctx context.Context, db Querier, riverSchema string, id int64) (Backfil
 }
 
 // List returns the newest backfills, newest first.
-func List(ctx context.Context, db Querier, riverSchema string, limit int) ([]Backfill, error) {
+func List(ctx context.Context, db dbpool.Querier, riverSchema string, limit int) ([]Backfill, error) {
 	return read(ctx, db, riverSchema, "b.id IN (SELECT id FROM acwr_backfills ORDER BY id DESC LIMIT $1)", limit)
 }
 
-func read(ctx context.Context, db Querier, riverSchema, which string, arg any) ([]Backfill, error) {
-	rows, _ := db.Query(ctx, strings.ReplaceAll(withOutcomes(progressQuery, riverSchema), "{which}", which), arg)
-	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (b Backfill, err error) {
+func read(ctx context.Context, db dbpool.Querier, riverSchema, which string, arg any) ([]Backfill, error) {
+	query := strings.ReplaceAll(withOutcomes(progressQuery, riverSchema), "{which}", which)
+	return dbpool.Collect(ctx, db, "read backfills", func(row pgx.CollectableRow) (b Backfill, err error) {
 		var waiting int64
 		err = row.Scan(&b.ID, &b.State, &b.Users, &b.From, &b.To, &b.Planned, &b.CreatedAt, &b.EndedAt,
 			&b.Chunks.Done, &b.Chunks.Total, &b.FailedChunks, &b.UserCount.Done, &b.UserCount.Total,
@@ -110,11 +106,7 @@ func read(ctx context.Context, db Querier, riverSchema, which string, arg any) (
 			b.State = Finished
 		}
 		return b, err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read backfills: %w", err)
-	}
-	return found, nil
+	}, query, arg)
 }
 
 // Failure is a chunk that could not be recalculated completely.
@@ -133,13 +125,8 @@ WHERE b.id = $1 AND (chunk.state = 'failed' OR chunk.lost)
 ORDER BY chunk.number`
 
 // Failures returns the chunks of a backfill that failed, with the reasons.
-func Failures(ctx context.Context, db Querier, riverSchema string, id int64) ([]Failure, error) {
-	rows, _ := db.Query(ctx, withOutcomes(failuresQuery, riverSchema), id)
-	failures, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Failure])
-	if err != nil {
-		return nil, fmt.Errorf("read the failures of backfill %d: %w", id, err)
-	}
-	return failures, nil
+func Failures(ctx context.Context, db dbpool.Querier, riverSchema string, id int64) ([]Failure, error) {
+	return dbpool.Collect(ctx, db, fmt.Sprintf("read the failures of backfill %d", id), pgx.RowToStructByPos[Failure], withOutcomes(failuresQuery, riverSchema), id)
 }
 
 // withOutcomes inserts the outcomes of the chunks' jobs into a query over

@@ -14,11 +14,11 @@ import (
 	"github.com/trainingmonkey/worker/internal/tokens"
 )
 
-// DefaultFile is read when no file is named. It may be missing.
-const DefaultFile = "config.yaml"
+// defaultFile is read when no file is named. It may be missing.
+const defaultFile = "config.yaml"
 
 // Load returns the defaults, overlaid by the file and then by environ, which is
-// os.Environ() in a real process. A file of "" means DefaultFile if there is
+// os.Environ() in a real process. A file of "" means defaultFile if there is
 // one. The error joins every fault found.
 func Load(file string, environ []string) (Config, error) {
 	c := Default()
@@ -39,7 +39,7 @@ func Load(file string, environ []string) (Config, error) {
 func readFile(file *string) ([]byte, error) {
 	optional := *file == ""
 	if optional {
-		*file = DefaultFile
+		*file = defaultFile
 	}
 	content, err := os.ReadFile(*file)
 	if errors.Is(err, os.ErrNotExist) && optional {

@@ -113,28 +113,27 @@ func webAddress(target *string) func(string) error {
 	}
 }
 
-var linePattern = regexp.MustCompile(`^[!-~]{0,200}$`)
-
-// line accepts printable ASCII without blanks, or an empty text.
-func line(target *string) func(string) error {
+// matching accepts the texts of a pattern; what describes them.
+func matching(target *string, pattern *regexp.Regexp, what string) func(string) error {
 	return func(text string) error {
-		if !linePattern.MatchString(text) {
-			return fmt.Errorf("must be at most 200 printable ASCII characters without blanks, got %q", text)
+		if !pattern.MatchString(text) {
+			return fmt.Errorf("must be %s, got %q", what, text)
 		}
 		*target = text
 		return nil
 	}
 }
 
+var linePattern = regexp.MustCompile(`^[!-~]{0,200}$`)
+
+// line accepts printable ASCII without blanks, or an empty text.
+func line(target *string) func(string) error {
+	return matching(target, linePattern, "at most 200 printable ASCII characters without blanks")
+}
+
 // schemaPattern is what River accepts unquoted.
 var schemaPattern = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,45}$`)
 
 func schemaName(target *string) func(string) error {
-	return func(text string) error {
-		if !schemaPattern.MatchString(text) {
-			return fmt.Errorf("must be a schema name of lower-case letters, digits and underscores, at most 46 long, got %q", text)
-		}
-		*target = text
-		return nil
-	}
+	return matching(target, schemaPattern, "a schema name of lower-case letters, digits and underscores, at most 46 long")
 }

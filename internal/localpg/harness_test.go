@@ -72,7 +72,7 @@ func store(t *testing.T, url string) {
 	}
 }
 
-func postmaster(s *Server) int { return readPID(filepath.Join(s.dir.data(), "postmaster.pid")) }
+func postmaster(s *Server) int { return firstNumber(filepath.Join(s.dir.data(), "postmaster.pid")) }
 
 func gone(t *testing.T, path string) {
 	t.Helper()

@@ -193,7 +193,7 @@ func TestCancelledStartLeavesNothing(t *testing.T) {
 			stop(t, s)
 			continue
 		}
-		if pid := readPID(filepath.Join(dir, "data", "postmaster.pid")); alive(pid) {
+		if pid := firstNumber(filepath.Join(dir, "data", "postmaster.pid")); alive(pid) {
 			t.Errorf("server %d lives after a Start cancelled after %s", pid, after)
 		}
 		// Nobody holds the lock, so a second try succeeds.

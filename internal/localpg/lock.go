@@ -34,14 +34,14 @@ func (d *directory) acquire(ctx context.Context) error {
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
 			return errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
 		}
-		holder := readPID(f.Name())
+		holder := firstNumber(f.Name())
 		if alive(holder) {
 			return errors.Join(fmt.Errorf("directory %s is in use by process %d; stop it, or use another directory", d.path, holder), f.Close())
 		}
 		select {
 		case <-ctx.Done():
 			return errors.Join(fmt.Errorf("directory %s is in use by a server, process %d, that its starter has left: %w",
-				d.path, readPID(filepath.Join(d.data(), "postmaster.pid")), ctx.Err()), f.Close())
+				d.path, firstNumber(filepath.Join(d.data(), "postmaster.pid")), ctx.Err()), f.Close())
 		case <-retry.C:
 		}
 	}
@@ -52,18 +52,12 @@ func writePID(f *os.File) error {
 	return err
 }
 
-// readPID returns the number on the first line of a file, 0 when there is none.
-func readPID(path string) int {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return 0
-	}
+// firstNumber returns the number on the first line of a file, 0 when there is none.
+func firstNumber(path string) int {
+	b, _ := os.ReadFile(path)
 	line, _, _ := strings.Cut(string(b), "\n")
-	pid, err := strconv.Atoi(strings.TrimSpace(line))
-	if err != nil {
-		return 0
-	}
-	return pid
+	number, _ := strconv.Atoi(strings.TrimSpace(line))
+	return number
 }
 
 func alive(pid int) bool {

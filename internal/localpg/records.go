@@ -52,12 +52,8 @@ func (d *directory) password() (string, error) {
 
 // lastPort returns 0 when there is none.
 func (d *directory) lastPort() int {
-	b, err := os.ReadFile(filepath.Join(d.path, "port"))
-	if err != nil {
-		return 0
-	}
-	port, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil || port < firstPort || port > lastPort {
+	port := firstNumber(filepath.Join(d.path, "port"))
+	if port < firstPort || port > lastPort {
 		return 0
 	}
 	return port

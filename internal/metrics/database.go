@@ -62,12 +62,7 @@ func collectDatabase(watch *admin.Watch) collector {
 		for kind, n := range watch.Enqueued() {
 			counter(ch, jobsEnqueued, float64(n), kind)
 		}
-		alive := 0
-		for _, p := range s.Processes {
-			if p.Alive {
-				alive++
-			}
-		}
+		alive := s.Alive()
 		gauge(ch, processes, float64(alive), "alive")
 		gauge(ch, processes, float64(len(s.Processes)-alive), "dead")
 		for write, n := range s.WritingProcesses() {

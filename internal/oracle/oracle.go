@@ -9,12 +9,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-)
 
-// Querier runs the oracle's query: a pool, a connection or a transaction.
-type Querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}
+	"github.com/trainingmonkey/worker/dbpool"
+)
 
 // WrongQuery computes each row's seven results from the definition, by one correlated
 // sub-query per window, and compares them exactly in the columns' type; a NULL is never
@@ -70,12 +67,12 @@ func (m Mismatch) String() string {
 // Check compares all rows, or those of users when any are given, and returns the first
 // twenty that are wrong and how many there are in all. It checks the standard formula
 // without rounding.
-func Check(ctx context.Context, db Querier, users ...int32) (wrong []Mismatch, total int, err error) {
+func Check(ctx context.Context, db dbpool.Querier, users ...int32) (wrong []Mismatch, total int, err error) {
 	return CheckBy(ctx, db, WrongQuery, users, nil)
 }
 
 // CheckBy is Check by a query made of WrongQuery, of users, all for none, from a date on.
-func CheckBy(ctx context.Context, db Querier, query string, users []int32, first *time.Time) (wrong []Mismatch, total int, err error) {
+func CheckBy(ctx context.Context, db dbpool.Querier, query string, users []int32, first *time.Time) (wrong []Mismatch, total int, err error) {
 	rows, _ := db.Query(ctx, query, users, first)
 	var m Mismatch
 	_, err = pgx.ForEachRow(rows, []any{&m.ActivityID, &m.UserID, &m.Date, &m.Values, &total}, func() error {

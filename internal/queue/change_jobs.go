@@ -151,7 +151,7 @@ func (a *Admin) changeSome(ctx context.Context, tx pgx.Tx, action Action, f Filt
 		return 0, 0, err
 	}
 	query := strings.Replace(changeJobsQuery, "{set}", action.set, 1)
-	if _, err := tx.Exec(ctx, a.schema.sql(query), idle, a.schema.Topic()); err != nil {
+	if _, err := tx.Exec(ctx, a.schema.SQL(query), idle, a.schema.topic()); err != nil {
 		return 0, 0, err
 	}
 	// Only River can reach the process that works a job. There are never more such jobs

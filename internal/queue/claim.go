@@ -116,7 +116,7 @@ SELECT set_config('enable_seqscan', 'off', true)`
 // be sent outside a transaction.
 func (s Schema) Waiting(b *pgx.Batch, queue string, after Position, waiting *bool) {
 	b.Queue(byIndexQuery)
-	b.Queue(s.sql(waitingQuery), queue, after.priority, after.due(), after.id).QueryRow(func(row pgx.Row) error { return row.Scan(waiting) })
+	b.Queue(s.SQL(waitingQuery), queue, after.priority, after.due(), after.id).QueryRow(func(row pgx.Row) error { return row.Scan(waiting) })
 }
 
 // due is the position's time in a form that PostgreSQL takes.
@@ -131,12 +131,12 @@ func (p Position) due() time.Time {
 // position. The jobs are appended to claimed in the order of claims when the
 // batch is closed.
 func (s Schema) Claim(b *pgx.Batch, client, queue string, share Share, after Position, limit int, claimed *[]Job) {
-	b.Queue(s.sql(claimQuery), queue, after.priority, after.due(), after.id, limit, client, share.Part, max(1, share.Of), share.Path, share.InSlot).Query(appendJobs(claimed))
+	b.Queue(s.SQL(claimQuery), queue, after.priority, after.due(), after.id, limit, client, share.Part, max(1, share.Of), share.Path, share.InSlot).Query(appendJobs(claimed))
 }
 
 // ClaimNewest queues the claim of up to limit of the newest jobs.
 func (s Schema) ClaimNewest(b *pgx.Batch, client, queue string, share Share, limit int, claimed *[]Job) {
-	b.Queue(s.sql(claimNewestQuery), queue, limit, client, share.Part, max(1, share.Of), share.Path, share.InSlot).Query(appendJobs(claimed))
+	b.Queue(s.SQL(claimNewestQuery), queue, limit, client, share.Part, max(1, share.Of), share.Path, share.InSlot).Query(appendJobs(claimed))
 }
 
 func appendJobs(claimed *[]Job) func(pgx.Rows) error {
@@ -178,7 +178,7 @@ func (s Schema) MarkSuspects(b *pgx.Batch, client string, jobs []Job) {
 	for i, j := range jobs {
 		ids[i] = j.ID
 	}
-	b.Queue(s.sql(markSuspectsQuery), ids, client)
+	b.Queue(s.SQL(markSuspectsQuery), ids, client)
 }
 
 // reclaimQuery claims jobs again that this process has just marked. Those that
@@ -195,7 +195,7 @@ FOR UPDATE SKIP LOCKED`
 
 // Reclaim queues the claim of jobs by their ids.
 func (s Schema) Reclaim(b *pgx.Batch, ids []int64, claimed *[]Job) {
-	b.Queue(s.sql(reclaimQuery), ids).Query(appendJobs(claimed))
+	b.Queue(s.SQL(reclaimQuery), ids).Query(appendJobs(claimed))
 }
 
 // PositionAt returns that of jobs of the first priority that are due at a time.

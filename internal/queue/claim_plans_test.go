@@ -51,7 +51,7 @@ func TestClaimsFollowTheIndex(t *testing.T) {
 				if _, err := tx.Exec(t.Context(), settings); err != nil {
 					t.Fatal(err)
 				}
-				rows, err := tx.Query(t.Context(), "EXPLAIN "+schema.sql(q.sql), q.args...)
+				rows, err := tx.Query(t.Context(), "EXPLAIN "+schema.SQL(q.sql), q.args...)
 				if err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}

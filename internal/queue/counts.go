@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // Counts is how many jobs are in a queue, by state.
@@ -73,7 +75,7 @@ ORDER BY queue.name, state.place`
 // EstimateCounts replaces those that stopped there. known queues are included even if no
 // worker ever served them. counts is not nil once the batch is closed.
 func (s Schema) Counts(b *pgx.Batch, known []string, counts *[]Counts) {
-	b.Queue(s.sql(countsQuery), known, maxCounted+1, maxQueues).Query(func(rows pgx.Rows) error {
+	b.Queue(s.SQL(countsQuery), known, maxCounted+1, maxQueues).Query(func(rows pgx.Rows) error {
 		*counts = []Counts{}
 		var q Counts
 		var c StateCount
@@ -95,24 +97,21 @@ SELECT coalesce(max(id), 0) FROM {schema}.river_job`
 
 // NewestID queues the reading of the newest job's id, 0 for none.
 func (s Schema) NewestID(b *pgx.Batch, id *int64) {
-	b.Queue(s.sql(newestIDQuery)).QueryRow(func(row pgx.Row) error { return row.Scan(id) })
+	b.Queue(s.SQL(newestIDQuery)).QueryRow(func(row pgx.Row) error { return row.Scan(id) })
 }
-
-// OtherKinds is the key for jobs of kinds that are not listed.
-const OtherKinds = "other"
 
 // enqueuedQuery counts new jobs along the primary key. Foreign kinds are counted as one.
 const enqueuedQuery = `
 -- name: queue_enqueued
-SELECT CASE WHEN kind = ANY($3::text[]) THEN kind ELSE '` + OtherKinds + `' END, count(*)
+SELECT CASE WHEN kind = ANY($3::text[]) THEN kind ELSE 'other' END, count(*)
 FROM {schema}.river_job
 WHERE id > $1 AND id <= $2
 GROUP BY 1`
 
 // Enqueued counts the jobs with ids above after, up to and including upTo, by
-// kind; kinds not listed count as OtherKinds.
-func (s Schema) Enqueued(ctx context.Context, db Reader, after, upTo int64, kinds []string) (map[string]int64, error) {
-	rows, _ := db.Query(ctx, s.sql(enqueuedQuery), after, upTo, kinds)
+// kind; kinds not listed count as other.
+func (s Schema) Enqueued(ctx context.Context, db dbpool.Querier, after, upTo int64, kinds []string) (map[string]int64, error) {
+	rows, _ := db.Query(ctx, s.SQL(enqueuedQuery), after, upTo, kinds)
 	byKind := map[string]int64{}
 	var kind string
 	var n int64

@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // The planner knows how many jobs are in a state and how many in a queue, but assumes
@@ -19,7 +21,7 @@ const (
 // EstimateCounts replaces the counts that stopped at the limit. It takes the estimate of
 // all jobs in the state, subtracts those counted in other queues, and distributes the
 // rest in proportion to the queues' jobs in any state.
-func (s Schema) EstimateCounts(ctx context.Context, db Reader, counts []Counts) error {
+func (s Schema) EstimateCounts(ctx context.Context, db dbpool.Querier, counts []Counts) error {
 	long, counted := map[string][]int{}, map[string]int64{} // by state
 	for i, q := range counts {
 		for _, c := range q.States {
@@ -31,13 +33,13 @@ func (s Schema) EstimateCounts(ctx context.Context, db Reader, counts []Counts) 
 		}
 	}
 	for state, queues := range long {
-		all, err := EstimateRows(ctx, db, s.sql(stateJobsQuery), state)
+		all, err := EstimateRows(ctx, db, s.SQL(stateJobsQuery), state)
 		if err != nil {
 			return err
 		}
 		weights, sum := make([]float64, len(queues)), 0.0
 		for i, q := range queues {
-			if weights[i], err = EstimateRows(ctx, db, s.sql(queueJobsQuery), counts[q].Name); err != nil {
+			if weights[i], err = EstimateRows(ctx, db, s.SQL(queueJobsQuery), counts[q].Name); err != nil {
 				return err
 			}
 			sum += weights[i]
@@ -61,7 +63,7 @@ func (q *Counts) setEstimate(state string, jobs int64) {
 
 // EstimateRows returns how many rows the planner, from its statistics, expects
 // of a query; none is read.
-func EstimateRows(ctx context.Context, db Reader, query string, args ...any) (rows float64, err error) {
+func EstimateRows(ctx context.Context, db dbpool.Querier, query string, args ...any) (rows float64, err error) {
 	var text []byte
 	var plans []struct {
 		Plan struct {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // namedUsers is an SQL expression: up to MaxUsers of the users that a job's args name, in
@@ -50,23 +52,11 @@ type EndedJob struct {
 	Users       []int64   `json:"users"` // up to MaxUsers that the args name
 }
 
-// Discarded queues the reading of up to limit of the most recently discarded
-// jobs, never nil.
-func (s Schema) Discarded(b *pgx.Batch, limit int, discarded *[]EndedJob) {
-	s.ended(b, "discarded", limit, discarded)
-}
-
-// Cancelled is Discarded for cancelled jobs. An operator cancelled them, or the worker
-// because their args do not decode.
-func (s Schema) Cancelled(b *pgx.Batch, limit int, cancelled *[]EndedJob) {
-	s.ended(b, "cancelled", limit, cancelled)
-}
-
-func (s Schema) ended(b *pgx.Batch, state string, limit int, ended *[]EndedJob) {
-	b.Queue(s.sql(endedQuery), limit, state).Query(func(rows pgx.Rows) (err error) {
-		*ended, err = pgx.CollectRows(rows, pgx.RowToStructByPos[EndedJob])
-		return err
-	})
+// Ended queues the reading of up to limit of the most recently discarded or cancelled
+// jobs, never nil. An operator cancels jobs, or the worker because their args do not
+// decode.
+func (s Schema) Ended(b *pgx.Batch, state string, limit int, ended *[]EndedJob) {
+	b.Queue(s.SQL(endedQuery), limit, state).Query(dbpool.Into(ended))
 }
 
 // MaxNext is how many jobs of each queue are read of those that are tried again.
@@ -105,10 +95,7 @@ type RetryableJob struct {
 // Retryable queues the reading of up to limit of the jobs that are tried again next,
 // never nil.
 func (s Schema) Retryable(b *pgx.Batch, limit int, retryable *[]RetryableJob) {
-	b.Queue(s.sql(retryableQuery), limit).Query(func(rows pgx.Rows) (err error) {
-		*retryable, err = pgx.CollectRows(rows, pgx.RowToStructByPos[RetryableJob])
-		return err
-	})
+	b.Queue(s.SQL(retryableQuery), limit).Query(dbpool.Into(retryable))
 }
 
 // LastFailure is why a job failed, without its args.
@@ -143,9 +130,9 @@ LIMIT $1`
 // jobs in a state: retryable, discarded or cancelled. For retryable jobs it reads up to a
 // hundred of those that each queue tries next.
 func (s Schema) Failures(b *pgx.Batch, state string, read func([]LastFailure)) {
-	query, args := s.sql(endedFailuresQuery), []any{MaxFailures, state}
+	query, args := s.SQL(endedFailuresQuery), []any{MaxFailures, state}
 	if state == "retryable" {
-		query, args = s.sql(retryableFailuresQuery), args[:1]
+		query, args = s.SQL(retryableFailuresQuery), args[:1]
 	}
 	b.Queue(query, args...).Query(func(rows pgx.Rows) error {
 		failures, err := pgx.CollectRows(rows, pgx.RowToStructByPos[LastFailure])

@@ -40,8 +40,8 @@ func TestFailedJobsNameTheirUsers(t *testing.T) {
 	var retryable []RetryableJob
 	failed := map[string][]int64{}
 	batch := &pgx.Batch{}
-	schema.Discarded(batch, 10, &discarded)
-	schema.Cancelled(batch, 10, &cancelled)
+	schema.Ended(batch, "discarded", 10, &discarded)
+	schema.Ended(batch, "cancelled", 10, &cancelled)
 	schema.Retryable(batch, 10, &retryable)
 	for _, state := range []string{"retryable", "discarded", "cancelled"} {
 		schema.Failures(batch, state, func(failures []LastFailure) {

@@ -57,5 +57,5 @@ func (f Filter) where(args pgx.NamedArgs) string {
 
 // filtered puts the filter's conditions into a query at {where}.
 func (s Schema) filtered(query string, f Filter, args pgx.NamedArgs) string {
-	return s.sql(strings.Replace(query, "{where}", f.where(args), 1))
+	return s.SQL(strings.Replace(query, "{where}", f.where(args), 1))
 }

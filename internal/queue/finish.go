@@ -46,9 +46,9 @@ func (s Schema) Complete(b *pgx.Batch, a Attempt, ids []int64) {
 		return nil
 	}
 	if a.Keep {
-		b.Queue(s.sql(completeQuery), ids, a.Client).Exec(check)
+		b.Queue(s.SQL(completeQuery), ids, a.Client).Exec(check)
 	} else {
-		b.Queue(s.sql(completeAndDeleteQuery), ids).Exec(check)
+		b.Queue(s.SQL(completeAndDeleteQuery), ids).Exec(check)
 	}
 }
 
@@ -119,7 +119,7 @@ func (s Schema) Fail(b *pgx.Batch, a Attempt, failures []Failure) error {
 		ids, states, delays, texts = append(ids, f.Job.ID), append(states, string(state)), append(delays, delay), append(texts, text)
 		retries = append(retries, state == rivertype.JobStateAvailable || state == rivertype.JobStateRetryable)
 	}
-	b.Queue(s.sql(failQuery), ids, a.Client, states, retries, delays, texts)
+	b.Queue(s.SQL(failQuery), ids, a.Client, states, retries, delays, texts)
 	return nil
 }
 
@@ -135,7 +135,7 @@ UPDATE {schema}.river_job SET scheduled_at = now() + $2::interval WHERE id = ANY
 
 // Postpone queues the postponement of claimed jobs, which costs them no attempt.
 func (s Schema) Postpone(b *pgx.Batch, ids []int64, d time.Duration) {
-	b.Queue(s.sql(postponeQuery), ids, d)
+	b.Queue(s.SQL(postponeQuery), ids, d)
 }
 
 // setArgsQuery replaces a job's args with the work that is left.
@@ -145,5 +145,5 @@ UPDATE {schema}.river_job SET args = $2 WHERE id = $1`
 
 // SetArgs queues the replacement of a claimed job's arguments, which are JSON.
 func (s Schema) SetArgs(b *pgx.Batch, id int64, args []byte) {
-	b.Queue(s.sql(setArgsQuery), id, args)
+	b.Queue(s.SQL(setArgsQuery), id, args)
 }

@@ -12,7 +12,7 @@ const lastID = `coalesce(pg_sequence_last_value(pg_get_serial_sequence('{schema}
 
 // LastID queues the reading of the newest id that a job was given.
 func (s Schema) LastID(b *pgx.Batch, last *int64) {
-	b.Queue(s.sql("-- name: last_job_id\nSELECT " + lastID)).QueryRow(func(row pgx.Row) error { return row.Scan(last) })
+	b.Queue(s.SQL("-- name: last_job_id\nSELECT " + lastID)).QueryRow(func(row pgx.Row) error { return row.Scan(last) })
 }
 
 const (
@@ -51,19 +51,19 @@ SELECT setval(pg_get_serial_sequence('{schema}.river_job', 'id'), $1)`
 // of, after the sequence went back. Waiting jobs of a kind that got low ids since then
 // are renumbered, so that they are not mistaken for older ones.
 func (s Schema) ContinueIDs(ctx context.Context, tx pgx.Tx, kind string, beyond int64) (renumbered int64, err error) {
-	if _, err := tx.Exec(ctx, s.sql(lockQueueQuery)); err != nil {
+	if _, err := tx.Exec(ctx, s.SQL(lockQueueQuery)); err != nil {
 		return 0, fmt.Errorf("lock the queue: %w", err)
 	}
 	var last, newest int64
-	if err := tx.QueryRow(ctx, s.sql(idRangeQuery), beyond).Scan(&last, &newest); err != nil {
+	if err := tx.QueryRow(ctx, s.SQL(idRangeQuery), beyond).Scan(&last, &newest); err != nil {
 		return 0, fmt.Errorf("read the newest ids: %w", err)
 	}
-	tag, err := tx.Exec(ctx, s.sql(renumberQuery), newest, last, kind)
+	tag, err := tx.Exec(ctx, s.SQL(renumberQuery), newest, last, kind)
 	if err != nil {
 		return 0, fmt.Errorf("give the waiting jobs new ids: %w", err)
 	}
 	renumbered = tag.RowsAffected()
-	if _, err := tx.Exec(ctx, s.sql(continueIDsQuery), newest+renumbered); err != nil {
+	if _, err := tx.Exec(ctx, s.SQL(continueIDsQuery), newest+renumbered); err != nil {
 		return 0, fmt.Errorf("raise the sequence: %w", err)
 	}
 	return renumbered, nil

@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river/rivertype"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // JobSummary is a job without its args.
@@ -40,12 +42,7 @@ LIMIT @limit`
 // nil.
 func (a *Admin) ListJobs(ctx context.Context, f Filter, limit int) ([]JobSummary, error) {
 	args := pgx.NamedArgs{"limit": limit}
-	rows, _ := a.pool.Query(ctx, a.schema.filtered(listJobsQuery, f, args), args)
-	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[JobSummary])
-	if err != nil {
-		return nil, fmt.Errorf("list jobs: %w", err)
-	}
-	return found, nil
+	return dbpool.Collect(ctx, a.pool, "list jobs", pgx.RowToStructByPos[JobSummary], a.schema.filtered(listJobsQuery, f, args), args)
 }
 
 // JobDetails is everything that is known of a job.

@@ -5,7 +5,7 @@ package queue
 // for at least as long as a mark at or above its id is old. An existing mark keeps its
 // time.
 func (s Schema) MarkGone() string {
-	return s.sql(`
+	return s.SQL(`
 -- name: mark_gone_jobs
 INSERT INTO {schema}.worker_job_marks (job_id)
 SELECT coalesce((SELECT min(id) - 1 FROM {schema}.river_job), ` + lastID + `)
@@ -15,7 +15,7 @@ ON CONFLICT DO NOTHING`)
 // ForgetMarks returns the statement that deletes up to $1 of the marks below the
 // newest one that is older than $2: from then on job_status says unknown up to it.
 func (s Schema) ForgetMarks() string {
-	return s.sql(`
+	return s.SQL(`
 -- name: forget_job_marks
 DELETE FROM {schema}.worker_job_marks WHERE job_id IN (
 	SELECT job_id FROM {schema}.worker_job_marks
@@ -29,7 +29,7 @@ DELETE FROM {schema}.worker_job_marks WHERE job_id IN (
 // does not answer for any more, and no others: a failed job without a recorded outcome
 // would be reported as done.
 func (s Schema) ForgetOutcomes() string {
-	return s.sql(`
+	return s.SQL(`
 -- name: forget_job_outcomes
 DELETE FROM {schema}.worker_job_outcomes WHERE job_id IN (
 	SELECT job_id FROM {schema}.worker_job_outcomes

@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river/rivertype"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // AllQueues names every queue at once.
@@ -34,22 +36,11 @@ func (a *Admin) changeQueue(ctx context.Context, act, name string, change func(c
 	return nil
 }
 
-// Reader runs queries: a pool, a connection or a transaction.
-type Reader interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}
-
 const pausedQueuesQuery = `
 -- name: paused_queues
 SELECT name FROM {schema}.river_queue WHERE paused_at IS NOT NULL`
 
 // PausedQueues returns the names of the queues from which no worker claims.
-func (s Schema) PausedQueues(ctx context.Context, db Reader) ([]string, error) {
-	rows, _ := db.Query(ctx, s.sql(pausedQueuesQuery))
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, fmt.Errorf("read paused queues: %w", err)
-	}
-	return names, nil
+func (s Schema) PausedQueues(ctx context.Context, db dbpool.Querier) ([]string, error) {
+	return dbpool.Collect(ctx, db, "read paused queues", pgx.RowTo[string], s.SQL(pausedQueuesQuery))
 }

@@ -12,12 +12,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-)
 
-// Beginner starts transactions; a *dbpool.Pool, say.
-type Beginner interface {
-	Begin(ctx context.Context) (pgx.Tx, error)
-}
+	"github.com/trainingmonkey/worker/dbpool"
+)
 
 // A process keeps a heartbeat row: pages show it, and it reveals crashes, after which
 // other processes claim cautiously. Nothing else depends on it. All times are the
@@ -39,7 +36,7 @@ type Writing struct {
 
 // Process is this process's registration.
 type Process struct {
-	db      Beginner
+	pool    *dbpool.Pool
 	schema  Schema
 	client  string
 	queues  []string
@@ -54,8 +51,8 @@ type Process struct {
 
 // NewProcess returns the process that River knows as client and that serves queues.
 // timeout bounds each of its transactions. It does nothing before Register.
-func NewProcess(db Beginner, schema Schema, client string, queues []string, writing Writing, timeout time.Duration, died func(), logger *slog.Logger) *Process {
-	return &Process{db: db, schema: schema, client: client, queues: queues, writing: writing, timeout: timeout, died: died, logger: logger}
+func NewProcess(pool *dbpool.Pool, schema Schema, client string, queues []string, writing Writing, timeout time.Duration, died func(), logger *slog.Logger) *Process {
+	return &Process{pool: pool, schema: schema, client: client, queues: queues, writing: writing, timeout: timeout, died: died, logger: logger}
 }
 
 // Register makes the process known and searches for others that died.
@@ -126,7 +123,7 @@ const aliveQuery = `
 SELECT count(*) FROM worker_processes WHERE died_at IS NULL AND beat_at > clock_timestamp() - $1::interval`
 
 // AliveProcesses counts the workers whose heart beats.
-func AliveProcesses(ctx context.Context, db Reader) (n int, err error) {
+func AliveProcesses(ctx context.Context, db dbpool.Querier) (n int, err error) {
 	if err := db.QueryRow(ctx, aliveQuery, DeadAfter).Scan(&n); err != nil {
 		return 0, fmt.Errorf("count workers: %w", err)
 	}
@@ -148,7 +145,7 @@ ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at`
 func (p *Process) beat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
-	return pgx.BeginFunc(ctx, p.db, func(tx pgx.Tx) error {
+	return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
 		var inTime, deaths bool
 		var others []string
 		b := &pgx.Batch{}
@@ -158,7 +155,7 @@ func (p *Process) beat(ctx context.Context) error {
 			return err
 		})
 		if time.Since(p.reported) > queuesInterval {
-			b.Queue(p.schema.sql(serveQuery), p.queues)
+			b.Queue(p.schema.SQL(serveQuery), p.queues)
 			b.Queue(forgetQuery)
 			p.reported = time.Now()
 		}
@@ -190,26 +187,24 @@ UPDATE {schema}.river_job SET state = 'available' WHERE id IN (
 	LIMIT 1000 FOR UPDATE SKIP LOCKED)`
 
 func (p *Process) promote(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
-	defer cancel()
-	return pgx.BeginFunc(ctx, p.db, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, p.schema.sql(promoteQuery), p.queues); err != nil {
-			return fmt.Errorf("promote jobs that are due: %w", err)
-		}
-		return nil
-	})
+	return p.execute(ctx, "promote jobs that are due", p.schema.SQL(promoteQuery), p.queues)
 }
 
 // Deregister records that this process ends regularly.
 func (p *Process) Deregister(ctx context.Context) error {
+	return p.execute(ctx, "deregister the process", `UPDATE worker_processes SET beat_at = '-infinity' WHERE client_id = $1`, p.client)
+}
+
+// execute runs one statement in a transaction. act is what an error says was being done.
+func (p *Process) execute(ctx context.Context, act, query string, arg any) error {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
-	err := pgx.BeginFunc(ctx, p.db, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `UPDATE worker_processes SET beat_at = '-infinity' WHERE client_id = $1`, p.client)
+	err := pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, query, arg)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("deregister the process: %w", err)
+		return fmt.Errorf("%s: %w", act, err)
 	}
 	return nil
 }

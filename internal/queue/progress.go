@@ -3,6 +3,8 @@ package queue
 import (
 	"context"
 	"fmt"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // Progress counts finished and failed jobs.
@@ -23,8 +25,8 @@ FROM {schema}.river_job
 WHERE id = ANY($1)`
 
 // Progress returns how far jobs are.
-func (s Schema) Progress(ctx context.Context, db Reader, ids []int64) (p Progress, err error) {
-	if err := db.QueryRow(ctx, s.sql(progressQuery), ids).Scan(&p.Unfinished, &p.Failed, &p.LastError); err != nil {
+func (s Schema) Progress(ctx context.Context, db dbpool.Querier, ids []int64) (p Progress, err error) {
+	if err := db.QueryRow(ctx, s.SQL(progressQuery), ids).Scan(&p.Unfinished, &p.Failed, &p.LastError); err != nil {
 		return p, fmt.Errorf("read the progress of jobs: %w", err)
 	}
 	return p, nil
@@ -35,8 +37,8 @@ const newestOfKindQuery = `
 SELECT coalesce(max(id), 0) FROM {schema}.river_job WHERE kind = $1`
 
 // NewestOfKind returns the id of the newest job of a kind, 0 for none.
-func (s Schema) NewestOfKind(ctx context.Context, db Reader, kind string) (id int64, err error) {
-	if err := db.QueryRow(ctx, s.sql(newestOfKindQuery), kind).Scan(&id); err != nil {
+func (s Schema) NewestOfKind(ctx context.Context, db dbpool.Querier, kind string) (id int64, err error) {
+	if err := db.QueryRow(ctx, s.SQL(newestOfKindQuery), kind).Scan(&id); err != nil {
 		return 0, fmt.Errorf("read the newest %s: %w", kind, err)
 	}
 	return id, nil
@@ -52,8 +54,8 @@ WHERE kind = $1 AND id <= $2`
 
 // KindProgress returns how far the jobs of a kind are, up to an id. Only those
 // above after count as failed.
-func (s Schema) KindProgress(ctx context.Context, db Reader, kind string, upTo, after int64) (p Progress, err error) {
-	if err := db.QueryRow(ctx, s.sql(kindProgressQuery), kind, upTo, after).Scan(&p.Unfinished, &p.Failed, &p.LastError); err != nil {
+func (s Schema) KindProgress(ctx context.Context, db dbpool.Querier, kind string, upTo, after int64) (p Progress, err error) {
+	if err := db.QueryRow(ctx, s.SQL(kindProgressQuery), kind, upTo, after).Scan(&p.Unfinished, &p.Failed, &p.LastError); err != nil {
 		return p, fmt.Errorf("read the progress of %s: %w", kind, err)
 	}
 	return p, nil

@@ -17,10 +17,10 @@ import (
 // Schema is the schema that River's tables live in.
 type Schema string
 
-// sql puts the schema into a query: {schema} becomes its quoted name.
-func (s Schema) sql(query string) string {
+// SQL puts the schema into a query: {schema} becomes its quoted name.
+func (s Schema) SQL(query string) string {
 	return strings.ReplaceAll(query, "{schema}", pgx.Identifier{string(s)}.Sanitize())
 }
 
 // JobTable is the quoted name of the table of jobs.
-func (s Schema) JobTable() string { return s.sql("{schema}.river_job") }
+func (s Schema) JobTable() string { return s.SQL("{schema}.river_job") }

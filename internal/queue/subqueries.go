@@ -11,13 +11,13 @@ import (
 
 // Unfinished returns a condition: the job of the id exists and is not finished.
 func (s Schema) Unfinished(id string) string {
-	return s.sql(`EXISTS (SELECT FROM {schema}.river_job WHERE ` + unfinished + ` AND river_job.id = ` + id + `)`)
+	return s.SQL(`EXISTS (SELECT FROM {schema}.river_job WHERE ` + unfinished + ` AND river_job.id = ` + id + `)`)
 }
 
 // Outcome returns a query for the outcome of the job of an id: (unfinished boolean,
 // last_error text), no row when the job is gone.
 func (s Schema) Outcome(id string) string {
-	return s.sql(`SELECT ` + unfinished + ` AS unfinished, errors[array_upper(errors, 1)]->>'error' AS last_error
+	return s.SQL(`SELECT ` + unfinished + ` AS unfinished, errors[array_upper(errors, 1)]->>'error' AS last_error
 		FROM {schema}.river_job WHERE river_job.id = ` + id)
 }
 
@@ -34,7 +34,7 @@ const waitingActivitiesQuery = `
 // jobs: (id bigint of the job, user_id jsonb, activity_id jsonb). ids is a query
 // for the ids of the activities, as jsonb.
 func (s Schema) WaitingActivities(ids string) string {
-	return s.sql(strings.Replace(waitingActivitiesQuery, "{ids}", ids, 1))
+	return s.SQL(strings.Replace(waitingActivitiesQuery, "{ids}", ids, 1))
 }
 
 const usersToRefreshQuery = `
@@ -45,4 +45,4 @@ const usersToRefreshQuery = `
 
 // UsersToRefresh returns a query for the users whose tokens an unfinished job
 // refreshes: (user_id int).
-func (s Schema) UsersToRefresh() string { return s.sql(usersToRefreshQuery) }
+func (s Schema) UsersToRefresh() string { return s.SQL(usersToRefreshQuery) }

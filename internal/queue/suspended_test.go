@@ -27,7 +27,7 @@ func TestSuspendedListenerIsGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = suspended.PgConn().Conn().Close() }()
-	topic := Schema(dbtest.RiverSchema).Topic()
+	topic := Schema(dbtest.RiverSchema).topic()
 	if _, err := suspended.Exec(t.Context(), "LISTEN "+pgx.Identifier{topic}.Sanitize()); err != nil {
 		t.Fatal(err)
 	}

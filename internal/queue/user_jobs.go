@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/jobs"
 )
 
@@ -37,10 +38,10 @@ func namesUser(user int32) []string {
 
 // JobsOfUser counts the jobs, in whatever state, whose arguments name a user, and
 // calls searched after every statement.
-func (s Schema) JobsOfUser(ctx context.Context, db Reader, user int32, searched func(jobs int64)) (found int64, err error) {
+func (s Schema) JobsOfUser(ctx context.Context, db dbpool.Querier, user int32, searched func(jobs int64)) (found int64, err error) {
 	for after, total := int64(0), int64(0); ; {
 		var last, read, these int64
-		if err := db.QueryRow(ctx, s.sql(jobsOfUserQuery), after, searchedJobs, kindsOfUsers, namesUser(user)).Scan(&last, &read, &these); err != nil {
+		if err := db.QueryRow(ctx, s.SQL(jobsOfUserQuery), after, searchedJobs, kindsOfUsers, namesUser(user)).Scan(&last, &read, &these); err != nil {
 			return 0, fmt.Errorf("count the jobs of user %d: %w", user, err)
 		}
 		found, total = found+these, total+read
@@ -68,11 +69,11 @@ FROM (` + waitingJobs + `) AS waiting`
 
 // ComesForUser reports whether a job that brings results of a user is still to come,
 // and whether all that wait were searched.
-func (s Schema) ComesForUser(ctx context.Context, db Reader, user int32) (found, all bool, err error) {
+func (s Schema) ComesForUser(ctx context.Context, db dbpool.Querier, user int32) (found, all bool, err error) {
 	queues := []string{jobs.QueueIngest, jobs.QueueIngestBulk, jobs.QueueRecalc, jobs.QueueRecalcBulk, jobs.QueueBackfill}
 	kinds := []string{jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindACWRBackfill}
 	named := []string{fmt.Sprintf(`{"activities": [{"user_id": %d}]}`, user), fmt.Sprintf(`{"ranges": [{"user_id": %d}]}`, user)}
-	if err := db.QueryRow(ctx, s.sql(comesForUserQuery), queues, kinds, jobs.KindACWRBackfill, named, searchedJobs).Scan(&found, &all); err != nil {
+	if err := db.QueryRow(ctx, s.SQL(comesForUserQuery), queues, kinds, jobs.KindACWRBackfill, named, searchedJobs).Scan(&found, &all); err != nil {
 		return false, false, fmt.Errorf("search for jobs of user %d: %w", user, err)
 	}
 	return found, all, nil
@@ -101,9 +102,9 @@ ORDER BY named.id`
 
 // WaitingForUser returns up to limit of the jobs that wait and name a user, the
 // oldest first, and whether all that wait were searched.
-func (s Schema) WaitingForUser(ctx context.Context, db Reader, user int32, limit int) (found []WaitingJob, all bool, err error) {
+func (s Schema) WaitingForUser(ctx context.Context, db dbpool.Querier, user int32, limit int) (found []WaitingJob, all bool, err error) {
 	queues := []string{jobs.QueueIngest, jobs.QueueIngestBulk, jobs.QueueRecalc, jobs.QueueRecalcBulk, jobs.QueueTokens}
-	rows, _ := db.Query(ctx, s.sql(waitingForUserQuery), queues, kindsOfUsers, limit, namesUser(user), searchedJobs)
+	rows, _ := db.Query(ctx, s.SQL(waitingForUserQuery), queues, kindsOfUsers, limit, namesUser(user), searchedJobs)
 	var searched int64
 	var job WaitingJob
 	_, err = pgx.ForEachRow(rows, []any{&searched, &job.ID, &job.Kind, &job.Queue, &job.State, &job.Attempt, &job.CreatedAt, &job.ScheduledAt}, func() error {

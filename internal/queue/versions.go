@@ -5,7 +5,7 @@ package queue
 // the jobs in parameter batch. It reads a bounded number of jobs, by the index that River
 // fetches with; beyond that it returns true, because then there is a backlog.
 func (s Schema) OlderMayWait(newest, queues, batch string) string {
-	return s.sql(`(
+	return s.SQL(`(
 	SELECT coalesce(bool_or(id < ` + newest + `), false) OR count(*) = 100
 	FROM (
 		SELECT id FROM {schema}.river_job
@@ -18,5 +18,5 @@ func (s Schema) OlderMayWait(newest, queues, batch string) string {
 // OldestUnfinished returns an SQL expression: the number of the oldest job of a
 // kind that may still be worked, a number above all others if there is none.
 func (s Schema) OldestUnfinished(kind string) string {
-	return s.sql(`coalesce((SELECT min(id) FROM {schema}.river_job WHERE kind = '` + kind + `' AND state <> 'completed'), 9223372036854775807)`)
+	return s.SQL(`coalesce((SELECT min(id) FROM {schema}.river_job WHERE kind = '` + kind + `' AND state <> 'completed'), 9223372036854775807)`)
 }

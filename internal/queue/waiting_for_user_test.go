@@ -49,7 +49,7 @@ func TestWaitingForUser(t *testing.T) {
 		if name == "comes" {
 			third = "acwr_backfill"
 		}
-		rows, err := pool.Query(t.Context(), "EXPLAIN "+schema.sql(query), []string{"ingest", "tokens"}, []string{"activity_ingest"}, third, namesUser(7), searchedJobs)
+		rows, err := pool.Query(t.Context(), "EXPLAIN "+schema.SQL(query), []string{"ingest", "tokens"}, []string{"activity_ingest"}, third, namesUser(7), searchedJobs)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,12 +22,16 @@ WHERE queue = (SELECT queue FROM {schema}.worker_promises WHERE queue = $1 FOR U
 // PromiseToPoll queues the promise that nobody has to wake the workers of a queue
 // for a while.
 func (s Schema) PromiseToPoll(b *pgx.Batch, queue string, d time.Duration) {
-	b.Queue(s.sql(promiseQuery), queue, d)
+	b.Queue(s.SQL(promiseQuery), queue, d)
 }
 
-// Topic is the channel on which River's clients and the SQL functions announce
+// topic is the channel on which River's clients and the SQL functions announce
 // new jobs.
-func (s Schema) Topic() string { return string(s) + ".river_insert" }
+func (s Schema) topic() string { return string(s) + ".river_insert" }
+
+// insertPayload is the payload of a notification on topic, in a query over rows
+// that have a queue.
+const insertPayload = `json_build_object('queue', queue)::text`
 
 // insertion is the payload of a notification.
 type insertion struct {
@@ -75,7 +79,7 @@ func (s Schema) listen(ctx context.Context, config *pgx.ConnConfig, wake func(qu
 		defer cancel()
 		_ = conn.Close(closing)
 	}()
-	if _, err := conn.Exec(starting, "LISTEN "+pgx.Identifier{s.Topic()}.Sanitize()); err != nil {
+	if _, err := conn.Exec(starting, "LISTEN "+pgx.Identifier{s.topic()}.Sanitize()); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	wake("")

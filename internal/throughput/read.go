@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/internal/queue"
 )
 
 const (
@@ -34,7 +36,7 @@ GROUP BY 1`
 // QueueLastHour queues the reading of the points of the last hour, oldest first. There is
 // one for each step, including idle ones.
 func QueueLastHour(b *pgx.Batch, riverSchema string, points *[]Point) {
-	b.Queue(inSchema(lastHourQuery, riverSchema)).Query(func(rows pgx.Rows) error {
+	b.Queue(queue.Schema(riverSchema).SQL(lastHourQuery)).Query(func(rows pgx.Rows) error {
 		read := make([]Point, Points)
 		var stepsAgo int
 		var committed, failed int64

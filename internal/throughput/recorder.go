@@ -11,7 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/queue"
 )
 
 const (
@@ -23,14 +24,9 @@ const (
 	maxFailures = 3
 )
 
-// DB is what a recorder writes to; a *dbpool.Pool, say.
-type DB interface {
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}
-
 // Recorder adds to the table what its process did.
 type Recorder struct {
-	db        DB
+	db        dbpool.Querier
 	statement string
 	logger    *slog.Logger
 	counts    map[string]*Count
@@ -41,8 +37,8 @@ type Recorder struct {
 }
 
 // NewRecorder returns a recorder that counts nothing yet.
-func NewRecorder(db DB, riverSchema string, logger *slog.Logger) *Recorder {
-	return &Recorder{db: db, statement: inSchema(writeQuery, riverSchema), logger: logger, counts: map[string]*Count{}, unwritten: map[string]*counts{}}
+func NewRecorder(db dbpool.Querier, riverSchema string, logger *slog.Logger) *Recorder {
+	return &Recorder{db: db, statement: queue.Schema(riverSchema).SQL(writeQuery), logger: logger, counts: map[string]*Count{}, unwritten: map[string]*counts{}}
 }
 
 // Count returns where the jobs of a kind are counted, one for all lanes of the kind.
@@ -60,6 +56,7 @@ func (r *Recorder) Count(kind string) *Count {
 // as uneven work.
 func (r *Recorder) Run(ctx context.Context) {
 	moment := Bucket/10 + rand.N(Bucket*8/10)
+	failing := false
 	for wait := rand.N(Bucket); ; {
 		select {
 		case <-time.After(wait):
@@ -69,11 +66,12 @@ func (r *Recorder) Run(ctx context.Context) {
 		into, err := r.Write(ctx)
 		wait = Bucket
 		switch {
-		case err != nil && ctx.Err() == nil && r.failing() == 1:
+		case err != nil && ctx.Err() == nil && !failing:
 			r.logger.WarnContext(ctx, "throughput not written, will try again", slog.String("error", err.Error()))
 		case err == nil && into > 0:
 			wait += moment - into
 		}
+		failing = err != nil
 	}
 }
 
@@ -129,10 +127,4 @@ func (r *Recorder) clear() {
 	for _, sum := range r.unwritten {
 		*sum = counts{}
 	}
-}
-
-func (r *Recorder) failing() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.failures
 }

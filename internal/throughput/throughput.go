@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/trainingmonkey/worker/internal/queue"
 )
 
 const (
@@ -80,11 +80,7 @@ DELETE FROM {schema}.worker_throughput WHERE (bucket, kind) IN (
 	FOR UPDATE SKIP LOCKED)`
 
 // Forget returns the statement that deletes up to $1 of the rows that are too old.
-func Forget(riverSchema string) string { return inSchema(forgetQuery, riverSchema) }
-
-func inSchema(query, riverSchema string) string {
-	return strings.ReplaceAll(query, "{schema}", pgx.Identifier{riverSchema}.Sanitize())
-}
+func Forget(riverSchema string) string { return queue.Schema(riverSchema).SQL(forgetQuery) }
 
 // forEachBin returns an SQL array of an expression in which %d is the bin's place.
 func forEachBin(expression string) string {

@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
@@ -23,7 +24,7 @@ func TestMain(m *testing.M) { dbtest.Main(m) }
 
 var kinds = []string{"activity_ingest", "acwr_recalc", "acwr_backfill"}
 
-func newRecorder(db DB) *Recorder {
+func newRecorder(db dbpool.Querier) *Recorder {
 	return NewRecorder(db, dbtest.RiverSchema, slog.New(slog.DiscardHandler))
 }
 
@@ -140,7 +141,7 @@ func TestKilledProcessLosesNothingWritten(t *testing.T) {
 
 // counting counts statements.
 type counting struct {
-	DB
+	dbpool.Querier
 	mu sync.Mutex
 	n  int
 }
@@ -149,12 +150,12 @@ func (c *counting) QueryRow(ctx context.Context, sql string, args ...any) pgx.Ro
 	c.mu.Lock()
 	c.n++
 	c.mu.Unlock()
-	return c.DB.QueryRow(ctx, sql, args...)
+	return c.Querier.QueryRow(ctx, sql, args...)
 }
 
 func TestIdleProcessWritesNothing(t *testing.T) {
 	t.Parallel()
-	db := &counting{DB: dbtest.Migrated(t)}
+	db := &counting{Querier: dbtest.Migrated(t)}
 	r := newRecorder(db)
 	write(t, r)
 	r.Count("activity_ingest").Committed(time.Second)
@@ -166,7 +167,10 @@ func TestIdleProcessWritesNothing(t *testing.T) {
 }
 
 // inMemory answers like a server whose clock reads like this machine's.
-type inMemory struct{ writes []time.Time }
+type inMemory struct {
+	dbpool.Querier
+	writes []time.Time
+}
 
 func (m *inMemory) QueryRow(context.Context, string, ...any) pgx.Row {
 	m.writes = append(m.writes, time.Now())
@@ -296,7 +300,7 @@ func TestLastHourFollowsTheIndex(t *testing.T) {
 		sql  string
 		args []any
 	}{
-		"last hour": {inSchema(lastHourQuery, dbtest.RiverSchema), nil},
+		"last hour": {queue.Schema(dbtest.RiverSchema).SQL(lastHourQuery), nil},
 		"forget":    {Forget(dbtest.RiverSchema), []any{1000}},
 	} {
 		rows, err := pool.Query(t.Context(), "EXPLAIN (ANALYZE, TIMING OFF) "+q.sql, q.args...)

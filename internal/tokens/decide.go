@@ -19,12 +19,12 @@ type state struct {
 
 // audit is a row of token_audit_log.
 type audit struct {
-	userID         int32
-	operation      string
-	success        bool
-	address, agent *string
-	details        string // JSON
-	missing        bool   // it was refused because nothing is stored of the user
+	userID    int32
+	operation string
+	success   bool
+	agent     string // "" for NULL
+	details   string // JSON
+	missing   bool   // it was refused because nothing is stored of the user
 }
 
 // decide applies the operation to the state. The error refuses this operation only. again
@@ -118,15 +118,6 @@ func newAudit(op *Operation, refusal error) *audit {
 	}
 	return &audit{
 		userID: op.UserID, operation: op.name(), success: refusal == nil && op.Failure == nil, missing: errors.Is(refusal, ErrMissing),
-		address: orNull(op.IPAddress, maxAddress), agent: orNull(op.UserAgent, maxAgentBytes), details: string(text),
+		agent: op.UserAgent, details: string(text),
 	}
-}
-
-// orNull returns nil for a text that cannot be stored, which an invalid operation may
-// have.
-func orNull(text string, maxBytes int) *string {
-	if text == "" || len(text) > maxBytes || !storable(text) {
-		return nil
-	}
-	return &text
 }

@@ -2,12 +2,12 @@ package tokens
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
@@ -30,17 +30,10 @@ const RefreshBefore = 30 * time.Minute
 // Due returns the users whose tokens expire within the time, except those who have to
 // authorize again and those that an enqueued job covers.
 func Due(ctx context.Context, tx pgx.Tx, riverSchema string, within time.Duration) ([]int32, error) {
-	rows, _ := tx.Query(ctx, dueIn(riverSchema), within)
-	users, err := pgx.CollectRows(rows, pgx.RowTo[int32])
-	if err != nil {
-		return nil, fmt.Errorf("find tokens that expire: %w", err)
-	}
-	return users, nil
+	return dbpool.Collect(ctx, tx, "find tokens that expire", pgx.RowTo[int32], dueIn(riverSchema), within)
 }
 
 func dueIn(riverSchema string) string {
-	return strings.NewReplacer(
-		"{schema}", pgx.Identifier{riverSchema}.Sanitize(),
-		"{to_refresh}", queue.Schema(riverSchema).UsersToRefresh(),
-	).Replace(dueQuery)
+	river := queue.Schema(riverSchema)
+	return river.SQL(strings.Replace(dueQuery, "{to_refresh}", river.UsersToRefresh(), 1))
 }

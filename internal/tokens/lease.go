@@ -64,7 +64,7 @@ func (s *Store) Lease(ctx context.Context, userID int32, wanted Wanted, by strin
 	err = s.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		var r row
 		var now time.Time
-		err := tx.QueryRow(ctx, s.in(leaseQuery), userID).Scan(append(r.targets(), &now)...)
+		err := tx.QueryRow(ctx, s.river.SQL(leaseQuery), userID).Scan(append(r.targets(), &now)...)
 		if errors.Is(err, pgx.ErrNoRows) {
 			status = Absent
 			return nil

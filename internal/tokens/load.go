@@ -22,7 +22,7 @@ SELECT ` + rowColumns + ` FROM user_tokens WHERE user_id = ANY($1::int[]) ORDER 
 // Load reads the tokens of users in one query.
 func (s *Store) Load(ctx context.Context, userIDs []int32) (Loaded, error) {
 	wanted := slices.Compact(slices.Sorted(slices.Values(userIDs)))
-	rows, _ := s.pool.Query(ctx, s.in(loadQuery), wanted)
+	rows, _ := s.pool.Query(ctx, s.river.SQL(loadQuery), wanted)
 	var loaded Loaded
 	found := make(map[int32]bool, len(wanted))
 	var r row

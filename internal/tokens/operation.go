@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // Operation is one change of a user's tokens, or the failure of one. Each has an audit
@@ -24,8 +23,7 @@ type Operation struct {
 	// Failure, if not nil, says that a refresh failed. Then there are no tokens.
 	Failure *Failure
 
-	IPAddress string // of the person who acts, at most 45 bytes
-	UserAgent string
+	UserAgent string         // of this program, for the audit row
 	Details   map[string]any // for the audit row, no secrets
 }
 
@@ -65,11 +63,7 @@ var (
 	ErrNotStored = errors.New("the database refuses it")
 )
 
-const (
-	maxTokenBytes = 1 << 16
-	maxAddress    = 45
-	maxAgentBytes = 1 << 10
-)
+const maxTokenBytes = 1 << 16
 
 var latestExpiry = time.Date(3000, 1, 1, 0, 0, 0, 0, time.UTC)
 
@@ -86,14 +80,8 @@ func (op *Operation) validate() error {
 		fault(op.Refresh == "" || len(op.Refresh) > maxTokenBytes, fmt.Sprintf("refresh_token: must have 1 to %d bytes, has %d", maxTokenBytes, len(op.Refresh)))
 		fault(op.ExpiresAt.Unix() <= 0 || !op.ExpiresAt.Before(latestExpiry), "expires_at: must lie between 1970 and the year 3000")
 	}
-	fault(len(op.IPAddress) > maxAddress || !storable(op.IPAddress), fmt.Sprintf("ip_address: must be text of at most %d bytes", maxAddress))
-	fault(len(op.UserAgent) > maxAgentBytes || !storable(op.UserAgent), fmt.Sprintf("user_agent: must be text of at most %d bytes", maxAgentBytes))
 	if len(faults) == 0 {
 		return nil
 	}
 	return fmt.Errorf("%w: %s", ErrInvalid, strings.Join(faults, "; "))
-}
-
-func storable(text string) bool {
-	return utf8.ValidString(text) && strings.IndexByte(text, 0) < 0
 }

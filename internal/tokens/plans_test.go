@@ -23,12 +23,12 @@ func TestHotQueriesUseTheIndex(t *testing.T) {
 		sql  string
 		args []any
 	}{
-		"load":   {s.in(loadQuery), []any{[]int32{1, 2}}},
-		"lock":   {s.in(lockQuery), []any{[]int32{1, 2}}},
-		"lease":  {s.in(leaseQuery), []any{1}},
-		"update": {s.in(updateQuery), written},
-		"insert": {s.in(insertQuery), written},
-		"rotate": {s.in(staleQuery), []any{"enc:v1:k:", 19_000, RotateBatch}},
+		"load":   {s.river.SQL(loadQuery), []any{[]int32{1, 2}}},
+		"lock":   {s.river.SQL(lockQuery), []any{[]int32{1, 2}}},
+		"lease":  {s.river.SQL(leaseQuery), []any{1}},
+		"update": {s.river.SQL(updateQuery), written},
+		"insert": {s.river.SQL(insertQuery), written},
+		"rotate": {s.river.SQL(staleQuery), []any{"enc:v1:k:", 19_000, RotateBatch}},
 		"due":    {dueIn(dbtest.RiverSchema), []any{time.Minute}},
 		"reseal": {resealQuery, []any{[]int32{1}, []string{""}, []string{""}}},
 	} {

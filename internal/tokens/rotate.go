@@ -77,7 +77,7 @@ type rotated struct {
 func (s *Store) rotateBatch(ctx context.Context, after int32) (done rotated, err error) {
 	err = s.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		done = rotated{last: after}
-		rows, _ := tx.Query(ctx, s.in(staleQuery), s.ring.CurrentPrefix(), after, RotateBatch)
+		rows, _ := tx.Query(ctx, s.river.SQL(staleQuery), s.ring.CurrentPrefix(), after, RotateBatch)
 		found, err := pgx.CollectRows(rows, func(rows pgx.CollectableRow) (r row, err error) {
 			return r, rows.Scan(r.targets()...)
 		})

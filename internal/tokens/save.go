@@ -54,7 +54,7 @@ func (s *Store) saveIn(ctx context.Context, tx pgx.Tx, operations []Operation, a
 		states[operations[i].UserID] = &state{}
 	}
 	users := slices.Sorted(maps.Keys(states))
-	rows, _ := tx.Query(ctx, s.in(lockQuery), users)
+	rows, _ := tx.Query(ctx, s.river.SQL(lockQuery), users)
 	var r row
 	_, err := pgx.ForEachRow(rows, r.targets(), func() error {
 		st := states[r.userID]
@@ -91,10 +91,10 @@ func (s *Store) saveIn(ctx context.Context, tx pgx.Tx, operations []Operation, a
 	}
 	batch := &pgx.Batch{}
 	if len(old) > 0 {
-		batch.Queue(s.in(updateQuery), arrays(old)...)
+		batch.Queue(s.river.SQL(updateQuery), arrays(old)...)
 	}
 	if len(fresh) > 0 {
-		batch.Queue(s.in(insertQuery), arrays(fresh)...)
+		batch.Queue(s.river.SQL(insertQuery), arrays(fresh)...)
 	}
 	queueAudits(batch, audits)
 	if batch.Len() == 0 {
@@ -152,10 +152,10 @@ func arrays(states []*state) []any {
 // data were purged meanwhile, it writes no row.
 const auditQuery = `
 -- name: token_audit
-INSERT INTO token_audit_log (user_id, operation, success, timestamp, ip_address, user_agent, details)
-SELECT user_id, operation, success, clock_timestamp(), ip_address, user_agent, details::json
-FROM unnest($1::int[], $2::text[], $3::bool[], $4::text[], $5::text[], $6::text[], $7::bool[])
-	AS new (user_id, operation, success, ip_address, user_agent, details, missing)
+INSERT INTO token_audit_log (user_id, operation, success, timestamp, user_agent, details)
+SELECT user_id, operation, success, clock_timestamp(), nullif(user_agent, ''), details::json
+FROM unnest($1::int[], $2::text[], $3::bool[], $4::text[], $5::text[], $6::bool[])
+	AS new (user_id, operation, success, user_agent, details, missing)
 WHERE NOT (missing AND EXISTS (SELECT FROM user_locks AS l WHERE l.user_id = new.user_id AND l.purged_through IS NOT NULL))`
 
 func queueAudits(batch *pgx.Batch, audits []*audit) {
@@ -164,10 +164,9 @@ func queueAudits(batch *pgx.Batch, audits []*audit) {
 		return
 	}
 	users, operations, successes := make([]int32, n), make([]string, n), make([]bool, n)
-	addresses, agents, details, missing := make([]*string, n), make([]*string, n), make([]string, n), make([]bool, n)
+	agents, details, missing := make([]string, n), make([]string, n), make([]bool, n)
 	for i, a := range audits {
-		users[i], operations[i], successes[i], addresses[i], agents[i], details[i] = a.userID, a.operation, a.success, a.address, a.agent, a.details
-		missing[i] = a.missing
+		users[i], operations[i], successes[i], agents[i], details[i], missing[i] = a.userID, a.operation, a.success, a.agent, a.details, a.missing
 	}
-	batch.Queue(auditQuery, users, operations, successes, addresses, agents, details, missing)
+	batch.Queue(auditQuery, users, operations, successes, agents, details, missing)
 }

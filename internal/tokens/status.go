@@ -3,12 +3,12 @@ package tokens
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/queue"
 )
 
 // Status counts users by the state of their tokens. Each user is in one of the first four
@@ -64,7 +64,7 @@ SELECT nullif(greatest(paused_until, clock_timestamp()), clock_timestamp()) FROM
 func GetStatus(ctx context.Context, pool *dbpool.Pool, riverSchema string, within time.Duration, users []int32) (Status, error) {
 	status := Status{Keys: map[string]int64{}, Reauthorize: []NeedsUser{}}
 	batch := &pgx.Batch{}
-	batch.Queue(strings.ReplaceAll(statusQuery, "{schema}", pgx.Identifier{riverSchema}.Sanitize()), within, users).Query(func(rows pgx.Rows) error {
+	batch.Queue(queue.Schema(riverSchema).SQL(statusQuery), within, users).Query(func(rows pgx.Rows) error {
 		var state, key string
 		var n, refreshing int64
 		_, err := pgx.ForEachRow(rows, []any{&state, &key, &n, &refreshing}, func() error {

@@ -13,24 +13,22 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/queue"
 )
 
 // Store reads and writes tokens. Its methods may be called concurrently.
 type Store struct {
-	pool        *dbpool.Pool
-	ring        *Keyring
-	riverSchema string
+	pool  *dbpool.Pool
+	ring  *Keyring
+	river queue.Schema
 }
 
 // New returns a store over a migrated database.
 func New(pool *dbpool.Pool, ring *Keyring, riverSchema string) *Store {
-	return &Store{pool: pool, ring: ring, riverSchema: riverSchema}
+	return &Store{pool: pool, ring: ring, river: queue.Schema(riverSchema)}
 }
 
 // Token has the stored tokens of a user. It prints without its secrets.
@@ -131,9 +129,4 @@ func (s *Store) open(r *row) (Token, error) {
 		*column.plain = plain
 	}
 	return t, nil
-}
-
-// in puts the schema of the functions into a query.
-func (s *Store) in(query string) string {
-	return strings.ReplaceAll(query, "{schema}", pgx.Identifier{s.riverSchema}.Sanitize())
 }

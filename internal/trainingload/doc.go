@@ -25,9 +25,6 @@ func Feet(metres float64) float64 { return metres * feetPerMetre }
 // the exact value of the binary double, so 2.675 becomes 2.67. Scaling by 100
 // and rounding would give 2.68.
 func Round(x float64) float64 {
-	rounded, err := strconv.ParseFloat(strconv.FormatFloat(x, 'f', 2, 64), 64)
-	if err != nil {
-		return x
-	}
+	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(x, 'f', 2, 64), 64) // which reads whatever is formatted
 	return rounded
 }

@@ -129,7 +129,4 @@ func quantity(x float64) float64 {
 	return x
 }
 
-func rounded(x float64) *float64 {
-	x = Round(x)
-	return &x
-}
+func rounded(x float64) *float64 { return new(Round(x)) }

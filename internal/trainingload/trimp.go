@@ -1,6 +1,7 @@
 package trainingload
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -40,15 +41,9 @@ var DefaultHeartRate = HeartRate{Resting: 44, Max: 178, Gender: Male}
 
 // WithDefaults fills every zero field from DefaultHeartRate.
 func (h HeartRate) WithDefaults() HeartRate {
-	if h.Resting == 0 {
-		h.Resting = DefaultHeartRate.Resting
-	}
-	if h.Max == 0 {
-		h.Max = DefaultHeartRate.Max
-	}
-	if h.Gender == "" {
-		h.Gender = DefaultHeartRate.Gender
-	}
+	h.Resting = cmp.Or(h.Resting, DefaultHeartRate.Resting)
+	h.Max = cmp.Or(h.Max, DefaultHeartRate.Max)
+	h.Gender = cmp.Or(h.Gender, DefaultHeartRate.Gender)
 	return h
 }
 

@@ -24,12 +24,6 @@ type actPage struct {
 	Fault        string
 }
 
-// Means is what the change means.
-func (a actPage) Means() string { return a.Kind.means }
-
-// Button is what the button says.
-func (a actPage) Button() string { return a.Kind.button }
-
 // actTime bounds a change. It is shorter than throttleTime, and a change that was begun
 // is finished or undone even if the browser disconnects.
 const actTime = 8 * time.Second

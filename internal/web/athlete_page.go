@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/athlete"
 	"github.com/trainingmonkey/worker/internal/queue"
@@ -176,7 +177,7 @@ func (p *pages) readBeside(ctx context.Context, id int32, data *athletePage) (er
 const insufficientPrivilege = "42501"
 
 // readEntered returns what the application knows of a user, in words.
-func readEntered(ctx context.Context, db athlete.Querier, id int32) ([]string, error) {
+func readEntered(ctx context.Context, db dbpool.Querier, id int32) ([]string, error) {
 	exist, err := athlete.SettingsExist(ctx, db)
 	if err != nil || !exist {
 		return nil, err

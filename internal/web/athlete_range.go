@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"html/template"
@@ -47,10 +48,7 @@ func parseRange(query url.Values) (r athleteRange, err error) {
 
 // within fills in the defaults: the year up to today, but not before the first activity.
 func (r athleteRange) within(b athlete.Bounds) (from, to time.Time) {
-	to = b.Today
-	if r.to != nil {
-		to = *r.to
-	}
+	to = *cmp.Or(r.to, &b.Today)
 	from = yearBefore(to)
 	if r.from != nil {
 		from = *r.from
@@ -104,11 +102,8 @@ func (r athleteRange) links(user string, b athlete.Bounds) (links []rangeLink) {
 // link returns the address of the page with the range from from, or the requested one,
 // and a day, or none.
 func (r athleteRange) link(user string, from, day *time.Time) template.URL {
-	if from == nil {
-		from = r.from
-	}
 	q := url.Values{"user": {user}}
-	for name, date := range map[string]*time.Time{"from": from, "to": r.to, "day": day} {
+	for name, date := range map[string]*time.Time{"from": cmp.Or(from, r.from), "to": r.to, "day": day} {
 		if date != nil {
 			q.Set(name, date.Format(time.DateOnly))
 		}

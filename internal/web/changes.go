@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,8 +33,8 @@ const maxChanged = queue.MaxFailures
 
 // changeKind describes one kind of change.
 type changeKind struct {
-	button  string
-	means   string // what it means, for the confirmation
+	Button  string
+	Means   string // what it means, for the confirmation
 	command string // the command that does the same; the queue or the ids follow
 	preview func(*pages) previewFunc
 	perform func(*pages) performFunc
@@ -47,28 +48,28 @@ type performFunc = func(context.Context, change) (says string, rows int64, err e
 
 var changeKinds = map[string]changeKind{
 	"resume": {
-		button: "Resume", command: "enqueue queues resume",
-		means:   "Workers take jobs from it again.",
+		Button: "Resume", command: "enqueue queues resume",
+		Means:   "Workers take jobs from it again.",
 		preview: func(p *pages) previewFunc { return p.previewResume }, perform: func(p *pages) performFunc { return p.resume },
 	},
 	"retry_jobs": {
-		button: "Retry", command: "enqueue jobs retry",
-		means:   "They become available now. One that used up its attempts gets another.",
+		Button: "Retry", command: "enqueue jobs retry",
+		Means:   "They become available now. One that used up its attempts gets another.",
 		preview: func(p *pages) previewFunc { return p.previewJobs(queue.Retry, "Retry") }, perform: func(p *pages) performFunc { return p.changeJobs(queue.Retry, "retried") },
 	},
 	"cancel_jobs": {
-		button: "Cancel", command: "enqueue jobs cancel",
-		means:   "They are not worked. A running one is asked to stop. They are kept for a day; a retry within it brings them back.",
+		Button: "Cancel", command: "enqueue jobs cancel",
+		Means:   "They are not worked. A running one is asked to stop. They are kept for a day; a retry within it brings them back.",
 		preview: func(p *pages) previewFunc { return p.previewJobs(queue.Cancel, "Cancel") }, perform: func(p *pages) performFunc { return p.changeJobs(queue.Cancel, "cancelled") },
 	},
 	"retry_rejects": {
-		button: "Retry", command: "enqueue rejects retry",
-		means:   "They are enqueued again, as they were handed in. Those that are still invalid stay rejected, and so do those of which a newer version has come.",
+		Button: "Retry", command: "enqueue rejects retry",
+		Means:   "They are enqueued again, as they were handed in. Those that are still invalid stay rejected, and so do those of which a newer version has come.",
 		preview: func(p *pages) previewFunc { return p.previewRejects("Retry") }, perform: func(p *pages) performFunc { return p.changeRejects(p.retryRejects) },
 	},
 	"drop_rejects": {
-		button: "Drop", command: "enqueue rejects drop",
-		means:   "They are forgotten for good. Nothing brings them back.",
+		Button: "Drop", command: "enqueue rejects drop",
+		Means:   "They are forgotten for good. Nothing brings them back.",
 		preview: func(p *pages) previewFunc { return p.previewRejects("Drop") }, perform: func(p *pages) performFunc { return p.changeRejects(p.dropRejects) },
 	},
 }
@@ -98,8 +99,7 @@ func parseChange(values url.Values) (change, error) {
 	slices.Sort(c.IDs)
 	c.IDs = slices.Compact(c.IDs)
 	if values.Has("reason") {
-		reason := values.Get("reason")
-		c.Reason = &reason
+		c.Reason = new(values.Get("reason"))
 	}
 	switch {
 	case c.State != "" && !slices.Contains([]string{"retryable", "discarded", "cancelled"}, c.State):
@@ -186,7 +186,7 @@ func (p *pages) previewJobs(action queue.Action, does string) previewFunc {
 	return func(ctx context.Context, c change) (question, of string, err error) {
 		preview, err := p.admin.PreviewJobs(ctx, action, queue.Filter{IDs: c.IDs})
 		if err != nil || preview.Jobs == 0 {
-			return "", "", orNothing(err)
+			return "", "", cmp.Or(err, errNothing)
 		}
 		var groups []string
 		for _, g := range preview.Groups {
@@ -205,11 +205,11 @@ func (p *pages) changeJobs(action queue.Action, done string) performFunc {
 		filter := queue.Filter{IDs: c.IDs}
 		preview, err := p.admin.PreviewJobs(ctx, action, filter)
 		if err != nil || preview.Jobs == 0 {
-			return "", 0, orNothing(err)
+			return "", 0, cmp.Or(err, errNothing)
 		}
 		n, err := p.admin.ChangeJobs(ctx, action, filter, preview)
 		if err != nil || n == 0 {
-			return "", n, orNothing(err)
+			return "", n, cmp.Or(err, errNothing)
 		}
 		return counted(n, "job was ", "jobs were ") + done + "." + unchangedNote(n, c.IDs), n, nil
 	}
@@ -219,7 +219,7 @@ func (p *pages) previewRejects(does string) previewFunc {
 	return func(ctx context.Context, c change) (question, of string, err error) {
 		preview, err := p.actions.PreviewRejects(ctx, admin.Filter{IDs: c.IDs})
 		if err != nil || preview.Rejects == 0 {
-			return "", "", orNothing(err)
+			return "", "", cmp.Or(err, errNothing)
 		}
 		return fmt.Sprintf("%s %s?", does, counted(preview.Rejects, "rejected activity", "rejected activities")),
 			"Of " + counted(preview.Users, "athlete", "athletes") + ".", nil
@@ -232,7 +232,7 @@ func (p *pages) changeRejects(do func(context.Context, change, admin.Filter, adm
 		filter := admin.Filter{IDs: c.IDs}
 		preview, err := p.actions.PreviewRejects(ctx, filter)
 		if err != nil || preview.Rejects == 0 {
-			return "", 0, orNothing(err)
+			return "", 0, cmp.Or(err, errNothing)
 		}
 		return do(ctx, c, filter, preview)
 	}
@@ -242,7 +242,7 @@ func (p *pages) retryRejects(ctx context.Context, c change, filter admin.Filter,
 	result, err := p.actions.RetryRejects(ctx, filter, preview)
 	n := result.Retried
 	if err != nil || n == 0 && len(result.Left) == 0 {
-		return "", n, orNothing(err)
+		return "", n, cmp.Or(err, errNothing)
 	}
 	enqueued := counted(n, "activity was", "activities were") + " enqueued again."
 	if len(result.Left) == 0 {
@@ -258,16 +258,9 @@ func (p *pages) retryRejects(ctx context.Context, c change, filter admin.Filter,
 func (p *pages) dropRejects(ctx context.Context, c change, filter admin.Filter, preview admin.RejectPreview) (string, int64, error) {
 	n, err := p.actions.DropRejects(ctx, filter, preview)
 	if err != nil || n == 0 {
-		return "", n, orNothing(err)
+		return "", n, cmp.Or(err, errNothing)
 	}
 	return counted(n, "rejected activity was", "rejected activities were") + " dropped." + unchangedNote(n, c.IDs), n, nil
-}
-
-func orNothing(err error) error {
-	if err != nil {
-		return err
-	}
-	return errNothing
 }
 
 // unchangedNote says how many of the named rows were not changed.

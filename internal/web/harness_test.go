@@ -57,7 +57,7 @@ func newRig(t *testing.T, databaseURL string, change ...func(*config.Config)) *r
 		t.Fatal(err)
 	}
 	t.Cleanup(r.pool.Close)
-	if r.service, err = workers.NewObserved(t.Context(), r.pool, c, logger, r.metrics.Observer); err != nil {
+	if r.service, err = workers.New(t.Context(), r.pool, c, logger, r.metrics.Observer); err != nil {
 		t.Fatal(err)
 	}
 	throttle := web.NewThrottle()

@@ -19,20 +19,15 @@ var web embed.FS
 
 // templates are parsed at the start, so that a mistake in them fails every test.
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"ago": ago, "count": count, "grouped": grouped, "share": backfillShare, "when": when, "optional": optional, "show": show, "known": known, "button": func(change string) string { return changeKinds[change].button },
+	"ago": ago, "count": count, "grouped": grouped, "share": backfillShare, "when": when, "optional": optional, "show": show, "known": known, "button": func(change string) string { return changeKinds[change].Button },
 }).ParseFS(web, "web/*.html"))
 
 // file serves one of our own files.
 func file(name, contentType string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		content, err := web.ReadFile("web/" + name)
-		if err != nil {
-			http.Error(w, "there is no "+name, http.StatusInternalServerError)
-			return
-		}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", contentType)
 		w.Header().Set("Cache-Control", "max-age=300")
-		_, _ = w.Write(content)
+		http.ServeFileFS(w, r, web, "web/"+name)
 	})
 }
 

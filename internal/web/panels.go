@@ -97,11 +97,3 @@ func localFindings(p processPanel, reasons []Reason) (all []admin.Finding) {
 	}
 	return all
 }
-
-func bySeverity(findings []admin.Finding) []admin.Finding {
-	order := []admin.Severity{admin.Critical, admin.Warning, admin.Notice}
-	slices.SortStableFunc(findings, func(a, b admin.Finding) int {
-		return cmp.Compare(slices.Index(order, a.Severity), slices.Index(order, b.Severity))
-	})
-	return findings
-}

@@ -64,7 +64,8 @@ func (p *pages) parts() statusParts {
 			ID: "rejects", What: "Activities", Reasons: s.Reasons.Rejected, Now: s.TakenAt, Buttons: parts.Buttons, Changes: []string{"retry_rejects", "drop_rejects"},
 		}
 	}
-	parts.Findings = bySeverity(findings)
+	admin.SortFindings(findings)
+	parts.Findings = findings
 	return parts
 }
 

@@ -74,7 +74,7 @@ func TestBackfillBesideTheApplication(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := workers.New(t.Context(), pool, besideApplication(), discard)
+	s, err := workers.New(t.Context(), pool, besideApplication(), discard, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestBackfillBesideTheApplication(t *testing.T) {
 
 func drainBesideApplication(t *testing.T, pool *dbpool.Pool) {
 	t.Helper()
-	drain, err := workers.New(t.Context(), pool, besideApplication(), discard)
+	drain, err := workers.New(t.Context(), pool, besideApplication(), discard, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -104,7 +104,7 @@ func TestMigratingLeavesEverythingAsItIs(t *testing.T) {
 
 			// And the worker can work there: every row right, nothing else changed.
 			execute(t, pool, `SELECT river.enqueue_acwr_recalc(id, '2025-07-01', '2025-08-31') FROM user_settings`)
-			s, err := workers.New(t.Context(), pool, config.Default(), slog.New(slog.DiscardHandler))
+			s, err := workers.New(t.Context(), pool, config.Default(), slog.New(slog.DiscardHandler), nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -145,7 +145,7 @@ func drainOnce(r *rig, url string, poisoned int) (seen *turns, savepoints int) {
 	defer pool.Close()
 	seen = &turns{}
 	logger := slog.New(slog.NewTextHandler(r.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
-	service, err := workers.NewObserved(r.Context(), pool, config.Default(), logger, func(string, string) lane.Observer { return seen })
+	service, err := workers.New(r.Context(), pool, config.Default(), logger, func(string, string) lane.Observer { return seen })
 	if err != nil {
 		r.Fatal(err)
 	}

@@ -126,7 +126,7 @@ func want(t testing.TB, got, want, what string) {
 
 func newService(t testing.TB, pool *dbpool.Pool) *workers.Service {
 	t.Helper()
-	s, err := workers.New(t.Context(), pool, config.Default(), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
+	s, err := workers.New(t.Context(), pool, config.Default(), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

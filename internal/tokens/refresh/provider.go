@@ -19,18 +19,18 @@ import (
 
 // Provider is an OAuth 2 token endpoint.
 type Provider struct {
-	TokenURL     string
-	ClientID     string
-	ClientSecret string
-	UserAgent    string
-	Timeout      time.Duration // one request, to the last byte of its answer
+	tokenURL     string
+	clientID     string
+	clientSecret string
+	userAgent    string
+	timeout      time.Duration // one request, to the last byte of its answer
 	client       http.Client
 }
 
 // NewProvider returns a provider with persistent connections.
 func NewProvider(tokenURL, clientID, clientSecret, userAgent string, timeout time.Duration, connections int) *Provider {
 	return &Provider{
-		TokenURL: tokenURL, ClientID: clientID, ClientSecret: clientSecret, UserAgent: userAgent, Timeout: timeout,
+		tokenURL: tokenURL, clientID: clientID, clientSecret: clientSecret, userAgent: userAgent, timeout: timeout,
 		client: http.Client{
 			Transport: &http.Transport{
 				Proxy:                 http.ProxyFromEnvironment,
@@ -50,26 +50,26 @@ func NewProvider(tokenURL, clientID, clientSecret, userAgent string, timeout tim
 // maxAnswerBytes is more than any answer with tokens has.
 const maxAnswerBytes = 1 << 16
 
-// Refresh asks for new tokens. It does not stop when ctx ends, but at Timeout: an
+// Refresh asks for new tokens. It does not stop when ctx ends, but at the timeout: an
 // abandoned answer would lose the tokens in it. A refresh token is valid once, so the
 // request is never sent twice.
 func (p *Provider) Refresh(ctx context.Context, refreshToken string) Answer {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.Timeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.timeout)
 	defer cancel()
 	form := url.Values{
 		"grant_type": {"refresh_token"}, "refresh_token": {refreshToken},
-		"client_id": {p.ClientID}, "client_secret": {p.ClientSecret},
+		"client_id": {p.clientID}, "client_secret": {p.clientSecret},
 	}.Encode()
 	// The body is read once: net/http sends a request again on a new connection
 	// only if it can read the body again.
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.TokenURL, io.NopCloser(strings.NewReader(form)))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.tokenURL, io.NopCloser(strings.NewReader(form)))
 	if err != nil {
 		return Answer{Kind: Failed, Reason: "the token URL cannot be asked"}
 	}
 	request.ContentLength = int64(len(form))
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.Header.Set("Accept", "application/json")
-	request.Header.Set("User-Agent", p.UserAgent)
+	request.Header.Set("User-Agent", p.userAgent)
 	response, err := p.client.Do(request)
 	if err != nil {
 		return unanswered(err)
@@ -91,8 +91,5 @@ func unanswered(err error) Answer {
 	return Answer{Kind: Lost, Reason: reason}
 }
 
-// CloseIdle closes the idle connections.
-func (p *Provider) CloseIdle() { p.client.CloseIdleConnections() }
-
 // Format keeps the client's secret out of what prints a provider.
-func (p *Provider) Format(s fmt.State, _ rune) { _, _ = fmt.Fprint(s, "provider at ", p.TokenURL) }
+func (p *Provider) Format(s fmt.State, _ rune) { _, _ = fmt.Fprint(s, "provider at ", p.tokenURL) }

@@ -1,6 +1,7 @@
 package refresh
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -191,7 +192,7 @@ func (r *Refresher) refresh(ctx context.Context, user int32, wanted tokens.Wante
 	}
 	answer := r.provider.Refresh(ctx, lease.Refresh)
 	op := tokens.Operation{
-		UserID: user, Used: lease.Refresh, Lease: by, UserAgent: r.provider.UserAgent,
+		UserID: user, Used: lease.Refresh, Lease: by, UserAgent: r.provider.userAgent,
 		Details: map[string]any{"status": answer.Status},
 	}
 	if answer.Kind == Given {
@@ -261,8 +262,15 @@ const saveTimeout = 8 * time.Second
 // has the answer. A try in progress is finished when ctx ends, and at least one is made.
 func (r *Refresher) save(ctx context.Context, op tokens.Operation) (refusal, err error) {
 	for try := 1; ; try++ {
-		if refusal, err = r.trySave(context.WithoutCancel(ctx), op); err == nil {
-			return refusal, nil
+		var outcomes []error
+		err := exclusively(context.WithoutCancel(ctx), r.saving, func() (err error) {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+			defer cancel()
+			outcomes, err = r.store.Save(ctx, []tokens.Operation{op})
+			return err
+		})
+		if err == nil {
+			return outcomes[0], nil
 		}
 		if try == 2 {
 			r.options.Logger.WarnContext(ctx, "tokens not stored yet, will try again",
@@ -274,19 +282,6 @@ func (r *Refresher) save(ctx context.Context, op tokens.Operation) (refusal, err
 	}
 }
 
-func (r *Refresher) trySave(ctx context.Context, op tokens.Operation) (refusal, err error) {
-	err = exclusively(ctx, r.saving, func() error {
-		ctx, cancel := context.WithTimeout(ctx, saveTimeout)
-		defer cancel()
-		outcomes, err := r.store.Save(ctx, []tokens.Operation{op})
-		if err == nil {
-			refusal = outcomes[0]
-		}
-		return err
-	})
-	return refusal, err
-}
-
 func (r *Result) add(o Result) {
 	r.Refreshed += o.Refreshed
 	r.Fresh += o.Fresh
@@ -295,7 +290,5 @@ func (r *Result) add(o Result) {
 	r.Failed += o.Failed
 	r.Left += o.Left
 	r.Wait = max(r.Wait, o.Wait)
-	if r.First == nil {
-		r.First = o.First
-	}
+	r.First = cmp.Or(r.First, o.First)
 }
