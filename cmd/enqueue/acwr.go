@@ -92,7 +92,7 @@ func (db *database) showACWR(ctx context.Context, user int32, from, to *time.Tim
 		return nil
 	}
 	if left := len(days) - limit; limit > 0 && left > 0 {
-		db.Printf("(%s not shown; show them with --all)\n", counted(left, "earlier day is", "earlier days are"))
+		db.Printf("(%s not shown; show them with --all)\n", cli.Counted(left, "earlier day is", "earlier days are"))
 		days = days[left:]
 	}
 	why := ""

@@ -128,7 +128,7 @@ func (db *database) recalc(ctx context.Context, user int32, from, to *time.Time,
 		return err
 	}
 	if failed > 0 {
-		return fmt.Errorf("%s failed; see the errors in %s.river_job", counted(failed, "recalculation", "recalculations"), db.schema)
+		return fmt.Errorf("%s failed; see the errors in %s.river_job", cli.Counted(failed, "recalculation", "recalculations"), db.schema)
 	}
 	if writing, err = admin.ReadWriting(ctx, db.pool); err != nil {
 		return err

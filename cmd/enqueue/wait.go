@@ -48,7 +48,7 @@ func (db *database) waitFor(ctx context.Context, source *activities, result *ing
 			db.Printf("%s\n", result.outcome())
 		}
 		return fmt.Errorf("%s failed and %s rejected; see the errors in %s.river_job and the table ingest_rejects",
-			counted(failed, "job", "jobs"), counted(rejected, "activity was", "activities were"), db.schema)
+			cli.Counted(failed, "job", "jobs"), cli.Counted(rejected, "activity was", "activities were"), db.schema)
 	}
 	said := "stored, with their results"
 	if !writing.ToAllUsers() {
@@ -97,7 +97,7 @@ func (db *database) until(ctx context.Context, what string, check func(context.C
 	err := db.poll(ctx, queues, func(why string) { b.Say(why) }, func(ctx context.Context) (at int64, over bool, err error) {
 		left, err := check(ctx)
 		if err == nil && b.Total() == 0 {
-			b = cli.NewBar(db.Err, int64(left), what, "jobs")
+			b = db.NewBar(int64(left), what, "job", "jobs")
 		}
 		b.Set(b.Total() - int64(left))
 		return int64(left), left == 0, err
