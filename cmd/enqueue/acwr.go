@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -109,7 +110,7 @@ func (db *database) showACWR(ctx context.Context, user int32, from, to *time.Tim
 }
 
 func (p *program) writeNoACWR(user int32, bounded bool, later athlete.Later) {
-	what := "no activities; put some in with: enqueue ingest"
+	what := fmt.Sprintf("no activities; put some in with: enqueue ingest --user %d FILE", user)
 	switch {
 	case bounded:
 		what = "no activities in this time"

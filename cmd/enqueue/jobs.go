@@ -99,7 +99,7 @@ func jobsShowCommand(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.withDatabase(c.Context(), "enqueue operator", func(db *database) error {
+			return p.withDatabase(c.Context(), "enqueue jobs", func(db *database) error {
 				job, err := db.jobs.ShowJob(c.Context(), id)
 				if err != nil {
 					return err

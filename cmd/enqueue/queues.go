@@ -23,7 +23,7 @@ func queuesCommand(p *program) *cobra.Command {
 	}
 	c.AddCommand(
 		queuesListCommand(p),
-		queueStateCommand(p, "pause", "Have workers leave a queue alone; what they work already is finished", "paused", (*queue.Admin).PauseQueue),
+		queueStateCommand(p, "pause", "Have workers leave a queue alone; running jobs finish", "paused", (*queue.Admin).PauseQueue),
 		queueStateCommand(p, "resume", "Have workers take jobs from a paused queue again", "running", (*queue.Admin).ResumeQueue),
 	)
 	return c

@@ -61,3 +61,21 @@ func TestCounted(t *testing.T) {
 		}
 	}
 }
+
+func TestWrapped(t *testing.T) {
+	for _, c := range []struct {
+		text  string
+		width int
+		want  string
+	}{
+		{"one two\nthree", 80, "one two three"},
+		{"one two\nthree", 7, "one two\nthree"},
+		{"größere Wörter", 9, "größere\nWörter"},
+		{"unbreakable a", 5, "unbreakable\na"},
+		{"", 5, ""},
+	} {
+		if got := wrapped(c.text, c.width); got != c.want {
+			t.Errorf("wrapped(%q, %d) = %q, want %q", c.text, c.width, got, c.want)
+		}
+	}
+}
