@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -94,6 +95,9 @@ func (db *database) showACWR(ctx context.Context, user int32, from, to *time.Tim
 	}
 	if left := len(days) - limit; limit > 0 && left > 0 {
 		db.Printf("(%s not shown; show them with --all)\n", cli.Counted(left, "earlier day is", "earlier days are"))
+		if last := lastActivity(days); last != "" && last < days[left].Date {
+			db.Printf("(no activity since %s; show the weeks up to it with --to %s)\n", last, last)
+		}
 		days = days[left:]
 	}
 	why := ""
@@ -107,6 +111,16 @@ func (db *database) showACWR(ctx context.Context, user int32, from, to *time.Tim
 		db.Printf("\n%s", athlete.Chart(days, width))
 	}
 	return nil
+}
+
+// lastActivity is the date of the last day with activities; empty for none.
+func lastActivity(days []athlete.Day) string {
+	for _, day := range slices.Backward(days) {
+		if day.Activities > 0 {
+			return day.Date
+		}
+	}
+	return ""
 }
 
 func (p *program) writeNoACWR(user int32, bounded bool, later athlete.Later) {

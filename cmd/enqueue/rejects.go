@@ -103,6 +103,9 @@ func (p *program) writeRejectGroups(grouped admin.RejectGroups, selected string)
 	width, left := len(fmt.Sprint(grouped.Groups[0].Count)), grouped.Read // the first has the highest count
 	indent := strings.Repeat(" ", width+utf8.RuneCountInString(" × "))
 	more := false
+	if !grouped.All {
+		p.Printf("of the newest %d, and there may be more:\n\n", grouped.Read)
+	}
 	for _, g := range grouped.Groups {
 		left -= g.Count
 		more = more || len(g.Rejects) > shownOfGroup
@@ -120,9 +123,6 @@ func (p *program) writeRejectGroups(grouped admin.RejectGroups, selected string)
 	}
 	if left > 0 {
 		p.Printf("and %s\n", cli.Counted(left, "other, for another reason", "others, for other reasons"))
-	}
-	if !grouped.All {
-		p.Printf("of the newest %d; there may be more\n", grouped.Read)
 	}
 	if more || left > 0 {
 		p.Printf("list them one by one with: enqueue rejects list --each%s\n", selected)

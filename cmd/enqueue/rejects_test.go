@@ -80,7 +80,7 @@ func TestManyRejectsAreGrouped(t *testing.T) {
 	execute(t, pool, `
 INSERT INTO ingest_rejects (job_id, user_id, activity_id, payload, reason)
 SELECT i, 7, i, '{}', 'refused by the database: ' || translate((i % 22)::text, '0123456789', 'abcdefghij') FROM generate_series(1, 600) AS i`)
-	enqueue(t, "rejects", "list").want(t, 0, "23 × not_storable", "22 × not_storable", "\nand 44 others, for other reasons\nof the newest 500; there may be more\nlist them one by one with: enqueue rejects list --each\n")
+	enqueue(t, "rejects", "list").want(t, 0, "of the newest 500, and there may be more:\n\n23 × not_storable", "22 × not_storable", "\nand 44 others, for other reasons\nlist them one by one with: enqueue rejects list --each\n")
 }
 
 // TestRejectsAreGroupedForEveryRole: codes need a privilege that a role may not have been
