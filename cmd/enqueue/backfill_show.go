@@ -114,8 +114,8 @@ func (p *program) writeBackfills(found []backfill.Backfill) {
 
 func share(s backfill.Share) string { return fmt.Sprintf("%d of %d", s.Done, s.Total) }
 
-// shareOf is a share with what is counted.
-func shareOf(s backfill.Share, one, many string) string {
+// countedShare is a share with what is counted.
+func countedShare(s backfill.Share, one, many string) string {
 	return share(s) + " " + cli.Noun(s.Total, one, many)
 }
 
@@ -161,7 +161,7 @@ func (p *program) writeBackfill(b backfill.Backfill, failures []backfill.Failure
 		took = ", in " + admin.HumanReadable(b.EndedAt.Sub(b.CreatedAt))
 	}
 	p.Printf("backfill %d (%s): %s\n%s, %s, %d changed%s\n", b.ID, scopeText(b), state,
-		shareOf(b.UserCount, "user", "users"), shareOf(b.Rows, "row", "rows"), b.RowsChanged, took)
+		countedShare(b.UserCount, "user", "users"), countedShare(b.Rows, "row", "rows"), b.RowsChanged, took)
 	for _, f := range failures {
 		p.Printf("chunk %d %s: %s\n", f.Chunk, p.State("failed"), strings.TrimSpace(f.Reason))
 	}

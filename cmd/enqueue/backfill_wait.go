@@ -20,7 +20,7 @@ func (db *database) followBackfill(ctx context.Context, id int64) error {
 			return 0, false, err
 		}
 		b.Resize(now.Rows.Total)
-		b.Describe(fmt.Sprintf("%s, %s changed", shareOf(now.UserCount, "user", "users"), cli.Counted(now.RowsChanged, "row", "rows")))
+		b.Describe(fmt.Sprintf("%s, %s changed", countedShare(now.UserCount, "user", "users"), cli.Counted(now.RowsChanged, "row", "rows")))
 		b.Set(now.Rows.Done)
 		return now.Rows.Done + now.Rows.Total, now.State != backfill.Running, nil
 	})

@@ -118,7 +118,7 @@ func (p *program) writeRejectGroups(grouped admin.RejectGroups, selected string)
 		if g.Sentence != "" {
 			p.Printf("%sfor the athlete: %s\n", indent, g.Sentence)
 		}
-		p.writeRejectsOf(g, indent)
+		p.writeGroupedRejects(g, indent)
 		p.Printf("\n")
 	}
 	if left > 0 {
@@ -130,8 +130,8 @@ func (p *program) writeRejectGroups(grouped admin.RejectGroups, selected string)
 	p.Printf("after a fix: enqueue rejects retry%s\n", cmp.Or(selected, " --all"))
 }
 
-// writeRejectsOf prints the newest of a group, with their reasons only where these differ.
-func (p *program) writeRejectsOf(g admin.RejectGroup, indent string) {
+// writeGroupedRejects prints the newest of a group, with their reasons only where these differ.
+func (p *program) writeGroupedRejects(g admin.RejectGroup, indent string) {
 	shown := g.Rejects[:min(len(g.Rejects), shownOfGroup)]
 	differ := slices.ContainsFunc(shown, func(r admin.Reject) bool { return cli.OneLine(r.Reason) != g.Reason.Reason })
 	header, rows := indent+"\tID\tJOB\tUSER\tACTIVITY\tAGE", make([]string, len(shown))

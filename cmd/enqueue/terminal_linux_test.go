@@ -79,8 +79,8 @@ func TestHelpFitsTheTerminal(t *testing.T) {
 	terminal, printed := commandtest.Terminal(t, 80)
 	var check func(c *cobra.Command)
 	check = func(c *cobra.Command) {
-		args := append(strings.Fields(c.CommandPath())[1:], "--help")
-		if err := run(t.Context(), args, strings.NewReader(""), terminal, io.Discard); err != nil {
+		path := strings.Fields(c.CommandPath())
+		if err := run(t.Context(), append(path[1:], "--help"), strings.NewReader(""), terminal, io.Discard); err != nil {
 			t.Fatal(err)
 		}
 		help := printed()

@@ -135,7 +135,7 @@ func workSample(ctx context.Context, pool *dbpool.Pool, settings config.Config, 
 	elapsed := time.Since(started)
 	stats := service.Stats()
 	p.Printf("stored them with their ACWR: %s in %s\n",
-		cli.Counted(int64(stats.Ingest.Committed), "job", "jobs"), cli.Counted(int64(stats.Ingest.Transactions), "transaction", "transactions"))
+		cli.Counted(stats.Ingest.Committed, "job", "jobs"), cli.Counted(stats.Ingest.Transactions, "transaction", "transactions"))
 	p.Printf("in %.2f s, start and stop of the worker included: %.0f activities a second\n\n", elapsed.Seconds(), float64(len(activities))/elapsed.Seconds())
 	return nil
 }

@@ -24,7 +24,7 @@ const adviceMarker = "(?:: |`|<code>|\\bsee |\\bwith |\\bthen |\\bor )"
 
 // noAdvice begins like a command after a marker.
 var noAdvice = map[string]*regexp.Regexp{
-	"worker":  regexp.MustCompile("^worker (tables at|processes that) "),                // a count of migrations, the help of a metric
+	"worker":  regexp.MustCompile("^worker (tables at|processes that) "),     // a count of migrations, the help of a metric
 	"enqueue": regexp.MustCompile("^enqueue (it as deleted|queues resume)$"), // a sentence; what internal/web/changes.go completes
 }
 
@@ -50,7 +50,7 @@ func CheckAdvice(t *testing.T, root func() *cobra.Command) []string {
 		case entry.IsDir() && slices.Contains([]string{".git", "bench", "test", "testdata", "examples", "clients"}, entry.Name()):
 			return filepath.SkipDir
 		case strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go"):
-			texts, err := stringsOf(path)
+			texts, err := literals(path)
 			for _, text := range texts {
 				collect(name, text, !strings.HasPrefix(name, "cmd/")) // where texts that begin with a program's name are names of sessions
 			}
@@ -103,8 +103,8 @@ func adviceIn(text, program string, whole bool) (found []string) {
 	return found
 }
 
-// stringsOf returns the texts of a Go file; in a sum what is no literal is a 7.
-func stringsOf(path string) (texts []string, err error) {
+// literals returns the texts of a Go file; in a sum what is no literal is a 7.
+func literals(path string) (texts []string, err error) {
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
 	if err != nil {
 		return nil, err
@@ -130,9 +130,9 @@ func stringsOf(path string) (texts []string, err error) {
 func sum(e ast.Expr) (string, bool) {
 	switch e := e.(type) {
 	case *ast.BinaryExpr:
-		left, ok := sum(e.X)
-		right, also := sum(e.Y)
-		return left + right, e.Op == token.ADD && (ok || also)
+		first, ok := sum(e.X)
+		second, also := sum(e.Y)
+		return first + second, e.Op == token.ADD && (ok || also)
 	case *ast.BasicLit:
 		if e.Kind == token.STRING {
 			text, err := strconv.Unquote(e.Value)

@@ -39,6 +39,7 @@ func Terminal(t testing.TB, columns uint16) (terminal *os.File, printed func() s
 // screenReader reads up to a mark that it prints itself, so that nothing printed before is
 // missed.
 func screenReader(t testing.TB, screen, terminal *os.File) func() string {
+	t.Helper()
 	lines := make(chan string)
 	go func() {
 		defer close(lines)
