@@ -110,7 +110,9 @@ func (f ingestFlags) options() (activityfile.Options, error) {
 		}
 	}
 	format, err := activityfile.ParseFormat(f.format)
-	fault("--format", err)
+	if err != nil {
+		faults = append(faults, fmt.Errorf("--%w", err)) // it begins with the name
+	}
 	heartRate, err := f.heartRate()
 	if err != nil {
 		faults = append(faults, err)
@@ -151,7 +153,7 @@ func (db *database) ingest(ctx context.Context, source *activities) error {
 		return fmt.Errorf("%w\nnothing was enqueued", err)
 	}
 	if !db.JSON {
-		db.Printf("enqueued %s in %s\n", source.summary(), counted(len(ids), "job", "jobs"))
+		db.Printf("enqueued %s in %s\n", source.summary(), cli.Counted(len(ids), "job", "jobs"))
 	}
 	result := source.result(ids)
 	var waitErr error

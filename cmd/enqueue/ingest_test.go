@@ -161,8 +161,8 @@ func TestWaitUntilEveryACWRIsUpToDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	rejected := enqueue(t, "ingest", "--wait", file(t, "a.ndjson", good))
-	if rejected.code != 1 || !strings.Contains(rejected.stderr, "0 jobs failed and 1 activity was rejected") || !strings.Contains(rejected.stderr, "ingest_rejects") {
-		t.Errorf("waiting for a rejected activity = %+v, want code 1 and ingest_rejects named", rejected)
+	if rejected.code != 1 || rejected.stderr != "error: 1 activity was rejected; see: enqueue rejects list\n" {
+		t.Errorf("waiting for a rejected activity = %+v, want code 1 and how to see why", rejected)
 	}
 }
 

@@ -116,6 +116,7 @@ func TestStravaExportFaults(t *testing.T) {
 		{"several", row("x", "", "y", ""), outcome{faults: []string{`stdin:2: activity id: must be a positive integer, got "x"; distance: must be a decimal number, got "y"; activity date: must`}}},
 		{"NUL", strings.Replace(good, "Run,", "R\x00n,", 1), outcome{faults: []string{"stdin:2: name: holds a NUL byte"}}},
 		{"invalid UTF-8", strings.Replace(good, "Run,", "R\xffn,", 1), outcome{faults: []string{"stdin:2: name: is not valid UTF-8"}}},
+		{"a single field", "1\n" + good, outcome{ids: []int64{2}, faults: []string{"stdin:2: has 1 field, the header has 16"}}},
 		{"too few fields", "1,2,3\n" + good, outcome{ids: []int64{2}, faults: []string{"stdin:2: has 3 fields, the header has 16"}}},
 		{"too many fields", strings.TrimSpace(good) + ",\n" + good, outcome{ids: []int64{2}, faults: []string{"stdin:2: has 17 fields"}}},
 		{"bare quote", "1,a\"b\n" + good, outcome{ids: []int64{2}, faults: []string{"stdin:2: column 4: bare \" in non-quoted-field"}}},
