@@ -34,6 +34,7 @@ func TestConnectErrorsSayEverythingOnce(t *testing.T) {
 	t.Cleanup(func() { _ = silent.Close() })
 	for _, c := range []struct{ about, url, want string }{
 		{"no server", "postgres://a:b@127.0.0.1:1/d", `connect to database "d" at 127.0.0.1:1 as a: connection refused`},
+		{"no database named", "postgres://a:b@127.0.0.1:1/", `connect to database "a" at 127.0.0.1:1 as a: connection refused`},
 		{"no servers", "postgres://a:b@127.0.0.1:1,127.0.0.1:2/d", `connect to database "d" at 127.0.0.1:1 as a: 127.0.0.1:1: connection refused; 127.0.0.1:2: connection refused`},
 		{"no socket", "postgres:///d?host=/nowhere&user=a", `connect to database "d" at socket /nowhere as a: no such file or directory`},
 		{"unknown database", at(server.User, server.Password, "nothing"), fmt.Sprintf(`connect to database "nothing" at %s as %s: FATAL: database "nothing" does not exist (SQLSTATE 3D000)`, address, server.User)},

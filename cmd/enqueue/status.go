@@ -121,7 +121,7 @@ func (p *program) showStatus(s admin.Snapshot, findings []admin.Finding) error {
 				p.Printf("%s: no job waits\n", f.Lane)
 				continue
 			}
-			p.Printf("%s: %s wait, the oldest for %s\n", f.Lane, strings.TrimSpace(f.About+" "+cli.Counted(f.Waiting, "job", "jobs")), waited(f.Age))
+			p.Printf("%s: %s, the oldest for %s\n", f.Lane, strings.TrimSpace(f.About+" "+cli.Counted(f.Waiting, "job waits", "jobs wait")), waited(f.Age))
 		}
 		p.Printf("\n")
 		p.writeQueues(s.Queues)
