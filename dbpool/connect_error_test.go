@@ -63,3 +63,19 @@ func TestConnectErrorsSayEverythingOnce(t *testing.T) {
 		t.Errorf("interrupted: %v, want %s", err, want)
 	}
 }
+
+// TestTransactionSaysThatTheServerIsGone in few words, and is still tried again.
+func TestTransactionSaysThatTheServerIsGone(t *testing.T) {
+	t.Parallel()
+	server := dbtest.Server(t)
+	pool := dbtest.Open(t, server.URL("postgres"))
+	if err := server.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pool.Reset() // the connections of before
+	_, err := pool.Begin(t.Context())
+	want := fmt.Sprintf("connect to %s: connection refused", dbpool.Target(pool.Config().ConnConfig))
+	if err == nil || err.Error() != want || dbpool.Classify(err) != dbpool.Transient {
+		t.Errorf("Begin: %v (%v), want %s", err, dbpool.Classify(err), want)
+	}
+}
