@@ -34,6 +34,7 @@ func TestConnectErrorsSayEverythingOnce(t *testing.T) {
 	t.Cleanup(func() { _ = silent.Close() })
 	for _, c := range []struct{ about, url, want string }{
 		{"no server", "postgres://a:b@127.0.0.1:1/d", `connect to database "d" at 127.0.0.1:1 as a: connection refused`},
+		{"no database named", "postgres://a:b@127.0.0.1:1/", `connect to database "a" at 127.0.0.1:1 as a: connection refused`},
 		{"no servers", "postgres://a:b@127.0.0.1:1,127.0.0.1:2/d", `connect to database "d" at 127.0.0.1:1 as a: 127.0.0.1:1: connection refused; 127.0.0.1:2: connection refused`},
 		{"no socket", "postgres:///d?host=/nowhere&user=a", `connect to database "d" at socket /nowhere as a: no such file or directory`},
 		{"unknown database", at(server.User, server.Password, "nothing"), fmt.Sprintf(`connect to database "nothing" at %s as %s: FATAL: database "nothing" does not exist (SQLSTATE 3D000)`, address, server.User)},
@@ -60,5 +61,21 @@ func TestConnectErrorsSayEverythingOnce(t *testing.T) {
 	_, err = dbpool.Open(interrupted, dbpool.Options{URL: url, MaxConns: 1, ConnectTimeout: 5 * time.Second})
 	if want := fmt.Sprintf("connect to database %q at %s as %s: context canceled", server.Database, address, server.User); err == nil || err.Error() != want || !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v, want %s", err, want)
+	}
+}
+
+// TestTransactionSaysThatTheServerIsGone in few words, and is still tried again.
+func TestTransactionSaysThatTheServerIsGone(t *testing.T) {
+	t.Parallel()
+	server := dbtest.Server(t)
+	pool := dbtest.Open(t, server.URL("postgres"))
+	if err := server.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pool.Reset() // the connections of before
+	_, err := pool.Begin(t.Context())
+	want := fmt.Sprintf("connect to %s: connection refused", dbpool.Target(pool.Config().ConnConfig))
+	if err == nil || err.Error() != want || dbpool.Classify(err) != dbpool.Transient {
+		t.Errorf("Begin: %v (%v), want %s", err, dbpool.Classify(err), want)
 	}
 }

@@ -190,12 +190,14 @@ func Set(settings map[string]string) pgconn.AfterConnectFunc {
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// Target names the server and database of a configuration without its secrets.
+// Target names the server and database of a configuration without its secrets. Where no
+// database is named it is that of the user's name.
 func Target(c *pgx.ConnConfig) string {
+	database := cmp.Or(c.Database, c.User)
 	if strings.HasPrefix(c.Host, "/") {
-		return fmt.Sprintf("database %q at socket %s as %s", c.Database, c.Host, c.User)
+		return fmt.Sprintf("database %q at socket %s as %s", database, c.Host, c.User)
 	}
-	return fmt.Sprintf("database %q at %s:%d as %s", c.Database, c.Host, c.Port, c.User)
+	return fmt.Sprintf("database %q at %s:%d as %s", database, c.Host, c.Port, c.User)
 }
 
 // redactParseError keeps the reason and drops the connection string, which

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // ErrOutcomeUnknown is returned when the connection broke while COMMIT was
@@ -54,6 +55,10 @@ func (p *Pool) BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error) {
 	case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
 		stat := p.Stat()
 		return nil, &AcquireTimeoutError{Waited: p.acquireTimeout, InUse: stat.AcquiredConns(), MaxConn: stat.MaxConns()}
+	}
+	if failed := (*pgconn.ConnectError)(nil); errors.As(err, &failed) {
+		config := p.Config().ConnConfig
+		return nil, fmt.Errorf("connect to %s: %w", Target(config), withoutSecrets(Concise(err), config))
 	}
 	return nil, err
 }

@@ -101,7 +101,7 @@ func (p *program) writeComparison(r *athlete.Comparison) {
 		p.Printf("no difference in %s\n", cli.Counted(r.Rows, "row", "rows"))
 		return
 	}
-	p.Printf("different: %d of %s, %d of them never computed\n\n", r.Differing, cli.Counted(r.Rows, "row", "rows"), r.Missing)
+	p.Printf("%d of %s %s, %d of them never computed\n\n", r.Differing, cli.Counted(r.Rows, "row", "rows"), cli.Noun(r.Differing, "differs", "differ"), r.Missing)
 	columns := make([]string, len(r.Columns))
 	for i, c := range r.Columns {
 		largest := "-"

@@ -12,7 +12,8 @@ import (
 // Numbers whose noun does not agree with them.
 var (
 	oneOfMany = regexp.MustCompile(`(?:^|[^0-9.,:/-])1 (?:\w+ )?(?:jobs|activities|rows|users|days|rejects|chunks|lines|imports|recalculations|workers|athletes|processes|transactions|TRIMPs|doubles|others)\b`)
-	manyOfOne = regexp.MustCompile(`\b[02-9] (?:job|activity|row|user|day|reject|chunk|line|import|recalculation|worker|athlete|process|transaction|TRIMP|double|other)\b`)
+	oneDo     = regexp.MustCompile(`(?:^|[^0-9.,:/-])1 (?:\w+ )?(?:job|activity|row|user|worker|athlete|import) (?:wait|are|have|were|differ|stay)\b`)
+	manyOfOne = regexp.MustCompile(`\b[02-9] (?:job|activity|row|user|day|reject|chunk|line|recalculation|worker|athlete|process|transaction|TRIMP|double|other)\b`)
 )
 
 // TestNounsAgree runs the commands that count with none, one and two of everything.
@@ -26,7 +27,7 @@ func TestNounsAgree(t *testing.T) {
 		t.Helper()
 		for _, command := range commands {
 			got := enqueue(t, strings.Fields(command)...)
-			for _, wrong := range []*regexp.Regexp{oneOfMany, manyOfOne} {
+			for _, wrong := range []*regexp.Regexp{oneOfMany, oneDo, manyOfOne} {
 				if found := wrong.FindString(got.stdout + got.stderr); found != "" {
 					t.Errorf("with %d of everything enqueue %s says %q:\n%s%s", n, command, found, got.stdout, got.stderr)
 				}
@@ -55,6 +56,10 @@ func TestNounsAgree(t *testing.T) {
 		execute(t, pool, `INSERT INTO river.river_job (kind, queue, args, max_attempts, state, scheduled_at, finalized_at)
 			SELECT 'token_refresh', 'tokens', jsonb_build_object('user_ids', jsonb_build_array(7)), 1, state::river.river_job_state, now() + interval '1 hour', CASE WHEN state <> 'scheduled' THEN now() END
 			FROM unnest('{scheduled,discarded,cancelled}'::text[]) AS state`)
+		for _, queue := range []string{"ingest", "ingest_bulk"} { // a job of each lane waits
+			execute(t, pool, `INSERT INTO river.river_job (kind, queue, args, max_attempts, state, scheduled_at)
+				VALUES ('activity_ingest', '`+queue+`', '{"activities": [{"activity_id": 9, "user_id": 7, "date": "2025-09-01"}]}', 1, 'scheduled', now() + interval '1 hour')`)
+		}
 		check(n, seeing...)
 	}
 	check(2, "rejects retry --all --yes", "rejects drop --all --yes", "jobs retry --state discarded --yes", "jobs cancel --state scheduled --yes", "athlete purge --user 7 --yes")

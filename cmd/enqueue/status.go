@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/cli"
 )
@@ -72,24 +73,28 @@ func statusCommand(p *program) *cobra.Command {
 const clearScreen = "\x1b[H\x1b[2J"
 
 // watchStatus repeats the status until ctx ends. It reports a database that does not
-// answer, and tries again.
+// answer, again when the reason is another one, and goes on trying.
 func (db *database) watchStatus(ctx context.Context, every time.Duration) error {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	var answered time.Time
+	var reported string
 	for {
 		s, err := db.snapshot(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			since := ""
+			since, reason := "", dbpool.Concise(err).Error()
 			if !answered.IsZero() {
-				since = "; the last one is from " + ago(answered) + " ago"
+				since = "; the last one is from " + answered.Format(time.TimeOnly)
 			}
-			db.Warnf("no answer: %v%s\n", err, since)
+			if reason != reported {
+				db.Warnf("no answer: %s%s\n", reason, since)
+			}
+			reported = reason
 		default:
-			answered = time.Now()
+			answered, reported = time.Now(), ""
 			if cli.IsTerminal(db.Out) && !db.JSON {
 				db.Printf("%s", clearScreen)
 			}
@@ -121,7 +126,7 @@ func (p *program) showStatus(s admin.Snapshot, findings []admin.Finding) error {
 				p.Printf("%s: no job waits\n", f.Lane)
 				continue
 			}
-			p.Printf("%s: %s wait, the oldest for %s\n", f.Lane, strings.TrimSpace(f.About+" "+cli.Counted(f.Waiting, "job", "jobs")), waited(f.Age))
+			p.Printf("%s: %s, the oldest for %s\n", f.Lane, strings.TrimSpace(f.About+" "+cli.Counted(f.Waiting, "job waits", "jobs wait")), waited(f.Age))
 		}
 		p.Printf("\n")
 		p.writeQueues(s.Queues)

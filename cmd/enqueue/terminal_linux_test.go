@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -99,4 +101,18 @@ func TestHelpFitsTheTerminal(t *testing.T) {
 		}
 	}
 	check(rootCommand(&program{}))
+}
+
+// TestInterruptedWaitIsNotShownAsDone: jobs of a paused queue are not worked.
+func TestInterruptedWaitIsNotShownAsDone(t *testing.T) {
+	migrated(t)
+	terminal, printed := commandtest.Terminal(t, 80)
+	ctx, interrupt := context.WithTimeout(t.Context(), time.Second)
+	defer interrupt()
+	if err := run(ctx, []string{"ingest", "--wait", "-"}, strings.NewReader(good), io.Discard, terminal); err == nil {
+		t.Fatal("the wait ended without a worker")
+	}
+	if got := printed(); !strings.Contains(got, "  0 %") || strings.Contains(got, "100 %") {
+		t.Errorf("progress: %q, want 0 %% and never 100 %%", got)
+	}
 }

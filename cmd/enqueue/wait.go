@@ -107,11 +107,14 @@ func (db *database) until(ctx context.Context, what string, check func(context.C
 	queues := []string{jobs.QueueIngest, jobs.QueueIngestBulk, jobs.QueueRecalc, jobs.QueueRecalcBulk}
 	err := db.poll(ctx, queues, func(why string) { b.Say(why) }, func(ctx context.Context) (at int64, over bool, err error) {
 		left, err := check(ctx)
-		if err == nil && b.Total() == 0 {
+		if err != nil {
+			return 0, false, err
+		}
+		if b.Total() == 0 {
 			b = db.NewBar(int64(left), what, "job", "jobs")
 		}
 		b.Set(b.Total() - int64(left))
-		return int64(left), left == 0, err
+		return int64(left), left == 0, nil
 	})
 	switch {
 	case ctx.Err() != nil:

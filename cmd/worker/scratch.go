@@ -44,9 +44,13 @@ func scratchDatabase(ctx context.Context, server string) (database string, drop 
 
 // executeOnce runs a statement on a connection of its own.
 func executeOnce(ctx context.Context, url, sql string) (err error) {
-	conn, err := pgx.Connect(ctx, url)
+	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return dbpool.Concise(err)
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return fmt.Errorf("connect to %s: %w", dbpool.Target(config), dbpool.Concise(err))
 	}
 	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
 	_, err = conn.Exec(ctx, sql)

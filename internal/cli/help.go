@@ -2,19 +2,23 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 )
 
-// maxHelpWidth is how wide text stays easy to read on a wider terminal.
+// maxHelpWidth is how wide text stays easy to read, on a wider terminal and in a pager.
 const maxHelpWidth = 100
 
 // fitHelp wraps the descriptions and flags in the help of a command, and of those below it,
-// at the width of a terminal.
-func fitHelp(c *cobra.Command, width int) {
-	width = min(width, maxHelpWidth)
+// at the width of the terminal that it is printed to.
+func fitHelp(c *cobra.Command, out io.Writer) {
+	width := maxHelpWidth
+	if terminal, ok := TerminalWidth(out); ok && terminal > 0 {
+		width = min(width, terminal)
+	}
 	c.SetUsageTemplate(strings.ReplaceAll(c.UsageTemplate(), ".FlagUsages ", fmt.Sprintf(".FlagUsagesWrapped %d ", width)))
 	fitDescriptions(c, width)
 }

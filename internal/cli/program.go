@@ -36,9 +36,7 @@ func (p *Program) Run(ctx context.Context, root *cobra.Command, args []string) e
 	root.SilenceErrors, root.SilenceUsage = true, true
 	markUsageErrors(root)
 	root.PersistentFlags().StringVar(&p.ConfigFile, "config", "", "configuration `file` (default config.yaml if there is one)")
-	if width, ok := TerminalWidth(p.Out); ok && width > 0 {
-		fitHelp(root, width)
-	}
+	fitHelp(root, p.Out)
 	err := root.ExecuteContext(ctx)
 	if usage := (*UsageError)(nil); err != nil && !errors.As(err, &usage) && strings.HasPrefix(err.Error(), "unknown command ") {
 		return Usagef("%w; see: %s --help", err, root.Name())
