@@ -1,7 +1,6 @@
 package activityfile
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/csv"
@@ -83,13 +82,12 @@ func (p *exportParser) missing(columns []string) []string {
 // spreadsheet used instead.
 func (s *source) separator() (rune, error) {
 	for wanted := 1; ; {
-		_, err := s.data.Peek(wanted)
-		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
-			return 0, fmt.Errorf("read %s: %w", s.name, err)
+		head, all, err := s.head(wanted)
+		if err != nil {
+			return 0, err
 		}
-		head, _ := s.data.Peek(s.data.Buffered())
 		line, _, ended := bytes.Cut(bytes.TrimLeft(head, blanks), []byte("\n"))
-		if !ended && err == nil && len(head) < headBytes {
+		if !ended && !all {
 			wanted = len(head) + 1
 			continue
 		}

@@ -52,11 +52,7 @@ func (n *numberParser) err() error {
 	if len(n.faults) == 1 {
 		return n.faults[0]
 	}
-	var all []string
-	for _, fault := range n.faults {
-		all = append(all, fault.Error())
-	}
-	return errors.New(strings.Join(all, "; "))
+	return errors.New(strings.ReplaceAll(errors.Join(n.faults...).Error(), "\n", "; "))
 }
 
 func (n *numberParser) fault(column, format string, args ...any) {

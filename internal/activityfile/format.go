@@ -2,9 +2,7 @@ package activityfile
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"strings"
 )
@@ -35,26 +33,23 @@ func ParseFormat(s string) (Format, error) {
 	return "", fmt.Errorf("format must be one of auto, %s, got %q", formatNames, s)
 }
 
-// detect detects the format without asking for more input than it needs, so that
-// a pipe that delivers one activity now and then is read as it comes.
+// detect detects the format from as much of the text as that needs.
 func (s *source) detect() (Format, error) {
 	if s.zipped {
 		return StravaExport, nil
 	}
 	for wanted := 1; ; {
-		_, err := s.data.Peek(wanted)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return "", fmt.Errorf("read %s: %w", s.name, err)
+		head, all, err := s.head(wanted)
+		if err != nil {
+			return "", err
 		}
-		head, _ := s.data.Peek(s.data.Buffered())
-		all := err != nil || len(head) >= headBytes
 		switch format := detect(head, all); {
 		case format == Auto:
 			wanted = len(head) + 1
 			continue
 		case format != "":
 			return format, nil
-		case all && len(bytes.TrimLeft(head, blanks)) == 0 && err != nil:
+		case len(head) < headBytes && len(bytes.TrimLeft(head, blanks)) == 0:
 			return "", fmt.Errorf("open %s: is empty but for blanks", s.name)
 		case strings.HasSuffix(strings.TrimSuffix(s.name, ".gz"), ".csv"):
 			return StravaExport, nil // an unknown header: the reader says what it expects

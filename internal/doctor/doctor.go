@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/config"
 )
 
@@ -53,7 +54,7 @@ func Examine(ctx context.Context, pool *dbpool.Pool, settings config.Config) []F
 	between, standsBetween := examineWay(ctx, pool, settings.River.PollOnly)
 	server, slots := examineServer(ctx, pool, settings)
 	findings := append([]Finding{between}, server...)
-	findings = append(findings, examineSession(ctx, pool, standsBetween), examineVacuum(ctx, pool))
+	findings = append(findings, examineSession(ctx, pool, standsBetween), examineVacuum(ctx, pool, admin.HeldBackFor))
 	migrated := examineMigrations(ctx, pool, settings)
 	findings = append(findings, migrated)
 	if !migrated.OK {

@@ -111,10 +111,10 @@ func TestVacuumHeldBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	cure := fmt.Sprintf("SELECT pg_terminate_backend(%d)", pid)
-	if got := vacuumHeldBack(t.Context(), pool, 0); !got.OK || !strings.Contains(got.Cure, cure) || got.Why == "" {
+	if got := examineVacuum(t.Context(), pool, 0); !got.OK || !strings.Contains(got.Cure, cure) || got.Why == "" {
 		t.Errorf("vacuum = %+v, want %s", got, cure)
 	}
-	if got := vacuumHeldBack(t.Context(), pool, time.Hour); !strings.Contains(got.About, "held back by nothing") {
+	if got := examineVacuum(t.Context(), pool, time.Hour); !strings.Contains(got.About, "held back by nothing") {
 		t.Errorf("vacuum = %+v, want nothing that is older than an hour", got)
 	}
 }

@@ -111,12 +111,8 @@ func examineJobIDs(ctx context.Context, pool *dbpool.Pool, settings config.Confi
 	return fine(JobIDs, "beyond every version that is stored; the newest is %d", ids.Last)
 }
 
-// examineVacuum names what holds back vacuum.
-func examineVacuum(ctx context.Context, pool *dbpool.Pool) Finding {
-	return vacuumHeldBack(ctx, pool, admin.HeldBackFor)
-}
-
-func vacuumHeldBack(ctx context.Context, pool *dbpool.Pool, longer time.Duration) Finding {
+// examineVacuum names what has held back vacuum for longer.
+func examineVacuum(ctx context.Context, pool *dbpool.Pool, longer time.Duration) Finding {
 	var holders []admin.VacuumHolder
 	b := &pgx.Batch{}
 	admin.QueueVacuumHolders(b, longer, &holders)

@@ -262,8 +262,15 @@ const saveTimeout = 8 * time.Second
 // has the answer. A try in progress is finished when ctx ends, and at least one is made.
 func (r *Refresher) save(ctx context.Context, op tokens.Operation) (refusal, err error) {
 	for try := 1; ; try++ {
-		if refusal, err = r.trySave(context.WithoutCancel(ctx), op); err == nil {
-			return refusal, nil
+		var outcomes []error
+		err := exclusively(context.WithoutCancel(ctx), r.saving, func() (err error) {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+			defer cancel()
+			outcomes, err = r.store.Save(ctx, []tokens.Operation{op})
+			return err
+		})
+		if err == nil {
+			return outcomes[0], nil
 		}
 		if try == 2 {
 			r.options.Logger.WarnContext(ctx, "tokens not stored yet, will try again",
@@ -273,19 +280,6 @@ func (r *Refresher) save(ctx context.Context, op tokens.Operation) (refusal, err
 			return nil, err
 		}
 	}
-}
-
-func (r *Refresher) trySave(ctx context.Context, op tokens.Operation) (refusal, err error) {
-	err = exclusively(ctx, r.saving, func() error {
-		ctx, cancel := context.WithTimeout(ctx, saveTimeout)
-		defer cancel()
-		outcomes, err := r.store.Save(ctx, []tokens.Operation{op})
-		if err == nil {
-			refusal = outcomes[0]
-		}
-		return err
-	})
-	return refusal, err
 }
 
 func (r *Result) add(o Result) {
