@@ -61,7 +61,7 @@ func TestPurgeWaitsForJobsInHand(t *testing.T) {
 	pool := dbtest.Migrated(t)
 	first := enqueueRaw(t, pool, []jobs.Activity{run(1, leaving, "2025-03-01", 5, 50)})
 	enqueueRaw(t, pool, []jobs.Activity{run(2, leaving, "2025-03-02", 5, 50)})
-	running := query[int64](t, pool, `INSERT INTO river.river_job (args, kind, queue, state, max_attempts) VALUES ('{"user_ids": [70707]}', 'token_refresh', 'tokens', 'running', 5) RETURNING id`)
+	running := query[int64](t, pool, `INSERT INTO river.river_job (args, kind, queue, state, max_attempts) VALUES ('{"user_ids": [1707071707]}', 'token_refresh', 'tokens', 'running', 5) RETURNING id`)
 	lane, err := pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
