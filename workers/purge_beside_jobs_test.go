@@ -54,8 +54,8 @@ func TestPurgeDuringIngest(t *testing.T) {
 	checkOracle(t, pool)
 }
 
-// TestPurgeWaitsForJobsInHand: one that a lane has locked, or River runs, is left to
-// the next call, and nobody waits for anybody.
+// TestPurgeWaitsForJobsInHand: a job that a lane has locked, or that River runs, is left
+// to the next call. Neither waits for the other.
 func TestPurgeWaitsForJobsInHand(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -88,8 +88,8 @@ func TestPurgeWaitsForJobsInHand(t *testing.T) {
 	}
 }
 
-// TestPurgeOfAClaimedJob commits while a lane has a job in hand and waits for the
-// athlete's lock.
+// TestPurgeOfAClaimedJob: the purge commits while a lane has claimed a job and waits for
+// the athlete's lock.
 func TestPurgeOfAClaimedJob(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

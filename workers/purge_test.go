@@ -16,7 +16,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// purge removes all that there is of a user, call by call.
+// purge removes everything of a user, call by call.
 func purge(t *testing.T, pool *dbpool.Pool, user int32) (calls int) {
 	t.Helper()
 	for {
@@ -35,8 +35,8 @@ func purge(t *testing.T, pool *dbpool.Pool, user int32) (calls int) {
 // more digits than the fractions of seconds in the rows' times.
 const leaving, leavingName = 1_707_071_707, "Zugspitze"
 
-// traces returns the tables of all schemas, with the number of rows in which
-// anything of the leaving user stands. A table that comes later is among them.
+// traces returns the tables of all schemas that have rows with the leaving user's id or
+// name, and how many. Tables of later versions are among them.
 func traces(t *testing.T, pool *dbpool.Pool) map[string]int {
 	t.Helper()
 	found := map[string]int{}
@@ -111,7 +111,7 @@ func holding(t *testing.T) *dbpool.Pool {
 	return pool
 }
 
-// enqueueRaw inserts a job whose activities nobody has validated.
+// enqueueRaw inserts a job whose activities are not validated.
 func enqueueRaw(t *testing.T, pool *dbpool.Pool, activities []jobs.Activity) int64 {
 	t.Helper()
 	args, err := json.Marshal(jobs.ActivityIngest{Activities: activities})
@@ -121,8 +121,9 @@ func enqueueRaw(t *testing.T, pool *dbpool.Pool, activities []jobs.Activity) int
 	return query[int64](t, pool, `INSERT INTO river.river_job (args, kind, queue, max_attempts) VALUES ($1, 'activity_ingest', 'ingest', 25) RETURNING id`, args)
 }
 
-// TestPurgeLeavesNothing of the athlete in any table of any schema, and leaves the
-// others what is theirs. A table that comes later fails it until it is purged too.
+// TestPurgeLeavesNothing: no table of any schema has anything of the athlete, and other
+// athletes keep everything. A table of a later version fails the test until it is purged
+// too.
 func TestPurgeLeavesNothing(t *testing.T) {
 	t.Parallel()
 	pool := holding(t)
@@ -162,7 +163,7 @@ func TestPurgeLeavesNothing(t *testing.T) {
 	}
 }
 
-// othersQuery is everything of users 8 and 9 but jobs, and of those what is for them.
+// othersQuery reads everything of users 8 and 9; of jobs, the parts that are for them.
 const othersQuery = `
 SELECT concat_ws(E'\n',
 	(SELECT string_agg(a::text, E'\n' ORDER BY activity_id) FROM activities AS a WHERE user_id <> 1707071707),
@@ -174,7 +175,7 @@ SELECT concat_ws(E'\n',
 	(SELECT string_agg(concat_ws(' ', id, state, entry), E'\n' ORDER BY id, place) FROM river.river_job,
 		jsonb_array_elements(coalesce(args->'activities', args->'ranges', args->'user_ids')) WITH ORDINALITY AS e (entry, place) WHERE entry::text NOT LIKE '%1707071707%'))`
 
-// TestPurgeKeepsAuditRows for as long as they are retained.
+// TestPurgeKeepsAuditRows: for as long as they are retained.
 func TestPurgeKeepsAuditRows(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -202,8 +203,8 @@ func TestPurgeKeepsAuditRows(t *testing.T) {
 	}
 }
 
-// TestPurgedAthleteComesBack: what was enqueued before does nothing, also when its
-// enqueuer commits afterwards, and what is enqueued anew is worked.
+// TestPurgedAthleteComesBack: jobs enqueued before the purge do nothing, even if their
+// transaction commits afterwards. Jobs enqueued after it are worked.
 func TestPurgedAthleteComesBack(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -249,7 +250,8 @@ func TestPurgedAthleteComesBack(t *testing.T) {
 	}
 }
 
-// TestPurgeInPortions removes more than a call may, and is interrupted on the way.
+// TestPurgeInPortions: a purge removes more rows than one call may, and is interrupted on
+// the way.
 func TestPurgeInPortions(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -281,8 +283,8 @@ func TestPurgeInPortions(t *testing.T) {
 	}
 }
 
-// TestPurgeOfRejectsThatAreTriedAgain: the new job of a reject that was being tried
-// again is one from before, although it gets its id after the purge began.
+// TestPurgeOfRejectsThatAreTriedAgain: the new job of a reject that was being retried
+// counts as enqueued before the purge, although it gets its id after the purge began.
 func TestPurgeOfRejectsThatAreTriedAgain(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
