@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/trainingmonkey/worker/internal/cli"
 )
@@ -44,6 +45,7 @@ var suites = []suite{
 	{name: "fairness", what: "a live job a second beside another athlete's 100,000", run: fairnessSuite, byName: true},
 	{name: "callers", what: "1 to 32 sessions that call the SQL function", run: callersSuite, byName: true},
 	{name: "retention", what: "completed jobs kept for an hour, or not at all", run: retentionSuite, byName: true},
+	{name: "soak", what: "2,000 activities a second for as long as -for says, with two autovacuum settings", run: soakSuite, byName: true},
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -53,6 +55,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	asJSON := flags.Bool("json", false, "print one JSON object instead of the table")
 	flags.BoolVar(&r.short, "short", false, "small sizes, one round: to check that all results are correct, not the speed")
 	flags.IntVar(&r.rounds, "rounds", 5, "how often each contestant runs")
+	flags.DurationVar(&r.during, "for", 2*time.Hour, "how long each contestant of the suite soak runs")
 	flags.Usage = func() {
 		_, _ = fmt.Fprintln(stderr, "usage: go run ./bench [flags] [suite …]\n\nsuites, of which those with a * run only by name:")
 		for _, s := range suites {

@@ -18,6 +18,7 @@ import (
 type rig struct {
 	short  bool
 	rounds int
+	during time.Duration // of a soak
 	log    io.Writer
 
 	server    *localpg.Server

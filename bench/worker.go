@@ -58,8 +58,8 @@ func (r *rig) launch(ctx context.Context, binary, url string, settings ...string
 }
 
 // startWorker starts the worker of this checkout and returns once it is ready.
-func (r *rig) startWorker(ctx context.Context, database string) (*process, error) {
-	p, err := r.launch(ctx, r.worker, r.server.URL(database))
+func (r *rig) startWorker(ctx context.Context, database string, settings ...string) (*process, error) {
+	p, err := r.launch(ctx, r.worker, r.server.URL(database), settings...)
 	if err != nil {
 		return nil, err
 	}

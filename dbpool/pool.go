@@ -69,7 +69,13 @@ func Open(ctx context.Context, o Options) (*Pool, error) {
 	defer cancel()
 	if err := pool.Ping(pingCtx); err != nil {
 		pool.Close()
-		return nil, fmt.Errorf("connect to %s: %w", Target(config.ConnConfig), withoutSecrets(err, config.ConnConfig))
+		switch {
+		case ctx.Err() != nil:
+			err = ctx.Err() // interrupted, whatever the network calls it
+		case pingCtx.Err() != nil:
+			err = &connectError{noAnswer(config.PingTimeout), err}
+		}
+		return nil, fmt.Errorf("connect to %s: %w", Target(config.ConnConfig), withoutSecrets(Concise(err), config.ConnConfig))
 	}
 	return &Pool{Pool: pool, acquireTimeout: o.AcquireTimeout, settings: settings}, nil
 }
@@ -113,7 +119,7 @@ func (o Options) poolConfig() (config *pgxpool.Config, settings map[string]strin
 	maps.Copy(settings, meanings)
 	config.ConnConfig.AfterConnect = Set(settings)
 	config.ConnConfig.OnPgError = closeUseless(config.ConnConfig.OnPgError)
-	if config.ConnConfig.ValidateConnect == nil && severalServers(config.ConnConfig) {
+	if config.ConnConfig.ValidateConnect == nil && severalServers(&config.ConnConfig.Config) {
 		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	return config, settings, nil
@@ -134,7 +140,7 @@ func closeUseless(otherwise pgconn.PgErrorHandler) pgconn.PgErrorHandler {
 
 // severalServers reports whether the address names several, one of which can be
 // written to. A fallback to the same server is one with other encryption.
-func severalServers(c *pgx.ConnConfig) bool {
+func severalServers(c *pgconn.Config) bool {
 	return slices.ContainsFunc(c.Fallbacks, func(f *pgconn.FallbackConfig) bool { return f.Host != c.Host || f.Port != c.Port })
 }
 

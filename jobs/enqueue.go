@@ -81,7 +81,7 @@ func insert[T insertable](ctx context.Context, tx pgx.Tx, e *Enqueuer, priority 
 	for part := range statements(params) {
 		results, err := e.client.InsertManyTx(ctx, tx, part)
 		if err != nil {
-			return nil, fmt.Errorf("enqueue %d jobs: %w", len(params), err)
+			return nil, fmt.Errorf("enqueue jobs, %d in all: %w", len(params), err)
 		}
 		for _, r := range results {
 			ids = append(ids, r.Job.ID)

@@ -51,9 +51,9 @@ SELECT 'USAGE, SELECT, UPDATE', 'SEQUENCE ' || oid::regclass,
        has_sequence_privilege(oid, 'USAGE') AND has_sequence_privilege(oid, 'SELECT') AND has_sequence_privilege(oid, 'UPDATE'), false, false
 FROM sequences
 UNION ALL
-SELECT 'EXECUTE', format('FUNCTION %s', p.oid::regprocedure), has_function_privilege(p.oid, 'EXECUTE'), false, p.proname = 'purge_athlete'
+SELECT 'EXECUTE', format('FUNCTION %s', p.oid::regprocedure), has_function_privilege(p.oid, 'EXECUTE'), false, p.proname IN ('purge_athlete', 'explain_reject')
 FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
-WHERE n.nspname = $1 AND p.proname IN ('token_expiry_stored', 'token_expiry_seconds', 'purge_athlete')
+WHERE n.nspname = $1 AND p.proname IN ('token_expiry_stored', 'token_expiry_seconds', 'purge_athlete', 'explain_reject')
    OR p.proname = 'acwr_resembles' AND pg_function_is_visible(p.oid)
 UNION ALL
 SELECT 'USAGE', format('SCHEMA %I', nspname), has_schema_privilege(oid, 'USAGE'), false, false

@@ -60,7 +60,7 @@ func GetStatus(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Sta
 // withCure adds how to grant missing privileges.
 func withCure(err error) error {
 	if fault := (*pgconn.PgError)(nil); errors.As(err, &fault) && fault.Code == "42501" { // insufficient_privilege
-		return fmt.Errorf("%w; as the owner of the tables: worker migrate up --worker-role", err)
+		return fmt.Errorf("%w; as the owner of the tables: worker migrate up --worker-role ROLE", err)
 	}
 	return err
 }

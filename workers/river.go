@@ -32,7 +32,7 @@ const (
 // riverNeeds are the connections that River itself may hold at once.
 func riverNeeds(c config.Config) []dbpool.Need {
 	needs := []dbpool.Need{
-		{What: "fetches of River", Conns: len(riverQueues(c))},
+		{What: "fetcher of River", Conns: len(riverQueues(c))},
 		{What: "completer", Conns: 1},
 		{What: "elector", Conns: 1},
 		{What: "maintenance", Conns: 3},

@@ -157,7 +157,11 @@ func (w *tokenWorker) refresh(ctx context.Context, job *river.Job[tokenArgs]) er
 	case err != nil:
 		return err
 	case result.Failed > 0:
-		return fmt.Errorf("%d of %d users not refreshed, the first: %s", result.Failed, len(job.Args.UserIDs), result.First.Error())
+		users := "users"
+		if len(job.Args.UserIDs) == 1 {
+			users = "user"
+		}
+		return fmt.Errorf("%d of %d %s not refreshed, the first: %s", result.Failed, len(job.Args.UserIDs), users, result.First.Error())
 	case result.Left > 0:
 		return river.JobSnooze(min(result.Wait, maxSnooze))
 	}

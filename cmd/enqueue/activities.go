@@ -53,7 +53,7 @@ func (a *activities) all() iter.Seq2[jobs.Activity, error] {
 			}
 		}
 		if a.invalid > maxReported {
-			a.Warnf("skipped %s\n", counted(a.invalid-maxReported, "more invalid activity", "more invalid activities"))
+			a.Warnf("skipped %s\n", cli.Counted(a.invalid-maxReported, "more invalid activity", "more invalid activities"))
 		}
 	}
 }
@@ -67,7 +67,7 @@ func (a *activities) file(path string, yield func(jobs.Activity, error) bool) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, reader.Close()) }()
-	a.bar = cli.NewBar(a.Err, reader.Size(), "reading "+path, "activities")
+	a.bar = a.NewBar(reader.Size(), "reading "+path, "activity", "activities")
 	defer a.bar.Finish()
 	if reader.DatedByUTC() {
 		a.datedByUTC = true
@@ -132,9 +132,9 @@ func (a *activities) note(activity jobs.Activity) {
 
 // summary says what was read, in words.
 func (a *activities) summary() string {
-	s := counted(a.count, "activity", "activities")
+	s := cli.Counted(a.count, "activity", "activities")
 	if a.count > 0 {
-		s += " of " + counted(len(a.users), "user", "users") + " from " + a.first
+		s += " of " + cli.Counted(len(a.users), "user", "users") + " from " + a.first
 	}
 	if a.last > a.first {
 		s += " to " + a.last
@@ -149,15 +149,7 @@ func (a *activities) summary() string {
 		s += fmt.Sprintf(" (%d implausible)", a.implausible.count)
 	}
 	if a.doubles.count > 0 {
-		s += " (" + counted(a.doubles.count, "likely double", "likely doubles") + ")"
+		s += " (" + cli.Counted(a.doubles.count, "likely double", "likely doubles") + ")"
 	}
 	return s
-}
-
-// counted is a number with its noun.
-func counted(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }

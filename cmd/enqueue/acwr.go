@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -92,7 +94,10 @@ func (db *database) showACWR(ctx context.Context, user int32, from, to *time.Tim
 		return nil
 	}
 	if left := len(days) - limit; limit > 0 && left > 0 {
-		db.Printf("(%s not shown; show them with --all)\n", counted(left, "earlier day is", "earlier days are"))
+		db.Printf("(%s not shown; show them with --all)\n", cli.Counted(left, "earlier day is", "earlier days are"))
+		if last := lastActivity(days); last != "" && last < days[left].Date {
+			db.Printf("(no activity since %s; show the weeks up to it with --to %s)\n", last, last)
+		}
 		days = days[left:]
 	}
 	why := ""
@@ -108,8 +113,18 @@ func (db *database) showACWR(ctx context.Context, user int32, from, to *time.Tim
 	return nil
 }
 
+// lastActivity is the date of the last day with activities; empty for none.
+func lastActivity(days []athlete.Day) string {
+	for _, day := range slices.Backward(days) {
+		if day.Activities > 0 {
+			return day.Date
+		}
+	}
+	return ""
+}
+
 func (p *program) writeNoACWR(user int32, bounded bool, later athlete.Later) {
-	what := "no activities; put some in with: enqueue ingest"
+	what := fmt.Sprintf("no activities; put some in with: enqueue ingest --user %d FILE", user)
 	switch {
 	case bounded:
 		what = "no activities in this time"

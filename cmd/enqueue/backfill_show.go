@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/backfill"
 	"github.com/trainingmonkey/worker/internal/cli"
 )
@@ -106,13 +106,18 @@ func backfillListCommand(p *program) *cobra.Command {
 func (p *program) writeBackfills(found []backfill.Backfill) {
 	rows := make([]string, len(found))
 	for i, b := range found {
-		rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s\t%s\t%d\t%d\t%s", b.ID, b.State, scopeText(b),
-			share(b.UserCount), share(b.Rows), b.RowsChanged, b.FailedChunks, b.CreatedAt.Local().Format(time.DateTime))
+		rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s\t%s\t%d\t%d\t%s", b.ID, p.State(b.State), scopeText(b),
+			share(b.UserCount), share(b.Rows), b.RowsChanged, b.FailedChunks, ago(b.CreatedAt))
 	}
-	p.Table("ID\tSTATE\tSCOPE\tUSERS\tROWS\tCHANGED\tFAILED CHUNKS\tCREATED", rows)
+	p.Table("ID\tSTATE\tSCOPE\tUSERS\tROWS\tCHANGED\tFAILED CHUNKS\tAGE", rows)
 }
 
 func share(s backfill.Share) string { return fmt.Sprintf("%d of %d", s.Done, s.Total) }
+
+// countedShare is a share with what is counted.
+func countedShare(s backfill.Share, one, many string) string {
+	return share(s) + " " + cli.Noun(s.Total, one, many)
+}
 
 func scopeText(b backfill.Backfill) string {
 	scope := "everyone"
@@ -141,22 +146,23 @@ func (db *database) showBackfill(ctx context.Context, b backfill.Backfill) error
 	err = db.Show(shownBackfill{b, failures}, func() { db.writeBackfill(b, failures) })
 	if err == nil && b.State == backfill.Finished && len(failures) > 0 {
 		err = fmt.Errorf("%s of backfill %d failed; once the reason is gone: enqueue backfill resume %d",
-			counted(len(failures), "chunk", "chunks"), b.ID, b.ID)
+			cli.Counted(len(failures), "chunk", "chunks"), b.ID, b.ID)
 	}
 	return err
 }
 
 func (p *program) writeBackfill(b backfill.Backfill, failures []backfill.Failure) {
-	state := b.State
+	state := p.State(b.State)
 	if b.State == backfill.Running && !b.Planned {
 		state = "running, still being planned"
 	}
 	took := ""
 	if b.EndedAt != nil {
-		took = fmt.Sprintf(", in %v", b.EndedAt.Sub(b.CreatedAt).Round(100*time.Millisecond))
+		took = ", in " + admin.HumanReadable(b.EndedAt.Sub(b.CreatedAt))
 	}
-	p.Printf("backfill %d (%s): %s\n%s users, %s rows, %d changed%s\n", b.ID, scopeText(b), state, share(b.UserCount), share(b.Rows), b.RowsChanged, took)
+	p.Printf("backfill %d (%s): %s\n%s, %s, %d changed%s\n", b.ID, scopeText(b), state,
+		countedShare(b.UserCount, "user", "users"), countedShare(b.Rows, "row", "rows"), b.RowsChanged, took)
 	for _, f := range failures {
-		p.Printf("chunk %d failed: %s\n", f.Chunk, strings.TrimSpace(f.Reason))
+		p.Printf("chunk %d %s: %s\n", f.Chunk, p.State("failed"), strings.TrimSpace(f.Reason))
 	}
 }

@@ -17,9 +17,9 @@ func TestBackfillIsFollowedToItsEnd(t *testing.T) {
 	enqueue(t, "backfill", "status").want(t, 0, "backfill 1 (everyone): running, still being planned")
 
 	working(t, pool)
-	enqueue(t, "backfill", "status", "1", "--wait").want(t, 0, "backfill 1 (everyone): finished\n1 of 1 users, 3 of 3 rows, 1 changed, in ")
+	enqueue(t, "backfill", "status", "1", "--wait").want(t, 0, "backfill 1 (everyone): finished\n1 of 1 user, 3 of 3 rows, 1 changed, in ")
 	enqueue(t, "backfill", "--user", "7", "--user", "8", "--from", "2025-03-01", "--wait").want(t, 0,
-		"started backfill 2\n", "backfill 2 (2 users from 2025-03-01): finished\n1 of 1 users", "0 changed")
+		"started backfill 2\n", "backfill 2 (2 users from 2025-03-01): finished\n1 of 1 user", "0 changed")
 
 	var listed []map[string]any
 	list := enqueue(t, "backfill", "list", "--json")

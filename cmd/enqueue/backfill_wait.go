@@ -12,7 +12,7 @@ import (
 // followBackfill shows a backfill's progress until it no longer runs. Ctrl-C ends the
 // wait, not the backfill.
 func (db *database) followBackfill(ctx context.Context, id int64) error {
-	b := cli.NewBar(db.Err, 0, "backfill", "rows")
+	b := db.NewBar(0, "backfill", "row", "rows")
 	defer b.Finish()
 	var now backfill.Backfill
 	err := db.poll(ctx, []string{jobs.QueueBackfill}, b.Say, func(ctx context.Context) (at int64, over bool, err error) {
@@ -20,7 +20,7 @@ func (db *database) followBackfill(ctx context.Context, id int64) error {
 			return 0, false, err
 		}
 		b.Resize(now.Rows.Total)
-		b.Describe(fmt.Sprintf("%s users, %d rows changed", share(now.UserCount), now.RowsChanged))
+		b.Describe(fmt.Sprintf("%s, %s changed", countedShare(now.UserCount, "user", "users"), cli.Counted(now.RowsChanged, "row", "rows")))
 		b.Set(now.Rows.Done)
 		return now.Rows.Done + now.Rows.Total, now.State != backfill.Running, nil
 	})

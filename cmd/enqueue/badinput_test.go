@@ -114,8 +114,8 @@ func TestBadFlags(t *testing.T) {
 	}{
 		{"ingest", "name a file to read, or - for stdin; see: enqueue ingest --help"},
 		{"ingest - -", "stdin (-) can be read only once"},
-		{"ingest --format xml x", "--format: format must be one of auto, ndjson, json, strava-api, strava-export"},
-		{"ingest --gender x x", "--gender: "},
+		{"ingest --format xml x", "--format must be one of auto, ndjson, json, strava-api, strava-export"},
+		{"ingest --gender x x", `--gender must be M, F, male or female, got "x"`},
 		{"ingest --timezone Mars/Base x", "--timezone: must be a name of the IANA database"},
 		{"ingest --resting-hr 190 --max-hr 180 x", "--resting-hr, --max-hr: "},
 		{"ingest --max-hr NaN x", "--resting-hr, --max-hr: "},

@@ -66,6 +66,11 @@ func TestACWRShowsEightWeeks(t *testing.T) {
 		t.Errorf("%d days are shown, want 56", n)
 	}
 	enqueue(t, "acwr", "--user", "7").want(t, 0, "(44 earlier days are not shown; show them with --all)\n")
+	last := query[string](t, pool, `SELECT date::text FROM activities`)
+	enqueue(t, "acwr", "--user", "7").want(t, 0, "(no activity since "+last+"; show the weeks up to it with --to "+last+")\n")
+	if got := enqueue(t, "acwr", "--user", "7", "--to", last); got.code != 0 || strings.Contains(got.stdout, "no activity since") || !strings.Contains(got.stdout, last) {
+		t.Errorf("acwr --to the last activity: %+v", got)
+	}
 	if n := days("--all"); n != 100 {
 		t.Errorf("--all shows %d days, want 100", n)
 	}

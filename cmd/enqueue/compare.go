@@ -98,10 +98,10 @@ func (p *program) compareACWR(c *cobra.Command, user int32, flags *compareFlags)
 
 func (p *program) writeComparison(r *athlete.Comparison) {
 	if r.Differing == 0 {
-		p.Printf("no difference in %s\n", counted(int(r.Rows), "row", "rows"))
+		p.Printf("no difference in %s\n", cli.Counted(r.Rows, "row", "rows"))
 		return
 	}
-	p.Printf("%d of %d rows differ, %d of them were never computed\n\n", r.Differing, r.Rows, r.Missing)
+	p.Printf("different: %d of %s, %d of them never computed\n\n", r.Differing, cli.Counted(r.Rows, "row", "rows"), r.Missing)
 	columns := make([]string, len(r.Columns))
 	for i, c := range r.Columns {
 		largest := "-"

@@ -12,7 +12,7 @@ import (
 func doublesCommand(p *program) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doubles",
-		Short: "Show activities that are likely the same training as an earlier one",
+		Short: "Show likely doubles: the same training stored twice",
 		Long: "A training that a watch and an application recorded, or that was uploaded again under another id, counts twice.\n" +
 			"An activity is a likely double when one of the same user and day with a smaller id has the same kind of sport, a\n" +
 			"start within five minutes, and a distance and a duration within 5 %; unknown values match nothing. It counts\n" +

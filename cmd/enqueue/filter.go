@@ -42,6 +42,17 @@ func (f *filterFlags) registerForJobs(c *cobra.Command) {
 	}
 }
 
+// text is what the flags of rejects are on a command line, after a space.
+func (f *filterFlags) text() (s string) {
+	if f.user != 0 {
+		s += fmt.Sprintf(" --user %d", f.user)
+	}
+	if f.olderThan != 0 {
+		s += fmt.Sprintf(" --older-than %v", f.olderThan)
+	}
+	return s
+}
+
 // empty reports whether the flags select everything.
 func (f *filterFlags) empty() bool {
 	return len(f.kinds)+len(f.states)+len(f.queues) == 0 && f.user == 0 && f.olderThan == 0

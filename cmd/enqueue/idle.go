@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
@@ -42,5 +43,5 @@ func (db *database) whyIdle(ctx context.Context, queues ...string) (string, erro
 	case alive == 0:
 		return "nothing happens: no worker is alive; start one with: worker run", nil
 	}
-	return fmt.Sprintf("nothing happens, although %s alive; see: enqueue status", counted(alive, "worker is", "workers are")), nil
+	return fmt.Sprintf("nothing happens, although %s alive; see: enqueue status", cli.Counted(alive, "worker is", "workers are")), nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/trainingload"
 	"github.com/trainingmonkey/worker/jobs"
 )
@@ -29,7 +30,7 @@ func (f *firstFew) write(p *program, title string) {
 	}
 	p.Printf("%s:\n  %s\n", title, strings.Join(f.lines, "\n  "))
 	if more := f.count - len(f.lines); more > 0 {
-		p.Printf("  and %s\n", counted(more, "more activity", "more activities"))
+		p.Printf("  and %s\n", cli.Counted(more, "more activity", "more activities"))
 	}
 }
 

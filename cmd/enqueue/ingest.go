@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	_ "time/tzdata" // --timezone works in a container without the system's files
 
@@ -41,7 +43,7 @@ func ingestCommand(p *program) *cobra.Command {
 		Long: "Read activities and enqueue them, all in one transaction: if a file has an error, nothing\n" +
 			"is enqueued. Formats: ndjson and json (fields named like the columns of activities), strava-api (the list\n" +
 			"of GET /athlete/activities), strava-export (activities.csv of the bulk export, its .zip or its folder, in\n" +
-			"English, German, French, Spanish, Portuguese, Dutch or Japanese, also when a spreadsheet saved it).\n" +
+			"English, German, French, Spanish, Portuguese, Dutch, Japanese or Italian, also when a spreadsheet saved it).\n" +
 			"Load and TRIMP are computed if the input has none. Heart rates, gender and time zone come from the\n" +
 			"application's user_settings, if it has them, unless a flag overrides them. Columns that a bulk export does not\n" +
 			"have keep their stored values, and so do a TRIMP that was computed from more and a day that is known better;\n" +
@@ -108,7 +110,9 @@ func (f ingestFlags) options() (activityfile.Options, error) {
 		}
 	}
 	format, err := activityfile.ParseFormat(f.format)
-	fault("--format", err)
+	if err != nil {
+		faults = append(faults, fmt.Errorf("--%w", err)) // it begins with the name
+	}
 	heartRate, err := f.heartRate()
 	if err != nil {
 		faults = append(faults, err)
@@ -149,7 +153,7 @@ func (db *database) ingest(ctx context.Context, source *activities) error {
 		return fmt.Errorf("%w\nnothing was enqueued", err)
 	}
 	if !db.JSON {
-		db.Printf("enqueued %s in %s\n", source.summary(), counted(len(ids), "job", "jobs"))
+		db.Printf("enqueued %s in %s\n", source.summary(), cli.Counted(len(ids), "job", "jobs"))
 	}
 	result := source.result(ids)
 	var waitErr error
@@ -184,21 +188,24 @@ func (db *database) enqueueAll(ctx context.Context, source *activities) ([]int64
 
 // insertSize is how many activities go to the database at a time, which is also
 // about what the import holds in memory.
-const insertSize = 2000
+const insertSize = 20_000
 
 func enqueueChunks(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, source *activities) ([]int64, error) {
 	var ids []int64
-	var ready []jobs.ActivityIngest
-	var job jobs.ActivityIngest
-	held := 0
+	var held []jobs.Activity
 	flush := func() error {
+		sortByDate(held)
+		var ready []jobs.ActivityIngest
+		for chunk := range slices.Chunk(held, source.flags.chunk) {
+			ready = append(ready, jobs.ActivityIngest{Activities: chunk})
+		}
 		if source.flags.wait {
 			if err := source.noteUnknown(ctx, tx, ready); err != nil {
 				return err
 			}
 		}
 		inserted, err := enqueuer.IngestTx(ctx, tx, source.flags.priority(), ready...)
-		ids, ready, held = append(ids, inserted...), nil, 0
+		ids, held = append(ids, inserted...), held[:0]
 		return err
 	}
 	for activity, err := range source.all() {
@@ -211,25 +218,34 @@ func enqueueChunks(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, sour
 		if err := source.doubles.note(ctx, tx, activity); err != nil {
 			return nil, err
 		}
-		job.Activities = append(job.Activities, activity)
-		if len(job.Activities) < source.flags.chunk {
-			continue
-		}
-		held += len(job.Activities)
-		ready, job = append(ready, job), jobs.ActivityIngest{}
-		if held >= insertSize {
+		if held = append(held, activity); len(held) == insertSize {
 			if err := flush(); err != nil {
 				return nil, err
 			}
 		}
 	}
-	if len(job.Activities) > 0 {
-		ready = append(ready, job)
-	}
-	if len(ready) > 0 {
+	if len(held) > 0 {
 		if err := flush(); err != nil {
 			return nil, err
 		}
 	}
 	return ids, source.doubles.compare(ctx, tx)
+}
+
+// sortByDate sorts by athlete and date: a day that is stored before earlier ones is
+// written again with each of them. Versions of an activity stay in their order, because
+// the last one wins, and are placed where that one belongs.
+func sortByDate(activities []jobs.Activity) {
+	type key struct {
+		userID     int32
+		activityID int64
+	}
+	identify := func(a *jobs.Activity) key { return key{a.UserID, a.ActivityID} }
+	dates := make(map[key]string, len(activities)) // of the last version
+	for i := range activities {
+		dates[identify(&activities[i])] = activities[i].Date
+	}
+	slices.SortStableFunc(activities, func(a, b jobs.Activity) int {
+		return cmp.Or(cmp.Compare(a.UserID, b.UserID), cmp.Compare(dates[identify(&a)], dates[identify(&b)]))
+	})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -160,8 +161,8 @@ func TestWaitUntilEveryACWRIsUpToDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	rejected := enqueue(t, "ingest", "--wait", file(t, "a.ndjson", good))
-	if rejected.code != 1 || !strings.Contains(rejected.stderr, "0 jobs failed and 1 activity was rejected") || !strings.Contains(rejected.stderr, "ingest_rejects") {
-		t.Errorf("waiting for a rejected activity = %+v, want code 1 and ingest_rejects named", rejected)
+	if rejected.code != 1 || rejected.stderr != "error: 1 activity was rejected; see: enqueue rejects list\n" {
+		t.Errorf("waiting for a rejected activity = %+v, want code 1 and how to see why", rejected)
 	}
 }
 
@@ -204,3 +205,21 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// TestUnorderedFile has the jobs in the order of dates, and of two versions of an activity
+// the last one wins, though its date is the earlier one.
+func TestUnorderedFile(t *testing.T) {
+	pool := migrated(t)
+	line := func(user, id int, date string) string {
+		return fmt.Sprintf(`{"activity_id":%d,"user_id":%d,"date":%q,"total_load_miles":5}`, id, user, date)
+	}
+	unordered := strings.Join([]string{
+		line(8, 20, "2025-09-01"), line(7, 4, "2025-09-04"), line(7, 1, "2025-09-05"), line(7, 3, "2025-09-03"), line(7, 2, "2025-09-02"), line(7, 1, "2025-09-01"),
+	}, "\n")
+	enqueue(t, "ingest", "--chunk", "1", file(t, "a.ndjson", unordered)).want(t, 0, "enqueued 6 activities of 2 users")
+	const inOrder = `SELECT string_agg(concat_ws(' ', activity->>'activity_id', right(activity->>'date', 2)), ', ' ORDER BY id)
+		FROM river.river_job, jsonb_array_elements(args->'activities') AS activity`
+	if got, want := query[string](t, pool, inOrder), "1 05, 1 01, 2 02, 3 03, 4 04, 20 01"; got != want {
+		t.Errorf("ids and days in the order of jobs = %s, want %s", got, want)
+	}
+}

@@ -82,7 +82,7 @@ func (p *program) writeJobs(found []queue.JobSummary, limit int) {
 	rows := make([]string, len(found))
 	for i, j := range found {
 		rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s\t%d/%d\t%s\t%s",
-			j.ID, cli.OneLine(j.Kind), cli.OneLine(j.Queue), j.State, j.Attempt, j.MaxAttempts, ago(j.CreatedAt), cli.OneLine(j.Error))
+			j.ID, cli.OneLine(j.Kind), cli.OneLine(j.Queue), p.State(j.State), j.Attempt, j.MaxAttempts, ago(j.CreatedAt), cli.OneLine(j.Error))
 	}
 	p.writeNewest("jobs", "ID\tKIND\tQUEUE\tSTATE\tATTEMPT\tAGE\tLAST ERROR", rows, limit)
 }
@@ -99,7 +99,7 @@ func jobsShowCommand(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.withDatabase(c.Context(), "enqueue operator", func(db *database) error {
+			return p.withDatabase(c.Context(), "enqueue jobs", func(db *database) error {
 				job, err := db.jobs.ShowJob(c.Context(), id)
 				if err != nil {
 					return err
@@ -113,7 +113,7 @@ func jobsShowCommand(p *program) *cobra.Command {
 }
 
 func (p *program) writeJob(job queue.JobDetails) {
-	p.Printf("job %d: %s in queue %s, %s\n", job.ID, job.Kind, job.Queue, job.State)
+	p.Printf("job %d: %s in queue %s, %s\n", job.ID, job.Kind, job.Queue, p.State(job.State))
 	p.Printf("attempt %d of %d, priority %d\n", job.Attempt, job.MaxAttempts, job.Priority)
 	moment := func(name string, t *time.Time) {
 		if t != nil {
@@ -124,7 +124,7 @@ func (p *program) writeJob(job queue.JobDetails) {
 	moment("tried", job.AttemptedAt)
 	moment("ended", job.FinalizedAt)
 	for _, e := range job.Errors {
-		p.Printf("attempt %d failed at %s: %s\n", e.Attempt, e.At.Local().Format(time.DateTime), cli.OneLine(e.Error))
+		p.Printf("attempt %d %s at %s: %s\n", e.Attempt, p.State("failed"), e.At.Local().Format(time.DateTime), cli.OneLine(e.Error))
 	}
 	p.writeIndented("args", job.Args)
 }
@@ -140,7 +140,7 @@ func (p *program) writeIndented(name string, data json.RawMessage) {
 	}
 	lines := strings.Split(text.String(), "\n")
 	if left := len(lines) - maxLines; left > 0 {
-		lines = append(lines[:maxLines], fmt.Sprintf("… %s; see all with --json", counted(left, "more line", "more lines")))
+		lines = append(lines[:maxLines], fmt.Sprintf("… %s; see all with --json", cli.Counted(left, "more line", "more lines")))
 	}
 	p.Printf("%s %s\n", name, strings.Join(lines, "\n"))
 }

@@ -69,13 +69,13 @@ func (db *database) changeJobs(ctx context.Context, change jobsChange, filter qu
 	if yes {
 		result.Changed, err = db.jobs.ChangeJobs(ctx, change.action, filter, preview)
 		if err != nil {
-			return fmt.Errorf("%w; %s so far", err, counted(int(result.Changed), "job was "+change.done, "jobs were "+change.done))
+			return fmt.Errorf("%w; %s so far", err, cli.Counted(result.Changed, "job was "+change.done, "jobs were "+change.done))
 		}
 	}
 	return db.Show(result, func() {
 		switch {
 		case yes:
-			db.Printf("%s %s\n", change.done, counted(int(result.Changed), "job", "jobs"))
+			db.Printf("%s %s\n", change.done, cli.Counted(result.Changed, "job", "jobs"))
 			return
 		case preview.Jobs == 0:
 			db.Printf("no such jobs\n")
@@ -83,10 +83,10 @@ func (db *database) changeJobs(ctx context.Context, change jobsChange, filter qu
 		}
 		rows := make([]string, len(preview.Groups))
 		for i, g := range preview.Groups {
-			rows[i] = fmt.Sprintf("%s\t%s\t%s\t%d", cli.OneLine(g.Kind), cli.OneLine(g.Queue), g.State, g.Jobs)
+			rows[i] = fmt.Sprintf("%s\t%s\t%s\t%d", cli.OneLine(g.Kind), cli.OneLine(g.Queue), db.State(g.State), g.Jobs)
 		}
 		db.Table("KIND\tQUEUE\tSTATE\tJOBS", rows)
-		db.Printf("%s would be %s; nothing was done. Do it with --yes\n", counted(int(preview.Jobs), "job", "jobs"), change.done)
+		db.Printf("%s would be %s; nothing was done. Do it with --yes\n", cli.Counted(preview.Jobs, "job", "jobs"), change.done)
 	})
 }
 

@@ -193,7 +193,8 @@ func TestQueuesPause(t *testing.T) {
 	if got := query[string](t, pool, paused); got != "backfill" {
 		t.Errorf("paused: %s", got)
 	}
-	enqueue(t, "queues", "list").want(t, 0, "QUEUE        AVAILABLE", "ingest               1        1          1          1", "paused ")
+	enqueue(t, "queues", "list").want(t, 0, "QUEUE        STATE", "  AVAILABLE  RUNNING  RETRYABLE  SCHEDULED  OLDEST  CANCELLED  DISCARDED\n",
+		"backfill     paused ", "          1        1          1          1  3 days          1          1\n")
 	enqueue(t, "status").want(t, 0, "critical: No worker is alive. Start one: worker run.\n", "warning: Queue backfill is paused", "enqueue queues resume backfill", "live: ")
 	enqueue(t, "queues", "pause", "*").want(t, 0, "all queues are paused\n")
 	enqueue(t, "queues", "resume", "*").want(t, 0, "all queues are running\n")
@@ -220,7 +221,7 @@ func TestStatusOfALivingWorker(t *testing.T) {
 
 func TestRejectsAreTriedAgain(t *testing.T) {
 	pool := operated(t)
-	enqueue(t, "rejects", "list").want(t, 0, "ID  JOB  USER  ACTIVITY  AGE", " 4  102     8        33", "refused by the database: injected\n")
+	enqueue(t, "rejects", "list", "--each").want(t, 0, "ID  JOB  USER  ACTIVITY  AGE", " 4  102     8        33", "refused by the database: injected\n")
 	enqueue(t, "rejects", "show", "2").want(t, 0, "reject 2: activity 32 of user 7, from job 101", `"date": "yesterday"`)
 	enqueue(t, "rejects", "retry", "--all").want(t, 0, "4 rejects of 2 users would be tried again; nothing was done. Do it with --yes\n")
 

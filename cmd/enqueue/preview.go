@@ -138,11 +138,11 @@ func (p *preview) show(c workers.Change) {
 
 func (p *preview) summarize() {
 	if p.shown > maxReported {
-		p.Printf("and %s\n", counted(p.shown-maxReported, "more activity", "more activities"))
+		p.Printf("and %s\n", cli.Counted(p.shown-maxReported, "more activity", "more activities"))
 	}
 	p.Printf("beside what is stored now: %d new, %d with another day or load, %d with the same; %s and %s that are better stay\n",
-		p.added, p.changed, p.same, counted(p.keptDays, "day", "days"), counted(p.keptTRIMPs, "TRIMP", "TRIMPs"))
+		p.added, p.changed, p.same, cli.Counted(p.keptDays, "day", "days"), cli.Counted(p.keptTRIMPs, "TRIMP", "TRIMPs"))
 	if p.otherUsers > 0 {
-		p.Printf("%s of other users would be rejected\n", counted(p.otherUsers, "activity", "activities"))
+		p.Printf("%s of other users would be rejected\n", cli.Counted(p.otherUsers, "activity", "activities"))
 	}
 }

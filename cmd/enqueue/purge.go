@@ -71,14 +71,14 @@ func auditRetention(settings config.Config, withAudit bool) *time.Duration {
 }
 
 func (db *database) purge(ctx context.Context, user int32, retention *time.Duration, yes bool) (purgedAthlete, error) {
-	searching := cli.NewBar(db.Err, 0, "searching jobs", "jobs")
+	searching := db.NewBar(0, "searching jobs", "job", "jobs")
 	held, err := db.actions.Holdings(ctx, user, retention, searching.Set)
 	searching.Finish()
 	result := purgedAthlete{UserID: user, Preview: !yes, Tables: held.Tables, AuditRows: held.AuditRows}
 	if err != nil || !yes {
 		return result, err
 	}
-	removing := cli.NewBar(db.Err, held.Rows(), "removing", "rows")
+	removing := db.NewBar(held.Rows(), "removing", "row", "rows")
 	defer removing.Finish()
 	total := int64(0)
 	err = db.actions.Purge(ctx, user, retention, func(removed map[string]int64, inHand int) {
@@ -88,7 +88,7 @@ func (db *database) purge(ctx context.Context, user int32, retention *time.Durat
 			total += n
 		}
 		if inHand > 0 {
-			removing.Describe("waiting for " + counted(inHand, "job that is being worked", "jobs that are being worked"))
+			removing.Describe("waiting for " + cli.Counted(inHand, "job that is being worked", "jobs that are being worked"))
 		} else {
 			removing.Describe("removing")
 		}
@@ -105,7 +105,7 @@ func stays(settings config.Config, auditRows int64) []string {
 		if settings.Tokens.AuditRetention > 0 {
 			until = fmt.Sprintf("until they are older than tokens.audit_retention (%v)", settings.Tokens.AuditRetention)
 		}
-		list = append(list, counted(int(auditRows), "row", "rows")+" of token_audit_log "+until)
+		list = append(list, cli.Counted(auditRows, "row", "rows")+" of token_audit_log "+until)
 	}
 	return append(list,
 		"the row of user_locks, by which jobs from before do nothing",

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,7 +23,7 @@ func queuesCommand(p *program) *cobra.Command {
 	}
 	c.AddCommand(
 		queuesListCommand(p),
-		queueStateCommand(p, "pause", "Have workers leave a queue alone; what they work already is finished", "paused", (*queue.Admin).PauseQueue),
+		queueStateCommand(p, "pause", "Have workers leave a queue alone; running jobs finish", "paused", (*queue.Admin).PauseQueue),
 		queueStateCommand(p, "resume", "Have workers take jobs from a paused queue again", "running", (*queue.Admin).ResumeQueue),
 	)
 	return c
@@ -32,8 +33,8 @@ func queuesListCommand(p *program) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List the queues and their jobs",
-		Long: "List the queues and how many jobs each has in each state. A ~ marks an estimate: more than ten thousand are\n" +
-			"not counted.",
+		Long: "List the queues and how many jobs each has in each state; a state that no queue has jobs in is left out. A ~ marks\n" +
+			"an estimate: more than ten thousand are not counted.",
 		Example: "  enqueue queues list\n" +
 			"  enqueue queues list --json",
 		Args: cobra.NoArgs,
@@ -84,25 +85,52 @@ func (db *database) snapshot(ctx context.Context) (admin.Snapshot, error) {
 	})
 }
 
+// writeQueues prints a table that fits a terminal of 80 columns in most cases: states in
+// which no queue has a job have no column, and neither has a pause where there is none.
 func (p *program) writeQueues(queues []queue.Counts) {
 	rows := make([]string, len(queues))
-	for i, q := range queues {
-		row := cli.OneLine(q.Name)
-		oldest := 0.0
-		for _, state := range []string{"available", "running", "retryable", "scheduled", "cancelled", "discarded"} {
-			s := q.In(state)
-			row += "\t" + jobCount(s)
-			if s.OldestAge != nil && state != "cancelled" && state != "discarded" {
-				oldest = max(oldest, *s.OldestAge)
-			}
+	header := "QUEUE"
+	column := func(name string, always bool, cell func(queue.Counts) string) {
+		cells, shown := make([]string, len(queues)), always
+		for i, q := range queues {
+			cells[i] = cell(q)
+			shown = shown || cells[i] != "0" && cells[i] != ""
 		}
-		row += "\t" + waited(oldest) + "\t"
-		if q.PausedAt != nil {
-			row += "paused " + ago(*q.PausedAt) + " ago"
+		if !shown {
+			return
 		}
-		rows[i] = row
+		header += "\t" + name
+		for i := range rows {
+			rows[i] += "\t" + cells[i]
+		}
 	}
-	p.Table("QUEUE\tAVAILABLE\tRUNNING\tRETRYABLE\tSCHEDULED\tCANCELLED\tDISCARDED\tOLDEST\t", rows)
+	for i, q := range queues {
+		rows[i] = cli.OneLine(q.Name)
+	}
+	column("STATE", false, func(q queue.Counts) string {
+		if q.PausedAt == nil {
+			return ""
+		}
+		return p.State("paused") + " " + ago(*q.PausedAt) + " ago"
+	})
+	for _, state := range []string{"available", "running", "retryable", "scheduled"} {
+		column(strings.ToUpper(state), state == "available" || state == "running", func(q queue.Counts) string { return jobCount(q.In(state)) })
+	}
+	column("OLDEST", true, func(q queue.Counts) string { return waited(oldestAge(q)) })
+	for _, state := range []string{"cancelled", "discarded"} {
+		column(strings.ToUpper(state), false, func(q queue.Counts) string { return jobCount(q.In(state)) })
+	}
+	p.Table(header, rows)
+}
+
+// oldestAge is that of the oldest job that is still to be done, in seconds; 0 for none.
+func oldestAge(q queue.Counts) (oldest float64) {
+	for _, state := range []string{"available", "running", "retryable", "scheduled"} {
+		if age := q.In(state).OldestAge; age != nil {
+			oldest = max(oldest, *age)
+		}
+	}
+	return oldest
 }
 
 func jobCount(s queue.StateCount) string {

@@ -92,7 +92,7 @@ func (db *database) recalc(ctx context.Context, user int32, from, to *time.Time,
 		return err
 	}
 	if first == nil {
-		return cli.Usagef("user %d has no activities; put some in with: enqueue ingest", user)
+		return cli.Usagef("user %d has no activities; put some in with: enqueue ingest --user %d FILE", user, user)
 	}
 	if from == nil {
 		from = first
@@ -128,7 +128,7 @@ func (db *database) recalc(ctx context.Context, user int32, from, to *time.Time,
 		return err
 	}
 	if failed > 0 {
-		return fmt.Errorf("%s failed; see the errors in %s.river_job", counted(failed, "recalculation", "recalculations"), db.schema)
+		return fmt.Errorf("%s failed; see: enqueue jobs list --kind acwr_recalc --state discarded,cancelled", cli.Counted(failed, "recalculation", "recalculations"))
 	}
 	if writing, err = admin.ReadWriting(ctx, db.pool); err != nil {
 		return err

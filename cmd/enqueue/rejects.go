@@ -1,8 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -36,10 +40,14 @@ func rejectFilter(f queue.Filter) admin.Filter {
 func rejectsListCommand(p *program) *cobra.Command {
 	var flags filterFlags
 	var limit int
+	var each bool
 	c := &cobra.Command{
 		Use:   "list",
-		Short: "List the newest rejected activities",
+		Short: "Show why activities were rejected, or list the newest ones",
+		Long: "Group the newest 500 rejected activities by reason, the most frequent first: how many, the code and the sentence that\n" +
+			"job_status has for it, and the newest of them. --each or --limit list them one by one, and so does --json.",
 		Example: "  enqueue rejects list\n" +
+			"  enqueue rejects list --each --limit 200\n" +
 			"  enqueue rejects list --user 7 --json",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -51,6 +59,14 @@ func rejectsListCommand(p *program) *cobra.Command {
 				return err
 			}
 			return p.withDatabase(c.Context(), "enqueue rejects", func(db *database) error {
+				if !each && !p.JSON && !c.Flags().Changed("limit") {
+					grouped, err := db.actions.GroupRejects(c.Context(), rejectFilter(filter))
+					if err != nil {
+						return err
+					}
+					p.writeRejectGroups(grouped, flags.text())
+					return nil
+				}
 				found, err := db.actions.ListRejects(c.Context(), rejectFilter(filter), limit)
 				if err != nil {
 					return err
@@ -61,7 +77,8 @@ func rejectsListCommand(p *program) *cobra.Command {
 	}
 	flags.register(c)
 	limitFlag(c, &limit)
-	p.JSONFlag(c, "a JSON list")
+	c.Flags().BoolVar(&each, "each", false, "list them one by one, the newest first")
+	p.JSONFlag(c, "a JSON list of single rejects")
 	return c
 }
 
@@ -71,6 +88,63 @@ func (p *program) writeRejects(found []admin.Reject, limit int) {
 		rows[i] = fmt.Sprintf("%d\t%d\t%s\t%s\t%s\t%s", r.ID, r.JobID, orDash(r.UserID), orDash(r.ActivityID), ago(r.RejectedAt), cli.OneLine(r.Reason))
 	}
 	p.writeNewest("rejects", "ID\tJOB\tUSER\tACTIVITY\tAGE\tREASON", rows, limit)
+}
+
+// shownOfGroup is how many rejects of each reason are shown.
+const shownOfGroup = 3
+
+// writeRejectGroups takes the flags that selected the rejects, for the commands that it
+// recommends.
+func (p *program) writeRejectGroups(grouped admin.RejectGroups, selected string) {
+	if len(grouped.Groups) == 0 {
+		p.Printf("no such rejects\n")
+		return
+	}
+	width, left := len(fmt.Sprint(grouped.Groups[0].Count)), grouped.Read // the first has the highest count
+	indent := strings.Repeat(" ", width+utf8.RuneCountInString(" × "))
+	more := false
+	if !grouped.All {
+		p.Printf("of the newest %d, and there may be more:\n\n", grouped.Read)
+	}
+	for _, g := range grouped.Groups {
+		left -= g.Count
+		more = more || len(g.Rejects) > shownOfGroup
+		code := ""
+		if g.Code != "" {
+			code = p.Paint(cli.Yellow, g.Code) + ", "
+		}
+		p.Printf("%*d × %sthe newest %s ago\n", width, g.Count, code, ago(g.NewestAt))
+		p.Printf("%s%s\n", indent, cmp.Or(cli.OneLine(g.Reason.Reason), "no reason was stored"))
+		if g.Sentence != "" {
+			p.Printf("%sfor the athlete: %s\n", indent, g.Sentence)
+		}
+		p.writeGroupedRejects(g, indent)
+		p.Printf("\n")
+	}
+	if left > 0 {
+		p.Printf("and %s\n", cli.Counted(left, "other, for another reason", "others, for other reasons"))
+	}
+	if more || left > 0 {
+		p.Printf("list them one by one with: enqueue rejects list --each%s\n", selected)
+	}
+	p.Printf("after a fix: enqueue rejects retry%s\n", cmp.Or(selected, " --all"))
+}
+
+// writeGroupedRejects prints the newest of a group, with their reasons only where these differ.
+func (p *program) writeGroupedRejects(g admin.RejectGroup, indent string) {
+	shown := g.Rejects[:min(len(g.Rejects), shownOfGroup)]
+	differ := slices.ContainsFunc(shown, func(r admin.Reject) bool { return cli.OneLine(r.Reason) != g.Reason.Reason })
+	header, rows := indent+"\tID\tJOB\tUSER\tACTIVITY\tAGE", make([]string, len(shown))
+	if differ {
+		header += "\tREASON"
+	}
+	for i, r := range shown {
+		rows[i] = fmt.Sprintf("\t%d\t%d\t%s\t%s\t%s", r.ID, r.JobID, orDash(r.UserID), orDash(r.ActivityID), ago(r.RejectedAt))
+		if differ {
+			rows[i] += "\t" + cli.OneLine(r.Reason)
+		}
+	}
+	p.Table(header, rows)
 }
 
 func rejectsShowCommand(p *program) *cobra.Command {

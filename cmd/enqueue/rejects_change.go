@@ -45,7 +45,7 @@ func rejectsRetryCommand(p *program) *cobra.Command {
 			}
 		}
 		return errors.Join(s.show(result, preview, func() {
-			p.Printf("enqueued %s in %s\n", counted(int(result.Retried), "activity", "activities"), counted(len(result.JobIDs), "job", "jobs"))
+			p.Printf("enqueued %s in %s\n", cli.Counted(result.Retried, "activity", "activities"), cli.Counted(len(result.JobIDs), "job", "jobs"))
 		}), leftError(result.Left))
 	})
 }
@@ -56,7 +56,7 @@ func leftError(left []admin.Left) error {
 		return nil
 	}
 	const maxNamed = 10
-	faults := []error{fmt.Errorf("%s rejected", counted(len(left), "activity stays", "activities stay"))}
+	faults := []error{fmt.Errorf("%s rejected", cli.Counted(len(left), "activity stays", "activities stay"))}
 	for _, l := range left[:min(len(left), maxNamed)] {
 		faults = append(faults, fmt.Errorf("reject %d: %s", l.ID, cli.OneLine(l.Reason)))
 	}
@@ -80,7 +80,7 @@ func rejectsDropCommand(p *program) *cobra.Command {
 				return err
 			}
 		}
-		return s.show(result, preview, func() { p.Printf("dropped %s\n", counted(int(result.Dropped), "reject", "rejects")) })
+		return s.show(result, preview, func() { p.Printf("dropped %s\n", cli.Counted(result.Dropped, "reject", "rejects")) })
 	})
 }
 
@@ -133,7 +133,7 @@ func (s *rejectsScope) show(result any, preview admin.RejectPreview, done func()
 			s.Printf("no such rejects\n")
 		default:
 			s.Printf("%s of %s would be %s; nothing was done. Do it with --yes\n",
-				counted(int(preview.Rejects), "reject", "rejects"), counted(int(preview.Users), "user", "users"), s.done)
+				cli.Counted(preview.Rejects, "reject", "rejects"), cli.Counted(preview.Users, "user", "users"), s.done)
 		}
 	})
 }

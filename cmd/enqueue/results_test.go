@@ -46,7 +46,7 @@ func TestRecalcRanges(t *testing.T) {
 func TestRecalcOfNothing(t *testing.T) {
 	pool := migrated(t)
 	stored(t, pool)
-	enqueue(t, "recalc", "--user", "8").want(t, 2, "user 8 has no activities; put some in with: enqueue ingest")
+	enqueue(t, "recalc", "--user", "8").want(t, 2, "user 8 has no activities; put some in with: enqueue ingest --user 8 FILE")
 	enqueue(t, "recalc", "--user", "7", "--from", "2025-04-01").want(t, 0, "nothing to do: user 7 has activities from 2025-01-10 to 2025-03-20")
 	if n := query[int](t, pool, countJobs); n != 0 {
 		t.Errorf("%d jobs were enqueued", n)
@@ -80,7 +80,7 @@ func TestACWRTable(t *testing.T) {
 			t.Errorf("line %d (-want +got):\n%s", line, diff)
 		}
 	}
-	enqueue(t, "acwr", "--user", "8").want(t, 0, "user 8 has no activities; put some in with: enqueue ingest\n")
+	enqueue(t, "acwr", "--user", "8").want(t, 0, "user 8 has no activities; put some in with: enqueue ingest --user 8 FILE\n")
 	enqueue(t, "acwr", "--user", "7", "--from", "2098-04-01").want(t, 0, "user 7 has no activities in this time\n")
 }
 

@@ -105,12 +105,15 @@ func (db *database) watchStatus(ctx context.Context, every time.Duration) error 
 	}
 }
 
+// severities are the colors of headlines and findings; a notice has none.
+var severities = map[admin.Severity]cli.Color{"": cli.Green, admin.Warning: cli.Yellow, admin.Critical: cli.Red}
+
 func (p *program) showStatus(s admin.Snapshot, findings []admin.Finding) error {
 	headline := s.Headline(findings)
 	return p.Show(shownStatus{s, headline, append([]admin.Finding{}, findings...)}, func() {
-		p.Printf("%s\n%s. %s\n", s.TakenAt.Local().Format(time.DateTime), headline.Word, headline.Says)
+		p.Printf("%s\n%s. %s\n", s.TakenAt.Local().Format(time.DateTime), p.Paint(severities[headline.Severity], headline.Word), headline.Says)
 		for _, f := range findings {
-			p.Printf("%s: %s %s\n", f.Severity, cli.OneLine(f.What), f.Do)
+			p.Printf("%s: %s %s\n", p.Paint(severities[f.Severity], string(f.Severity)), cli.OneLine(f.What), f.Do)
 		}
 		p.Printf("\n")
 		for _, f := range s.Freshness {
@@ -118,7 +121,7 @@ func (p *program) showStatus(s admin.Snapshot, findings []admin.Finding) error {
 				p.Printf("%s: no job waits\n", f.Lane)
 				continue
 			}
-			p.Printf("%s: %s wait, the oldest for %s\n", f.Lane, strings.TrimSpace(f.About+" "+counted(int(f.Waiting), "job", "jobs")), waited(f.Age))
+			p.Printf("%s: %s wait, the oldest for %s\n", f.Lane, strings.TrimSpace(f.About+" "+cli.Counted(f.Waiting, "job", "jobs")), waited(f.Age))
 		}
 		p.Printf("\n")
 		p.writeQueues(s.Queues)
@@ -136,9 +139,9 @@ func (p *program) writeProcesses(processes []admin.Process) {
 	}
 	rows := make([]string, len(processes))
 	for i, w := range processes {
-		state := "alive"
+		state := p.State("alive")
 		if !w.Alive {
-			state = "dead, last seen " + ago(w.BeatAt) + " ago"
+			state = p.State("dead") + ", last seen " + ago(w.BeatAt) + " ago"
 		}
 		rows[i] = fmt.Sprintf("%s\t%s\t%s\t%s", cli.OneLine(w.ID), ago(w.StartedAt), writes(w), state)
 	}

@@ -107,7 +107,7 @@ func (p *program) writeEnqueuedRefresh(done enqueuedRefresh) {
 		p.Printf("nothing to do: no tokens expire in this time of which nobody takes care yet\n")
 		return
 	}
-	p.Printf("enqueued the refresh of the tokens of %s in %s\n", counted(done.Users, "user", "users"), counted(len(done.JobIDs), "job", "jobs"))
+	p.Printf("enqueued the refresh of the tokens of %s in %s\n", cli.Counted(done.Users, "user", "users"), cli.Counted(len(done.JobIDs), "job", "jobs"))
 }
 
 func (db *database) enqueueRefresh(ctx context.Context, flags refreshFlags) (ids []int64, users []int32, err error) {
@@ -139,9 +139,9 @@ func (db *database) waitForTokens(ctx context.Context, users []int32, done enque
 	case err != nil:
 		return err
 	case failed > 0:
-		return fmt.Errorf("%s failed, the last error: %s", counted(failed, "job", "jobs"), reason)
+		return fmt.Errorf("%s failed, the last error: %s", cli.Counted(failed, "job", "jobs"), reason)
 	case after.NeedsReauthorization > 0:
-		return fmt.Errorf("%s to authorize the application again", counted(int(after.NeedsReauthorization), "user has", "users have"))
+		return fmt.Errorf("%s to authorize the application again", cli.Counted(after.NeedsReauthorization, "user has", "users have"))
 	}
 	return nil
 }

@@ -83,7 +83,7 @@ func (f *ingestFlags) registerHeartRate(flags *pflag.FlagSet) {
 func (f ingestFlags) heartRate() (trainingload.HeartRate, error) {
 	gender, err := trainingload.ParseGender(f.gender)
 	if err != nil {
-		return trainingload.HeartRate{}, fmt.Errorf("--gender: %w", err)
+		return trainingload.HeartRate{}, fmt.Errorf("--%w", err) // it begins with the name
 	}
 	h := trainingload.HeartRate{Resting: f.restingHR, Max: f.maxHR, Gender: gender}
 	if err := h.Validate(); err != nil {
@@ -135,18 +135,18 @@ func (p *program) writeTRIMPs(r recomputedTRIMPs) {
 		p.Printf("and %d more\n", more)
 	}
 	if r.Unusable > 0 {
-		p.Printf("left as they are: %s without a heart rate or a duration\n", counted(r.Unusable, "activity", "activities"))
+		p.Printf("left as they are: %s without a heart rate or a duration\n", cli.Counted(r.Unusable, "activity", "activities"))
 	}
 	if r.WaitingJobs > 0 {
-		p.Warnf("%s, with a TRIMP from before: run this again afterwards\n", counted(int(r.WaitingJobs), "import of the user still waits", "imports of the user still wait"))
+		p.Warnf("%s, with a TRIMP from before: run this again afterwards\n", cli.Counted(r.WaitingJobs, "import of the user still waits", "imports of the user still wait"))
 	}
-	of := fmt.Sprintf("%d of %s with a TRIMP from the average heart rate", r.Changed, counted(r.Averages, "activity", "activities"))
+	of := fmt.Sprintf("%d of %s with a TRIMP from the average heart rate", r.Changed, cli.Counted(r.Averages, "activity", "activities"))
 	switch {
 	case r.Preview && r.Changed > 0:
 		p.Printf("%s would change; nothing was done. Do it with --yes\n", of)
 	case r.Changed == 0:
-		p.Printf("%s differ: nothing to do\n", of)
+		p.Printf("%s would change: nothing to do\n", of)
 	default:
-		p.Printf("%s changed; enqueued their recalculation in %s\n", of, counted(len(r.JobIDs), "job", "jobs"))
+		p.Printf("%s changed; enqueued their recalculation in %s\n", of, cli.Counted(len(r.JobIDs), "job", "jobs"))
 	}
 }

@@ -30,11 +30,11 @@ func TestTRIMPIsRecomputed(t *testing.T) {
 	if got := query[string](t, pool, `SELECT (args->'ranges')::text FROM river.river_job WHERE kind = 'acwr_recalc'`); got != `[{"to": "2025-03-01", "from": "2025-03-01", "user_id": 7}]` {
 		t.Errorf("recalculates %s", got)
 	}
-	enqueue(t, "trimp", "--user", "7", "--yes").want(t, 0, "0 of 2 activities with a TRIMP from the average heart rate differ: nothing to do")
+	enqueue(t, "trimp", "--user", "7", "--yes").want(t, 0, "0 of 2 activities with a TRIMP from the average heart rate would change: nothing to do")
 	enqueue(t, "trimp", "--user", "7", "--from", "2025-03-02").want(t, 0, "0 of 1 activity")
 	enqueue(t, "trimp", "--user", "8").want(t, 2, "user_settings of user 8: resting heart rate must lie between")
 	for args, want := range map[string]string{
-		"": "--user is required", "--user 7 --gender x": "--gender: gender must be M, F", "--user 7 --resting-hr 300": "resting heart rate must lie",
+		"": "--user is required", "--user 7 --gender x": "--gender must be M, F", "--user 7 --resting-hr 300": "resting heart rate must lie",
 		"--user 7 --from 2025-02-30": "--from must be a date", "--user 7 --from 2025-03-02 --to 2025-03-01": "lies before",
 	} {
 		enqueue(t, append([]string{"trimp"}, strings.Fields(args)...)...).want(t, 2, want)

@@ -47,8 +47,7 @@ func (db *database) waitFor(ctx context.Context, source *activities, result *ing
 		if !db.JSON {
 			db.Printf("%s\n", result.outcome())
 		}
-		return fmt.Errorf("%s failed and %s rejected; see the errors in %s.river_job and the table ingest_rejects",
-			counted(failed, "job", "jobs"), counted(rejected, "activity was", "activities were"), db.schema)
+		return failures(failed, rejected)
 	}
 	said := "stored, with their results"
 	if !writing.ToAllUsers() {
@@ -59,6 +58,18 @@ func (db *database) waitFor(ctx context.Context, source *activities, result *ing
 	}
 	db.Printf("%s\n%s\n", said, result.outcome())
 	return nil
+}
+
+// failures says what failed, and how to see why.
+func failures(failedJobs, rejected int) error {
+	var faults []error
+	if failedJobs > 0 {
+		faults = append(faults, fmt.Errorf("%s failed; see: enqueue jobs list --state discarded,cancelled", cli.Counted(failedJobs, "job", "jobs")))
+	}
+	if rejected > 0 {
+		faults = append(faults, fmt.Errorf("%s rejected; see: enqueue rejects list", cli.Counted(rejected, "activity was", "activities were")))
+	}
+	return errors.Join(faults...)
 }
 
 // finished waits for jobs, and returns how many of them failed and the last
@@ -97,7 +108,7 @@ func (db *database) until(ctx context.Context, what string, check func(context.C
 	err := db.poll(ctx, queues, func(why string) { b.Say(why) }, func(ctx context.Context) (at int64, over bool, err error) {
 		left, err := check(ctx)
 		if err == nil && b.Total() == 0 {
-			b = cli.NewBar(db.Err, int64(left), what, "jobs")
+			b = db.NewBar(int64(left), what, "job", "jobs")
 		}
 		b.Set(b.Total() - int64(left))
 		return int64(left), left == 0, err

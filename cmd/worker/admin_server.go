@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -32,9 +30,9 @@ type adminServer struct {
 	metrics  *metrics.Metrics // nil when there is no server
 	logger   *slog.Logger
 
-	// announce, if set, receives the page's address. Then a free port is used if the
+	// announce, if set, prints the page's address. Then a free port is used if the
 	// configured one is taken.
-	announce io.Writer
+	announce *cli.Program
 }
 
 // newAdminServer returns an error if pages would be public.
@@ -109,7 +107,7 @@ func (o *adminServer) during(ctx context.Context, pool *dbpool.Pool, service *wo
 		return err
 	}
 	if o.announce != nil {
-		_, _ = fmt.Fprintf(o.announce, "the status page is at http://%s/\n", server.Address())
+		o.announce.Printf("the status page is at http://%s/\n", server.Address())
 	}
 	o.logger.InfoContext(ctx, "serving probes, metrics and pages", slog.String("address", server.Address()))
 

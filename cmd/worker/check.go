@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -49,7 +50,8 @@ func check(ctx context.Context, settings config.Config) []doctor.Finding {
 	findings := []doctor.Finding{{Check: "configuration", OK: true, About: "valid"}, aboutTokens(settings), aboutBudget(settings), aboutOperations(settings)}
 	pool, err := cli.OpenPool(ctx, settings, "worker check")
 	if err != nil {
-		return append(findings, doctor.Finding{Check: "connection", About: err.Error()})
+		about, cure, _ := strings.Cut(err.Error(), "\n")
+		return append(findings, doctor.Finding{Check: "connection", About: about, Cure: cure})
 	}
 	defer pool.Close()
 	return append(findings, doctor.Examine(ctx, pool, settings)...)
@@ -89,12 +91,12 @@ func aboutOperations(settings config.Config) doctor.Finding {
 // writeFindings prints one line per finding, and two more for failures and warnings.
 func writeFindings(p *cli.Program, findings []doctor.Finding) {
 	for _, f := range findings {
-		mark := "ok  "
+		mark := p.Paint(cli.Green, "ok  ")
 		switch {
 		case !f.OK:
-			mark = "FAIL"
+			mark = p.Paint(cli.Red, "FAIL")
 		case f.Warns():
-			mark = "WARN"
+			mark = p.Paint(cli.Yellow, "WARN")
 		}
 		p.Printf("%s  %s: %s\n", mark, f.Check, f.About)
 		if f.Why != "" {

@@ -83,7 +83,7 @@ func demo(ctx context.Context, settings config.Config, keep bool, p *cli.Program
 		if err != nil {
 			return err
 		}
-		pages.announce = p.Out
+		pages.announce = p
 		second, err := newService(ctx, pool, settings, logger, pages.observe())
 		if err != nil {
 			return err
@@ -134,7 +134,8 @@ func workSample(ctx context.Context, pool *dbpool.Pool, settings config.Config, 
 	}
 	elapsed := time.Since(started)
 	stats := service.Stats()
-	p.Printf("stored them with their ACWR: %d jobs in %d transactions\n", stats.Ingest.Committed, stats.Ingest.Transactions)
+	p.Printf("stored them with their ACWR: %s in %s\n",
+		cli.Counted(stats.Ingest.Committed, "job", "jobs"), cli.Counted(stats.Ingest.Transactions, "transaction", "transactions"))
 	p.Printf("in %.2f s, start and stop of the worker included: %.0f activities a second\n\n", elapsed.Seconds(), float64(len(activities))/elapsed.Seconds())
 	return nil
 }
@@ -162,7 +163,7 @@ func checkAgainstOracle(ctx context.Context, pool *dbpool.Pool, p *cli.Program) 
 		return err
 	}
 	if total > 0 {
-		return fmt.Errorf("%d rows differ from the SQL oracle, the first: %s", total, wrong[0])
+		return fmt.Errorf("%s from the SQL oracle, the first: %s", cli.Counted(total, "row differs", "rows differ"), wrong[0])
 	}
 	var rows int
 	if err := pool.QueryRow(ctx, `SELECT count(*) FROM activities`).Scan(&rows); err != nil {

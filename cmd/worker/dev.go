@@ -42,7 +42,7 @@ func dev(ctx context.Context, dir string, p *cli.Program) (err error) {
 	if err != nil {
 		return err
 	}
-	pages.announce = p.Out
+	pages.announce = p
 	url := settings.DatabaseURL
 	if url != "" && dir != "" {
 		return cli.Usagef("--dir names a database and DATABASE_URL another; unset DATABASE_URL or leave out --dir")

@@ -45,7 +45,7 @@ func startLocal(ctx context.Context, dir string, logger *slog.Logger) (server *l
 func ensureDatabase(ctx context.Context, server *localpg.Server) error {
 	conn, err := pgx.Connect(ctx, server.URL("postgres"))
 	if err != nil {
-		return err
+		return dbpool.Concise(err)
 	}
 	defer func() { _ = conn.Close(ctx) }()
 	var exists bool

@@ -111,7 +111,8 @@ func migrateUp(ctx context.Context, pool *dbpool.Pool, riverSchema string, p *cl
 		return err
 	}
 	if ids.WentBack() {
-		p.Printf("the ids of jobs had gone back to %d; they go on beyond %d, and %d waiting jobs have new ones\n", ids.Last, ids.Stored, renumbered)
+		p.Printf("the ids of jobs had gone back to %d; they go on beyond %d, and %s new ones\n",
+			ids.Last, ids.Stored, cli.Counted(renumbered, "waiting job has", "waiting jobs have"))
 	}
 	p.Printf("the database is up to date\n")
 	return nil
@@ -173,7 +174,7 @@ func (g grant) give(ctx context.Context, pool *dbpool.Pool, riverSchema string, 
 	}
 	p.Printf("role %q may %s\n", g.role, g.may)
 	if warning != "" {
-		p.Printf("warning: %s\n", warning)
+		p.Printf("%s: %s\n", p.Paint(cli.Yellow, "warning"), warning)
 	}
 	return nil
 }
@@ -192,7 +193,7 @@ func migrateStatusCommand(p *cli.Program) *cobra.Command {
 					return err
 				}
 				return p.Show(status, func() {
-					p.Table("TABLES\tDATABASE IS AT\tTHIS WORKER NEEDS\tREMARK", []string{statusRow("worker", status.Worker), statusRow("river", status.River)})
+					p.Table("TABLES\tDATABASE IS AT\tTHIS WORKER NEEDS\tREMARK", []string{statusRow(p, "worker", status.Worker), statusRow(p, "river", status.River)})
 				})
 			})
 		},
@@ -201,12 +202,12 @@ func migrateStatusCommand(p *cli.Program) *cobra.Command {
 	return c
 }
 
-func statusRow(name string, line migrations.Line) string {
-	remark := "up to date"
+func statusRow(p *cli.Program, name string, line migrations.Line) string {
+	remark := p.State("up to date")
 	if line.Pending() {
-		remark = "run: worker migrate up"
+		remark = p.Paint(cli.Yellow, "run: worker migrate up")
 	} else if line.Unknown() {
-		remark = "newer than this worker"
+		remark = p.Paint(cli.Yellow, "newer than this worker")
 	}
 	return fmt.Sprintf("%s\t%d\t%d\t%s", name, line.Current, line.Newest, remark)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
 )
 
@@ -45,7 +46,7 @@ func scratchDatabase(ctx context.Context, server string) (database string, drop 
 func executeOnce(ctx context.Context, url, sql string) (err error) {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
-		return err
+		return dbpool.Concise(err)
 	}
 	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
 	_, err = conn.Exec(ctx, sql)

@@ -46,7 +46,7 @@ func rotateCommand(p *cli.Program) *cobra.Command {
 				begun := false
 				rotation, err := tokens.New(pool, settings.TokenKeys, settings.River.Schema).Rotate(c.Context(), func(r tokens.Rotation) {
 					if !begun {
-						bar, begun = cli.NewBar(p.Err, r.Total, "encrypting tokens", "users"), true
+						bar, begun = p.NewBar(r.Total, "encrypting tokens", "user", "users"), true
 					}
 					bar.Set(min(r.Rotated, r.Total))
 				})
@@ -55,7 +55,7 @@ func rotateCommand(p *cli.Program) *cobra.Command {
 					return err
 				}
 				return errors.Join(p.Show(rotation, func() {
-					p.Printf("encrypted the tokens of %d users with key %s\n", rotation.Rotated, rotation.Key)
+					p.Printf("encrypted the tokens of %s with key %s\n", cli.Counted(rotation.Rotated, "user", "users"), rotation.Key)
 				}), unreadable(rotation.Unreadable))
 			})
 		},

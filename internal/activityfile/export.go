@@ -124,7 +124,11 @@ func (p *exportParser) readError(cells []string, err error) error {
 	case !errors.As(err, &malformed):
 		return fmt.Errorf("read %s behind line %d: %w", p.name, p.line, err)
 	case errors.Is(err, csv.ErrFieldCount):
-		return recordError(p.name, malformed.StartLine, 0, fmt.Errorf("has %d fields, the header has %d", len(cells), p.csv.FieldsPerRecord))
+		fields := "fields"
+		if len(cells) == 1 {
+			fields = "field"
+		}
+		return recordError(p.name, malformed.StartLine, 0, fmt.Errorf("has %d %s, the header has %d", len(cells), fields, p.csv.FieldsPerRecord))
 	case malformed.Line == malformed.StartLine:
 		return recordError(p.name, malformed.StartLine, 0, fmt.Errorf("column %d: %w", malformed.Column, malformed.Err))
 	case p.limit.ended:

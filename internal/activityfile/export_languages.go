@@ -7,8 +7,9 @@ import (
 )
 
 // Strava writes activities.csv in the athlete's language. The tables below have the names
-// found in published exports. Unknown names are not guessed: the column is then missing,
-// and the reader reports it.
+// found in published exports; of Italian there is none, so the plain translations are
+// there in their several forms. A column whose name is unknown is missing, and the reader
+// reports it.
 
 // exportLanguage is a column of the table below.
 type exportLanguage int
@@ -22,28 +23,29 @@ const (
 	portuguese
 	dutch
 	japanese
+	italian
 	exportLanguages int = iota
 )
 
-const languageNames = "English, German, French, Spanish, Portuguese, Dutch or Japanese"
+const languageNames = "English, German, French, Spanish, Portuguese, Dutch, Japanese or Italian"
 
 // exportColumns are the columns that are read: "" where the name is not known,
 // several separated by a bar. The first name of a row is what the rest of the
 // program calls it.
 var exportColumns = [][exportLanguages]string{
-	{"Activity ID", "id", "Aktivitäts-ID", "ID de l'activité", "ID de actividad", "ID da atividade", "Activiteits-ID", "アクティビティID"},
-	{"Activity Date", "date", "Aktivitätsdatum", "Date de l'activité", "Fecha de la actividad", "Data da atividade", "Datum van activiteit", "アクティビティ実行日"},
-	{"Activity Name", "name", "Name der Aktivität", "Nom de l'activité", "Nombre de la actividad", "Nome da atividade", "Naam activiteit|Naam van activiteit", "アクティビティ名"},
-	{"Activity Type", "type", "Aktivitätsart", "Type d'activité", "Tipo de actividad", "Tipo de atividade", "Activiteitstype", "アクティビティタイプ"},
-	{"Elapsed Time", "elapsed_time", "Verstrichene Zeit", "Temps écoulé", "Tiempo transcurrido", "Tempo decorrido", "Verstreken tijd", "経過時間"},
-	{"Moving Time", "", "Bewegungszeit", "Durée de déplacement", "Tiempo en movimiento", "Tempo de movimentação", "Beweegtijd", "移動時間"},
-	{"Distance", "distance", "Distanz", "Distance", "Distancia", "Distância", "Afstand", "距離"},
-	{"Average Speed", "", "Durchschnittliche Geschwindigkeit", "Vitesse moyenne", "Velocidad promedio", "Velocidade média", "Gemiddelde snelheid", ""},
-	{"Elevation Gain", "", "Höhenzunahme", "Dénivelé positif", "Desnivel positivo", "Ganho de elevação", "Totale stijging|Hoogtewinst", "獲得標高"},
-	{"Max Heart Rate", "", "Max. Herzfrequenz", "Fréquence cardiaque max.", "", "Frequência cardíaca máxima", "Max. hartslag", ""},
-	{"Average Heart Rate", "", "Durchschnittliche Herzfrequenz", "Fréquence cardiaque moyenne", "Ritmo cardiaco promedio|Ritmo cardíaco promedio", "Frequência cardíaca média", "Gemiddelde hartslag", ""},
-	{"Average Temperature", "", "Durchschnittliche Temperatur", "Température moyenne", "", "", "", ""},
-	{"Perceived Exertion", "", "Gefühlte Anstrengung", "", "Esfuerzo Percibido", "", "Ervaren inspanning", ""},
+	{"Activity ID", "id", "Aktivitäts-ID", "ID de l'activité", "ID de actividad", "ID da atividade", "Activiteits-ID", "アクティビティID", "ID attività|ID dell'attività"},
+	{"Activity Date", "date", "Aktivitätsdatum", "Date de l'activité", "Fecha de la actividad", "Data da atividade", "Datum van activiteit", "アクティビティ実行日", "Data attività|Data dell'attività"},
+	{"Activity Name", "name", "Name der Aktivität", "Nom de l'activité", "Nombre de la actividad", "Nome da atividade", "Naam activiteit|Naam van activiteit", "アクティビティ名", "Nome attività|Nome dell'attività"},
+	{"Activity Type", "type", "Aktivitätsart", "Type d'activité", "Tipo de actividad", "Tipo de atividade", "Activiteitstype", "アクティビティタイプ", "Tipo di attività|Tipo attività"},
+	{"Elapsed Time", "elapsed_time", "Verstrichene Zeit", "Temps écoulé", "Tiempo transcurrido", "Tempo decorrido", "Verstreken tijd", "経過時間", "Tempo trascorso"},
+	{"Moving Time", "", "Bewegungszeit", "Durée de déplacement", "Tiempo en movimiento", "Tempo de movimentação", "Beweegtijd", "移動時間", "Tempo in movimento|Tempo di movimento"},
+	{"Distance", "distance", "Distanz", "Distance", "Distancia", "Distância", "Afstand", "距離", "Distanza"},
+	{"Average Speed", "", "Durchschnittliche Geschwindigkeit", "Vitesse moyenne", "Velocidad promedio", "Velocidade média", "Gemiddelde snelheid", "", "Velocità media"},
+	{"Elevation Gain", "", "Höhenzunahme", "Dénivelé positif", "Desnivel positivo", "Ganho de elevação", "Totale stijging|Hoogtewinst", "獲得標高", "Dislivello|Dislivello positivo"},
+	{"Max Heart Rate", "", "Max. Herzfrequenz", "Fréquence cardiaque max.", "", "Frequência cardíaca máxima", "Max. hartslag", "", "Frequenza cardiaca massima|Frequenza cardiaca max"},
+	{"Average Heart Rate", "", "Durchschnittliche Herzfrequenz", "Fréquence cardiaque moyenne", "Ritmo cardiaco promedio|Ritmo cardíaco promedio", "Frequência cardíaca média", "Gemiddelde hartslag", "", "Frequenza cardiaca media"},
+	{"Average Temperature", "", "Durchschnittliche Temperatur", "Température moyenne", "", "", "", "", "Temperatura media"},
+	{"Perceived Exertion", "", "Gefühlte Anstrengung", "", "Esfuerzo Percibido", "", "Ervaren inspanning", "", "Sforzo percepito"},
 }
 
 // decimalComma reports whether numbers are displayed as 1.234,5. Those that are not
@@ -61,7 +63,8 @@ func foldHeader(name string) string {
 // is known by, false when it is none.
 func headerLanguage(header []string) (exportLanguage, bool) {
 	for language := range exportLanguage(exportLanguages) {
-		if slices.Contains(header, foldHeader(exportColumns[0][language])) && slices.Contains(header, foldHeader(exportColumns[1][language])) {
+		columns := columnIndexes(header, language)
+		if len(columns["Activity ID"]) > 0 && len(columns["Activity Date"]) > 0 {
 			return language, true
 		}
 	}
@@ -87,9 +90,9 @@ func columnIndexes(header []string, language exportLanguage) map[string][]int {
 // months are the beginnings of the names of months in these languages. Each means the
 // same month in all of them.
 var months = map[string]time.Month{
-	"jan": 1, "ene": 1, "feb": 2, "fév": 2, "fev": 2, "mar": 3, "mär": 3, "mrt": 3, "maa": 3, "apr": 4, "avr": 4, "abr": 4,
-	"may": 5, "mai": 5, "mei": 5, "jun": 6, "juin": 6, "jul": 7, "juil": 7, "aug": 8, "aoû": 8, "ago": 8,
-	"sep": 9, "set": 9, "oct": 10, "okt": 10, "out": 10, "nov": 11, "dec": 12, "déc": 12, "dic": 12, "dez": 12,
+	"jan": 1, "ene": 1, "gen": 1, "feb": 2, "fév": 2, "fev": 2, "mar": 3, "mär": 3, "mrt": 3, "maa": 3, "apr": 4, "avr": 4, "abr": 4,
+	"may": 5, "mai": 5, "mei": 5, "mag": 5, "jun": 6, "juin": 6, "giu": 6, "jul": 7, "juil": 7, "lug": 7, "aug": 8, "aoû": 8, "ago": 8,
+	"sep": 9, "set": 9, "oct": 10, "okt": 10, "out": 10, "ott": 10, "nov": 11, "dec": 12, "déc": 12, "dic": 12, "dez": 12,
 }
 
 // parseMonth reads the name of a month or its abbreviation.
@@ -124,6 +127,10 @@ var exportTypes = map[string]string{
 	"treino": "Workout", "treino com peso": "Weight Training",
 
 	"hardloopsessie": "Run", "fietsrit": "Ride", "virtuele fietsrit": "Virtual Ride", "zwemmen": "Swim", "wandeling": "Walk", "wandelen": "Walk", "hiken": "Hike",
+
+	"corsa": "Run", "corsa su sentiero": "Trail Run", "corsa virtuale": "Virtual Run", "ciclismo": "Ride", "pedalata": "Ride", "uscita in bici": "Ride",
+	"pedalata virtuale": "Virtual Ride", "camminata": "Walk", "escursione": "Hike", "escursionismo": "Hike", "nuoto": "Swim", "allenamento": "Workout",
+	"allenamento con i pesi": "Weight Training", "sollevamento pesi": "Weight Training", "canottaggio": "Rowing", "sci alpino": "Alpine Ski",
 
 	"ランニング": "Run", "トレイルラン": "Trail Run", "バーチャルラン": "Virtual Run", "サイクリング": "Ride", "バーチャルライド": "Virtual Ride", "水泳": "Swim", "スイム": "Swim",
 	"ウォーキング": "Walk", "ハイキング": "Hike", "ウェイトトレーニング": "Weight Training", "ワークアウト": "Workout", "ヨガ": "Yoga",

@@ -68,6 +68,7 @@ func TestExportsInAllLanguages(t *testing.T) {
 		"portuguese":               {run, swim},
 		"dutch":                    {run, swim},
 		"japanese":                 {withoutHeartRate, swim},
+		"italian":                  {run, swim},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -89,6 +90,20 @@ func TestExportsInAllLanguages(t *testing.T) {
 				t.Errorf("from a pipe: %d activities, %v, %v", len(piped), faults, final)
 			}
 		})
+	}
+}
+
+// TestOtherNamesOfColumns reads a header in which columns have the second of their names.
+func TestOtherNamesOfColumns(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("testdata/exports/italian.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	others := strings.NewReplacer("ID attività", "ID dell’attività", "Data attività", "Data dell'attività", "Tempo in movimento", "Tempo di movimento").Replace(string(text))
+	got, faults, final := readText(t, others, Options{UserID: 7, Location: berlin(t)})
+	if len(got) != 2 || *got[0].DurationMinutes != 50 {
+		t.Errorf("reading gave %+v, %v, %v, want two activities, the first of 50 minutes", got, faults, final)
 	}
 }
 

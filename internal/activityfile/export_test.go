@@ -116,6 +116,7 @@ func TestStravaExportFaults(t *testing.T) {
 		{"several", row("x", "", "y", ""), outcome{faults: []string{`stdin:2: activity id: must be a positive integer, got "x"; distance: must be a decimal number, got "y"; activity date: must`}}},
 		{"NUL", strings.Replace(good, "Run,", "R\x00n,", 1), outcome{faults: []string{"stdin:2: name: holds a NUL byte"}}},
 		{"invalid UTF-8", strings.Replace(good, "Run,", "R\xffn,", 1), outcome{faults: []string{"stdin:2: name: is not valid UTF-8"}}},
+		{"a single field", "1\n" + good, outcome{ids: []int64{2}, faults: []string{"stdin:2: has 1 field, the header has 16"}}},
 		{"too few fields", "1,2,3\n" + good, outcome{ids: []int64{2}, faults: []string{"stdin:2: has 3 fields, the header has 16"}}},
 		{"too many fields", strings.TrimSpace(good) + ",\n" + good, outcome{ids: []int64{2}, faults: []string{"stdin:2: has 17 fields"}}},
 		{"bare quote", "1,a\"b\n" + good, outcome{ids: []int64{2}, faults: []string{"stdin:2: column 4: bare \" in non-quoted-field"}}},
@@ -134,7 +135,7 @@ func TestStravaExportFaults(t *testing.T) {
 func TestStravaExportHeader(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		"Activity ID,Activity Date,Activity Name,Activity Type\n": "stdin:1: the header lacks Elapsed Time, Distance: expected the columns Activity ID, Activity Date, Activity Name, Activity Type, Elapsed Time, Distance, named in English, German, French, Spanish, Portuguese, Dutch or Japanese, got",
+		"Activity ID,Activity Date,Activity Name,Activity Type\n": "stdin:1: the header lacks Elapsed Time, Distance: expected the columns Activity ID, Activity Date, Activity Name, Activity Type, Elapsed Time, Distance, named in English, German, French, Spanish, Portuguese, Dutch, Japanese or Italian, got",
 		"Aktivitäts-ID,Aktivitätsdatum\n":                         `the header lacks Activity Name, Activity Type, Elapsed Time, Distance: expected`,
 		"ID aktivity,Datum\n":                                     `the header lacks Activity ID, Activity Date, Activity Name, Activity Type, Elapsed Time, Distance: expected`,
 		"Aktivit\xe4ts-ID;Aktivit\xe4tsdatum\n":                   `stdin:1: the header is not UTF-8, got "Aktivit�ts-ID,Aktivit�tsdatum": save the file as UTF-8, or take it as Strava made it`,

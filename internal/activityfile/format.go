@@ -74,15 +74,16 @@ func detect(head []byte, all bool) Format {
 	}
 	start := foldHeader(strings.TrimPrefix(strings.ToValidUTF8(string(head[:min(len(head), 64)]), ""), `"`))
 	undecided := false
-	for language, column := range exportColumns[0] {
-		column = foldHeader(column)
-		if exportLanguage(language) == beforeJuly2019 {
-			column += "," + exportColumns[1][language] // others begin with an id as well
+	for language, names := range exportColumns[0] {
+		for column := range strings.SplitSeq(foldHeader(names), "|") {
+			if exportLanguage(language) == beforeJuly2019 {
+				column += "," + exportColumns[1][language] // others begin with an id as well
+			}
+			if strings.HasPrefix(start, column) {
+				return StravaExport
+			}
+			undecided = undecided || strings.HasPrefix(column, start)
 		}
-		if strings.HasPrefix(start, column) {
-			return StravaExport
-		}
-		undecided = undecided || strings.HasPrefix(column, start)
 	}
 	if undecided && !all {
 		return Auto

@@ -70,9 +70,9 @@ func (w Writing) Rows() string {
 	case w.RowsWithout == 0:
 		return ""
 	case w.About == "about":
-		return fmt.Sprintf("About %d rows have no results, by PostgreSQL's estimate.", w.RowsWithout)
+		return "About " + counted(int(w.RowsWithout), "row has", "rows have") + " no results, by PostgreSQL's estimate."
 	case w.About != "":
-		return fmt.Sprintf("At least %d rows have no results.", w.RowsWithout)
+		return "At least " + counted(int(w.RowsWithout), "row has", "rows have") + " no results."
 	}
 	return counted(int(w.RowsWithout), "row has", "rows have") + " no results."
 }

@@ -110,11 +110,7 @@ func TestRuleIsTheSameInSQL(t *testing.T) {
 			}
 		}
 	})
-	minPairs := 5000
-	if testing.Short() {
-		minPairs = 1000
-	}
-	if alike < pairs/20 || alike > pairs/2 || pairs < minPairs {
+	if alike < pairs/20 || alike > pairs/2 || pairs < 5000 {
 		t.Errorf("%d of %d pairs are alike, too few to compare", alike, pairs)
 	}
 }

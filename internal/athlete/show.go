@@ -14,7 +14,7 @@ import (
 func Table(days []Day, limit int, why string) string {
 	var text strings.Builder
 	if left := len(days) - limit; limit > 0 && left > 0 {
-		fmt.Fprintf(&text, "(%d earlier days not shown)\n", left)
+		fmt.Fprintf(&text, "(earlier days not shown: %d)\n", left)
 		days = days[left:]
 	}
 	rows := []string{"date\tload\t7 d\t28 d\tACWR\tTRIMP\t7 d\t28 d\tACWR\tdivergence\t"}

@@ -45,18 +45,18 @@ func Main(run Run) int {
 
 // ExitCode prints err, if any, and returns its exit code.
 func ExitCode(err error, stderr io.Writer) int {
-	switch {
-	case err == nil:
+	if err == nil {
 		return 0
-	case errors.Is(err, context.Canceled):
-		_, _ = fmt.Fprintln(stderr, strings.ReplaceAll(err.Error(), context.Canceled.Error(), "interrupted"))
-		return 1
 	}
-	_, _ = fmt.Fprintln(stderr, "error:", err)
+	code, said := 1, "error: "+err.Error()
 	if usage := (*UsageError)(nil); errors.As(err, &usage) {
-		return 2
+		code = 2
 	}
-	return 1
+	if errors.Is(err, context.Canceled) {
+		code, said = 1, strings.ReplaceAll(err.Error(), context.Canceled.Error(), "interrupted")
+	}
+	_, _ = fmt.Fprintln(stderr, said) // nobody is there to report a broken stderr to
+	return code
 }
 
 func markUsageErrors(c *cobra.Command) {

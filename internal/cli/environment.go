@@ -45,6 +45,9 @@ func OpenTracedPool(ctx context.Context, c config.Config, application string, tr
 	if err == nil {
 		return pool, nil
 	}
+	if ctx.Err() != nil {
+		return nil, err
+	}
 	if errors.Is(err, dbpool.ErrAddress) {
 		return nil, Usagef("DATABASE_URL or a PG* variable: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,17 +23,22 @@ type Program struct {
 	JSON       bool
 
 	broken error
+	colors bool // on stdout
 }
 
 // Run runs the command tree. Errors of cobra, such as unknown commands and flags, become
 // a UsageError that mentions --help.
 func (p *Program) Run(ctx context.Context, root *cobra.Command, args []string) error {
+	p.colors = showsColors(p.Out, os.Getenv)
 	root.SetArgs(args)
 	root.SetOut(p.Out)
 	root.SetErr(p.Err)
 	root.SilenceErrors, root.SilenceUsage = true, true
 	markUsageErrors(root)
 	root.PersistentFlags().StringVar(&p.ConfigFile, "config", "", "configuration `file` (default config.yaml if there is one)")
+	if width, ok := TerminalWidth(p.Out); ok && width > 0 {
+		fitHelp(root, width)
+	}
 	err := root.ExecuteContext(ctx)
 	if usage := (*UsageError)(nil); err != nil && !errors.As(err, &usage) && strings.HasPrefix(err.Error(), "unknown command ") {
 		return Usagef("%w; see: %s --help", err, root.Name())
@@ -58,7 +64,8 @@ func (p *Program) Printf(format string, args ...any) {
 	p.note(err)
 }
 
-// Warnf prints to stderr what stdout, which may be JSON, has no place for.
+// Warnf prints to stderr what stdout, which may be JSON, has no place for. Where stderr is
+// gone there is nobody to report that to.
 func (p *Program) Warnf(format string, args ...any) { _, _ = fmt.Fprintf(p.Err, format, args...) }
 
 // Table prints rows as WriteTable does.

@@ -1,13 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"time"
-
-	"golang.org/x/term"
 )
 
 const (
@@ -22,12 +19,11 @@ const (
 // Bar shows progress: on a terminal as a line that is redrawn, otherwise as a new line
 // now and then. The zero value shows nothing and may be finished.
 type Bar struct {
-	w        io.Writer
-	what     string
-	unit     string
-	total    int64
-	terminal bool
-	width    int // of the terminal; 0: ask it
+	print     func(format string, args ...any) // nil for one that shows nothing
+	what      string
+	one, many string // the unit
+	total     int64
+	columns   func() int // of the terminal; nil without one
 
 	done, counted int64 // counted: in the unit, if total has another one
 	counts        bool
@@ -38,15 +34,22 @@ type Bar struct {
 	maxTextBefore int
 }
 
-// NewBar shows progress towards total of a unit, as "activities", or without an
-// end when total is 0.
-func NewBar(w io.Writer, total int64, what, unit string) *Bar {
-	return &Bar{w: w, total: total, what: what, unit: unit, terminal: IsTerminal(w), shown: time.Now(), now: time.Now}
+// NewBar shows progress on stderr towards total of a unit, as "activity" and "activities",
+// or without an end when total is 0.
+func (p *Program) NewBar(total int64, what, one, many string) *Bar {
+	b := &Bar{print: p.Warnf, what: what, one: one, many: many, total: total, shown: time.Now(), now: time.Now}
+	if IsTerminal(p.Err) {
+		b.columns = func() int {
+			width, _ := TerminalWidth(p.Err)
+			return cmp.Or(width, defaultWidth)
+		}
+	}
+	return b
 }
 
 // Set shows how much is done.
 func (b *Bar) Set(done int64) {
-	if b.w == nil {
+	if b.print == nil {
 		return
 	}
 	b.done = done
@@ -66,15 +69,15 @@ func (b *Bar) show() {
 		b.begins, b.begun, b.first = true, now, b.amount()
 	}
 	interval := plainInterval
-	if b.terminal {
+	if b.columns != nil {
 		interval = drawnInterval
 	}
 	if now.Sub(b.shown) < interval {
 		return
 	}
 	b.shown = now
-	if !b.terminal {
-		_, _ = fmt.Fprintln(b.w, b.line(now, 0))
+	if b.columns == nil {
+		b.print("%s\n", b.line(now, 0))
 		return
 	}
 	b.draw(b.line(now, b.columns()))
@@ -83,27 +86,15 @@ func (b *Bar) show() {
 // draw writes over what was drawn before.
 func (b *Bar) draw(line string) {
 	n := len([]rune(line))
-	_, _ = fmt.Fprintf(b.w, "\r%s%s", line, strings.Repeat(" ", max(0, b.maxTextBefore-n)))
+	b.print("\r%s%s", line, strings.Repeat(" ", max(0, b.maxTextBefore-n)))
 	b.drawn, b.maxTextBefore = true, n
 }
 
 func (b *Bar) clear() {
 	if b.drawn {
-		_, _ = fmt.Fprintf(b.w, "\r%s\r", strings.Repeat(" ", b.maxTextBefore))
+		b.print("\r%s\r", strings.Repeat(" ", b.maxTextBefore))
 		b.drawn, b.maxTextBefore = false, 0
 	}
-}
-
-func (b *Bar) columns() int {
-	if b.width > 0 {
-		return b.width
-	}
-	if f, ok := b.w.(*os.File); ok {
-		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
-			return width
-		}
-	}
-	return defaultWidth
 }
 
 // amount is what is done of the unit.
@@ -123,7 +114,7 @@ const (
 // line is one line of progress, shorter than the columns of a terminal, 0 for any: a
 // long description is cut off before the numbers.
 func (b *Bar) line(now time.Time, columns int) string {
-	text := ""
+	text, counted := "", b.amount()
 	if b.total > 0 {
 		share := min(1, float64(b.done)/float64(b.total))
 		text = fmt.Sprintf("%3.0f %%  ", 100*share)
@@ -132,11 +123,11 @@ func (b *Bar) line(now time.Time, columns int) string {
 			text += "[" + strings.Repeat("=", full) + strings.Repeat(" ", barCells-full) + "]  "
 		}
 	}
-	text += grouped(b.amount())
+	text += grouped(counted)
 	if b.total > 0 && !b.counts {
-		text += " of " + grouped(b.total)
+		text, counted = text+" of "+grouped(b.total), b.total
 	}
-	text += " " + b.unit
+	text += " " + Noun(counted, b.one, b.many)
 	if elapsed := now.Sub(b.begun); elapsed >= rateAfter {
 		rate := float64(b.amount()-b.first) / elapsed.Seconds()
 		if rate >= 1 {
@@ -191,11 +182,11 @@ func (b *Bar) Describe(what string) { b.what = what }
 
 // Say prints a line in the bar's place and redraws the bar below it.
 func (b *Bar) Say(line string) {
-	if b.w == nil {
+	if b.print == nil {
 		return
 	}
 	b.clear()
-	_, _ = fmt.Fprintln(b.w, line)
+	b.print("%s\n", line)
 }
 
 // Finish removes the bar.

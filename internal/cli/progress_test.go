@@ -21,8 +21,8 @@ func TestBarFitsTheTerminal(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		now := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
-		b := NewBar(&out, 153_941, "reading /home/someone/exports/activities.csv", "activities")
-		b.terminal, b.width, b.now, b.shown = true, c.width, func() time.Time { return now }, time.Time{}
+		b := (&Program{Err: &out}).NewBar(153_941, "reading /home/someone/exports/activities.csv", "activity", "activities")
+		b.columns, b.now, b.shown = func() int { return c.width }, func() time.Time { return now }, time.Time{}
 		b.Count(0, 0)
 		now = now.Add(10 * time.Second)
 		b.Count(65_000, 65_536)
@@ -48,7 +48,7 @@ func TestBarWithoutTerminal(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	now := time.Now()
-	b := NewBar(&out, 2000, "storing activities", "jobs")
+	b := (&Program{Err: &out}).NewBar(2000, "storing activities", "job", "jobs")
 	b.now, b.shown = func() time.Time { return now }, now
 	b.Set(500)
 	now = now.Add(plainInterval)
@@ -58,6 +58,16 @@ func TestBarWithoutTerminal(t *testing.T) {
 	b.Finish()
 	if got, want := out.String(), "storing activities   50 %  1,000 of 2,000 jobs, 100/s, 10s left\n"; got != want {
 		t.Errorf("printed %q, want %q", got, want)
+	}
+	out.Reset()
+	for total, want := range map[int64]string{0: "reading  1 activity\n", 1: "reading  100 %  1 of 1 activity\n", 2: "reading   50 %  1 of 2 activities\n"} {
+		b := (&Program{Err: &out}).NewBar(total, "reading", "activity", "activities")
+		b.shown = time.Time{}
+		b.Set(1)
+		if got := out.String(); got != want {
+			t.Errorf("printed %q, want %q", got, want)
+		}
+		out.Reset()
 	}
 	(&Bar{}).Set(1)
 	(&Bar{}).Finish()

@@ -14,10 +14,11 @@ import (
 
 // numeric matches the cells of a column of numbers: a count, "3 of 40", a decimal, an id,
 // or a dash for none.
-var numeric = regexp.MustCompile(`^(-|≈?-?[0-9][0-9,.]*%?( of [0-9]+)?)$`)
+var numeric = regexp.MustCompile(`^(-|[≈~≥]?-?[0-9][0-9,.]*%?( of [0-9]+)?)$`)
 
 // WriteTable prints rows under a header, cells separated by tabs. Columns of
 // numbers are aligned to the right. On a terminal no line is longer than it is wide.
+// Painted cells are as wide as their text.
 func WriteTable(w io.Writer, header string, rows []string) error {
 	lines := make([][]string, 0, 1+len(rows))
 	for _, line := range append([]string{header}, rows...) {
@@ -60,27 +61,42 @@ func newColumn(lines [][]string, i int) column {
 		if i >= len(cells) {
 			continue
 		}
-		c.width = max(c.width, utf8.RuneCountInString(cells[i]))
-		c.numbers = c.numbers && (n == 0 || numeric.MatchString(cells[i]))
+		cell := plain(cells[i])
+		c.width = max(c.width, utf8.RuneCountInString(cell))
+		c.numbers = c.numbers && (n == 0 || numeric.MatchString(cell))
 	}
 	return c
 }
 
 func (c column) align(cell string) string {
-	padding := strings.Repeat(" ", max(0, c.width-utf8.RuneCountInString(cell)))
+	padding := strings.Repeat(" ", max(0, c.width-utf8.RuneCountInString(plain(cell))))
 	if c.numbers {
 		return padding + cell
 	}
 	return cell + padding
 }
 
-// clipped cuts a line off at the width of the terminal.
+// clipped cuts a line off at the width of the terminal. Colors take no room, and their
+// ends stay.
 func clipped(line string, width int) string {
-	runes := []rune(line)
-	if width < 1 || len(runes) <= width {
+	if width < 1 || utf8.RuneCountInString(plain(line)) <= width {
 		return line
 	}
-	return string(runes[:width-1]) + "…"
+	var short strings.Builder
+	room := width - 1
+	write := func(text string) {
+		runes := []rune(text)
+		short.WriteString(string(runes[:min(room, len(runes))]))
+		room -= min(room, len(runes))
+	}
+	from := 0
+	for _, at := range colored.FindAllStringIndex(line, -1) {
+		write(line[from:at[0]])
+		short.WriteString(line[at[0]:at[1]])
+		from = at[1]
+	}
+	write(line[from:])
+	return short.String() + "…"
 }
 
 // TerminalWidth returns the width of w; false if w is not a terminal.

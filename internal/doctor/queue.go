@@ -53,7 +53,7 @@ func examinePrivileges(ctx context.Context, pool *dbpool.Pool, settings config.C
 		}
 	}
 	if len(missed) > 0 {
-		return Finding{check, true, fmt.Sprintf("role %s lacks %s", role, sentence(missed)), "workers work without; enqueue athlete purge is refused", grant}
+		return Finding{check, true, fmt.Sprintf("role %s lacks %s", role, sentence(missed)), "workers work without; enqueue athlete purge is refused, enqueue rejects list shows no codes", grant}
 	}
 	return fine(check, "all that work needs, on all rows")
 }

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strconv"
@@ -89,8 +90,9 @@ func examineWay(ctx context.Context, pool *dbpool.Pool, pollOnly bool) (Finding,
 
 // findWay compares the sessions behind two connections. There is a pooler if the session
 // is another than the one that the server announced on connecting. The pooler is in
-// transaction mode if the session of one connection serves another as soon as the first
-// has no transaction.
+// transaction mode if a connection's next transaction has another session. Most poolers
+// give it the session that was left last, which another connection takes meanwhile, every
+// second time; others take turns. Other clients disturb both, so it checks several times.
 func findWay(ctx context.Context, config *pgx.ConnConfig) (way, error) {
 	one, err := pgx.ConnectConfig(ctx, config.Copy())
 	if err != nil {
@@ -101,63 +103,61 @@ func findWay(ctx context.Context, config *pgx.ConnConfig) (way, error) {
 	if err != nil || session == one.PgConn().PID() {
 		return direct, err
 	}
-	prepared, err := prepare(ctx, one)
-	if err != nil {
-		return direct, err
-	}
 	two, err := pgx.ConnectConfig(ctx, config.Copy())
 	if err != nil {
 		return direct, err
 	}
 	defer hangUp(ctx, two)
-	shared, begun, err := shareSession(ctx, one, two, session)
-	switch {
-	case err != nil:
-		return direct, err
-	case !begun:
-		return statementPooler, nil
-	case !shared:
-		return sessionPooler, nil
-	case config.DefaultQueryExecMode != pgx.QueryExecModeCacheStatement:
-		return transactionPooler, nil
-	}
-	if prepared {
-		prepared, err = unlessRefused(one.PgConn().ExecPrepared(ctx, probeStatement, nil, nil, nil).Read().Err)
-		_, _ = two.PgConn().Exec(ctx, "DEALLOCATE "+probeStatement).ReadAll() // where the pooler has left it
-	}
-	if err != nil || prepared {
-		return transactionPooler, err
-	}
-	return unpreparedPooler, nil
-}
-
-// shareSession reports whether a session serves two connections alternately. Other
-// clients may take it in between, so it checks several times. Afterwards two has an open
-// transaction, if possible.
-func shareSession(ctx context.Context, one, two *pgx.Conn, session uint32) (shared, begun bool, err error) {
-	for range 20 {
-		var inTransaction, again uint32
-		if inTransaction, begun, err = begin(ctx, two); err != nil || !begun {
-			return false, false, err
-		}
-		if again, err = backendPID(ctx, one); err != nil || inTransaction == session {
-			return err == nil, true, err
-		}
-		shared = shared || again != session
-		if _, err := two.PgConn().Exec(ctx, "ROLLBACK").ReadAll(); err != nil {
-			return false, true, err
+	for attempt := range 20 {
+		between, err := compareTransactions(ctx, one, two, attempt%2 == 0)
+		if err != nil || between != sessionPooler {
+			return between, err
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	return shared, true, nil
+	return sessionPooler, nil
 }
 
-// probeStatement is prepared to check whether it exists in the next session.
-const probeStatement = "worker_doctor"
-
-func prepare(ctx context.Context, conn *pgx.Conn) (bool, error) {
-	_, err := conn.PgConn().Prepare(ctx, probeStatement, "SELECT 1", nil)
-	return unlessRefused(err)
+// compareTransactions prepares a statement in a transaction and executes it in the next
+// one, if that has another session; if not, it returns sessionPooler. With occupy another
+// connection has a transaction meanwhile.
+func compareTransactions(ctx context.Context, one, two *pgx.Conn, occupy bool) (way, error) {
+	statement := "worker_doctor_" + rand.Text() // in no session yet
+	first, begun, err := begin(ctx, one)
+	if err != nil {
+		return direct, err
+	}
+	if !begun {
+		return statementPooler, nil
+	}
+	_, err = one.PgConn().Prepare(ctx, statement, "SELECT 1", nil)
+	prepared, err := unlessRefused(err)
+	if err = errors.Join(err, rollback(ctx, one)); err != nil {
+		return direct, err
+	}
+	if occupy {
+		if _, _, err := begin(ctx, two); err != nil {
+			return direct, err
+		}
+	}
+	second, _, err := begin(ctx, one)
+	if err != nil {
+		return direct, err
+	}
+	between, in := sessionPooler, one // whose session has the statement
+	if second != first {
+		between, in = transactionPooler, two
+		if prepared {
+			if prepared, err = unlessRefused(one.PgConn().ExecPrepared(ctx, statement, nil, nil, nil).Read().Err); err != nil {
+				return direct, err
+			}
+		}
+		if !prepared && one.Config().DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+			between = unpreparedPooler
+		}
+	}
+	_, _ = in.PgConn().Exec(ctx, "DEALLOCATE "+statement).ReadAll()
+	return between, errors.Join(rollback(ctx, one), rollback(ctx, two))
 }
 
 // begin begins a transaction and returns its session, if it succeeds.
@@ -168,6 +168,11 @@ func begin(ctx context.Context, conn *pgx.Conn) (session uint32, begun bool, err
 	}
 	session, err = backendPID(ctx, conn)
 	return session, true, err
+}
+
+func rollback(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.PgConn().Exec(ctx, "ROLLBACK").ReadAll()
+	return err
 }
 
 // unlessRefused separates a refusal, which is an answer, from a fault.

@@ -178,6 +178,7 @@ func TestStopAfterServerCrash(t *testing.T) {
 
 func executable(t *testing.T) string {
 	t.Helper()
+	skipInShort(t)
 	path, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

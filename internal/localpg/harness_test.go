@@ -10,8 +10,18 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// skipInShort leaves a test out of go test -short, which is for everything that needs no
+// server.
+func skipInShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short leaves out what needs PostgreSQL")
+	}
+}
+
 func startServer(t *testing.T, o Options) *Server {
 	t.Helper()
+	skipInShort(t)
 	s, err := Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

@@ -114,6 +114,7 @@ func TestPasswordIsNeeded(t *testing.T) {
 
 func TestTwoAtOnce(t *testing.T) {
 	t.Parallel()
+	skipInShort(t)
 	type result struct {
 		s   *Server
 		err error
@@ -168,6 +169,7 @@ func TestBootTakesAnotherPort(t *testing.T) {
 
 func TestBrokenSettingShowsLog(t *testing.T) {
 	t.Parallel()
+	skipInShort(t)
 	began := time.Now()
 	parent := reachable(t)
 	_, err := Start(t.Context(), Options{Dir: filepath.Join(parent, "pg"), Settings: map[string]string{"shared_buffers": "plenty"}})
@@ -181,6 +183,7 @@ func TestBrokenSettingShowsLog(t *testing.T) {
 
 func TestCancelledStartLeavesNothing(t *testing.T) {
 	t.Parallel()
+	skipInShort(t)
 	for _, after := range []time.Duration{0, 50 * time.Millisecond, 300 * time.Millisecond} {
 		ctx, cancel := context.WithTimeout(t.Context(), after)
 		dir := filepath.Join(reachable(t), "pg")

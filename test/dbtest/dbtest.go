@@ -3,7 +3,7 @@
 //
 // No two tests ever see each other's data, also when several test processes
 // share the server that DATABASE_URL names. A test that cannot have a database
-// fails; it is never skipped.
+// fails; it is never skipped but by -short.
 package dbtest
 
 import (

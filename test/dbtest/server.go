@@ -58,6 +58,7 @@ func NewFrom(t testing.TB, key string, prepare func(ctx context.Context, url str
 // part.
 func Server(t testing.TB) *localpg.Server {
 	t.Helper()
+	skipInShort(t)
 	s, err := localpg.Start(t.Context(), localpg.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -73,6 +74,15 @@ func Server(t testing.TB) *localpg.Server {
 		}
 	})
 	return s
+}
+
+// skipInShort leaves a test out of go test -short, which is for everything that needs no
+// server.
+func skipInShort(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short leaves out what needs PostgreSQL")
+	}
 }
 
 // lend hands a created database to a test.
@@ -100,6 +110,7 @@ var shared struct {
 
 func sharedHost(t testing.TB) *host {
 	t.Helper()
+	skipInShort(t)
 	shared.once.Do(func() {
 		// Not the first test's context: the others come later.
 		shared.host, shared.err = openHost(context.WithoutCancel(t.Context()), os.Getenv("DATABASE_URL"))

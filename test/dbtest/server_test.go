@@ -39,6 +39,7 @@ func TestNewIsEmptyAndOwn(t *testing.T) {
 
 func TestNewIsDroppedDespiteConnections(t *testing.T) {
 	t.Parallel()
+	skipInShort(t)
 	var lent string
 	var conn *pgx.Conn
 	t.Run("borrower", func(t *testing.T) {
@@ -58,6 +59,7 @@ func TestNewIsDroppedDespiteConnections(t *testing.T) {
 
 func TestNewFromPreparesOncePerKey(t *testing.T) {
 	t.Parallel()
+	skipInShort(t)
 	var prepared atomic.Int32
 	prepare := func(ctx context.Context, url string) error {
 		prepared.Add(1)

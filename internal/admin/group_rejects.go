@@ -1,0 +1,83 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/trainingmonkey/worker/internal/queue"
+)
+
+// RejectGroup is a reason for which activities were rejected, as job_status explains it.
+type RejectGroup struct {
+	Reason
+	Code     string // empty for a role that may not call what explains reasons
+	Sentence string // for the athlete; empty likewise
+
+	Rejects []Reject // of the newest rejects those of this reason, the newest first
+}
+
+// RejectGroups are what the newest rejects have in common, the most frequent first.
+type RejectGroups struct {
+	Groups []RejectGroup // up to 20
+	Read   int64         // rejects that were read
+	All    bool          // there are no others
+}
+
+// GroupRejects groups the newest rejects that the filter selects by reason, as a snapshot
+// does.
+func (o *Actions) GroupRejects(ctx context.Context, f Filter) (RejectGroups, error) {
+	found, err := o.ListRejects(ctx, f, queue.MaxFailures)
+	if err != nil {
+		return RejectGroups{}, err
+	}
+	failures, of := make([]queue.LastFailure, len(found)), map[string][]Reject{}
+	for i, r := range found {
+		reason := NormalizedReject(r.Reason)
+		failures[i] = queue.LastFailure{ID: r.ID, At: r.RejectedAt, Error: reason}
+		of[reason] = append(of[reason], r)
+	}
+	reasons := groupReasons(failures, queue.MaxFailures)
+	grouped := RejectGroups{Groups: make([]RejectGroup, len(reasons.Groups)), Read: reasons.Read, All: reasons.All}
+	for i, reason := range reasons.Groups {
+		grouped.Groups[i] = RejectGroup{Reason: reason, Rejects: of[reason.Reason]}
+	}
+	return grouped, o.explainRejects(ctx, grouped.Groups)
+}
+
+// explainRejectsQuery explains one reason of each group.
+const explainRejectsQuery = `
+-- name: admin_explain_rejects
+SELECT explained.code, explained.message
+FROM unnest($1::text[]) WITH ORDINALITY AS given (reason, place) CROSS JOIN LATERAL {river}.explain_reject(given.reason) AS explained
+ORDER BY given.place`
+
+// explainRejects adds codes and sentences. A role that was given its privileges before it
+// needed this one goes on without.
+func (o *Actions) explainRejects(ctx context.Context, groups []RejectGroup) error {
+	reasons := make([]string, len(groups))
+	for i, g := range groups {
+		reasons[i] = g.Rejects[0].Reason
+	}
+	rows, _ := o.pool.Query(ctx, strings.ReplaceAll(explainRejectsQuery, "{river}", pgx.Identifier{string(o.river)}.Sanitize()), reasons)
+	i := 0
+	var code, sentence string
+	_, err := pgx.ForEachRow(rows, []any{&code, &sentence}, func() error {
+		groups[i].Code, groups[i].Sentence = code, sentence
+		i++
+		return nil
+	})
+	if refused := (*pgconn.PgError)(nil); errors.As(err, &refused) && refused.Code == insufficientPrivilege {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("explain rejects: %w", err)
+	}
+	return nil
+}
+
+const insufficientPrivilege = "42501"
