@@ -43,16 +43,15 @@ func NewEnqueuer(pool *pgxpool.Pool, schema string) (*Enqueuer, error) {
 	}, nil
 }
 
-// dueQuery makes jobs due now, by the server's clock. River dates them by this
-// machine's: ahead of the server's they would have to wait.
+// dueQuery makes jobs due now, by the server's clock. River dates them by this machine's:
+// if that is ahead, the jobs would have to wait.
 const dueQuery = `
 -- name: make_due
 UPDATE {schema}.river_job SET scheduled_at = clock_timestamp() WHERE id = ANY($1::bigint[]) AND scheduled_at > clock_timestamp()`
 
-// notifyQuery wakes the workers of queues once the transaction commits. River
-// sends the same, but of the inserts of one client only the first within a
-// while; a job whose insert came second and whose commit came later would wait
-// for the workers' next poll.
+// notifyQuery wakes the workers of queues once the transaction commits. River notifies
+// them as well, but only of the first of a client's inserts within a while: a job that is
+// inserted second and committed later would wait for the workers' next poll.
 const notifyQuery = `
 -- name: notify_workers
 SELECT pg_notify($1, json_build_object('queue', queue)::text) FROM unnest($2::text[]) AS queue`

@@ -52,10 +52,9 @@ func tokenIndexes(riverSchema string) []builtIndex {
 // a few bytes for a hundred pages, which inserts hardly ever touch.
 var versionIndex = builtIndex{"activities_ingest_job_id_worker_idx", "activities USING brin (ingest_job_id) WITH (autosummarize = on)"}
 
-// buildConcurrently builds indexes while the application writes. It therefore
-// runs outside a transaction, and may wait for locks as long as it takes: it
-// waits for transactions to end and nobody waits for it. What an interrupted
-// build left behind is invalid and is dropped first.
+// buildConcurrently builds indexes while the application writes. It therefore runs outside
+// a transaction. It may wait for locks for any time, because no transaction waits for it.
+// An interrupted build leaves an invalid index, which is dropped first.
 func buildConcurrently(ctx context.Context, db *sql.DB, indexes ...builtIndex) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
@@ -92,12 +91,13 @@ type BrokenIndex struct {
 	Leftover bool // of REINDEX CONCURRENTLY: the index itself is there
 }
 
-// QueueBrokenIndexes queues the reading of those of the queue and of activities.
+// QueueBrokenIndexes queues the reading of the broken indexes of the queue and of
+// activities.
 func QueueBrokenIndexes(b *pgx.Batch, riverSchema string, broken *[]BrokenIndex) {
 	b.Queue(brokenIndexesQuery, pgx.Identifier{riverSchema}.Sanitize()).Query(dbpool.Into(broken))
 }
 
-// BrokenIndexes lists them.
+// BrokenIndexes lists the broken indexes of the queue and of activities.
 func BrokenIndexes(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]BrokenIndex, error) {
 	return dbpool.Collect(ctx, pool, "find invalid indexes", pgx.RowToStructByPos[BrokenIndex], brokenIndexesQuery, pgx.Identifier{riverSchema}.Sanitize())
 }

@@ -97,9 +97,17 @@ func Up(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Result, er
 	return result, nil
 }
 
+// lockTimeout is how long a statement that changes a table may wait for the transactions
+// that use it, in milliseconds.
+const lockTimeout = "100"
+
+func untilLocked(ctx context.Context, migrate func() error) error {
+	return dbpool.UntilLocked(ctx, time.Minute, migrate)
+}
+
 // unlimitedPool is a pool to the same database without limits on a statement's time: a
 // migration takes as long as it needs. It waits briefly for a lock, and repeatedly; see
-// untilLocked.
+// dbpool.UntilLocked.
 func unlimitedPool(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Pool, error) {
 	config := pool.Config()
 	config.MaxConns, config.MinIdleConns = 2, 0

@@ -9,8 +9,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestDoublesOfCapturedChanges has a program that never heard of the worker change
-// what makes a double.
+// TestDoublesOfCapturedChanges: another program changes the columns that make an activity
+// a double.
 func TestDoublesOfCapturedChanges(t *testing.T) {
 	t.Parallel()
 	pool := captured(t)

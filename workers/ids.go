@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/queue"
@@ -70,32 +69,20 @@ func ContinueIDs(ctx context.Context, pool *dbpool.Pool, schema queue.Schema) (i
 	if ids, err = ReadIDs(ctx, pool, schema); err != nil || !ids.WentBack() {
 		return ids, 0, err
 	}
-	for tries := 1; ; tries++ {
-		err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-			// Every enqueuer waits behind this wait for a lock.
+	err = dbpool.UntilLocked(ctx, maxLockWait, func() error {
+		return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '500ms'`); err != nil {
 				return err
 			}
 			renumbered, err = schema.ContinueIDs(ctx, tx, jobs.KindActivityIngest, ids.Stored)
 			return err
 		})
-		fault := (*pgconn.PgError)(nil)
-		switch {
-		case err == nil:
-			return ids, renumbered, nil
-		case !errors.As(err, &fault) || fault.Code != lockNotAvailable || tries == maxLockTries:
-			return ids, 0, errors.Join(ids.Err(), err)
-		}
-		select {
-		case <-time.After(lockPause):
-		case <-ctx.Done():
-			return ids, 0, errors.Join(ids.Err(), ctx.Err())
-		}
+	})
+	if err != nil {
+		return ids, 0, errors.Join(ids.Err(), err)
 	}
+	return ids, renumbered, nil
 }
 
-const (
-	lockNotAvailable = "55P03"
-	lockPause        = 400 * time.Millisecond
-	maxLockTries     = 30
-)
+// maxLockWait is how long ContinueIDs tries to get a lock behind which enqueuers wait.
+const maxLockWait = 27 * time.Second

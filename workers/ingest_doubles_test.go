@@ -28,8 +28,8 @@ func recorded(id int64, user int32, date string, load float64) jobs.Activity {
 	return a
 }
 
-// checkWeighed compares every row with the oracle, every stored result with
-// acwr_series, and has compare and a backfill find nothing.
+// checkWeighed compares every row with the oracle and every stored result with
+// acwr_series, and checks that compare and a backfill find no difference.
 func checkWeighed(t *testing.T, pool *dbpool.Pool) {
 	t.Helper()
 	wrong, total, err := mismatches(t.Context(), pool)
@@ -128,7 +128,7 @@ func randomRecording(r *rand.Rand, users int) jobs.Activity {
 	return a
 }
 
-// ignoring has users 1 and 3 ignore likely doubles, and 4 to 6 under other formulas.
+// ignoring makes users 1 and 3 ignore likely doubles, and 4 to 6 under other formulas.
 const ignoring = `INSERT INTO acwr_settings (user_id, formula, chronic_days, decay_rate, doubles) VALUES
 	(1, 'standard', 28, 0.05, 'ignore-later'), (3, 'standard', 28, 0.05, 'ignore-later'),
 	(4, 'ewma', 28, 0.05, 'ignore-later'), (5, 'decay', 42, 0.1, 'ignore-later'), (6, 'uncoupled', 28, 0.05, 'count')`
@@ -189,8 +189,8 @@ func TestDoublesInAnyOrderAndBatching(t *testing.T) {
 	}
 }
 
-// TestDoublesUnderEveryFormula compares stored results with acwr_series, which is
-// compared with internal/acwr elsewhere, and has doubles make a difference.
+// TestDoublesUnderEveryFormula compares stored results with acwr_series, which another
+// test compares with internal/acwr, and checks that doubles make a difference.
 func TestDoublesUnderEveryFormula(t *testing.T) {
 	t.Parallel()
 	for _, rounding := range []acwr.Rounding{acwr.RoundNone, acwr.RoundApp} {
@@ -306,8 +306,8 @@ func (c *statementCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, dat
 
 func (c *statementCounter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// TestDoublesCostOthersNothing: what they are compared by is read for those who
-// ignore them, once in a batch, and for nobody else.
+// TestDoublesCostOthersNothing: the columns by which doubles are compared are read only
+// for athletes who ignore doubles, once in a batch.
 func TestDoublesCostOthersNothing(t *testing.T) {
 	t.Parallel()
 	url := dbtest.MigratedURL(t)

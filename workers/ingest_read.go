@@ -11,6 +11,17 @@ import (
 	"github.com/trainingmonkey/worker/internal/lane"
 )
 
+// storedState is the stored state that a batch is planned against.
+type storedState struct {
+	activities map[int64]storedActivity
+	versions   map[versionKey]recordedVersion
+	restDays   map[userDay][]restDay
+	settings   settingsByUser
+	windows    []activityResults // of users in ascending order, by date and id
+	cutOff     bool              // there were more of them than a transaction may read
+	lastJob    int64             // the newest id that a job was given
+}
+
 // storedQuery reads, of the activities in the batch, what the decision needs.
 const storedQuery = `
 -- name: read_stored
@@ -35,17 +46,6 @@ const recordedQuery = `
 SELECT user_id, activity_id, job_id, layers
 FROM unnest($1::int[], $2::bigint[]) AS given (user_id, activity_id)
 JOIN ingest_versions USING (user_id, activity_id)`
-
-// storedState is the stored state that a batch is planned against.
-type storedState struct {
-	activities map[int64]storedActivity
-	versions   map[versionKey]recordedVersion
-	restDays   map[userDay][]restDay
-	settings   settingsByUser
-	windows    []activityResults // of users in ascending order, by date and id
-	cutOff     bool              // there were more of them than a transaction may read
-	lastJob    int64             // the newest id that a job was given
-}
 
 // maxWindowRows is how many rows of windows a transaction reads. Athletes whose
 // rows do not fit are recalculated by a job of their own.

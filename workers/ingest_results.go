@@ -17,7 +17,8 @@ type planResults struct {
 	left      map[int32][]int32     // changed dates whose results a separate job computes
 }
 
-// results computes the results that the plan changes. It only modifies its arguments.
+// results computes the results that the plan changes. It has no effects but on its
+// arguments.
 func (in *ingester) results(plan *ingestPlan, stored storedState, compared *comparedRecordings) planResults {
 	r := planResults{own: map[int64]acwr.Values{}, left: map[int32][]int32{}}
 	changed := plan.changedDates(compared.changes)

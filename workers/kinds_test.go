@@ -19,8 +19,8 @@ import (
 
 var kindConstant = regexp.MustCompile(`\bKind\w+ *= "(\w+)"`)
 
-// TestEveryKindIsInEveryListing that metrics and pages are made of. Those of the web and
-// of the command have tests of their own, over jobs.Kinds.
+// TestEveryKindIsInEveryListing: in those of which metrics and pages are made. The web's
+// and the command's have tests of their own, over jobs.Kinds.
 func TestEveryKindIsInEveryListing(t *testing.T) {
 	t.Parallel()
 	declared := map[string]bool{}

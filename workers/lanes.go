@@ -23,7 +23,7 @@ const (
 type laneRow struct {
 	Kind, Class, Queue string
 	Loops              int
-	// writesResults: left alone where acwr.write is off.
+	// writesResults says that the lane is not served where acwr.write is off.
 	writesResults bool
 }
 

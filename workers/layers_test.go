@@ -222,8 +222,8 @@ func (v version) activity(t *rapid.T) (a jobs.Activity) {
 	return a
 }
 
-// TestVersionsGiveTheSameRowInAnyOrderAndBatching: whole and partial ones, such
-// that take a load away, and deletions.
+// TestVersionsGiveTheSameRowInAnyOrderAndBatching: whole and partial versions, versions
+// that remove a load, and deletions.
 func TestVersionsGiveTheSameRowInAnyOrderAndBatching(t *testing.T) {
 	t.Parallel()
 	for range 20 { // a check is 100 tries, which take 10 ms

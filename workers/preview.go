@@ -10,7 +10,7 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// Change is what an activity would change in its stored row if it was enqueued now and no
+// Change is what an activity would change in its stored row if it were enqueued now and no
 // other job waited.
 type Change struct {
 	ActivityID int64

@@ -54,14 +54,14 @@ func TestPurgeDuringIngest(t *testing.T) {
 	checkOracle(t, pool)
 }
 
-// TestPurgeWaitsForJobsInHand: one that a lane has locked, or River runs, is left to
-// the next call, and nobody waits for anybody.
+// TestPurgeWaitsForJobsInHand: a job that a lane has locked, or that River runs, is left
+// to the next call. Neither waits for the other.
 func TestPurgeWaitsForJobsInHand(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
 	first := enqueueRaw(t, pool, []jobs.Activity{run(1, leaving, "2025-03-01", 5, 50)})
 	enqueueRaw(t, pool, []jobs.Activity{run(2, leaving, "2025-03-02", 5, 50)})
-	running := query[int64](t, pool, `INSERT INTO river.river_job (args, kind, queue, state, max_attempts) VALUES ('{"user_ids": [70707]}', 'token_refresh', 'tokens', 'running', 5) RETURNING id`)
+	running := query[int64](t, pool, `INSERT INTO river.river_job (args, kind, queue, state, max_attempts) VALUES ('{"user_ids": [1707071707]}', 'token_refresh', 'tokens', 'running', 5) RETURNING id`)
 	lane, err := pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -88,8 +88,8 @@ func TestPurgeWaitsForJobsInHand(t *testing.T) {
 	}
 }
 
-// TestPurgeOfAClaimedJob commits while a lane has a job in hand and waits for the
-// athlete's lock.
+// TestPurgeOfAClaimedJob: the purge commits while a lane has claimed a job and waits for
+// the athlete's lock.
 func TestPurgeOfAClaimedJob(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

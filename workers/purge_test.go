@@ -16,7 +16,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// purge removes all that there is of a user, call by call.
+// purge removes everything of a user, call by call.
 func purge(t *testing.T, pool *dbpool.Pool, user int32) (calls int) {
 	t.Helper()
 	for {
@@ -31,11 +31,12 @@ func purge(t *testing.T, pool *dbpool.Pool, user int32) (calls int) {
 	}
 }
 
-// leaving is the user who is purged: nothing else resembles the id or the name.
-const leaving, leavingName = 70707, "Zugspitze"
+// leaving is the user who is purged. Nothing else resembles the name or the id, which has
+// more digits than the fractions of seconds in the rows' times.
+const leaving, leavingName = 1_707_071_707, "Zugspitze"
 
-// traces returns the tables of all schemas, with the number of rows in which
-// anything of the leaving user stands. A table that comes later is among them.
+// traces returns the tables of all schemas that have rows with the leaving user's id or
+// name, and how many. Tables of later versions are among them.
 func traces(t *testing.T, pool *dbpool.Pool) map[string]int {
 	t.Helper()
 	found := map[string]int{}
@@ -110,7 +111,7 @@ func holding(t *testing.T) *dbpool.Pool {
 	return pool
 }
 
-// enqueueRaw inserts a job whose activities nobody has validated.
+// enqueueRaw inserts a job whose activities are not validated.
 func enqueueRaw(t *testing.T, pool *dbpool.Pool, activities []jobs.Activity) int64 {
 	t.Helper()
 	args, err := json.Marshal(jobs.ActivityIngest{Activities: activities})
@@ -120,8 +121,9 @@ func enqueueRaw(t *testing.T, pool *dbpool.Pool, activities []jobs.Activity) int
 	return query[int64](t, pool, `INSERT INTO river.river_job (args, kind, queue, max_attempts) VALUES ($1, 'activity_ingest', 'ingest', 25) RETURNING id`, args)
 }
 
-// TestPurgeLeavesNothing of the athlete in any table of any schema, and leaves the
-// others what is theirs. A table that comes later fails it until it is purged too.
+// TestPurgeLeavesNothing: no table of any schema has anything of the athlete, and other
+// athletes keep everything. A table of a later version fails the test until it is purged
+// too.
 func TestPurgeLeavesNothing(t *testing.T) {
 	t.Parallel()
 	pool := holding(t)
@@ -141,7 +143,7 @@ func TestPurgeLeavesNothing(t *testing.T) {
 	after := traces(t, pool)
 	delete(after, "user_locks")
 	if len(after) > 0 {
-		t.Errorf("still there: %v %v", after, query[[]string](t, pool, `SELECT coalesce(array_agg(j::text), '{}') FROM river.river_job AS j WHERE j::text LIKE '%70707%' OR j::text LIKE '%Zugspitze%'`))
+		t.Errorf("still there: %v %v", after, query[[]string](t, pool, `SELECT coalesce(array_agg(j::text), '{}') FROM river.river_job AS j WHERE j::text LIKE '%1707071707%' OR j::text LIKE '%Zugspitze%'`))
 	}
 	if diff := cmp.Diff(others, query[string](t, pool, othersQuery)); diff != "" {
 		t.Errorf("of others:\n%s", diff)
@@ -161,19 +163,19 @@ func TestPurgeLeavesNothing(t *testing.T) {
 	}
 }
 
-// othersQuery is everything of users 8 and 9 but jobs, and of those what is for them.
+// othersQuery reads everything of users 8 and 9; of jobs, the parts that are for them.
 const othersQuery = `
 SELECT concat_ws(E'\n',
-	(SELECT string_agg(a::text, E'\n' ORDER BY activity_id) FROM activities AS a WHERE user_id <> 70707),
-	(SELECT string_agg(v::text, E'\n' ORDER BY activity_id) FROM ingest_versions AS v WHERE user_id <> 70707),
-	(SELECT string_agg(r::text, E'\n' ORDER BY id) FROM ingest_rejects AS r WHERE user_id IS DISTINCT FROM 70707 AND NOT payload::text LIKE '%70707%'),
-	(SELECT string_agg(s::text, E'\n' ORDER BY user_id) FROM acwr_settings AS s WHERE user_id <> 70707),
-	(SELECT string_agg(t::text, E'\n' ORDER BY user_id) FROM user_tokens AS t WHERE user_id <> 70707),
-	(SELECT string_agg(l::text, E'\n') FROM token_audit_log AS l WHERE user_id <> 70707),
+	(SELECT string_agg(a::text, E'\n' ORDER BY activity_id) FROM activities AS a WHERE user_id <> 1707071707),
+	(SELECT string_agg(v::text, E'\n' ORDER BY activity_id) FROM ingest_versions AS v WHERE user_id <> 1707071707),
+	(SELECT string_agg(r::text, E'\n' ORDER BY id) FROM ingest_rejects AS r WHERE user_id IS DISTINCT FROM 1707071707 AND NOT payload::text LIKE '%1707071707%'),
+	(SELECT string_agg(s::text, E'\n' ORDER BY user_id) FROM acwr_settings AS s WHERE user_id <> 1707071707),
+	(SELECT string_agg(t::text, E'\n' ORDER BY user_id) FROM user_tokens AS t WHERE user_id <> 1707071707),
+	(SELECT string_agg(l::text, E'\n') FROM token_audit_log AS l WHERE user_id <> 1707071707),
 	(SELECT string_agg(concat_ws(' ', id, state, entry), E'\n' ORDER BY id, place) FROM river.river_job,
-		jsonb_array_elements(coalesce(args->'activities', args->'ranges', args->'user_ids')) WITH ORDINALITY AS e (entry, place) WHERE entry::text NOT LIKE '%70707%'))`
+		jsonb_array_elements(coalesce(args->'activities', args->'ranges', args->'user_ids')) WITH ORDINALITY AS e (entry, place) WHERE entry::text NOT LIKE '%1707071707%'))`
 
-// TestPurgeKeepsAuditRows for as long as they are retained.
+// TestPurgeKeepsAuditRows: for as long as they are retained.
 func TestPurgeKeepsAuditRows(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -201,8 +203,8 @@ func TestPurgeKeepsAuditRows(t *testing.T) {
 	}
 }
 
-// TestPurgedAthleteComesBack: what was enqueued before does nothing, also when its
-// enqueuer commits afterwards, and what is enqueued anew is worked.
+// TestPurgedAthleteComesBack: jobs enqueued before the purge do nothing, even if their
+// transaction commits afterwards. Jobs enqueued after it are worked.
 func TestPurgedAthleteComesBack(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -213,11 +215,11 @@ func TestPurgedAthleteComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range []string{
-		`{"activities": [{"activity_id": 2, "user_id": 70707, "date": "2025-03-02", "total_load_miles": 2}, {"activity_id": 102, "user_id": 8, "date": "2025-03-02", "total_load_miles": 2}]}`,
-		`{"activities": [{"activity_id": 3, "user_id": 70707, "date": "yesterday", "name": "Zugspitze"}]}`,
-		`{"activities": [{"activity_id": 4, "user_id": "70707", "date": "2025-03-02", "name": "Zugspitze"}]}`,
-		`{"activities": [{"activity_id": 5, "user_id": 70707, "date": "2025-03-02", "deleted": true}]}`,
-		`{"activities": [{"activity_id": 6, "user_id": 70707, "date": "2025-03-02", "trimp": -1}]}`,
+		`{"activities": [{"activity_id": 2, "user_id": 1707071707, "date": "2025-03-02", "total_load_miles": 2}, {"activity_id": 102, "user_id": 8, "date": "2025-03-02", "total_load_miles": 2}]}`,
+		`{"activities": [{"activity_id": 3, "user_id": 1707071707, "date": "yesterday", "name": "Zugspitze"}]}`,
+		`{"activities": [{"activity_id": 4, "user_id": "1707071707", "date": "2025-03-02", "name": "Zugspitze"}]}`,
+		`{"activities": [{"activity_id": 5, "user_id": 1707071707, "date": "2025-03-02", "deleted": true}]}`,
+		`{"activities": [{"activity_id": 6, "user_id": 1707071707, "date": "2025-03-02", "trimp": -1}]}`,
 	} {
 		if _, err := slow.Exec(t.Context(), `INSERT INTO river.river_job (args, kind, queue, max_attempts) VALUES ($1, 'activity_ingest', 'ingest', 25)`, args); err != nil {
 			t.Fatal(err)
@@ -238,7 +240,7 @@ func TestPurgedAthleteComesBack(t *testing.T) {
 	}
 	enqueue(t, pool, []jobs.Activity{run(2, leaving, "2025-03-02", 7, 70)})
 	drain(t, pool)
-	if got := rows(t, pool); got != "2 70707 2025-03-02 7; 102 8 2025-03-02 2" {
+	if got := rows(t, pool); got != "2 1707071707 2025-03-02 7; 102 8 2025-03-02 2" {
 		t.Errorf("who came back has %s", got)
 	}
 	checkOracle(t, pool)
@@ -248,20 +250,21 @@ func TestPurgedAthleteComesBack(t *testing.T) {
 	}
 }
 
-// TestPurgeInPortions removes more than a call may, and is interrupted on the way.
+// TestPurgeInPortions: a purge removes more rows than one call may, and is interrupted on
+// the way.
 func TestPurgeInPortions(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
-	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date) SELECT i, 70707, '2025-01-01' FROM generate_series(1, 2500) AS i`)
-	execute(t, pool, `INSERT INTO ingest_versions SELECT 70707, i, 1 FROM generate_series(1, 1500) AS i`)
-	execute(t, pool, `INSERT INTO river.river_job (args, kind, queue, max_attempts) SELECT jsonb_build_object('ranges', jsonb_build_array(jsonb_build_object('user_id', 70707 + i % 2, 'from', '2025-01-01', 'to', '2025-01-01'))),
+	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date) SELECT i, 1707071707, '2025-01-01' FROM generate_series(1, 2500) AS i`)
+	execute(t, pool, `INSERT INTO ingest_versions SELECT 1707071707, i, 1 FROM generate_series(1, 1500) AS i`)
+	execute(t, pool, `INSERT INTO river.river_job (args, kind, queue, max_attempts) SELECT jsonb_build_object('ranges', jsonb_build_array(jsonb_build_object('user_id', 1707071707 + i % 2, 'from', '2025-01-01', 'to', '2025-01-01'))),
 		'acwr_recalc', 'recalc', 25 FROM generate_series(1, 3000) AS i`)
-	execute(t, pool, `INSERT INTO acwr_settings (user_id, formula) VALUES (70707, 'ewma')`) // and its recalculation
+	execute(t, pool, `INSERT INTO acwr_settings (user_id, formula) VALUES (1707071707, 'ewma')`) // and its recalculation
 	tx, err := pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tx.Exec(t.Context(), `SELECT river.purge_athlete(70707)`); err != nil {
+	if _, err := tx.Exec(t.Context(), `SELECT river.purge_athlete(1707071707)`); err != nil {
 		t.Fatal(err)
 	}
 	before := traces(t, pool)
@@ -280,12 +283,12 @@ func TestPurgeInPortions(t *testing.T) {
 	}
 }
 
-// TestPurgeOfRejectsThatAreTriedAgain: the new job of a reject that was being tried
-// again is one from before, although it gets its id after the purge began.
+// TestPurgeOfRejectsThatAreTriedAgain: the new job of a reject that was being retried
+// counts as enqueued before the purge, although it gets its id after the purge began.
 func TestPurgeOfRejectsThatAreTriedAgain(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
-	execute(t, pool, `INSERT INTO ingest_rejects (job_id, user_id, payload, reason) VALUES (1, 70707, '{}', 'r')`)
+	execute(t, pool, `INSERT INTO ingest_rejects (job_id, user_id, payload, reason) VALUES (1, 1707071707, '{}', 'r')`)
 	retry, err := pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -295,13 +298,13 @@ func TestPurgeOfRejectsThatAreTriedAgain(t *testing.T) {
 	}
 	purged := make(chan error, 1)
 	go func() {
-		_, err := pool.Exec(t.Context(), `SELECT river.purge_athlete(70707)`)
+		_, err := pool.Exec(t.Context(), `SELECT river.purge_athlete(1707071707)`)
 		purged <- err
 	}()
 	for query[int](t, pool, `SELECT count(*) FROM pg_locks WHERE NOT granted`) == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	if _, err := retry.Exec(t.Context(), `SELECT river.enqueue_activity_ingest('[{"activity_id": 1, "user_id": 70707, "date": "2025-03-01"}]')`); err != nil {
+	if _, err := retry.Exec(t.Context(), `SELECT river.enqueue_activity_ingest('[{"activity_id": 1, "user_id": 1707071707, "date": "2025-03-01"}]')`); err != nil {
 		t.Fatal(err)
 	}
 	if err := retry.Commit(t.Context()); err != nil {

@@ -64,9 +64,9 @@ func newTokenWorker(pool *dbpool.Pool, enqueuer *jobs.Enqueuer, c config.Config,
 	return w
 }
 
-// leaseTimes is how often the time of a request fits into that of a lease: the answer
-// has to be stored while nobody else may ask. After a crash it is that long until
-// somebody does.
+// leaseTimes is how many times as long as a request a lease lasts: the answer has to be
+// stored before another process may ask. After a crash, another process asks only when the
+// lease is over.
 const leaseTimes = 6
 
 // Work implements river.Worker.

@@ -85,8 +85,8 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// TestTokensAreRefreshedInTime, whatever fails at times, and no secret is found
-// anywhere afterwards: not in a log, an error, a job, an audit row or a count.
+// TestTokensAreRefreshedInTime: although requests fail at times. No log, error, job, audit
+// row or count has a secret afterwards.
 func TestTokensAreRefreshedInTime(t *testing.T) {
 	t.Parallel()
 	const users = 120
@@ -216,7 +216,7 @@ func TestWithoutKeysTheRestRuns(t *testing.T) {
 	}
 }
 
-// TestThrottledJobsWaitWithoutSpendingAttempts, those of every process.
+// TestThrottledJobsWaitWithoutSpendingAttempts: those of every process.
 func TestThrottledJobsWaitWithoutSpendingAttempts(t *testing.T) {
 	t.Parallel()
 	const users = 30

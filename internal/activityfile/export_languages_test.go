@@ -137,8 +137,8 @@ func TestUnpackedExport(t *testing.T) {
 	}
 }
 
-// TestWhatCannotBeKnownIsRefused with the line and the reason, and what follows
-// is read.
+// TestWhatCannotBeKnownIsRefused: the error has the line and the reason, and the records
+// that follow are read.
 func TestWhatCannotBeKnownIsRefused(t *testing.T) {
 	t.Parallel()
 	english := func(id, date, name, distance string) string {

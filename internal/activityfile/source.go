@@ -143,15 +143,16 @@ func (s *source) startsWith(prefixes ...[]byte) bool {
 }
 
 // head returns the beginning of the text, of at least n bytes unless it is shorter, and
-// whether that is all that may be looked at. It waits for no more than it needs, so that a
+// whether that is all that may be read. It waits for no more than it needs, so that a
 // pipe that delivers one activity now and then is read as it comes.
 func (s *source) head(n int) (head []byte, all bool, err error) {
 	_, err = s.data.Peek(n)
-	if err != nil && !errors.Is(err, io.EOF) {
+	ended := errors.Is(err, io.EOF)
+	if err != nil && !ended {
 		return nil, false, fmt.Errorf("read %s: %w", s.name, err)
 	}
 	head, _ = s.data.Peek(s.data.Buffered())
-	return head, err != nil || len(head) >= headBytes, nil
+	return head, ended || len(head) >= headBytes, nil
 }
 
 func (s *source) close() error {

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,12 +25,8 @@ func (s Snapshot) Headline(findings []Finding) Headline {
 			worst = f.Severity
 		}
 	}
-	var says []string
-	for _, part := range []string{s.waitingSays(), s.pausedSays(), s.Writing.Says, s.Writing.Rows()} {
-		if part != "" {
-			says = append(says, part)
-		}
-	}
+	says := []string{s.waitingSays(), s.pausedSays(), s.Writing.Says, s.Writing.Rows()}
+	says = slices.DeleteFunc(says, func(part string) bool { return part == "" })
 	h := Headline{worst, "Fresh", strings.Join(says, " ")}
 	live, bulk := s.Freshness[0], s.Freshness[1]
 	switch {
@@ -93,15 +90,6 @@ func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 // computing reports whether results are still being computed, so that rows without
 // results are expected.
 func (s Snapshot) computing() bool {
-	for _, f := range s.Freshness {
-		if f.Waiting > 0 {
-			return true
-		}
-	}
-	for _, b := range s.Backfills {
-		if b.State == backfill.Running {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.Freshness, func(f Freshness) bool { return f.Waiting > 0 }) ||
+		slices.ContainsFunc(s.Backfills, func(b backfill.Backfill) bool { return b.State == backfill.Running })
 }

@@ -69,14 +69,17 @@ SELECT clock_timestamp(), set_config('statement_timeout', $1, true), set_config(
 func Read(ctx context.Context, pool *dbpool.Pool, o Options) (s Snapshot, err error) {
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	tx, err := pool.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
+	err = pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error { return s.read(ctx, tx, o) })
 	if err != nil {
 		return s, fmt.Errorf("take a snapshot of the database: %w", err)
 	}
-	defer func() { _ = tx.Rollback(ctx) }()
+	return s, nil
+}
+
+func (s *Snapshot) read(ctx context.Context, tx pgx.Tx, o Options) (err error) {
 	asked := time.Now()
 	if err := tx.QueryRow(ctx, limitsQuery, fmt.Sprint(o.Timeout.Milliseconds())).Scan(&s.TakenAt, nil, nil); err != nil {
-		return s, fmt.Errorf("take a snapshot of the database: %w", err)
+		return err
 	}
 	s.ClockOff = ClockDifference(s.TakenAt, asked, time.Now()).Seconds()
 	batch := &pgx.Batch{}
@@ -87,29 +90,26 @@ func Read(ctx context.Context, pool *dbpool.Pool, o Options) (s Snapshot, err er
 	river.Retryable(batch, recentRows, &s.Retryable)
 	queueReasons(batch, river, &s.Reasons)
 	river.NewestID(batch, &s.LastJobID)
-	queueProcesses(batch, o, &s)
-	queueRejects(batch, &s)
+	queueProcesses(batch, o, s)
+	queueRejects(batch, s)
 	var without, read int64
 	queueWithoutResults(batch, &without, &read)
-	queueTokens(batch, river, &s)
+	queueTokens(batch, river, s)
 	throughput.QueueLastHour(batch, o.RiverSchema, &s.LastHour)
 	QueueVacuumHolders(batch, HeldBackFor, &s.HeldBack)
 	QueueUpkeep(batch, o.RiverSchema, &s.Upkeep)
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return s, fmt.Errorf("take a snapshot of the database: %w", err)
+		return err
 	}
 	if err := river.EstimateCounts(ctx, tx, s.Queues); err != nil {
-		return s, fmt.Errorf("take a snapshot of the database: %w", err)
+		return err
 	}
 	if err := estimateManyTokens(ctx, tx, river, &s.Tokens); err != nil {
-		return s, fmt.Errorf("take a snapshot of the database: %w", err)
+		return err
 	}
 	if s.Backfills, err = backfill.List(ctx, tx, o.RiverSchema, newestBackfills); err != nil {
-		return s, fmt.Errorf("take a snapshot of the database: %w", err)
+		return err
 	}
 	s.Freshness, s.Writing = laneFreshness(s.Queues), combineWriting(s.Processes)
-	if err := s.Writing.estimateWithoutResults(ctx, tx, without, read); err != nil {
-		return s, fmt.Errorf("take a snapshot of the database: %w", err)
-	}
-	return s, nil
+	return s.Writing.estimateWithoutResults(ctx, tx, without, read)
 }

@@ -144,8 +144,8 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// manyTokensQuery has 200 tokens that expired, 100 that do so within half an
-// hour, 29,500 that are valid and 200 that the athlete has to renew.
+// manyTokensQuery inserts 200 tokens that expired, 100 that expire within half an hour,
+// 29,500 that are valid and 200 that the athlete has to renew.
 const manyTokensQuery = `
 INSERT INTO user_tokens (user_id, access_token, refresh_token, expires_at, reauthorize_since)
 SELECT i, repeat('a', 90), repeat('r', 90),
@@ -174,8 +174,8 @@ func TestManyTokens(t *testing.T) {
 	}
 }
 
-// TestEnqueuedCountsEachJobOnce also when its transaction was open for long, and
-// when the newest rows are deleted.
+// TestEnqueuedCountsEachJobOnce: also when a job's transaction was open for long, and when
+// the newest rows are deleted.
 func TestEnqueuedCountsEachJobOnce(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

@@ -73,7 +73,7 @@ WHERE later.user_id = $1 AND later.date BETWEEN $2 AND $3
 ORDER BY later.date DESC, later.activity_id DESC
 LIMIT $4`
 
-// ListDoubles returns the newest of a user between from and to, both included; a
+// ListDoubles returns a user's newest likely doubles between from and to, both included; a
 // nil bound is none.
 func ListDoubles(ctx context.Context, db dbpool.Querier, userID int32, from, to *time.Time, limit int) ([]Double, error) {
 	return dbpool.Collect(ctx, db, fmt.Sprintf("list the likely doubles of user %d", userID), pgx.RowToStructByPos[Double], listDoublesQuery,

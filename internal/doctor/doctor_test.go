@@ -38,7 +38,7 @@ func TestGoodDatabase(t *testing.T) {
 	}
 }
 
-// TestFindings makes a database bad in one way after the other.
+// TestFindings breaks a database in one way after the other.
 func TestFindings(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -75,7 +75,8 @@ func TestFindings(t *testing.T) {
 	}
 }
 
-// TestSettingsThatWereDropped: something between has made the session another.
+// TestSettingsThatWereDropped: something between worker and server has changed the
+// session's settings.
 func TestSettingsThatWereDropped(t *testing.T) {
 	t.Parallel()
 	o := dbtest.Options(dbtest.New(t))
@@ -135,8 +136,8 @@ func TestAboutClock(t *testing.T) {
 	}
 }
 
-// TestWhatStopsWork: what would not work fails, the rest warns, and both say why
-// and what cures.
+// TestWhatStopsWork: a check fails if a worker would not work, otherwise it warns. Both
+// say why it matters and how to fix it.
 func TestWhatStopsWork(t *testing.T) {
 	t.Parallel()
 	for want, findings := range map[string][]Finding{

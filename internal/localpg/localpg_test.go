@@ -38,8 +38,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// dieOfHangup has the process end of SIGHUP also where it inherited that
-// the signal is ignored, under nohup say.
+// dieOfHangup makes SIGHUP end the process even if it inherited that the signal is
+// ignored, as under nohup.
 func dieOfHangup() {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)

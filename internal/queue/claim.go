@@ -41,8 +41,8 @@ const claimColumns = `id, kind, args, attempt, max_attempts, coalesce(array_leng
 	CASE WHEN metadata ? '` + marksKey + `' THEN (SELECT count(*) FROM worker_processes AS p WHERE p.died_at IS NOT NULL AND metadata->'` + marksKey + `' ? p.client_id) ELSE 0 END,
 	created_at, priority, scheduled_at`
 
-// notAnothers is true of jobs that no other process has marked that lives: it
-// will work them itself.
+// notAnothers is true of jobs that no other living process has marked: a process works the
+// jobs that it marked itself.
 func notAnothers(client string) string {
 	return fmt.Sprintf(`(NOT metadata ? '`+marksKey+`' OR NOT EXISTS (
 	SELECT FROM worker_processes AS p
@@ -66,9 +66,9 @@ ORDER BY priority, scheduled_at, id
 LIMIT $5
 FOR UPDATE SKIP LOCKED`
 
-// claimNewestQuery claims from the other end of what athletes wait for: under a
-// backlog the newest jobs need not wait for all older ones. Which version of an
-// activity wins does not depend on the order of work.
+// claimNewestQuery claims the newest of the jobs that athletes wait for: under a backlog
+// these need not wait for all older ones. Which version of an activity wins does not
+// depend on the order of work.
 var claimNewestQuery = `
 -- name: claim_newest_jobs
 SELECT ` + claimColumns + `
@@ -80,11 +80,12 @@ ORDER BY priority DESC, scheduled_at DESC, id DESC
 LIMIT $2
 FOR UPDATE SKIP LOCKED`
 
-// Share is the jobs of a queue of which a hash of something in their arguments,
-// a user say, has remainder Part when divided by Of. With Of 0 or 1 it is all jobs.
+// Share is a part of a queue's jobs: those for which the hash of a value in their
+// arguments, such as the user, has remainder Part when divided by Of. With Of 0 or 1 it is
+// all jobs.
 type Share struct {
 	Part, Of int
-	Path     []string // to the something, as in args #>> path
+	Path     []string // to the value, as in args #>> path
 
 	// InSlot claims nothing unless the transaction has the slot of this Part. See
 	// TakeSlot.
@@ -153,15 +154,15 @@ func appendJobs(claimed *[]Job) func(pgx.Rows) error {
 	}
 }
 
-// marksKey is where the metadata of a job name the processes that were about to
-// work it and did not finish.
+// marksKey is the key in a job's metadata that lists the processes which were about to
+// work the job and did not finish.
 const marksKey = "worker_marks"
 
 // unmarked is the metadata of a job without its marks.
 const unmarked = `CASE WHEN job.metadata ? '` + marksKey + `' THEN job.metadata - '` + marksKey + `' ELSE job.metadata END`
 
-// markSuspectsQuery adds a process to the marks. The jobs stay available; what
-// ends an attempt takes the marks away with the row's other facts.
+// markSuspectsQuery adds a process to the marks. The jobs stay available. The statement
+// that ends an attempt also removes the marks.
 const markSuspectsQuery = `
 -- name: mark_suspects
 UPDATE {schema}.river_job AS job
@@ -169,10 +170,9 @@ SET metadata = jsonb_set(metadata, '{` + marksKey + `}',
 	CASE WHEN jsonb_typeof(metadata->'` + marksKey + `') = 'array' THEN metadata->'` + marksKey + `' ELSE '[]' END - $2::text || to_jsonb($2::text))
 WHERE id = ANY($1::bigint[]) AND jsonb_typeof(metadata) = 'object'`
 
-// MarkSuspects queues the marking of claimed jobs by the process that is about
-// to work them. It is to be committed before. Should the process die, all will
-// know what it had in hand; a mark of one that lives counts nothing, and the
-// others leave the job to it.
+// MarkSuspects queues the marking of claimed jobs by the process that is about to work
+// them, to be committed before it does. If the process dies, the others know which jobs it
+// had in hand. While it lives, they leave these jobs to it.
 func (s Schema) MarkSuspects(b *pgx.Batch, client string, jobs []Job) {
 	ids := make([]int64, len(jobs))
 	for i, j := range jobs {
@@ -181,10 +181,10 @@ func (s Schema) MarkSuspects(b *pgx.Batch, client string, jobs []Job) {
 	b.Queue(s.SQL(markSuspectsQuery), ids, client)
 }
 
-// reclaimQuery claims jobs again that this process has just marked. Those that
-// somebody else got hold of meanwhile are skipped. state is compared as text,
-// which no index serves: statistics from a time when nothing waited must not
-// have it read all available jobs.
+// reclaimQuery claims jobs again that this process has just marked. Those that another
+// process claimed meanwhile are skipped. state is compared as text, for which there is no
+// index: with statistics from a time when nothing waited, the planner would choose to read
+// all available jobs.
 const reclaimQuery = `
 -- name: reclaim_jobs
 SELECT ` + claimColumns + `
@@ -198,7 +198,7 @@ func (s Schema) Reclaim(b *pgx.Batch, ids []int64, claimed *[]Job) {
 	b.Queue(s.SQL(reclaimQuery), ids).Query(appendJobs(claimed))
 }
 
-// PositionAt returns that of jobs of the first priority that are due at a time.
+// PositionAt returns the position of jobs of the first priority that are due at t.
 func PositionAt(t time.Time) Position { return Position{priority: 1, scheduledAt: t} }
 
 // After reports whether jobs at p are claimed after those at o.

@@ -10,8 +10,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestClaimsFollowTheIndex keeps the statements of every turn off scans and
-// sorts, whatever statistics say: some are from a time when nothing waited.
+// TestClaimsFollowTheIndex: the statements of every turn neither scan nor sort, also with
+// statistics from a time when nothing waited.
 func TestClaimsFollowTheIndex(t *testing.T) {
 	t.Parallel()
 	schema := Schema(dbtest.RiverSchema)

@@ -9,7 +9,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// failedJobsQuery has jobs that name users in every way, and args of others' making.
+// failedJobsQuery inserts jobs that name users in every way, and jobs with args of other
+// programs.
 const failedJobsQuery = `
 INSERT INTO river.river_job (id, state, kind, queue, args, attempt, max_attempts, finalized_at, scheduled_at, attempted_at, errors)
 SELECT id, state::river.river_job_state, 'activity_ingest', 'ingest', args::jsonb, 3, 25,
@@ -26,7 +27,8 @@ FROM (VALUES
 	(9, 'available', '{"user_ids": [3]}')
 ) AS jobs (id, state, args)`
 
-// TestFailedJobsNameTheirUsers whoever enqueued them, and whatever their args are.
+// TestFailedJobsNameTheirUsers: whichever program enqueued them, and whatever their args
+// are.
 func TestFailedJobsNameTheirUsers(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

@@ -47,9 +47,9 @@ UPDATE {schema}.river_job AS job SET id = fresh.new FROM fresh WHERE job.id = fr
 SELECT setval(pg_get_serial_sequence('{schema}.river_job', 'id'), $1)`
 )
 
-// ContinueIDs has jobs get ids beyond one that is known from the rows of another table
-// of, after the sequence went back. Waiting jobs of a kind that got low ids since then
-// are renumbered, so that they are not mistaken for older ones.
+// ContinueIDs moves the sequence of job ids beyond an id that another table has, after the
+// sequence went back. Waiting jobs of a kind that got low ids since then are renumbered,
+// so that they are not mistaken for older ones.
 func (s Schema) ContinueIDs(ctx context.Context, tx pgx.Tx, kind string, beyond int64) (renumbered int64, err error) {
 	if _, err := tx.Exec(ctx, s.SQL(lockQueueQuery)); err != nil {
 		return 0, fmt.Errorf("lock the queue: %w", err)

@@ -47,8 +47,7 @@ func explain(t *testing.T, pool *dbpool.Pool, name, query string, args ...any) s
 	return strings.Join(lines, "\n")
 }
 
-// TestAdminQueriesUseTheIndexes keeps whatever an admin may ask for off a scan
-// of the table.
+// TestAdminQueriesUseTheIndexes: no query of an Admin scans the table.
 func TestAdminQueriesUseTheIndexes(t *testing.T) {
 	t.Parallel()
 	pool := largeTable(t, "40000")
@@ -79,8 +78,8 @@ func TestAdminQueriesUseTheIndexes(t *testing.T) {
 	}
 }
 
-// TestCountsUseTheIndexes keeps what is read every few seconds off a scan of the
-// table, also when a queue is long.
+// TestCountsUseTheIndexes: the queries that run every few seconds do not scan the table,
+// also when a queue is long.
 func TestCountsUseTheIndexes(t *testing.T) {
 	t.Parallel()
 	pool := largeTable(t, "80000")

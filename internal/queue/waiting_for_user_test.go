@@ -10,8 +10,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestWaitingForUser finds what names a user among the jobs that wait, says when it
-// did not search all, and does not scan the jobs that are done.
+// TestWaitingForUser: it finds the waiting jobs that name a user, says when it did not
+// search all, and does not scan the jobs that are done.
 func TestWaitingForUser(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

@@ -10,17 +10,16 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// promiseQuery promises enqueuers that the queue is polled every few
-// milliseconds anyway: NOTIFY has all transactions that notify commit one after
-// the other. One process that promises is enough, so nobody waits for another's
-// promise.
+// promiseQuery promises enqueuers that the queue is polled every few milliseconds, so that
+// they need not notify: transactions that notify commit one after the other. The promise
+// of one process is enough, so none waits for another's.
 const promiseQuery = `
 -- name: promise_to_poll
 UPDATE {schema}.worker_promises SET awake_until = clock_timestamp() + $2::interval
 WHERE queue = (SELECT queue FROM {schema}.worker_promises WHERE queue = $1 FOR UPDATE SKIP LOCKED)`
 
-// PromiseToPoll queues the promise that nobody has to wake the workers of a queue
-// for a while.
+// PromiseToPoll queues the promise that the workers of a queue need no notification for a
+// while.
 func (s Schema) PromiseToPoll(b *pgx.Batch, queue string, d time.Duration) {
 	b.Queue(s.SQL(promiseQuery), queue, d)
 }

@@ -62,8 +62,7 @@ SELECT coalesce(string_agg(concat_ws(' ', kind, committed, failed, latencies), '
 	           WHERE same.kind = t.kind GROUP BY place HAVING sum(n) > 0) AS sums) AS latencies
 	FROM river.worker_throughput AS t GROUP BY kind) AS by_kind`
 
-// TestProcessesAddUp has two of them write into the same bucket, where one wrote
-// twice.
+// TestProcessesAddUp: two processes write into the same bucket, one of them twice.
 func TestProcessesAddUp(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -92,8 +91,8 @@ func TestProcessesAddUp(t *testing.T) {
 	}
 }
 
-// TestKilledProcessLosesNothingWritten, and what could not be written is written by
-// the next write that can be.
+// TestKilledProcessLosesNothingWritten: and counts that could not be written are part of
+// the next write that succeeds.
 func TestKilledProcessLosesNothingWritten(t *testing.T) {
 	t.Parallel()
 	url := dbtest.MigratedURL(t)
@@ -182,7 +181,7 @@ func (m *inMemory) Scan(into ...any) error {
 	return nil
 }
 
-// TestOneWriteInEachBucket, and none while nothing is done.
+// TestOneWriteInEachBucket: and none while no job is worked.
 func TestOneWriteInEachBucket(t *testing.T) {
 	t.Parallel()
 	for range 20 {
@@ -217,8 +216,8 @@ func TestOneWriteInEachBucket(t *testing.T) {
 	}
 }
 
-// TestManyWritersAtOnce lose nothing and do not deadlock, whatever order each
-// counted in.
+// TestManyWritersAtOnce: they lose nothing and do not deadlock, in whatever order each
+// counted.
 func TestManyWritersAtOnce(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

@@ -83,8 +83,8 @@ func TestLeaseStatuses(t *testing.T) {
 	}
 }
 
-// TestALeftLeaseMeansALostAnswer: a lease that nobody ended says that the same
-// token was shown to the provider before.
+// TestALeftLeaseMeansALostAnswer: a lease that was never ended says that its token was
+// sent to the provider before.
 func TestALeftLeaseMeansALostAnswer(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

@@ -10,7 +10,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestHotQueriesUseTheIndex keeps what is done for each user off a scan of all.
+// TestHotQueriesUseTheIndex: no query for one user scans the rows of all.
 func TestHotQueriesUseTheIndex(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

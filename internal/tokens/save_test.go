@@ -170,8 +170,8 @@ func TestTroubleEndsWithNewTokens(t *testing.T) {
 	}
 }
 
-// TestUnreadableRows: wrong key, missing key, cut short, swapped: clear errors,
-// and nothing is overwritten by any operation.
+// TestUnreadableRows: with a wrong or missing key, cut short or swapped, tokens give clear
+// errors, and no operation overwrites them.
 func TestUnreadableRows(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -233,8 +233,8 @@ func TestUnreadableRows(t *testing.T) {
 	}
 }
 
-// TestAnswersAfterAPurge: a refresh that was under way leaves nothing of the user
-// behind, and one who authorizes anew is a user as any other.
+// TestAnswersAfterAPurge: a refresh that was under way stores nothing of the user, and a
+// user who authorizes again is treated like any other.
 func TestAnswersAfterAPurge(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

@@ -221,8 +221,8 @@ func TestAthletePageOfTenYears(t *testing.T) {
 	}
 }
 
-// TestAthletePageLinksRanges: three months, a year and all, and the one that is
-// shown.
+// TestAthletePageLinksRanges: three months, a year and all, with the one that is shown
+// marked.
 func TestAthletePageLinksRanges(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -257,8 +257,8 @@ func TestAthletePageLinksRanges(t *testing.T) {
 	}
 }
 
-// TestAthletePageBeside has something of one athlete in every part, and nothing of
-// it on the page of another.
+// TestAthletePageBeside: every part shows data of one athlete, and none of it is on the
+// page of another.
 func TestAthletePageBeside(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -333,7 +333,7 @@ func TestAthletePageWithoutItsSettings(t *testing.T) {
 	}
 }
 
-// TestAthletePagesWithTheDatabaseAway answer, and say so.
+// TestAthletePagesWithTheDatabaseAway: they answer, and say that the database does not.
 func TestAthletePagesWithTheDatabaseAway(t *testing.T) {
 	t.Parallel()
 	through, proxy := proxied(t, dbtest.MigratedURL(t))
@@ -347,8 +347,8 @@ func TestAthletePagesWithTheDatabaseAway(t *testing.T) {
 	}
 }
 
-// TestAthletePageListsDoubles has a run that was recorded twice, before and after
-// the athlete ignores the second.
+// TestAthletePageListsDoubles: a run was recorded twice, before and after the athlete
+// ignores doubles.
 func TestAthletePageListsDoubles(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))

@@ -8,8 +8,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestAthletesOutsideTheBand lists who trains and is outside of it today, and of
-// very many athletes says which it read.
+// TestAthletesOutsideTheBand: the page lists the athletes who train and are outside the
+// band today, and says which it read if there are very many.
 func TestAthletesOutsideTheBand(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))

@@ -53,7 +53,7 @@ type view struct {
 	refused    bool   // its status is no success, and the browser logs that
 }
 
-// seen collects what the browser complains of, and where it went.
+// seen collects the errors that the browser reports and the addresses that it requested.
 type seen struct {
 	mu       sync.Mutex
 	faults   []string
@@ -102,7 +102,7 @@ const textContrastScript = `(() => {
 // overflowScript returns by how many pixels the page is wider than the window.
 const overflowScript = `document.scrollingElement.scrollWidth - window.innerWidth`
 
-// namelessScript returns what has no name for those who do not see it.
+// namelessScript returns the elements that have no name for a screen reader.
 const namelessScript = `[...document.querySelectorAll("a, button, input:not([type=hidden]), [role]")].filter(e => !(e.textContent.trim() || e.getAttribute("aria-label") ||
 	e.labels?.length || document.getElementById(e.getAttribute("aria-labelledby")))).map(e => e.outerHTML.slice(0, 80))`
 

@@ -47,7 +47,7 @@ func TestPagesInABrowser(t *testing.T) {
 	}
 }
 
-// TestRiverUIInABrowser has the policy that it is served with let it work.
+// TestRiverUIInABrowser: River's UI works under the policy that it is served with.
 func TestRiverUIInABrowser(t *testing.T) {
 	ctx := browser(t)
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -66,8 +66,8 @@ func TestRiverUIInABrowser(t *testing.T) {
 	s.want(t, base)
 }
 
-// TestPageLivesInABrowser: what changes shows by itself, and leaves alone where the
-// reader is.
+// TestPageLivesInABrowser: changes appear without a reload, and do not move the reader's
+// place.
 func TestPageLivesInABrowser(t *testing.T) {
 	browser := browser(t)
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -110,8 +110,8 @@ func TestPageLivesInABrowser(t *testing.T) {
 	s.want(t, base)
 }
 
-// TestPageWithoutItsWorkerInABrowser says that it is old, and lives again when the worker
-// is back.
+// TestPageWithoutItsWorkerInABrowser: the page says that it is old, and is updated again
+// when the worker is back.
 func TestPageWithoutItsWorkerInABrowser(t *testing.T) {
 	browser := browser(t)
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -137,8 +137,8 @@ func TestPageWithoutItsWorkerInABrowser(t *testing.T) {
 	waitFor(t, ctx, `document.getElementById("live").textContent.startsWith("Live, as of ")`)
 }
 
-// TestButtonInABrowser is pressed with and without scripts, on this machine and by
-// another name, of which a browser says less.
+// TestButtonInABrowser: a button is pressed with and without scripts, on localhost and
+// under another name, for which browsers send fewer headers.
 func TestButtonInABrowser(t *testing.T) {
 	browser := browser(t, chromedp.Flag("host-resolver-rules", "MAP worker.example 127.0.0.1"))
 	r := newRig(t, dbtest.MigratedURL(t))

@@ -97,7 +97,7 @@ type failedJobs struct {
 	Buttons bool
 }
 
-// failedJob is a row of it.
+// failedJob is a job in a section.
 type failedJob struct {
 	ID       int64
 	Kind     string

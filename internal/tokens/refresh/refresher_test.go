@@ -83,7 +83,7 @@ func (r *rig) refresh(process int, wanted tokens.Wanted, users ...int32) refresh
 	return result
 }
 
-// stored returns the user's refresh token, and why it is of no use.
+// stored returns the user's refresh token, and why it cannot be used, if so.
 func (r *rig) stored(user int32) (refresh string, mark tokens.Reason) {
 	r.Helper()
 	loaded, err := r.store.Load(r.Context(), []int32{user})
@@ -114,8 +114,8 @@ func now() tokens.Wanted { return tokens.Wanted{Since: time.Now()} }
 
 var soon = tokens.Wanted{Since: time.Now().Add(-time.Hour), Within: 30 * time.Minute}
 
-// TestWhoComesSecondDoesNothing has two processes refresh the same users at the
-// same time, again and again.
+// TestWhoComesSecondDoesNothing: two processes refresh the same users at the same time,
+// again and again.
 func TestWhoComesSecondDoesNothing(t *testing.T) {
 	t.Parallel()
 	const users, rounds = 20, 5
@@ -226,7 +226,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestPanicFailsTheUser and not the process.
+// TestPanicFailsTheUser: and does not end the process.
 func TestPanicFailsTheUser(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 0, 2)
@@ -301,7 +301,8 @@ func TestARotatedTokenIsStoredWhenTheDatabaseIsBack(t *testing.T) {
 	r.expect(1, "")
 }
 
-// TestNoConnectionIsHeldWhileTheProviderIsAsked would wait for ever otherwise.
+// TestNoConnectionIsHeldWhileTheProviderIsAsked: if one were held, the test would wait for
+// ever.
 func TestNoConnectionIsHeldWhileTheProviderIsAsked(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 4)
@@ -333,7 +334,7 @@ func TestNoConnectionIsHeldWhileTheProviderIsAsked(t *testing.T) {
 	<-done
 }
 
-// TestStopFinishesWhoIsUnderWay and begins nobody else.
+// TestStopFinishesWhoIsUnderWay: and no other refresh is begun.
 func TestStopFinishesWhoIsUnderWay(t *testing.T) {
 	t.Parallel()
 	const users = 40
