@@ -65,12 +65,12 @@ func TestBadInput(t *testing.T) {
 }
 
 // many is more activities than one insert takes.
-const many = 2500
+const many = insertSize + 500
 
 func manyActivities(user int) string {
 	var s strings.Builder
 	for i := range many {
-		fmt.Fprintf(&s, `{"activity_id":%d,"user_id":%d,"date":"2025-09-28","total_load_miles":1}`+"\n", user*10_000+i+1, user)
+		fmt.Fprintf(&s, `{"activity_id":%d,"user_id":%d,"date":"2025-09-28","total_load_miles":1}`+"\n", user*1_000_000+i+1, user)
 	}
 	return s.String()
 }

@@ -21,9 +21,9 @@ import (
 func TestIngestEnqueuesAllFilesInChunks(t *testing.T) {
 	pool := migrated(t)
 	first, second := file(t, "a.ndjson", manyActivities(7)), file(t, "b.json", "["+good+"]")
-	enqueue(t, "ingest", "--chunk", "1000", first, second).want(t, 0, "enqueued 2501 activities of 1 user from 2025-09-28 in 3 jobs\n")
-	if got := query[string](t, pool, `SELECT string_agg(jsonb_array_length(args->'activities')::text, ' ' ORDER BY id) FROM river.river_job`); got != "1000 1000 501" {
-		t.Errorf("activities in each job = %s, want 1000 1000 501", got)
+	enqueue(t, "ingest", "--chunk", "1000", first, second).want(t, 0, "enqueued 20501 activities of 1 user from 2025-09-28 in 21 jobs\n")
+	if got := query[string](t, pool, `SELECT string_agg(jsonb_array_length(args->'activities')::text, ' ' ORDER BY id) FROM river.river_job`); got != strings.Repeat("1000 ", 20)+"501" {
+		t.Errorf("activities in each job = %s, want 1000 each and 501 in the last", got)
 	}
 	if got := query[int](t, pool, `SELECT DISTINCT priority FROM river.river_job`); got != jobs.PriorityBulk {
 		t.Errorf("priority = %d, want %d", got, jobs.PriorityBulk)

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"context"
 	"net/url"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/Shopify/toxiproxy/v2"
+	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
@@ -53,7 +55,11 @@ func TestReadyzWhenNothingCanBeWritten(t *testing.T) {
 	r := newRig(t, database)
 	r.run()
 	r.waitForReason("", noticed)
-	admin := dbtest.Open(t, database)
+	admin, err := pgx.Connect(t.Context(), database) // no pool, whose other connections would be ended as well
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = admin.Close(context.WithoutCancel(t.Context())) }()
 	for _, c := range []struct{ alter, check string }{{"SET default_transaction_read_only = on", "writes"}, {"RESET default_transaction_read_only", ""}} {
 		alter := `SET TRANSACTION READ WRITE; DO $$ BEGIN EXECUTE format('ALTER DATABASE %I ` + c.alter + `', current_database()); END $$;
 			SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`
