@@ -103,6 +103,9 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 		last = &oldestFirst[n-1]
 	}
 	cursor.moved(from, took, now, last)
+	if share.Of > 1 && len(claimed) == 0 {
+		l.shareRest(now)
+	}
 	if cursor.backlog {
 		l.leads[loop].passOn()
 	}
@@ -116,7 +119,7 @@ func (l *Lane[T]) share(loop int, now time.Time) queue.Share {
 	contended := now.Before(l.contended)
 	share := queue.Share{Part: loop, InSlot: backlogged || contended}
 	if contended && l.options.Loops > 1 && l.kind.ShareBy != nil {
-		share.Of, share.Path = l.options.Loops, l.kind.ShareBy
+		share.Of, share.Digit, share.Path = l.options.Loops, l.digit, l.kind.ShareBy
 	}
 	return share
 }

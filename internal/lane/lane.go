@@ -140,6 +140,8 @@ type Lane[T any] struct {
 	promises  bool      // enqueuers need not wake this lane while it goes on like this
 	awakeTill time.Time // until when it has promised to poll by itself
 	contended time.Time // until when loops take jobs of a share of their own
+	digit     int       // of the hash by which they share
+	sharedAt  time.Time // when they shared by another one
 	fault     error     // of the lane's own; nil for none
 	faultAt   time.Time // when it was seen last
 	logged    time.Time // when trouble was logged last

@@ -61,7 +61,7 @@ SELECT ` + claimColumns + `
 FROM {schema}.river_job
 WHERE state = 'available' AND queue = $1 AND (priority, scheduled_at, id) > ($2, $3, $4) AND scheduled_at <= now()
   AND NOT EXISTS (SELECT FROM {schema}.river_queue WHERE name = $1 AND paused_at IS NOT NULL)
-  AND ` + notAnothers("$6") + ` AND ` + inShare("$7", "$8", "$9") + ` AND ` + inSlot("$1", "$7", "$10") + `
+  AND ` + notAnothers("$6") + ` AND ` + inShare("$7", "$8", "$9", "$11") + ` AND ` + inSlot("$1", "$7", "$10") + `
 ORDER BY priority, scheduled_at, id
 LIMIT $5
 FOR UPDATE SKIP LOCKED`
@@ -75,16 +75,17 @@ SELECT ` + claimColumns + `
 FROM {schema}.river_job
 WHERE state = 'available' AND queue = $1 AND priority = 1 AND scheduled_at <= now()
   AND NOT EXISTS (SELECT FROM {schema}.river_queue WHERE name = $1 AND paused_at IS NOT NULL)
-  AND ` + notAnothers("$3") + ` AND ` + inShare("$4", "$5", "$6") + ` AND ` + inSlot("$1", "$4", "$7") + `
+  AND ` + notAnothers("$3") + ` AND ` + inShare("$4", "$5", "$6", "$8") + ` AND ` + inSlot("$1", "$4", "$7") + `
 ORDER BY priority DESC, scheduled_at DESC, id DESC
 LIMIT $2
 FOR UPDATE SKIP LOCKED`
 
 // Share is a part of a queue's jobs: those for which the hash of a value in their
-// arguments, such as the user, has remainder Part when divided by Of. With Of 0 or 1 it is
-// all jobs.
+// arguments, such as the user, has Part as one of its digits in base Of. With Of 0 or 1 it
+// is all jobs.
 type Share struct {
 	Part, Of int
+	Digit    int      // 0 for the last one; any number will do
 	Path     []string // to the value, as in args #>> path
 
 	// InSlot claims nothing unless the transaction has the slot of this Part. See
@@ -93,8 +94,17 @@ type Share struct {
 }
 
 // inShare is true of the jobs of a share.
-func inShare(part, of, path string) string {
-	return fmt.Sprintf(`(%[2]s = 1 OR (coalesce(hashtext(args #>> %[3]s::text[]), 0) & 2147483647) %% %[2]s = %[1]s)`, part, of, path)
+func inShare(part, of, path, divisor string) string {
+	return fmt.Sprintf(`(%[2]s = 1 OR (coalesce(hashtext(args #>> %[3]s::text[]), 0) & 2147483647) / %[4]s %% %[2]s = %[1]s)`, part, of, path, divisor)
+}
+
+// divisor leaves a share's digit of a hash as the last one.
+func (s Share) divisor() int {
+	divisors := []int{1}
+	for n := s.Of; n > 1 && n <= 1<<24; n *= s.Of { // a hash has 31 bits
+		divisors = append(divisors, n)
+	}
+	return divisors[s.Digit%len(divisors)]
 }
 
 // waitingQuery is one round trip, and no transaction block, in place of a claim
@@ -132,12 +142,12 @@ func (p Position) due() time.Time {
 // position. The jobs are appended to claimed in the order of claims when the
 // batch is closed.
 func (s Schema) Claim(b *pgx.Batch, client, queue string, share Share, after Position, limit int, claimed *[]Job) {
-	b.Queue(s.SQL(claimQuery), queue, after.priority, after.due(), after.id, limit, client, share.Part, max(1, share.Of), share.Path, share.InSlot).Query(appendJobs(claimed))
+	b.Queue(s.SQL(claimQuery), queue, after.priority, after.due(), after.id, limit, client, share.Part, max(1, share.Of), share.Path, share.InSlot, share.divisor()).Query(appendJobs(claimed))
 }
 
 // ClaimNewest queues the claim of up to limit of the newest jobs.
 func (s Schema) ClaimNewest(b *pgx.Batch, client, queue string, share Share, limit int, claimed *[]Job) {
-	b.Queue(s.SQL(claimNewestQuery), queue, limit, client, share.Part, max(1, share.Of), share.Path, share.InSlot).Query(appendJobs(claimed))
+	b.Queue(s.SQL(claimNewestQuery), queue, limit, client, share.Part, max(1, share.Of), share.Path, share.InSlot, share.divisor()).Query(appendJobs(claimed))
 }
 
 func appendJobs(claimed *[]Job) func(pgx.Rows) error {

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -32,9 +33,9 @@ func TestClaimsFollowTheIndex(t *testing.T) {
 			args []any
 			has  string
 		}{
-			"claim":    {claimQuery, []any{"q", 1, long, 7, 500, "c", 1, 2, []string{"ranges", "0", "user_id"}, true}, "Index Cond: ((state = 'available'::river.river_job_state) AND (queue = 'q'::text) AND (ROW(priority, scheduled_at, id) > "},
+			"claim":    {claimQuery, []any{"q", 1, long, 7, 500, "c", 1, 2, []string{"ranges", "0", "user_id"}, true, 2}, "Index Cond: ((state = 'available'::river.river_job_state) AND (queue = 'q'::text) AND (ROW(priority, scheduled_at, id) > "},
 			"waiting":  {waitingQuery, []any{"q", 1, long, 7}, "Index Cond: ((state = 'available'::river.river_job_state) AND (queue = 'q'::text) AND (ROW(priority, scheduled_at, id) > "},
-			"newest":   {claimNewestQuery, []any{"q", 100, "c", 1, 2, []string{"ranges", "0", "user_id"}, true}, "Index Scan Backward using river_job_prioritized_fetching_index"},
+			"newest":   {claimNewestQuery, []any{"q", 100, "c", 1, 2, []string{"ranges", "0", "user_id"}, true, 2}, "Index Scan Backward using river_job_prioritized_fetching_index"},
 			"reclaim":  {reclaimQuery, []any{ids}, "Index Cond: (id = ANY"},
 			"complete": {completeQuery, []any{ids, "c"}, "Index Cond: (id = ANY"},
 			"delete":   {completeAndDeleteQuery, []any{ids}, "Index Cond: (id = ANY"},
@@ -47,6 +48,7 @@ func TestClaimsFollowTheIndex(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				defer tx.Rollback(context.WithoutCancel(t.Context())) //nolint:errcheck // also where the test fails
 				settings := `SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL plan_cache_mode = ` + mode
 				if _, err := tx.Exec(t.Context(), settings); err != nil {
 					t.Fatal(err)
