@@ -394,11 +394,11 @@ func TestLoopsShareTheRest(t *testing.T) {
 	l := New(pool, testOptions(t), kind)
 	l.contended = time.Now().Add(time.Hour)
 	all, last := ask[int](t, pool, `SELECT count(*) FROM river.river_job`), 0
-	for i, c := range []struct{ loop, atLeast, atMost int }{{0, 0, 0}, {0, 1, all * 2 / 3}, {1, all / 3, all - 1}} {
+	for i, c := range []struct{ loop, minFound, maxFound int }{{0, 0, 0}, {0, 1, all * 2 / 3}, {1, all / 3, all - 1}} {
 		l.size = 500
 		found, err := l.turn(t.Context(), c.loop)
-		if err != nil || found < c.atLeast || found > c.atMost {
-			t.Errorf("turn %d, of loop %d: %d jobs of %d, want %d to %d, %v", i, c.loop, found, all, c.atLeast, c.atMost, err)
+		if err != nil || found < c.minFound || found > c.maxFound {
+			t.Errorf("turn %d, of loop %d: %d jobs of %d, want %d to %d, %v", i, c.loop, found, all, c.minFound, c.maxFound, err)
 		}
 		last += found
 	}
