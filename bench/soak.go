@@ -43,7 +43,7 @@ func soakSuite(ctx context.Context, r *rig) error {
 		if err != nil {
 			return err
 		}
-		r.results = append(r.results, soakResult(settings.name, intervals))
+		r.addSoak(settings.name, intervals)
 	}
 	return r.drop(ctx, template)
 }
@@ -92,7 +92,8 @@ func (r *rig) soak(ctx context.Context, name, template, settings string, during 
 	return intervals, r.drop(ctx, database)
 }
 
-func soakResult(name string, intervals []soaked) result {
+// addSoak reports the latencies of the intervals, and what became of the queue's table.
+func (r *rig) addSoak(name string, intervals []soaked) {
 	latencies := make([]latency, len(intervals))
 	maxDead := 0.0
 	for i, s := range intervals {
@@ -100,16 +101,11 @@ func soakResult(name string, intervals []soaked) result {
 		maxDead = max(maxDead, s.dead)
 	}
 	last := intervals[len(intervals)-1]
-	third := max(1, len(intervals)/3)
-	growth := medianBy(latencies[len(latencies)-third:], p99) / medianBy(latencies[:third], p99)
-	perSecond := make([]float64, len(latencies))
-	for i, l := range latencies {
-		perSecond[i] = 1000 / l.p50
-	}
-	return newResult(name, perSecond, true, append(percentiles(latencies),
-		figure{"p99_of_first_third", "p99 of the last third %.2f × that of the first", growth},
+	third := len(intervals) / 3
+	r.addLatency(name, latencies,
+		figure{"p99_of_first_third", "p99 of the last third %.2f × that of the first", medianBy(latencies[len(latencies)-third:], p99) / medianBy(latencies[:third], p99)},
 		figure{"max_dead", "at most %.0f dead rows", maxDead},
 		figure{"vacuums", "%.0f vacuums", last.vacuums},
 		figure{"table_mb", "table %.0f MB", last.table / 1e6},
-		figure{"indexes_mb", "indexes %.0f MB", last.indexes / 1e6})...)
+		figure{"indexes_mb", "indexes %.0f MB", last.indexes / 1e6})
 }
