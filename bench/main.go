@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	asJSON := flags.Bool("json", false, "print one JSON object instead of the table")
 	flags.BoolVar(&r.short, "short", false, "small sizes, one round: to check that all results are correct, not the speed")
 	flags.IntVar(&r.rounds, "rounds", 5, "how often each contestant runs")
-	flags.DurationVar(&r.during, "for", 2*time.Hour, "how long each contestant of the suite soak runs")
+	flags.DurationVar(&r.during, "for", 2*time.Hour, "how long the suite soak runs")
 	flags.Usage = func() {
 		_, _ = fmt.Fprintln(stderr, "usage: go run ./bench [flags] [suite …]\n\nsuites, of which those with a * run only by name:")
 		for _, s := range suites {

@@ -3,15 +3,22 @@ package main
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 )
 
-// soakRate is of activities a second, each in a job of its own.
-const soakRate = 2000
-
-// soakIntervals is how many parts of a soak are measured apart. Completed jobs are kept for
-// six of them, so that most of the time as many are deleted as arrive.
-const soakIntervals = 24
+const (
+	// soakRate is of activities a second, each in a job of its own.
+	soakRate = 2000
+	// soakTogether is how many of them are enqueued in one transaction, as a
+	// synchronization does. It leaves the processor to what is measured.
+	soakTogether = 10
+	// soakIntervals is how many parts of a soak are measured apart.
+	soakIntervals = 24
+	// soakRetention is for how many intervals completed jobs are kept: most of the time
+	// as many are deleted as arrive.
+	soakRetention = 3
+)
 
 // soakedQuery measures what vacuum keeps small.
 const soakedQuery = `
@@ -24,8 +31,17 @@ type soaked struct {
 	dead, vacuums, table, indexes, rows float64
 }
 
+// soak is a worker on a database of its own whose queue's table has some autovacuum settings.
+type soak struct {
+	name, settings string
+	database       string
+	worker         *process
+	arrivals       *arrivals
+	intervals      []soaked
+}
+
 // soakSuite has activities arrive steadily, for as long as -for says, with the server's own
-// autovacuum settings for the queue's table and with others.
+// autovacuum settings for the queue's table and, at the same time, with others.
 func soakSuite(ctx context.Context, r *rig) error {
 	during := r.during
 	if r.short {
@@ -35,61 +51,80 @@ func soakSuite(ctx context.Context, r *rig) error {
 	if err != nil {
 		return err
 	}
-	for _, settings := range []struct{ name, table string }{
-		{"soak_server_defaults", ""},
-		{"soak_vacuum_at_1_percent", "autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02"},
-	} {
-		intervals, err := r.soak(ctx, settings.name, template, settings.table, during)
-		if err != nil {
+	soaks := []*soak{
+		{name: "soak_server_defaults"},
+		{name: "soak_vacuum_at_1_percent", settings: "autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02"},
+	}
+	interval := during / soakIntervals
+	for _, s := range soaks {
+		if err := r.startSoak(ctx, s, template, max(soakRetention*interval, time.Minute)); err != nil {
 			return err
 		}
-		r.addSoak(settings.name, intervals)
+		defer s.arrivals.pool.Close()
+	}
+	for range soakIntervals {
+		errs := make([]error, len(soaks))
+		var wg sync.WaitGroup
+		for i, s := range soaks {
+			wg.Go(func() { errs[i] = s.measure(ctx, interval) })
+		}
+		wg.Wait()
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+		for _, s := range soaks {
+			last := s.intervals[len(s.intervals)-1]
+			r.say("%s after %v: p50 %.1f ms, p99 %.1f ms; %.0f rows, %.0f dead, %.0f vacuums, table %.0f MB, indexes %.0f MB",
+				s.name, time.Duration(len(s.intervals))*interval, last.p50, last.p99, last.rows, last.dead, last.vacuums, last.table/1e6, last.indexes/1e6)
+		}
+	}
+	for _, s := range soaks {
+		if _, err := s.worker.end(); err != nil {
+			return err
+		}
+		s.arrivals.pool.Close()
+		if err := r.drop(ctx, s.database); err != nil {
+			return err
+		}
+		r.addSoak(s.name, s.intervals)
 	}
 	return r.drop(ctx, template)
 }
 
-func (r *rig) soak(ctx context.Context, name, template, settings string, during time.Duration) (intervals []soaked, err error) {
-	database, err := r.database(ctx, template)
-	if err != nil {
-		return nil, err
+func (r *rig) startSoak(ctx context.Context, s *soak, template string, retention time.Duration) (err error) {
+	if s.database, err = r.database(ctx, template); err != nil {
+		return err
 	}
-	if settings != "" {
-		if err := r.exec(ctx, database, "ALTER TABLE river.river_job SET ("+settings+")"); err != nil {
-			return nil, err
+	if s.settings != "" {
+		if err := r.exec(ctx, s.database, "ALTER TABLE river.river_job SET ("+s.settings+")"); err != nil {
+			return err
 		}
 	}
-	interval, retention := during/soakIntervals, max(during/4, time.Minute)
-	worker, err := r.startWorker(ctx, database, "TMWORKER_RIVER_COMPLETED_RETENTION="+retention.String())
+	if s.worker, err = r.startWorker(ctx, s.database, "TMWORKER_RIVER_COMPLETED_RETENTION="+retention.String()); err != nil {
+		return err
+	}
+	pool, err := r.open(ctx, s.database)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	pool, err := r.open(ctx, database)
-	if err != nil {
-		return nil, err
+	if s.arrivals, err = newArrivals(pool); err != nil {
+		return err
 	}
-	defer pool.Close()
-	a, err := newArrivals(pool)
-	if err != nil {
-		return nil, err
+	s.arrivals.athletes, s.arrivals.together = 20_000, soakTogether
+	return nil
+}
+
+// measure adds an interval.
+func (s *soak) measure(ctx context.Context, during time.Duration) (err error) {
+	var next soaked
+	if next.latency, err = s.arrivals.measure(ctx, soakRate, during); err != nil {
+		return err
 	}
-	a.athletes = 20_000
-	for range soakIntervals {
-		var s soaked
-		if s.latency, err = a.measure(ctx, soakRate, interval); err != nil {
-			break
-		}
-		if err = pool.QueryRow(ctx, soakedQuery).Scan(&s.dead, &s.vacuums, &s.table, &s.indexes, &s.rows); err != nil {
-			break
-		}
-		intervals = append(intervals, s)
-		r.say("%s after %v: p50 %.1f ms, p99 %.1f ms; %.0f rows, %.0f dead, %.0f vacuums, table %.0f MB, indexes %.0f MB",
-			name, time.Duration(len(intervals))*interval, s.p50, s.p99, s.rows, s.dead, s.vacuums, s.table/1e6, s.indexes/1e6)
+	if err := s.arrivals.pool.QueryRow(ctx, soakedQuery).Scan(&next.dead, &next.vacuums, &next.table, &next.indexes, &next.rows); err != nil {
+		return err
 	}
-	_, ended := worker.end()
-	if err := errors.Join(err, ended); err != nil {
-		return nil, err
-	}
-	return intervals, r.drop(ctx, database)
+	s.intervals = append(s.intervals, next)
+	return nil
 }
 
 // addSoak reports the latencies of the intervals, and what became of the queue's table.
