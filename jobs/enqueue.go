@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -43,8 +44,14 @@ func NewEnqueuer(pool *pgxpool.Pool, schema string) (*Enqueuer, error) {
 	}, nil
 }
 
+// clockQuery reads the server's clock.
+const clockQuery = `
+-- name: enqueue_clock
+SELECT clock_timestamp()`
+
 // dueQuery makes jobs due now, by the server's clock. River dates them by this machine's:
-// if that is ahead, the jobs would have to wait.
+// if that is ahead, the jobs would have to wait. It is planned each time: a plan from when
+// few jobs were stored would read all of them.
 const dueQuery = `
 -- name: make_due
 UPDATE {schema}.river_job SET scheduled_at = clock_timestamp() WHERE id = ANY($1::bigint[]) AND scheduled_at > clock_timestamp()`
@@ -78,6 +85,7 @@ func insert[T insertable](ctx context.Context, tx pgx.Tx, e *Enqueuer, priority 
 	}
 	ids := make([]int64, 0, len(params))
 	queues := map[string]struct{}{}
+	var due, now time.Time
 	for part := range statements(params) {
 		results, err := e.client.InsertManyTx(ctx, tx, part)
 		if err != nil {
@@ -86,13 +94,21 @@ func insert[T insertable](ctx context.Context, tx pgx.Tx, e *Enqueuer, priority 
 		for _, r := range results {
 			ids = append(ids, r.Job.ID)
 			queues[r.Job.Queue] = struct{}{}
+			if r.Job.ScheduledAt.After(due) {
+				due = r.Job.ScheduledAt
+			}
 		}
 	}
 	b := &pgx.Batch{}
-	b.Queue(e.dueQuery, ids)
+	b.Queue(clockQuery).QueryRow(func(row pgx.Row) error { return row.Scan(&now) })
 	b.Queue(notifyQuery, e.topic, slices.Sorted(maps.Keys(queues)))
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
-		return nil, fmt.Errorf("make the jobs due and notify the workers: %w", err)
+		return nil, fmt.Errorf("notify the workers: %w", err)
+	}
+	if due.After(now) {
+		if _, err := tx.Exec(ctx, e.dueQuery, pgx.QueryExecModeExec, ids); err != nil {
+			return nil, fmt.Errorf("make the jobs due: %w", err)
+		}
 	}
 	return ids, nil
 }

@@ -290,3 +290,59 @@ func TestDueByTheServersClock(t *testing.T) {
 		t.Errorf("due = %t, %v, want the job to be due at once", due, err)
 	}
 }
+
+// TestEnqueuingReadsNoQueue: a connection that has enqueued since the queue was empty
+// does not read the jobs that wait now, and nor does one of a machine whose clock is
+// ahead.
+func TestEnqueuingReadsNoQueue(t *testing.T) {
+	t.Parallel()
+	for name, ahead := range map[string]string{"clock right": "0", "clock ahead": "5 minutes"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := dbtest.Migrated(t)
+			for _, sql := range []string{
+				`ALTER TABLE river.river_job SET (autovacuum_enabled = off)`,
+				`CREATE FUNCTION be_ahead() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.scheduled_at := NEW.scheduled_at + interval '` + ahead + `'; RETURN NEW; END $$`,
+				`CREATE TRIGGER be_ahead BEFORE INSERT ON river.river_job FOR EACH ROW EXECUTE FUNCTION be_ahead()`,
+			} {
+				if _, err := pool.Exec(t.Context(), sql); err != nil {
+					t.Fatal(err)
+				}
+			}
+			enqueuer := newEnqueuer(t, pool)
+			conn, err := pool.Acquire(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Release()
+			const scansQuery = `SELECT pg_stat_get_xact_numscans('river.river_job'::regclass)`
+			enqueue := func(jobs int) (scans int) {
+				var before, after int
+				err := pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) error {
+					args := make([]ActivityIngest, jobs)
+					for i := range args {
+						args[i].Activities = activities(1)
+					}
+					if err := tx.QueryRow(t.Context(), scansQuery).Scan(&before); err != nil {
+						return err
+					}
+					if _, err := enqueuer.IngestTx(t.Context(), tx, PriorityLive, args...); err != nil {
+						return err
+					}
+					return tx.QueryRow(t.Context(), scansQuery).Scan(&after)
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return after - before
+			}
+			for range 10 { // from the sixth execution on, PostgreSQL may keep a plan
+				enqueue(1)
+			}
+			enqueue(1000)
+			if scans := enqueue(1); scans > 0 {
+				t.Errorf("enqueuing a job read the whole queue %d times", scans)
+			}
+		})
+	}
+}
