@@ -200,6 +200,7 @@ func (l *Lane[T]) loop(ctx context.Context, loop int) {
 	wait := time.Duration(0)         // before the next turn
 	empty, failed, others := 0, 0, 0 // turns in a row
 	freeChecks := 0                  // in a row that found the slot of another process free
+	gathering := false               // the wait is gatherTime
 	for ctx.Err() == nil {
 		inTrouble := failed+others > 0
 		if inTrouble || l.isContended() { // others need not wait with this one
@@ -211,7 +212,7 @@ func (l *Lane[T]) loop(ctx context.Context, loop int) {
 		}
 		taken := !l.isContended() && lead.take(ctx)
 		if wait > 0 && !inTrouble && !taken {
-			woken = l.pause(ctx, wait, false)
+			woken = l.pause(ctx, wait, gathering)
 		}
 		if ctx.Err() != nil {
 			return
@@ -233,7 +234,7 @@ func (l *Lane[T]) loop(ctx context.Context, loop int) {
 				continue
 			}
 		}
-		freeChecks = 0
+		freeChecks, gathering = 0, false
 		tooLong := time.AfterFunc(leadTime, lead.passOn)
 		found, err := l.turn(ctx, loop)
 		tooLong.Stop()
@@ -247,12 +248,27 @@ func (l *Lane[T]) loop(ctx context.Context, loop int) {
 		case found > 0:
 			empty, failed, others, wait = 0, 0, 0, 0
 			l.worked(ctx, found)
+			if gathering = l.isDrained(loop); gathering {
+				wait = gatherTime
+			}
 		default:
 			empty, failed, others = empty+1, 0, 0
 			l.worked(ctx, found)
 			wait = l.untilNextCheck(empty)
 		}
 	}
+}
+
+// gatherTime is for how long a loop that has worked all that waited lets more arrive. A
+// transaction for every few jobs keeps enqueuers from the processors and from the disk: one
+// that enqueues job after job is half as fast again, with half of the work for the server.
+const gatherTime = time.Millisecond
+
+// isDrained reports whether a loop has left no jobs behind for which others wait.
+func (l *Lane[T]) isDrained(loop int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.cursors[loop].backlog && !time.Now().Before(l.contended)
 }
 
 // pause waits, and is cut short by Wake, unless the lane has to keep still, or by
