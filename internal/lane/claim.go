@@ -18,9 +18,6 @@ const (
 	// athlete's days that are stored before earlier ones are written again with
 	// them.
 	newestJobs, newestShare = 16, 4
-	// claimPerJob is what a job adds to the time of a claim that has nothing to walk
-	// over.
-	claimPerJob = 20 * time.Microsecond
 	// promise is for how long a lane with a backlog promises to poll for jobs by
 	// itself, so that enqueuers need not wake it.
 	promise = time.Second
@@ -38,10 +35,10 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	l.mu.Lock()
 	began := time.Now()
 	cursor := &l.cursors[loop]
-	from, size := cursor.start(began), l.size
+	from, newestFrom, size := cursor.start(began), cursor.newestFrom, l.size
 	share := l.share(loop, began)
 	newest := 0
-	if cursor.backlog && l.options.Newest && began.After(cursor.newestDue) {
+	if cursor.backlog && l.options.Newest {
 		newest = min(newestJobs, size/newestShare)
 	}
 	promises := l.promises && l.awakeTill.Before(began.Add(promise/2))
@@ -64,7 +61,7 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	}
 	l.options.Schema.Claim(b, l.options.Client, l.options.Queue, share, from, size-newest, &oldestFirst)
 	if newest > 0 {
-		l.options.Schema.ClaimNewest(b, l.options.Client, l.options.Queue, share, newest, &newestFirst)
+		l.options.Schema.ClaimNewest(b, l.options.Client, l.options.Queue, share, newestFrom, newest, &newestFirst)
 	}
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, err
@@ -75,7 +72,6 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	}
 
 	now := time.Now()
-	took := now.Sub(began)
 	claimed := oldestFirst
 	for _, job := range newestFirst { // the other statement may have claimed it, too
 		if !slices.ContainsFunc(oldestFirst, func(j queue.Job) bool { return j.ID == job.ID }) {
@@ -95,14 +91,12 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 		l.backlogIsOver()
 	}
 	l.promises = len(claimed) >= promisedFrom
-	if newest > 0 && took > slowClaim+time.Duration(len(claimed))*claimPerJob && from != (queue.Position{}) {
-		cursor.newestDue = now.Add(beginningShare * took)
-	}
+	cursor.movedNewest(newest, newestFirst)
 	var last *queue.Job
 	if n := len(oldestFirst); n > 0 {
 		last = &oldestFirst[n-1]
 	}
-	cursor.moved(from, took, now, last)
+	cursor.moved(from, now.Sub(began), now, last)
 	if share.Of > 1 && len(claimed) == 0 {
 		l.shareRest(now)
 	}

@@ -18,7 +18,10 @@ type cursor struct {
 	lost      bool           // another process had the slot of the loop
 	slow      bool           // the last claim from the beginning took its time
 	beginning time.Time      // when the next claim from the beginning is due
-	newestDue time.Time      // before then no claim from the newest jobs: there is too much to walk over
+
+	newest     queue.Position // the newest job claimed as one of the newest
+	newestFrom queue.Position // claims of the newest go down to here
+	dug        int            // jobs that they got since they began to go down to there
 }
 
 const (
@@ -37,6 +40,10 @@ const (
 	// machine's clock may be ahead. Should it be by more, new jobs are found by
 	// claims from the beginning.
 	clockOverlap = 5 * time.Second
+	// newestDepth is how many jobs claims of the newest take before they leave what is
+	// older to the claims of the oldest. While an old snapshot is held, each of them
+	// walks over all that those before it took.
+	newestDepth = 1000
 )
 
 // start returns where the next claim starts.
@@ -69,5 +76,27 @@ func (c *cursor) moved(from queue.Position, took time.Duration, now time.Time, l
 	}
 }
 
-// reset has the next claim start from the beginning.
-func (c *cursor) reset() { c.slow = false }
+// movedNewest notes a claim of the newest jobs: of how many, and what it found, newest
+// first. What is newer than all that was found is claimed next, and what is older as far as
+// newestDepth allows.
+func (c *cursor) movedNewest(asked int, found []queue.Job) {
+	if len(found) == 0 {
+		return
+	}
+	if newest := found[0].Position(); newest.After(c.newest) {
+		c.newest = newest
+	}
+	c.dug += len(found)
+	switch from := c.newest.Before(overlap); {
+	case c.dug >= newestDepth:
+		c.newestFrom, c.dug = c.newest, 0
+	case len(found) < asked:
+		c.dug = 0
+		if from.After(c.newestFrom) {
+			c.newestFrom = from
+		}
+	}
+}
+
+// reset has the next claims start from the beginning, and from the end.
+func (c *cursor) reset() { c.slow, c.newestFrom = false, queue.Position{} }

@@ -11,8 +11,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/dbpool"
-	"github.com/trainingmonkey/worker/internal/queue"
-	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
 // TestOneTransaction: effects and completion of all jobs in one commit and a
@@ -214,75 +212,6 @@ func TestManyLanesShareAQueue(t *testing.T) {
 	}
 }
 
-// TestNewestShare: under a backlog some of each claim are of the newest jobs.
-func TestNewestShare(t *testing.T) {
-	t.Parallel()
-	pool := effectsDatabase(t)
-	insert(t, pool, 1000)
-	o := testOptions(t)
-	o.MaxJobs = 100
-	l := New(pool, o, effectKind())
-	for range 2 {
-		if _, err := l.Turn(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := ask[int](t, pool, `SELECT count(*) FROM effects WHERE job_id > (SELECT max(id) - 100 FROM river.river_job)`); got < 5 || got > 50 {
-		t.Errorf("%d of the newest 100 jobs were worked in the second turn, want about a quarter of it", got)
-	}
-}
-
-// TestCursor: claims from the beginning become rare while they are slow.
-func TestCursor(t *testing.T) {
-	t.Parallel()
-	pool := effectsDatabase(t)
-	insert(t, pool, 1)
-	at := position(t, pool, ask[int64](t, pool, `SELECT id FROM river.river_job`))
-	now := time.Now()
-	var c cursor
-	job := &queue.Job{}
-	c.moved(queue.Position{}, time.Millisecond, now, job)
-	if c.start(now) != (queue.Position{}) {
-		t.Error("after a quick claim the next one does not start from the beginning")
-	}
-	c.moved(queue.Position{}, 50*time.Millisecond, now, job)
-	c.at = at
-	if c.start(now.Add(500*time.Millisecond)) != at || c.start(now.Add(2*time.Second)) != (queue.Position{}) {
-		t.Error("after a slow claim the next ones do not start where it ended, but for one in a while")
-	}
-	c.reset()
-	if c.start(now) != (queue.Position{}) {
-		t.Error("after a rollback the next claim does not start from the beginning")
-	}
-}
-
-// TestCursorOfOneMoment: jobs that were enqueued at once have the same time, and
-// claims do not walk over all that are finished.
-func TestCursorOfOneMoment(t *testing.T) {
-	t.Parallel()
-	pool := effectsDatabase(t)
-	insert(t, pool, 1000)
-	exec(t, pool, `UPDATE river.river_job SET scheduled_at = '2025-01-01 12:00:00+00'`)
-	var claimed []queue.Job
-	b := &pgx.Batch{}
-	queue.Schema(dbtest.RiverSchema).Claim(b, "test", testOptions(t).Queue, queue.Share{}, queue.Position{}, 1000, &claimed)
-	if err := pool.SendBatch(t.Context(), b).Close(); err != nil || len(claimed) != 1000 {
-		t.Fatalf("%d jobs, %v, want 1,000", len(claimed), err)
-	}
-	now := time.Now()
-	c := cursor{at: claimed[0].Position(), backlog: true, slow: true, beginning: now.Add(time.Hour)}
-	for _, last := range []int{99, 199, 299} {
-		c.moved(c.at, time.Millisecond, now, &claimed[last])
-	}
-	if got, want := c.start(now), claimed[199].Position(); got != want {
-		t.Errorf("after claims up to job 299 the next starts at %v, want %v, where the last but one ended", got, want)
-	}
-	c.moved(queue.Position{}, 50*time.Millisecond, now, &claimed[10])
-	if got, want := c.start(now), claimed[10].Position().Before(overlap); got != want {
-		t.Errorf("after a claim from the beginning that found late jobs the next starts at %v, want %v", got, want)
-	}
-}
-
 // TestLockedRow: a job that wants what somebody holds for long waits apart, and
 // the others are worked meanwhile. Nobody pays.
 func TestLockedRow(t *testing.T) {
@@ -365,19 +294,5 @@ func TestDroppedRow(t *testing.T) {
 	}
 	if got, want := ask[string](t, pool, jobStates), "99 completed attempt 1 errors 0, 1 discarded attempt 1 errors 1"; got != want {
 		t.Errorf("after %d turns: %s, want %s", turns, got, want)
-	}
-}
-
-// TestCursorOfAnEmptyShare has a loop walk over a backlog that is another loop's
-// share: the next claims must not do so again.
-func TestCursorOfAnEmptyShare(t *testing.T) {
-	t.Parallel()
-	now, c := time.Now(), cursor{}
-	c.moved(c.start(now), 400*time.Millisecond, now, nil)
-	if got, want := c.start(now.Add(time.Second)), queue.PositionAt(now).Before(clockOverlap); got != want {
-		t.Errorf("the next claim starts at %v, want %v", got, want)
-	}
-	if got := c.start(now.Add(beginningShare * 400 * time.Millisecond)); got != (queue.Position{}) {
-		t.Errorf("in the end a claim starts at %v, want the beginning", got)
 	}
 }

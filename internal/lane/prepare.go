@@ -24,7 +24,7 @@ func (l *Lane[T]) prepare(ctx context.Context, loop int) {
 	none, share := []queue.Job{}, queue.Share{Part: loop}
 	l.options.Schema.Claim(b, l.options.Client, l.options.Queue, share, queue.Position{}, 0, &none)
 	if l.options.Newest {
-		l.options.Schema.ClaimNewest(b, l.options.Client, l.options.Queue, share, 0, &none)
+		l.options.Schema.ClaimNewest(b, l.options.Client, l.options.Queue, share, queue.Position{}, 0, &none)
 	}
 	if l.kind.Probe != nil {
 		l.kind.Probe(b)

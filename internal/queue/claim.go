@@ -68,16 +68,16 @@ FOR UPDATE SKIP LOCKED`
 
 // claimNewestQuery claims the newest of the jobs that athletes wait for: under a backlog
 // these need not wait for all older ones. Which version of an activity wins does not
-// depend on the order of work.
+// depend on the order of work. It goes down to a position: see claimQuery.
 var claimNewestQuery = `
 -- name: claim_newest_jobs
 SELECT ` + claimColumns + `
 FROM {schema}.river_job
-WHERE state = 'available' AND queue = $1 AND priority = 1 AND scheduled_at <= now()
+WHERE state = 'available' AND queue = $1 AND (priority, scheduled_at, id) > ($2, $3, $4) AND priority = 1 AND scheduled_at <= now()
   AND NOT EXISTS (SELECT FROM {schema}.river_queue WHERE name = $1 AND paused_at IS NOT NULL)
-  AND ` + notAnothers("$3") + ` AND ` + inShare("$4", "$5", "$6", "$8") + ` AND ` + inSlot("$1", "$4", "$7") + `
+  AND ` + notAnothers("$6") + ` AND ` + inShare("$7", "$8", "$9", "$11") + ` AND ` + inSlot("$1", "$7", "$10") + `
 ORDER BY priority DESC, scheduled_at DESC, id DESC
-LIMIT $2
+LIMIT $5
 FOR UPDATE SKIP LOCKED`
 
 // Share is a part of a queue's jobs: those for which the hash of a value in their
@@ -142,12 +142,16 @@ func (p Position) due() time.Time {
 // position. The jobs are appended to claimed in the order of claims when the
 // batch is closed.
 func (s Schema) Claim(b *pgx.Batch, client, queue string, share Share, after Position, limit int, claimed *[]Job) {
-	b.Queue(s.SQL(claimQuery), queue, after.priority, after.due(), after.id, limit, client, share.Part, max(1, share.Of), share.Path, share.InSlot, share.divisor()).Query(appendJobs(claimed))
+	s.queueClaim(b, claimQuery, client, queue, share, after, limit, claimed)
 }
 
-// ClaimNewest queues the claim of up to limit of the newest jobs.
-func (s Schema) ClaimNewest(b *pgx.Batch, client, queue string, share Share, limit int, claimed *[]Job) {
-	b.Queue(s.SQL(claimNewestQuery), queue, limit, client, share.Part, max(1, share.Of), share.Path, share.InSlot, share.divisor()).Query(appendJobs(claimed))
+// ClaimNewest is Claim of the newest jobs, newest first.
+func (s Schema) ClaimNewest(b *pgx.Batch, client, queue string, share Share, after Position, limit int, claimed *[]Job) {
+	s.queueClaim(b, claimNewestQuery, client, queue, share, after, limit, claimed)
+}
+
+func (s Schema) queueClaim(b *pgx.Batch, query, client, queue string, share Share, after Position, limit int, claimed *[]Job) {
+	b.Queue(s.SQL(query), queue, after.priority, after.due(), after.id, limit, client, share.Part, max(1, share.Of), share.Path, share.InSlot, share.divisor()).Query(appendJobs(claimed))
 }
 
 func appendJobs(claimed *[]Job) func(pgx.Rows) error {
