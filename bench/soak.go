@@ -31,17 +31,19 @@ type soaked struct {
 	dead, vacuums, table, indexes, rows float64
 }
 
-// soak is a worker on a database of its own whose queue's table has some autovacuum settings.
+// soak is a worker on a database of its own.
 type soak struct {
-	name, settings string
-	database       string
-	worker         *process
-	arrivals       *arrivals
-	intervals      []soaked
+	name      string
+	change    string // of the queue's table
+	database  string
+	worker    *process
+	arrivals  *arrivals
+	intervals []soaked
 }
 
-// soakSuite has activities arrive steadily, for as long as -for says, with the server's own
-// autovacuum settings for the queue's table and, at the same time, with others.
+// soakSuite has activities arrive steadily, for as long as -for says, with the autovacuum
+// settings that the queue's table gets from the migrations and, at the same time, with the
+// server's.
 func soakSuite(ctx context.Context, r *rig) error {
 	during := r.during
 	if r.short {
@@ -52,8 +54,8 @@ func soakSuite(ctx context.Context, r *rig) error {
 		return err
 	}
 	soaks := []*soak{
-		{name: "soak_server_defaults"},
-		{name: "soak_vacuum_at_1_percent", settings: "autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02"},
+		{name: "soak"},
+		{name: "soak_server_defaults", change: `ALTER TABLE river.river_job RESET (autovacuum_vacuum_scale_factor, autovacuum_vacuum_insert_scale_factor, autovacuum_analyze_scale_factor)`},
 	}
 	interval := during / soakIntervals
 	for _, s := range soaks {
@@ -95,8 +97,8 @@ func (r *rig) startSoak(ctx context.Context, s *soak, template string, retention
 	if s.database, err = r.database(ctx, template); err != nil {
 		return err
 	}
-	if s.settings != "" {
-		if err := r.exec(ctx, s.database, "ALTER TABLE river.river_job SET ("+s.settings+")"); err != nil {
+	if s.change != "" {
+		if err := r.exec(ctx, s.database, s.change); err != nil {
 			return err
 		}
 	}

@@ -203,6 +203,24 @@ func TestSeriesIsReplaced(t *testing.T) {
 	}
 }
 
+// TestQueueIsVacuumedEarly: migrating sets when autovacuum vacuums the queue's table, and
+// leaves what an operator has set.
+func TestQueueIsVacuumedEarly(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	const settings = `SELECT array_to_string(ARRAY(SELECT unnest(reloptions) ORDER BY 1), ' ') FROM pg_class WHERE oid = 'river.river_job'::regclass`
+	const chosen = "autovacuum_analyze_scale_factor=0.02 autovacuum_vacuum_insert_scale_factor=0.05 autovacuum_vacuum_scale_factor=0.01"
+	if got := text(t, pool, settings); got != chosen {
+		t.Errorf("settings of the queue's table: %s, want %s", got, chosen)
+	}
+	execute(t, pool, `ALTER TABLE river.river_job RESET (autovacuum_analyze_scale_factor), SET (autovacuum_vacuum_scale_factor = 0.5)`)
+	execute(t, pool, `DELETE FROM worker_migrations WHERE version_id >= 24`)
+	up(t, pool)
+	if got, want := text(t, pool, settings), strings.Replace(chosen, "0.01", "0.5", 1); got != want {
+		t.Errorf("settings beside an operator's: %s, want %s", got, want)
+	}
+}
+
 // TestLeftoversOfReindexing interrupts REINDEX CONCURRENTLY as a lock timeout
 // does, and has migrating drop what that leaves behind.
 func TestLeftoversOfReindexing(t *testing.T) {
