@@ -15,8 +15,9 @@ import (
 )
 
 // callersSuite has some sessions call the SQL function that enqueues an activity, each
-// call a transaction of its own, while the worker works. Inserting a row of one number in
-// the same way, without a worker, shows how the machine scales with sessions.
+// call a transaction of its own, while the worker works: beside the server, and as far from
+// it as an application is that has another machine. Inserting a row of one number in the
+// same way, without a worker, shows how the machine scales with sessions.
 func callersSuite(ctx context.Context, r *rig) error {
 	t := training{users: 1000, every: 1, first: 1, last: 20}
 	if r.short {
@@ -27,10 +28,15 @@ func callersSuite(ctx context.Context, r *rig) error {
 		return err
 	}
 	var contestants []contestant
-	for _, sessions := range []int{1, 8, 32} {
+	for _, c := range []struct {
+		sessions, milliseconds int
+		suffix                 string
+	}{{1, 0, ""}, {8, 0, ""}, {32, 0, ""}, {1, delay, "_away"}, {32, delay, "_away"}} {
 		contestants = append(contestants, contestant{
-			name: fmt.Sprintf("callers_%d", sessions), template: template, amount: t.amount(), check: t.check(0),
-			run: func(ctx context.Context, database string) (outcome, error) { return r.called(ctx, database, sessions) },
+			name: fmt.Sprintf("callers_%d%s", c.sessions, c.suffix), template: template, amount: t.amount(), check: t.check(0),
+			run: func(ctx context.Context, database string) (outcome, error) {
+				return r.called(ctx, database, c.sessions, c.milliseconds)
+			},
 		})
 	}
 	for _, sessions := range []int{1, 32} {
@@ -40,7 +46,7 @@ func callersSuite(ctx context.Context, r *rig) error {
 				if err := r.exec(ctx, database, `CREATE TABLE bare (n int)`); err != nil {
 					return o, err
 				}
-				o.seconds, err = r.callAll(ctx, database, `INSERT INTO bare SELECT length($1)`, sessions)
+				o.seconds, err = r.callAll(ctx, database, r.server.URL(database), `INSERT INTO bare SELECT length($1)`, sessions)
 				return o, err
 			},
 		})
@@ -51,8 +57,11 @@ func callersSuite(ctx context.Context, r *rig) error {
 	}
 	for _, s := range scores {
 		baseline := "callers_1"
-		if strings.HasPrefix(s.name, "bare") {
+		switch {
+		case strings.HasPrefix(s.name, "bare"):
 			baseline = "bare_insert_1"
+		case strings.HasSuffix(s.name, "_away"):
+			baseline = "callers_1_away"
 		}
 		r.results = append(r.results, s.result(s.ofTimes(named(scores, baseline))))
 	}
@@ -70,19 +79,28 @@ func checkBare(rows int) func(context.Context, *dbpool.Pool) (string, error) {
 }
 
 // called returns what the calls took; the worker may take longer.
-func (r *rig) called(ctx context.Context, database string, sessions int) (o outcome, err error) {
+func (r *rig) called(ctx context.Context, database string, sessions, milliseconds int) (o outcome, err error) {
+	through := r.server.URL(database)
+	if milliseconds > 0 {
+		var stop func()
+		if through, stop, err = r.away(database, milliseconds); err != nil {
+			return o, err
+		}
+		defer stop()
+	}
 	worker, err := r.startWorker(ctx, database)
 	if err != nil {
 		return o, err
 	}
-	seconds, callErr := r.callAll(ctx, database, `SELECT river.enqueue_activity_ingest($1::jsonb)`, sessions)
+	seconds, callErr := r.callAll(ctx, database, through, `SELECT river.enqueue_activity_ingest($1::jsonb)`, sessions)
 	o, err = r.drain(ctx, database, nil, worker)
 	o.seconds = seconds
 	return o, errors.Join(callErr, err)
 }
 
-// callAll makes a call for each activity that arrives. The sessions share them.
-func (r *rig) callAll(ctx context.Context, database, call string, sessions int) (seconds float64, err error) {
+// callAll makes a call for each activity that arrives. The sessions, which connect to
+// through, share them.
+func (r *rig) callAll(ctx context.Context, database, through, call string, sessions int) (seconds float64, err error) {
 	pool, err := r.open(ctx, database)
 	if err != nil {
 		return 0, err
@@ -101,7 +119,7 @@ func (r *rig) callAll(ctx context.Context, database, call string, sessions int) 
 		args[i] = string(text)
 	}
 	for i := range conns {
-		if conns[i], err = pgx.Connect(ctx, r.server.URL(database)); err != nil {
+		if conns[i], err = pgx.Connect(ctx, through); err != nil {
 			return 0, err
 		}
 		defer func() { _ = conns[i].Close(ctx) }()
