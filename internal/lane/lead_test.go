@@ -45,6 +45,50 @@ func running[T any](t *testing.T, l *Lane[T]) {
 	})
 }
 
+// ends remembers when transactions ended.
+type ends struct {
+	watcher
+	at []time.Time
+}
+
+func (e *ends) Transacted(t Transaction) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.at = append(e.at, time.Now())
+}
+
+// TestGathers: after a turn that left nothing behind the next one does not begin at once,
+// although a job arrived meanwhile whose enqueuer woke the lane.
+func TestGathers(t *testing.T) {
+	t.Parallel()
+	const turns = 20
+	pool := effectsDatabase(t)
+	o, ended := testOptions(t), &ends{}
+	o.Loops, o.Aim, o.Observer = 1, time.Minute, ended // a slow machine is no backlog
+	kind := effectKind()
+	apply := kind.Apply
+	var began []time.Time
+	var l *Lane[effectArgs]
+	kind.Apply = func(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batch []*Job[effectArgs]) (Writes, error) {
+		if began = append(began, time.Now()); len(began) < turns {
+			insert(t, pool, 1)
+			l.Wake()
+		}
+		return apply(ctx, tx, first, batch)
+	}
+	l = New(pool, o, kind)
+	insert(t, pool, 1)
+	running(t, l)
+	until(t, func() bool { return ask[string](t, pool, jobStates) == "20 completed attempt 1 errors 0" })
+	ended.mu.Lock()
+	defer ended.mu.Unlock()
+	for i := 1; i < turns; i++ {
+		if gap := began[i].Sub(ended.at[i-1]); gap < gatherTime {
+			t.Errorf("turn %d worked %v after the one before had ended, want %v at least", i, gap, gatherTime)
+		}
+	}
+}
+
 // TestLongTransaction keeps nothing waiting that comes after it.
 func TestLongTransaction(t *testing.T) {
 	t.Parallel()
