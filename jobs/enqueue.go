@@ -22,10 +22,10 @@ const DefaultSchema = "river"
 // Enqueuer puts jobs into the queues. It validates everything first: either all
 // jobs of a call are inserted or none.
 type Enqueuer struct {
-	pool     *pgxpool.Pool
-	client   *river.Client[pgx.Tx]
-	topic    string
-	dueQuery string
+	pool                  *pgxpool.Pool
+	client                *river.Client[pgx.Tx]
+	topic                 string
+	dueQuery, notifyQuery string
 }
 
 // NewEnqueuer returns an Enqueuer over pool. schema is where River's tables
@@ -38,9 +38,10 @@ func NewEnqueuer(pool *pgxpool.Pool, schema string) (*Enqueuer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("enqueuer: %w", err)
 	}
+	inSchema := strings.NewReplacer("{schema}", pgx.Identifier{schema}.Sanitize())
 	return &Enqueuer{
 		pool: pool, client: client, topic: schema + ".river_insert",
-		dueQuery: strings.ReplaceAll(dueQuery, "{schema}", pgx.Identifier{schema}.Sanitize()),
+		dueQuery: inSchema.Replace(dueQuery), notifyQuery: inSchema.Replace(notifyQuery),
 	}, nil
 }
 
@@ -56,12 +57,15 @@ const dueQuery = `
 -- name: make_due
 UPDATE {schema}.river_job SET scheduled_at = clock_timestamp() WHERE id = ANY($1::bigint[]) AND scheduled_at > clock_timestamp()`
 
-// notifyQuery wakes the workers of queues once the transaction commits. River notifies
-// them as well, but only of the first of a client's inserts within a while: a job that is
-// inserted second and committed later would wait for the workers' next poll.
+// notifyQuery wakes the workers of queues once the transaction commits, unless they have
+// promised to poll: transactions that notify commit one after the other, each waiting for
+// the disk. River notifies them as well, but only of the first of a client's inserts within
+// a while: a job that is inserted second and committed later would wait for the workers'
+// next poll.
 const notifyQuery = `
 -- name: notify_workers
-SELECT pg_notify($1, json_build_object('queue', queue)::text) FROM unnest($2::text[]) AS queue`
+SELECT pg_notify($1, json_build_object('queue', queue)::text) FROM unnest($2::text[]) AS queue
+WHERE NOT EXISTS (SELECT FROM {schema}.worker_promises AS p WHERE p.queue = queue.queue AND p.awake_until > clock_timestamp())`
 
 // insertable are the arguments of a job that an Enqueuer inserts.
 type insertable interface {
@@ -101,7 +105,7 @@ func insert[T insertable](ctx context.Context, tx pgx.Tx, e *Enqueuer, priority 
 	}
 	b := &pgx.Batch{}
 	b.Queue(clockQuery).QueryRow(func(row pgx.Row) error { return row.Scan(&now) })
-	b.Queue(notifyQuery, e.topic, slices.Sorted(maps.Keys(queues)))
+	b.Queue(e.notifyQuery, e.topic, slices.Sorted(maps.Keys(queues)))
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("notify the workers: %w", err)
 	}

@@ -153,6 +153,33 @@ func TestInsertingWakesEveryQueueConcerned(t *testing.T) {
 	}
 }
 
+// TestPromisedQueuesAreNotNotified: transactions that notify commit one after the other.
+// While workers have promised to poll, only River does, of the first of several inserts.
+func TestPromisedQueuesAreNotNotified(t *testing.T) {
+	t.Parallel()
+	url := dbtest.MigratedURL(t)
+	pool := dbtest.Open(t, url)
+	notified := listener(t, url)
+	if _, err := pool.Exec(t.Context(), `UPDATE river.worker_promises SET awake_until = clock_timestamp() + interval '1 hour' WHERE queue = 'ingest'`); err != nil {
+		t.Fatal(err)
+	}
+	e := newEnqueuer(t, pool)
+	began := time.Now()
+	for range 20 {
+		if _, err := e.Ingest(t.Context(), PriorityLive, ActivityIngest{activities(1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rivers := 1 + int(time.Since(began)/river.FetchCooldownDefault)
+	got := 0
+	for len(notified(0)) > 0 {
+		got++
+	}
+	if got > rivers {
+		t.Errorf("notified %d times, want %d at most", got, rivers)
+	}
+}
+
 func drainNotifications(t *testing.T, notified func(int) []string) {
 	t.Helper()
 	for len(notified(0)) > 0 {
