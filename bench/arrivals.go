@@ -44,13 +44,13 @@ type arrivals struct {
 	pool         *dbpool.Pool
 	firstAthlete int
 	athletes     int
-	together     int // in a transaction
+	batch        int // in a transaction
 	arrived      int
 }
 
 func newArrivals(pool *dbpool.Pool) (*arrivals, error) {
 	enqueuer, err := jobs.NewEnqueuer(pool.Pool, jobs.DefaultSchema)
-	return &arrivals{enqueuer: enqueuer, pool: pool, firstAthlete: 1, athletes: 1, together: 1}, err
+	return &arrivals{enqueuer: enqueuer, pool: pool, firstAthlete: 1, athletes: 1, batch: 1}, err
 }
 
 // firstArrival is the least id of an activity that arrives in this way.
@@ -64,9 +64,9 @@ func (a *arrivals) activity(n int) jobs.Activity {
 	}
 }
 
-// enqueue enqueues the activities that arrive together, the first of which is n.
+// enqueue enqueues a batch of activities, the first of which is n.
 func (a *arrivals) enqueue(ctx context.Context, n int) error {
-	args := make([]jobs.ActivityIngest, a.together)
+	args := make([]jobs.ActivityIngest, a.batch)
 	for i := range args {
 		args[i].Activities = []jobs.Activity{a.activity(n + i)}
 	}
@@ -80,14 +80,14 @@ const senders = 4
 // measure enqueues at a rate, a second, for a time, and waits until all results are
 // correct.
 func (a *arrivals) measure(ctx context.Context, rate int, during time.Duration) (l latency, err error) {
-	first, amount := a.arrived, int(during.Seconds()*float64(rate))/a.together*a.together
+	first, amount := a.arrived, int(during.Seconds()*float64(rate))/a.batch*a.batch
 	a.arrived += amount
 	started := time.Now()
 	errs := make([]error, senders)
 	var wg sync.WaitGroup
 	for sender := range senders {
 		wg.Go(func() {
-			for n := sender * a.together; n < amount && errs[sender] == nil; n += senders * a.together {
+			for n := sender * a.batch; n < amount && errs[sender] == nil; n += senders * a.batch {
 				time.Sleep(time.Until(started.Add(time.Duration(n) * time.Second / time.Duration(rate))))
 				errs[sender] = a.enqueue(ctx, first+n)
 			}

@@ -10,9 +10,9 @@ import (
 const (
 	// soakRate is of activities a second, each in a job of its own.
 	soakRate = 2000
-	// soakTogether is how many of them are enqueued in one transaction, as a
+	// soakBatch is how many of them are enqueued in one transaction, as a
 	// synchronization does. It leaves the processor to what is measured.
-	soakTogether = 10
+	soakBatch = 10
 	// soakIntervals is how many parts of a soak are measured apart.
 	soakIntervals = 24
 	// soakRetention is for how many intervals completed jobs are kept: most of the time
@@ -112,7 +112,7 @@ func (r *rig) startSoak(ctx context.Context, s *soak, template string, retention
 	if s.arrivals, err = newArrivals(pool); err != nil {
 		return err
 	}
-	s.arrivals.athletes, s.arrivals.together = 20_000, soakTogether
+	s.arrivals.athletes, s.arrivals.batch = 20_000, soakBatch
 	return nil
 }
 
