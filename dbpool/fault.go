@@ -46,14 +46,25 @@ var ErrRaced = errors.New("raced with another transaction")
 
 // Classify classifies err, which may wrap the error of interest. err must not be nil.
 func Classify(err error) Fault {
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return classifySQLState(pgErr.Code)
 	}
 	if LostConnection(err) || errors.Is(err, ErrRaced) {
 		return Transient
 	}
 	return Program
+}
+
+// InsufficientPrivilege is the SQLSTATE of what the role may not do.
+const InsufficientPrivilege = "42501"
+
+// SQLState returns the code of the server's error; empty for an error that is none of the
+// server's.
+func SQLState(err error) string {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pgErr.Code
+	}
+	return ""
 }
 
 // classifySQLState follows appendix A of the PostgreSQL manual, by class unless a
@@ -94,7 +105,7 @@ func classifySQLState(code string) Fault {
 // answer in time, rather than that it answered with an error. After such an error the
 // outcome of a COMMIT is unknown.
 func LostConnection(err error) bool {
-	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return strings.HasPrefix(pgErr.Code, "57P0") // the server announced that it shuts down
 	}
 	var netErr net.Error

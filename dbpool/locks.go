@@ -2,11 +2,8 @@ package dbpool
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // lockPause is the time between two tries of UntilLocked.
@@ -18,7 +15,7 @@ const lockPause = 400 * time.Millisecond
 func UntilLocked(ctx context.Context, maxWait time.Duration, change func() error) error {
 	for deadline := time.Now().Add(maxWait); ; {
 		err := change()
-		if fault := (*pgconn.PgError)(nil); !errors.As(err, &fault) || fault.Code != "55P03" {
+		if SQLState(err) != "55P03" {
 			return err
 		}
 		if time.Now().After(deadline) {

@@ -3,15 +3,15 @@ package migrations
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/pressly/goose/v3"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // Status compares a database with what this worker needs.
@@ -59,7 +59,7 @@ func GetStatus(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Sta
 
 // withCure adds how to grant missing privileges.
 func withCure(err error) error {
-	if fault := (*pgconn.PgError)(nil); errors.As(err, &fault) && fault.Code == "42501" { // insufficient_privilege
+	if dbpool.SQLState(err) == dbpool.InsufficientPrivilege {
 		return fmt.Errorf("%w; as the owner of the tables: worker migrate up --worker-role ROLE", err)
 	}
 	return err

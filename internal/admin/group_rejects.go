@@ -2,13 +2,12 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
@@ -71,7 +70,7 @@ func (o *Actions) explainRejects(ctx context.Context, groups []RejectGroup) erro
 		i++
 		return nil
 	})
-	if refused := (*pgconn.PgError)(nil); errors.As(err, &refused) && refused.Code == insufficientPrivilege {
+	if dbpool.SQLState(err) == dbpool.InsufficientPrivilege {
 		return nil
 	}
 	if err != nil {
@@ -79,5 +78,3 @@ func (o *Actions) explainRejects(ctx context.Context, groups []RejectGroup) erro
 	}
 	return nil
 }
-
-const insufficientPrivilege = "42501"

@@ -177,8 +177,7 @@ func rollback(ctx context.Context, conn *pgx.Conn) error {
 
 // unlessRefused separates a refusal, which is an answer, from a fault.
 func unlessRefused(err error) (bool, error) {
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
+	if _, refused := errors.AsType[*pgconn.PgError](err); refused {
 		return false, nil
 	}
 	return err == nil, err

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trainingmonkey/worker/dbpool"
@@ -88,14 +87,13 @@ func (o *observer) Committed(latency time.Duration) {
 const deadlockDetected = "40P01"
 
 func outcome(err error) string {
-	var pgErr *pgconn.PgError
 	var panicked *lane.PanicError
 	switch {
 	case err == nil:
 		return "committed"
 	case errors.As(err, &panicked):
 		return "panic"
-	case errors.As(err, &pgErr) && pgErr.Code == deadlockDetected:
+	case dbpool.SQLState(err) == deadlockDetected:
 		return "deadlock"
 	}
 	return dbpool.Classify(err).String()

@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"html/template"
 	"log/slog"
@@ -10,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/admin"
@@ -173,9 +170,6 @@ func (p *pages) readBeside(ctx context.Context, id int32, data *athletePage) (er
 	return err
 }
 
-// insufficientPrivilege is the error of a role that may not read the application's table.
-const insufficientPrivilege = "42501"
-
 // readEntered returns what the application knows of a user, in words.
 func readEntered(ctx context.Context, db dbpool.Querier, id int32) ([]string, error) {
 	exist, err := athlete.SettingsExist(ctx, db)
@@ -183,7 +177,7 @@ func readEntered(ctx context.Context, db dbpool.Querier, id int32) ([]string, er
 		return nil, err
 	}
 	s, err := athlete.ReadSettings(ctx, db, id)
-	if refused := (*pgconn.PgError)(nil); errors.As(err, &refused) && refused.Code == insufficientPrivilege {
+	if dbpool.SQLState(err) == dbpool.InsufficientPrivilege {
 		return []string{"user_settings may not be read by the worker's role"}, nil
 	}
 	if err != nil {

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/migrations"
@@ -129,7 +127,7 @@ func (r *Readiness) check(ctx context.Context) (reasons []Reason, cause error) {
 	}
 	switch {
 	case len(reasons) > 0:
-	case isReadOnly(err):
+	case dbpool.SQLState(err) == readOnlyTransaction:
 		return []Reason{{"writes", "the server is a standby, or its transactions are read-only"}}, err
 	case errors.Is(err, context.DeadlineExceeded):
 		return []Reason{{databaseCheck, fmt.Sprintf("gave no answer within %v", checkTimeout)}}, err
@@ -147,11 +145,7 @@ const tryWritingQuery = `
 -- name: readiness_write
 DELETE FROM worker_processes WHERE false`
 
-func isReadOnly(err error) bool {
-	const readOnlyTransaction = "25006"
-	var refused *pgconn.PgError
-	return errors.As(err, &refused) && refused.Code == readOnlyTransaction
-}
+const readOnlyTransaction = "25006" // an SQLSTATE
 
 // Reasons returns why the process is not ready; none when it is.
 func (r *Readiness) Reasons() []Reason {
