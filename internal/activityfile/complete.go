@@ -65,10 +65,5 @@ func setLoad(a *jobs.Activity, load trainingload.Load) {
 	a.StrengthEquivalentMiles = cmp.Or(a.StrengthEquivalentMiles, load.StrengthEquivalentMiles)
 }
 
-func value[T any](p *T) T {
-	if p == nil {
-		var zero T
-		return zero
-	}
-	return *p
-}
+// value is what p points to, and the zero value for nil.
+func value[T any](p *T) T { return *cmp.Or(p, new(T)) }

@@ -108,10 +108,7 @@ func (p *exportParser) next() (jobs.Activity, error) {
 	}
 	p.line, _ = p.csv.FieldPos(0)
 	activity, err := p.decode(exportRecord{cells, p.columns})
-	if err != nil && !errors.Is(err, errUnloaded) {
-		err = recordError(p.name, p.line, 0, err)
-	}
-	return activity, err
+	return activity, recordError(p.name, p.line, 0, err)
 }
 
 // readError separates faults of one record from those after which the next record cannot

@@ -36,21 +36,14 @@ func newListParser(s *source, decode func([]byte) (jobs.Activity, error)) *listP
 
 func (p *listParser) next() (jobs.Activity, error) {
 	element, line, err := p.element()
-	switch {
-	case errors.Is(err, errTooLong):
-	case errors.Is(err, io.EOF):
-		return jobs.Activity{}, io.EOF
-	case err != nil:
+	if err != nil && !errors.Is(err, errTooLong) {
 		return jobs.Activity{}, err
 	}
 	var activity jobs.Activity
 	if err == nil {
 		activity, err = p.decode(element)
 	}
-	if err != nil && !errors.Is(err, errUnloaded) {
-		err = recordError(p.text.source.name, line, p.record, err)
-	}
-	return activity, err
+	return activity, recordError(p.text.source.name, line, p.record, err)
 }
 
 // element returns the text of the next element and the line it starts in, or

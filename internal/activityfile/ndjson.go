@@ -41,10 +41,7 @@ func (p *lineParser) next() (jobs.Activity, error) {
 			continue
 		}
 		activity, err := p.decode(line)
-		if err != nil && !errors.Is(err, errUnloaded) {
-			err = recordError(p.source.name, p.line, 0, err)
-		}
-		return activity, err
+		return activity, recordError(p.source.name, p.line, 0, err)
 	}
 }
 

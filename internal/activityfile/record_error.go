@@ -52,11 +52,14 @@ func faultf(field, format string, args ...any) error {
 	return fieldFault{field, fmt.Errorf(format, args...)}
 }
 
-// recordError adds the place to a fault, and takes its field out of it.
-func recordError(file string, line, record int, err error) *RecordError {
+// recordError adds the place to a fault, and takes its field out of it. Without a fault it
+// returns err.
+func recordError(file string, line, record int, err error) error {
+	if err == nil || errors.Is(err, errUnloaded) {
+		return err
+	}
 	e := &RecordError{File: file, Line: line, Record: record, Err: err}
-	var fault fieldFault
-	if errors.As(err, &fault) {
+	if fault, ok := errors.AsType[fieldFault](err); ok {
 		e.Field, e.Err = fault.field, fault.err
 		return e
 	}

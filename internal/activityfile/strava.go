@@ -44,8 +44,7 @@ func (d stravaDecoder) decode(record []byte) (jobs.Activity, error) {
 	}
 	var s stravaActivity
 	if err := json.Unmarshal(record, &s); err != nil {
-		var wrong *json.UnmarshalTypeError
-		if errors.As(err, &wrong) {
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 			return jobs.Activity{}, faultf(wrong.Field, "%s is not a valid %s", wrong.Value, kindName(wrong.Type.Kind().String()))
 		}
 		return jobs.Activity{}, fmt.Errorf("malformed JSON: %w", err)
