@@ -53,12 +53,7 @@ func implausible(a jobs.Activity, today string) (reasons []string) {
 	return append(reasons, trainingload.Implausible(session, valueOrZero(a.TotalLoadMiles))...)
 }
 
-func valueOrZero(x *float64) float64 {
-	if x == nil {
-		return 0
-	}
-	return *x
-}
+func valueOrZero(x *float64) float64 { return *cmp.Or(x, new(float64)) }
 
 // today returns the date in the time zone of the import's athletes, if it is known.
 func (a *activities) today() string {
