@@ -48,7 +48,7 @@ func check(ctx context.Context, settings config.Config) []doctor.Finding {
 	ctx, cancel := context.WithTimeout(ctx, settings.Database.StatementTimeout)
 	defer cancel()
 	findings := []doctor.Finding{{Check: "configuration", OK: true, About: "valid"}, aboutTokens(settings), aboutBudget(settings), aboutOperations(settings)}
-	pool, err := cli.OpenPool(ctx, settings, "worker check")
+	pool, err := cli.OpenPool(ctx, settings, "worker check", nil)
 	if err != nil {
 		about, cure, _ := strings.Cut(err.Error(), "\n")
 		return append(findings, doctor.Finding{Check: "connection", About: about, Cure: cure})

@@ -65,7 +65,7 @@ func stopLocal(ctx context.Context, server *localpg.Server) error {
 // openMigrated opens the database of url and applies missing migrations.
 func openMigrated(ctx context.Context, settings config.Config, url, application string, tracer pgx.QueryTracer) (*dbpool.Pool, error) {
 	settings.DatabaseURL = url
-	pool, err := cli.OpenTracedPool(ctx, settings, application, tracer)
+	pool, err := cli.OpenPool(ctx, settings, application, tracer)
 	if err != nil {
 		return nil, err
 	}

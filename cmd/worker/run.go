@@ -42,7 +42,7 @@ func runCommand(p *cli.Program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			pool, err := cli.OpenTracedPool(c.Context(), settings, "worker run", pages.tracer())
+			pool, err := cli.OpenPool(c.Context(), settings, "worker run", pages.tracer())
 			if err != nil {
 				return err
 			}

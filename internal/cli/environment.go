@@ -24,13 +24,9 @@ func LoadConfig(file string) (config.Config, error) {
 	return c, nil
 }
 
-// OpenPool opens the configured database. The error says what to do next.
-func OpenPool(ctx context.Context, c config.Config, application string) (*dbpool.Pool, error) {
-	return OpenTracedPool(ctx, c, application, nil)
-}
-
-// OpenTracedPool is OpenPool with a tracer, which may be nil.
-func OpenTracedPool(ctx context.Context, c config.Config, application string, tracer pgx.QueryTracer) (*dbpool.Pool, error) {
+// OpenPool opens the configured database, with a tracer unless that is nil. The error says
+// what to do next.
+func OpenPool(ctx context.Context, c config.Config, application string, tracer pgx.QueryTracer) (*dbpool.Pool, error) {
 	pool, err := dbpool.Open(ctx, dbpool.Options{
 		URL:                      c.DatabaseURL,
 		ApplicationName:          application,

@@ -92,7 +92,7 @@ func (p *Program) WithPool(ctx context.Context, application string, fn func(*dbp
 	if err != nil {
 		return err
 	}
-	pool, err := OpenPool(ctx, settings, application)
+	pool, err := OpenPool(ctx, settings, application, nil)
 	if err != nil {
 		return err
 	}

@@ -53,17 +53,6 @@ func (b *Bar) Set(done int64) {
 		return
 	}
 	b.done = done
-	b.show()
-}
-
-// Count is Set for a total in another unit than the displayed one, such as bytes of a
-// file.
-func (b *Bar) Count(done, counted int64) {
-	b.counts, b.counted = true, counted
-	b.Set(done)
-}
-
-func (b *Bar) show() {
 	now := b.now()
 	if !b.begins {
 		b.begins, b.begun, b.first = true, now, b.amount()
@@ -83,18 +72,18 @@ func (b *Bar) show() {
 	b.draw(b.line(now, b.columns()))
 }
 
+// Count is Set for a total in another unit than the displayed one, such as bytes of a
+// file.
+func (b *Bar) Count(done, counted int64) {
+	b.counts, b.counted = true, counted
+	b.Set(done)
+}
+
 // draw writes over what was drawn before.
 func (b *Bar) draw(line string) {
 	n := len([]rune(line))
 	b.print("\r%s%s", line, strings.Repeat(" ", max(0, b.maxTextBefore-n)))
 	b.drawn, b.maxTextBefore = true, n
-}
-
-func (b *Bar) clear() {
-	if b.drawn {
-		b.print("\r%s\r", strings.Repeat(" ", b.maxTextBefore))
-		b.drawn, b.maxTextBefore = false, 0
-	}
 }
 
 // amount is what is done of the unit.
@@ -185,9 +174,14 @@ func (b *Bar) Say(line string) {
 	if b.print == nil {
 		return
 	}
-	b.clear()
+	b.Finish()
 	b.print("%s\n", line)
 }
 
-// Finish removes the bar.
-func (b *Bar) Finish() { b.clear() }
+// Finish removes the bar; it comes back with the next Set.
+func (b *Bar) Finish() {
+	if b.drawn {
+		b.print("\r%s\r", strings.Repeat(" ", b.maxTextBefore))
+		b.drawn, b.maxTextBefore = false, 0
+	}
+}
