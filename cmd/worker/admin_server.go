@@ -71,15 +71,16 @@ func (o *adminServer) observe() workers.Observe {
 // snapshotTimeout bounds one reading of the whole database.
 const snapshotTimeout = 5 * time.Second
 
-// during serves while work runs, including the draining at the end.
-func (o *adminServer) during(ctx context.Context, pool *dbpool.Pool, service *workers.Service, work func() error) error {
+// work has the service work, until the queues are empty if drain is set, and serves
+// meanwhile, including the draining at the end.
+func (o *adminServer) work(ctx context.Context, pool *dbpool.Pool, service *workers.Service, drain bool) error {
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer end()
 	if o.metrics == nil {
 		wg.Go(func() { notifySystemd(ctx, background, func() bool { return true }, o.logger) })
-		return work()
+		return workQueues(ctx, service, drain, o.logger)
 	}
 	throttle := web.NewThrottle()
 	watch := admin.NewWatch(pool, admin.Options{
@@ -119,7 +120,7 @@ func (o *adminServer) during(ctx context.Context, pool *dbpool.Pool, service *wo
 			o.logger.ErrorContext(background, "probes and pages are gone", slog.String("error", err.Error()))
 		}
 	})
-	err = work()
+	err = workQueues(ctx, service, drain, o.logger)
 	server.Shutdown(ctx)
 	return err
 }

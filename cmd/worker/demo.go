@@ -75,23 +75,20 @@ func demo(ctx context.Context, settings config.Config, keep bool, p *cli.Program
 	if err := showAthlete(ctx, pool, settings.ACWR.Rounding, p); err != nil {
 		return err
 	}
-	if err := checkAgainstOracle(ctx, pool, p); err != nil {
+	if err := checkAgainstOracle(ctx, pool, p); err != nil || !keep {
 		return err
 	}
-	if keep {
-		pages, err := newAdminServer(settings, logger)
-		if err != nil {
-			return err
-		}
-		pages.announce = p
-		second, err := newService(ctx, pool, settings, logger, pages.observe())
-		if err != nil {
-			return err
-		}
-		p.Printf("\nstaying up until Ctrl-C. In another terminal:\n\n  export DATABASE_URL='%s'\n\n", url)
-		return pages.during(ctx, pool, second, func() error { return work(ctx, second, false, logger) })
+	pages, err := newAdminServer(settings, logger)
+	if err != nil {
+		return err
 	}
-	return nil
+	pages.announce = p
+	second, err := newService(ctx, pool, settings, logger, pages.observe())
+	if err != nil {
+		return err
+	}
+	p.Printf("\nstaying up until Ctrl-C. In another terminal:\n\n  export DATABASE_URL='%s'\n\n", url)
+	return pages.work(ctx, pool, second, false)
 }
 
 // demoDatabase returns a database for this demo alone: on a private server, or

@@ -78,7 +78,5 @@ func dev(ctx context.Context, dir string, p *cli.Program) (err error) {
 		return err
 	}
 	p.Printf("migrated %s; working until Ctrl-C\n", server)
-	return pages.during(ctx, pool, service, func() error {
-		return work(ctx, service, false, logger)
-	})
+	return pages.work(ctx, pool, service, false)
 }

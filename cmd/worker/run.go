@@ -51,9 +51,7 @@ func runCommand(p *cli.Program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return pages.during(c.Context(), pool, service, func() error {
-				return work(c.Context(), service, drain, logger)
-			})
+			return pages.work(c.Context(), pool, service, drain)
 		},
 	}
 	c.Flags().BoolVar(&drain, "drain", false, "work until the queues are empty, then exit 0")
@@ -94,7 +92,7 @@ func newService(ctx context.Context, pool *dbpool.Pool, settings config.Config, 
 	return workers.New(checkCtx, pool, settings, logger, observe)
 }
 
-func work(ctx context.Context, service *workers.Service, drain bool, logger *slog.Logger) error {
+func workQueues(ctx context.Context, service *workers.Service, drain bool, logger *slog.Logger) error {
 	logger.InfoContext(ctx, "working", slog.String("version", cli.Version()), slog.Bool("drain", drain))
 	var err error
 	if drain {
