@@ -44,18 +44,7 @@ func (bf *backfiller) apply(ctx context.Context, tx pgx.Tx, first *pgx.Batch, ba
 	if err := tx.SendBatch(ctx, first).Close(); err != nil {
 		return lane.Writes{}, err
 	}
-	var writes lane.Writes
-	for _, job := range batch {
-		w, err := bf.applyOne(ctx, tx, job.Args)
-		if err != nil {
-			return lane.Writes{}, err
-		}
-		writes = w
-	}
-	return writes, nil
-}
-
-func (bf *backfiller) applyOne(ctx context.Context, tx pgx.Tx, args jobs.ACWRBackfill) (lane.Writes, error) {
+	args := batch[0].Args
 	if args.Chunk == 0 {
 		return lane.Writes{}, backfill.Plan(ctx, tx, bf.enqueuer, args.BackfillID, bf.chunkRows)
 	}
