@@ -122,11 +122,8 @@ func (p *ingestPlan) add(jobID int64, item *ingestItem) {
 	case jobID < state.base:
 		return // a newer version was enqueued after this one
 	case isLayer(a):
-		if a.Unloaded {
-			a = withoutLoad(a)
-		}
 		over, at := state.overlaid(), 0
-		over.layers, at = withLayer(over.layers, layer{jobID, a})
+		over.layers, at = withLayer(over.layers, layer{jobID, asLayer(a)})
 		over.between = over.between || at < over.applied
 	default:
 		state.base, state.whole, state.known = jobID, a, true

@@ -223,9 +223,12 @@ func betterTRIMP(stated *jobs.Activity, isThere bool, method string) bool {
 	return *stated.TrimpCalculationMethod != methodAverage || method == "" || method == methodAverage || method == methodNone
 }
 
-// withoutLoad is a version of a type that has no training load: it removes the load that
-// the activity had as another type.
-func withoutLoad(a *jobs.Activity) *jobs.Activity {
+// asLayer is what a version lays over what is there. A version of a type that has no
+// training load removes the load that the activity had as another type.
+func asLayer(a *jobs.Activity) *jobs.Activity {
+	if !a.Unloaded {
+		return a
+	}
 	none, method := 0., methodNone
 	return &jobs.Activity{
 		ActivityID: a.ActivityID, UserID: a.UserID, Date: a.Date, StartTime: a.StartTime, DayFromUTC: a.DayFromUTC, Partial: true, Unloaded: true,

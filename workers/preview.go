@@ -38,10 +38,7 @@ func PreviewIngest(ctx context.Context, tx pgx.Tx, activities []jobs.Activity) (
 	for i := range activities {
 		ids[i] = activities[i].ActivityID
 	}
-	rows, err := tx.Query(ctx, storedQuery, ids)
-	if err != nil {
-		return nil, fmt.Errorf("read stored activities: %w", err)
-	}
+	rows, _ := tx.Query(ctx, storedQuery, ids)
 	stored, err := readStored(rows)
 	if err != nil {
 		return nil, fmt.Errorf("read stored activities: %w", err)
@@ -64,9 +61,7 @@ func newChange(row storedActivity, isStored bool, a *jobs.Activity) Change {
 	}
 	c.DateWas, c.LoadWas, c.TRIMPWas = toDate(row.Date).Format(time.DateOnly), orZero(row.Load), orZero(row.TRIMP)
 	if isLayer(a) {
-		if a.Unloaded {
-			a = withoutLoad(a)
-		}
+		a = asLayer(a)
 		after := row.after(a)
 		c.Date, c.Load, c.TRIMP = toDate(after.Date).Format(time.DateOnly), orZero(after.Load), orZero(after.TRIMP)
 		c.KeepsDay, c.KeepsTRIMP = c.Date != a.Date, a.Trimp != nil && c.TRIMP != single(a.Trimp)

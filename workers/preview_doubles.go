@@ -123,9 +123,7 @@ func afterIngest(before recordedDay, exists bool, a *jobs.Activity) (after recor
 	case !isLayer(a) || !exists:
 		return stated, true
 	}
-	if a.Unloaded {
-		a = withoutLoad(a)
-	}
+	a = asLayer(a)
 	after = recordedDay{decision: before.after(a), userID: a.UserID, given: true, row: statedRecording(a).over(before.row)}
 	after.row.start.String, after.row.start.Valid = after.Start, after.Start != ""
 	return after, true
