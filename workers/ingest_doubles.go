@@ -25,22 +25,18 @@ var comparedColumns = []string{"sport_type", "type", "start_time", "distance_mil
 func comparedQuery(types map[string]string) string {
 	var stored, given []string
 	for i, name := range comparedColumns {
-		as := ""
-		if recordingNumber(name) {
+		array, as := syncedColumnNamed(name).array, ""
+		if array == "float8[]" {
 			as = "::float8"
 		}
 		stored = append(stored, name+as)
-		given = append(given, fmt.Sprintf("unnest($%d::%s)::%s%s", i+3, syncedColumnNamed(name).array, types[name], as))
+		given = append(given, fmt.Sprintf("unnest($%d::%s)::%s%s", i+3, array, types[name], as))
 	}
 	return `
 -- name: read_compared
 SELECT activity_id, false, ` + strings.Join(stored, ", ") + ` FROM activities WHERE activity_id = ANY($1::bigint[])
 UNION ALL
 SELECT unnest($2::bigint[]), true, ` + strings.Join(given, ", ")
-}
-
-func recordingNumber(column string) bool {
-	return column == "distance_miles" || column == "duration_minutes"
 }
 
 func syncedColumnNamed(name string) syncedColumn {
