@@ -42,11 +42,12 @@ type trimpRange struct {
 	user      int32
 	from, to  *time.Time
 	heartRate trainingload.HeartRate
+	enqueuer  *jobs.Enqueuer // of the recalculations; nil for a preview
 }
 
 // PreviewTRIMPs says what RecomputeTRIMPs would change, and changes nothing.
 func PreviewTRIMPs(ctx context.Context, pool *dbpool.Pool, user int32, from, to *time.Time, heartRate trainingload.HeartRate) (TRIMPs, error) {
-	return trimpRange{user, from, to, heartRate}.each(ctx, pool, nil)
+	return trimpRange{user, from, to, heartRate, nil}.each(ctx, pool)
 }
 
 // RecomputeTRIMPs recomputes a user's TRIMPs whose method is the average heart rate from
@@ -54,10 +55,7 @@ func PreviewTRIMPs(ctx context.Context, pool *dbpool.Pool, user int32, from, to 
 // the versions of activities, so versions enqueued later still win. It may be interrupted
 // and called again.
 func RecomputeTRIMPs(ctx context.Context, pool *dbpool.Pool, enqueuer *jobs.Enqueuer, user int32, from, to *time.Time, heartRate trainingload.HeartRate) (TRIMPs, error) {
-	t := trimpRange{user, from, to, heartRate}
-	return t.each(ctx, pool, func(ctx context.Context, tx pgx.Tx, changed []trimpRow) ([]int64, error) {
-		return t.write(ctx, tx, enqueuer, changed)
-	})
+	return trimpRange{user, from, to, heartRate, enqueuer}.each(ctx, pool)
 }
 
 // trimpRow is an activity with a TRIMP from the average heart rate.
@@ -83,15 +81,15 @@ ORDER BY activity_id
 LIMIT $6`
 
 // each goes through the portions, each in a transaction, which takes the athlete's lock
-// if change is given.
-func (t trimpRange) each(ctx context.Context, pool *dbpool.Pool, change func(context.Context, pgx.Tx, []trimpRow) ([]int64, error)) (all TRIMPs, err error) {
+// unless it is for a preview.
+func (t trimpRange) each(ctx context.Context, pool *dbpool.Pool) (all TRIMPs, err error) {
 	all = TRIMPs{Examples: []TRIMPChange{}, JobIDs: []int64{}}
 	for after := int64(0); ; {
 		var rows, changed []trimpRow
 		var jobIDs []int64
 		unusable := 0
 		err := pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
-			if change != nil {
+			if t.enqueuer != nil {
 				b := &pgx.Batch{}
 				b.Queue(`SET LOCAL trainingmonkey.worker = 'on'`) // change capture is not to enqueue it as well
 				queueUserLocks(b, []int32{t.user}, nil)
@@ -103,10 +101,10 @@ func (t trimpRange) each(ctx context.Context, pool *dbpool.Pool, change func(con
 				return err
 			}
 			changed, unusable = t.recompute(rows)
-			if change == nil || len(changed) == 0 {
+			if t.enqueuer == nil || len(changed) == 0 {
 				return nil
 			}
-			jobIDs, err = change(ctx, tx, changed)
+			jobIDs, err = t.write(ctx, tx, changed)
 			return err
 		})
 		if err != nil {
@@ -178,7 +176,7 @@ UPDATE ingest_versions AS v SET layers = new.layers
 FROM unnest($2::bigint[], $3::jsonb[]) AS new (activity_id, layers)
 WHERE v.user_id = $1 AND v.activity_id = new.activity_id`
 
-func (t trimpRange) write(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, changed []trimpRow) ([]int64, error) {
+func (t trimpRange) write(ctx context.Context, tx pgx.Tx, changed []trimpRow) ([]int64, error) {
 	ids, trimps := make([]int64, len(changed)), make([]float32, len(changed))
 	minutes, heartRates := make([]float32, len(changed)), make([]float32, len(changed))
 	byID := make(map[int64]trimpRow, len(changed))
@@ -194,7 +192,7 @@ func (t trimpRange) write(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueue
 	if err := t.writeLayers(ctx, tx, byID, ids); err != nil {
 		return nil, err
 	}
-	id, err := enqueuer.RecalcTx(ctx, tx, jobs.PriorityLive, jobs.ACWRRecalc{Ranges: recalcRanges(t.user, days)})
+	id, err := t.enqueuer.RecalcTx(ctx, tx, jobs.PriorityLive, jobs.ACWRRecalc{Ranges: recalcRanges(t.user, days)})
 	return []int64{id}, err
 }
 
