@@ -1,11 +1,15 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/internal/activityfile"
 	"github.com/trainingmonkey/worker/internal/cli"
@@ -56,6 +60,36 @@ func (a *activities) all() iter.Seq2[jobs.Activity, error] {
 			a.Warnf("skipped %s\n", cli.Counted(a.invalid-maxReported, "more invalid activity", "more invalid activities"))
 		}
 	}
+}
+
+// portionSize is how many activities are worked on at a time, which is also about what an
+// import holds in memory.
+const portionSize = 20_000
+
+// inPortions has work take all activities, in portions, and finds the likely doubles among
+// them. If tx is nil, they are not compared with what is stored.
+func (a *activities) inPortions(ctx context.Context, tx pgx.Tx, work func([]jobs.Activity) error) error {
+	var held []jobs.Activity
+	for activity, err := range a.all() {
+		if err := cmp.Or(err, ctx.Err()); err != nil {
+			return err
+		}
+		if err := a.doubles.note(ctx, tx, activity); err != nil {
+			return err
+		}
+		if held = append(held, activity); len(held) == portionSize {
+			if err := work(held); err != nil {
+				return err
+			}
+			held = held[:0]
+		}
+	}
+	if len(held) > 0 {
+		if err := work(held); err != nil {
+			return err
+		}
+	}
+	return a.doubles.compare(ctx, tx)
 }
 
 // errStopped ends the iteration when the caller breaks.

@@ -56,13 +56,14 @@ const maxKnown = 100_000
 
 // override clears the settings that a flag overrides.
 func (f ingestFlags) override(s *athlete.Settings) {
-	if f.given["resting-hr"] {
+	given := f.command.Flags().Changed
+	if given("resting-hr") {
 		s.RestingHR = ""
 	}
-	if f.given["max-hr"] {
+	if given("max-hr") {
 		s.MaxHR = ""
 	}
-	if f.given["gender"] {
+	if given("gender") {
 		s.Gender = ""
 	}
 }

@@ -65,7 +65,7 @@ func TestBadInput(t *testing.T) {
 }
 
 // many is more activities than one insert takes.
-const many = insertSize + 500
+const many = portionSize + 500
 
 func manyActivities(user int) string {
 	var s strings.Builder

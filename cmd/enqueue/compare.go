@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -80,19 +79,16 @@ func (p *program) compareACWR(c *cobra.Command, user int32, flags *compareFlags)
 		if err != nil {
 			return err
 		}
-		tx, err := db.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
-		if err != nil {
-			return err
-		}
-		defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-		if _, err := tx.Exec(ctx, `SET LOCAL statement_timeout = '1h'`); err != nil {
-			return err
-		}
-		report, err := athlete.Compare(ctx, tx, o)
-		if err != nil {
-			return err
-		}
-		return p.Show(report, func() { p.writeComparison(report) })
+		return pgx.BeginTxFunc(ctx, db.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, `SET LOCAL statement_timeout = '1h'`); err != nil {
+				return err
+			}
+			report, err := athlete.Compare(ctx, tx, o)
+			if err != nil {
+				return err
+			}
+			return p.Show(report, func() { p.writeComparison(report) })
+		})
 	})
 }
 

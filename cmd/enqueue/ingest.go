@@ -11,7 +11,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/trainingmonkey/worker/internal/activityfile"
 	"github.com/trainingmonkey/worker/internal/cli"
@@ -32,7 +31,7 @@ type ingestFlags struct {
 	dryRun      bool
 	skipInvalid bool
 
-	given map[string]bool // names of the flags on the command line
+	command *cobra.Command // that has the flags
 }
 
 func ingestCommand(p *program) *cobra.Command {
@@ -54,8 +53,6 @@ func ingestCommand(p *program) *cobra.Command {
 			"  echo '{\"activity_id\":1,\"user_id\":7,\"date\":\"2025-09-28\",\"total_load_miles\":6.2}' | enqueue ingest -",
 		Args: filesNamed,
 		RunE: func(c *cobra.Command, files []string) error {
-			flags.given = map[string]bool{}
-			c.Flags().Visit(func(f *pflag.Flag) { flags.given[f.Name] = true })
 			options, err := flags.options()
 			if err != nil {
 				return err
@@ -74,7 +71,7 @@ func ingestCommand(p *program) *cobra.Command {
 	f.Int32Var(&flags.user, "user", 0, "`id` of the user; required for Strava's formats")
 	f.StringVar(&flags.format, "format", "auto", "auto, ndjson, json, strava-api or strava-export")
 	f.StringVar(&flags.timezone, "timezone", "", "where the athlete lives, as US/Pacific: UTC start times become local dates")
-	flags.registerHeartRate(f)
+	flags.registerHeartRate(c)
 	f.IntVar(&flags.chunk, "chunk", 100, "activities in one job, 1 to 1000")
 	f.BoolVar(&flags.live, "live", false, "work them before imports of others, as if just synced")
 	f.BoolVar(&flags.wait, "wait", false, "wait until they are stored with their results")
@@ -186,50 +183,23 @@ func (db *database) enqueueAll(ctx context.Context, source *activities) ([]int64
 	return ids, nil
 }
 
-// insertSize is how many activities go to the database at a time, which is also
-// about what the import holds in memory.
-const insertSize = 20_000
-
-func enqueueChunks(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, source *activities) ([]int64, error) {
-	var ids []int64
-	var held []jobs.Activity
-	flush := func() error {
+func enqueueChunks(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, source *activities) (ids []int64, err error) {
+	err = source.inPortions(ctx, tx, func(held []jobs.Activity) error {
 		sortByDate(held)
 		var ready []jobs.ActivityIngest
 		for chunk := range slices.Chunk(held, source.flags.chunk) {
 			ready = append(ready, jobs.ActivityIngest{Activities: chunk})
 		}
 		if source.flags.wait {
-			if err := source.noteUnknown(ctx, tx, ready); err != nil {
+			if err := source.noteUnknown(ctx, tx, held); err != nil {
 				return err
 			}
 		}
 		inserted, err := enqueuer.IngestTx(ctx, tx, source.flags.priority(), ready...)
-		ids, held = append(ids, inserted...), held[:0]
+		ids = append(ids, inserted...)
 		return err
-	}
-	for activity, err := range source.all() {
-		if err != nil {
-			return nil, err
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if err := source.doubles.note(ctx, tx, activity); err != nil {
-			return nil, err
-		}
-		if held = append(held, activity); len(held) == insertSize {
-			if err := flush(); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if len(held) > 0 {
-		if err := flush(); err != nil {
-			return nil, err
-		}
-	}
-	return ids, source.doubles.compare(ctx, tx)
+	})
+	return ids, err
 }
 
 // sortByDate sorts by athlete and date: a day that is stored before earlier ones is

@@ -44,12 +44,10 @@ const unknownQuery = `
 SELECT id FROM unnest($1::bigint[]) AS given (id) WHERE NOT EXISTS (SELECT FROM activities WHERE activity_id = id)`
 
 // noteUnknown remembers which of the activities are new.
-func (a *activities) noteUnknown(ctx context.Context, tx pgx.Tx, chunks []jobs.ActivityIngest) error {
-	var ids []int64
-	for _, chunk := range chunks {
-		for _, activity := range chunk.Activities {
-			ids = append(ids, activity.ActivityID)
-		}
+func (a *activities) noteUnknown(ctx context.Context, tx pgx.Tx, activities []jobs.Activity) error {
+	ids := make([]int64, len(activities))
+	for i := range activities {
+		ids[i] = activities[i].ActivityID
 	}
 	rows, _ := tx.Query(ctx, unknownQuery, ids)
 	unknown, err := pgx.CollectRows(rows, pgx.RowTo[int64])
@@ -71,9 +69,6 @@ FROM activities WHERE ingest_job_id = ANY($1::bigint[])`
 // outcome adds the outcomes of the activities to the result.
 func (a *activities) outcome(ctx context.Context, pool *dbpool.Pool, result *ingested) error {
 	var created, written, rejected int
-	if a.unknown == nil {
-		a.unknown = []int64{}
-	}
 	if err := pool.QueryRow(ctx, outcomeQuery, result.JobIDs, a.unknown).Scan(&created, &written, &rejected); err != nil {
 		return fmt.Errorf("count what was stored: %w", err)
 	}

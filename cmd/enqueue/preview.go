@@ -19,22 +19,17 @@ func (p *program) dryRun(ctx context.Context, source *activities) error {
 	}
 	compared := false
 	err := p.withDatabase(ctx, "enqueue ingest --dry-run", func(db *database) error {
-		tx, err := db.pool.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
-		if err != nil {
-			return err
-		}
-		defer func() { _ = tx.Rollback(ctx) }()
-		if _, err := tx.Exec(ctx, `SET LOCAL idle_in_transaction_session_timeout = '`+readerTimeout+`'`); err != nil {
-			return err
-		}
-		compared = true // from here on the input is read
-		return db.compareWithStored(ctx, tx, source)
+		return pgx.BeginTxFunc(ctx, db.pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, `SET LOCAL idle_in_transaction_session_timeout = '`+readerTimeout+`'`); err != nil {
+				return err
+			}
+			compared = true // from here on the input is read
+			return db.compareWithStored(ctx, tx, source)
+		})
 	})
 	if !compared {
 		p.Warnf("what is stored was not compared: %v\n", err)
-		if err = readAll(source, func(a jobs.Activity) error { return source.doubles.note(ctx, nil, a) }); err == nil {
-			err = source.doubles.compare(ctx, nil)
-		}
+		err = source.inPortions(ctx, nil, func([]jobs.Activity) error { return nil })
 	}
 	if err != nil {
 		return err
@@ -50,44 +45,15 @@ func (db *database) compareWithStored(ctx context.Context, tx pgx.Tx, source *ac
 		return err
 	}
 	preview := preview{program: db.program}
-	var chunk []jobs.Activity
-	compare := func() error {
-		changes, err := workers.PreviewIngest(ctx, tx, chunk)
+	err := source.inPortions(ctx, tx, func(activities []jobs.Activity) error {
+		changes, err := workers.PreviewIngest(ctx, tx, activities)
 		preview.add(changes)
-		chunk = chunk[:0]
 		return err
-	}
-	err := readAll(source, func(a jobs.Activity) error {
-		if err := source.doubles.note(ctx, tx, a); err != nil {
-			return err
-		}
-		if chunk = append(chunk, a); len(chunk) < insertSize {
-			return nil
-		}
-		return compare()
 	})
-	if err == nil {
-		err = compare()
-	}
-	if err == nil {
-		err = source.doubles.compare(ctx, tx)
-	}
 	if err == nil {
 		preview.summarize()
 	}
 	return err
-}
-
-func readAll(source *activities, use func(jobs.Activity) error) error {
-	for activity, err := range source.all() {
-		if err != nil {
-			return err
-		}
-		if err := use(activity); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // preview prints the changes one by one, up to maxReported, and counts them.

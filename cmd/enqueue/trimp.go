@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/athlete"
@@ -46,8 +45,6 @@ func trimpCommand(p *program) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			from, to, err := dates.parse()
-			heartRate.given = map[string]bool{}
-			c.Flags().Visit(func(f *pflag.Flag) { heartRate.given[f.Name] = true })
 			given, heartErr := heartRate.heartRate()
 			if err := errors.Join(err, heartErr); err != nil {
 				return &cli.UsageError{Err: err}
@@ -66,17 +63,18 @@ func trimpCommand(p *program) *cobra.Command {
 		},
 	}
 	dates.register(c, "the user's last")
-	heartRate.registerHeartRate(c.Flags())
+	heartRate.registerHeartRate(c)
 	c.Flags().BoolVar(&yes, "yes", false, "do it")
 	p.JSONFlag(c, "a JSON object")
 	return c
 }
 
 // registerHeartRate adds the flags that override what an athlete has entered.
-func (f *ingestFlags) registerHeartRate(flags *pflag.FlagSet) {
-	flags.Float64Var(&f.restingHR, "resting-hr", trainingload.DefaultHeartRate.Resting, "resting heart rate, for TRIMP")
-	flags.Float64Var(&f.maxHR, "max-hr", trainingload.DefaultHeartRate.Max, "maximum heart rate, for TRIMP")
-	flags.StringVar(&f.gender, "gender", string(trainingload.DefaultHeartRate.Gender), "male or female, for TRIMP")
+func (f *ingestFlags) registerHeartRate(c *cobra.Command) {
+	f.command = c
+	c.Flags().Float64Var(&f.restingHR, "resting-hr", trainingload.DefaultHeartRate.Resting, "resting heart rate, for TRIMP")
+	c.Flags().Float64Var(&f.maxHR, "max-hr", trainingload.DefaultHeartRate.Max, "maximum heart rate, for TRIMP")
+	c.Flags().StringVar(&f.gender, "gender", string(trainingload.DefaultHeartRate.Gender), "male or female, for TRIMP")
 }
 
 // heartRate validates those flags together.
