@@ -122,16 +122,8 @@ func backfillStateCommand(p *program, s stateChange) *cobra.Command {
 		Example: "  enqueue backfill " + s.use + " 3",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			id, err := backfillID(args)
-			if err != nil {
-				return err
-			}
-			return p.withDatabase(c.Context(), "enqueue backfill", func(db *database) error {
-				b, err := db.getBackfill(c.Context(), id)
-				if err != nil {
-					return err
-				}
-				err = db.pool.InTx(c.Context(), func(ctx context.Context, tx pgx.Tx) error {
+			return p.withBackfill(c.Context(), args, func(db *database, b backfill.Backfill) error {
+				err := db.pool.InTx(c.Context(), func(ctx context.Context, tx pgx.Tx) error {
 					return s.change(ctx, tx, db, b.ID)
 				})
 				if err != nil {

@@ -26,6 +26,21 @@ func backfillID(args []string) (int64, error) {
 	return id, nil
 }
 
+// withBackfill calls fn with the backfill that the optional argument names, or the newest.
+func (p *program) withBackfill(ctx context.Context, args []string, fn func(*database, backfill.Backfill) error) error {
+	id, err := backfillID(args)
+	if err != nil {
+		return err
+	}
+	return p.withDatabase(ctx, "enqueue backfill", func(db *database) error {
+		b, err := db.getBackfill(ctx, id)
+		if err != nil {
+			return err
+		}
+		return fn(db, b)
+	})
+}
+
 // getBackfill returns the backfill, the newest for 0.
 func (db *database) getBackfill(ctx context.Context, id int64) (backfill.Backfill, error) {
 	if id > 0 {
@@ -57,15 +72,7 @@ func backfillStatusCommand(p *program) *cobra.Command {
 			"  enqueue backfill status 3 --wait",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			id, err := backfillID(args)
-			if err != nil {
-				return err
-			}
-			return p.withDatabase(c.Context(), "enqueue backfill", func(db *database) error {
-				b, err := db.getBackfill(c.Context(), id)
-				if err != nil {
-					return err
-				}
+			return p.withBackfill(c.Context(), args, func(db *database, b backfill.Backfill) error {
 				if wait && b.State == backfill.Running {
 					return db.followBackfill(c.Context(), b.ID)
 				}

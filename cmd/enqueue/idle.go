@@ -18,7 +18,7 @@ func (db *database) whyIdle(ctx context.Context, queues ...string) (string, erro
 	if err != nil {
 		return "", err
 	}
-	var waiting []string
+	var waiting, resume []string
 	for _, name := range paused {
 		if !slices.Contains(queues, name) {
 			continue
@@ -27,7 +27,7 @@ func (db *database) whyIdle(ctx context.Context, queues ...string) (string, erro
 		case err != nil:
 			return "", err
 		case due:
-			waiting = append(waiting, name)
+			waiting, resume = append(waiting, name), append(resume, "enqueue queues resume "+name)
 		}
 	}
 	alive, err := queue.AliveProcesses(ctx, db.pool)
@@ -35,10 +35,6 @@ func (db *database) whyIdle(ctx context.Context, queues ...string) (string, erro
 	case err != nil:
 		return "", err
 	case len(waiting) > 0:
-		resume := make([]string, len(waiting))
-		for i, name := range waiting {
-			resume[i] = "enqueue queues resume " + name
-		}
 		return fmt.Sprintf("nothing happens: jobs wait in %s, paused; go on with: %s", strings.Join(waiting, " and "), strings.Join(resume, "; ")), nil
 	case alive == 0:
 		return "nothing happens: no worker is alive; start one with: worker run", nil

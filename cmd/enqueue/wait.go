@@ -31,36 +31,31 @@ func (db *database) waitFor(ctx context.Context, source *activities, result *ing
 	if err != nil {
 		return err
 	}
-	failedRecalcs := 0
 	if writing.Mode != admin.WriteOff { // otherwise no worker works them
-		if failedRecalcs, err = db.recalculated(ctx, ids[0]); err != nil {
+		failedRecalcs, err := db.recalculated(ctx, ids[0])
+		if err != nil {
 			return err
 		}
+		failed += failedRecalcs
 	}
-	failed += failedRecalcs
 	if err := source.outcome(ctx, db.pool, result); err != nil {
 		return err
 	}
-	rejected := *result.Rejected
 	result.FailedJobs = &failed
-	if failed > 0 || rejected > 0 {
-		if !db.JSON {
-			db.Printf("%s\n", result.outcome())
-		}
-		return failures(failed, rejected)
+	failure := failures(failed, *result.Rejected)
+	switch {
+	case db.JSON:
+		return failure
+	case failure == nil && writing.ToAllUsers():
+		db.Printf("stored, with their results\n")
+	case failure == nil:
+		db.Printf("stored; %s\n", strings.TrimSuffix(writing.Says, "."))
 	}
-	said := "stored, with their results"
-	if !writing.ToAllUsers() {
-		said = "stored; " + strings.TrimSuffix(writing.Says, ".")
-	}
-	if db.JSON {
-		return nil
-	}
-	db.Printf("%s\n%s\n", said, result.outcome())
-	return nil
+	db.Printf("%s\n", result.outcome())
+	return failure
 }
 
-// failures says what failed, and how to see why.
+// failures says what failed, and how to see why; nil if nothing failed.
 func failures(failedJobs, rejected int) error {
 	var faults []error
 	if failedJobs > 0 {
