@@ -60,11 +60,9 @@ func implausibleCommand(p *program) *cobra.Command {
 					return fmt.Errorf("read the implausible activities of user %d: %w", user, err)
 				}
 				return p.Show(activities, func() {
-					rows := make([]string, len(activities))
-					for i, a := range activities {
-						rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s", a.ActivityID, a.Date, cli.OneLine(a.SportType), strings.Join(a.Reasons, "; "))
-					}
-					p.writeNewest("activities", "ID\tDATE\tSPORT\tIMPLAUSIBLE", rows, limit)
+					p.writeNewest("activities", "ID\tDATE\tSPORT\tIMPLAUSIBLE", cli.Rows(activities, func(a implausibleActivity) string {
+						return fmt.Sprintf("%d\t%s\t%s\t%s", a.ActivityID, a.Date, cli.OneLine(a.SportType), strings.Join(a.Reasons, "; "))
+					}), limit)
 				})
 			})
 		},

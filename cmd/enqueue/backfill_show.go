@@ -111,12 +111,10 @@ func backfillListCommand(p *program) *cobra.Command {
 }
 
 func (p *program) writeBackfills(found []backfill.Backfill) {
-	rows := make([]string, len(found))
-	for i, b := range found {
-		rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s\t%s\t%d\t%d\t%s", b.ID, p.State(b.State), scopeText(b),
+	p.Table("ID\tSTATE\tSCOPE\tUSERS\tROWS\tCHANGED\tFAILED CHUNKS\tAGE", cli.Rows(found, func(b backfill.Backfill) string {
+		return fmt.Sprintf("%d\t%s\t%s\t%s\t%s\t%d\t%d\t%s", b.ID, p.State(b.State), scopeText(b),
 			share(b.UserCount), share(b.Rows), b.RowsChanged, b.FailedChunks, ago(b.CreatedAt))
-	}
-	p.Table("ID\tSTATE\tSCOPE\tUSERS\tROWS\tCHANGED\tFAILED CHUNKS\tAGE", rows)
+	}))
 }
 
 func share(s backfill.Share) string { return fmt.Sprintf("%d of %d", s.Done, s.Total) }

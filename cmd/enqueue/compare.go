@@ -98,23 +98,11 @@ func (p *program) writeComparison(r *athlete.Comparison) {
 		return
 	}
 	p.Printf("%d of %s %s, %d of them never computed\n\n", r.Differing, cli.Counted(r.Rows, "row", "rows"), cli.Noun(r.Differing, "differs", "differ"), r.Missing)
-	columns := make([]string, len(r.Columns))
-	for i, c := range r.Columns {
-		largest := "-"
-		if c.Largest != nil {
-			largest = fmt.Sprintf("%.6g", *c.Largest)
-		}
-		columns[i] = fmt.Sprintf("%s\t%d\t%d\t%s", c.Name, c.Rows, c.Missing, largest)
-	}
-	p.Table("COLUMN\tROWS\tNEVER COMPUTED\tLARGEST DIFFERENCE", columns)
+	p.Table("COLUMN\tROWS\tNEVER COMPUTED\tLARGEST DIFFERENCE", cli.Rows(r.Columns, func(c athlete.ComparedColumn) string {
+		return fmt.Sprintf("%s\t%d\t%d\t%s", c.Name, c.Rows, c.Missing, orDash("%.6g", c.Largest))
+	}))
 	p.Printf("\n")
-	examples := make([]string, len(r.Examples))
-	for i, e := range r.Examples {
-		stored := "-"
-		if e.Stored != nil {
-			stored = fmt.Sprintf("%.6g", *e.Stored)
-		}
-		examples[i] = fmt.Sprintf("%d\t%s\t%d\t%s\t%s\t%.6g", e.UserID, e.Date, e.ActivityID, e.Column, stored, e.WouldBe)
-	}
-	p.Table("USER\tDATE\tACTIVITY\tCOLUMN\tSTORED\tWOULD BE", examples)
+	p.Table("USER\tDATE\tACTIVITY\tCOLUMN\tSTORED\tWOULD BE", cli.Rows(r.Examples, func(e athlete.Difference) string {
+		return fmt.Sprintf("%d\t%s\t%d\t%s\t%s\t%.6g", e.UserID, e.Date, e.ActivityID, e.Column, orDash("%.6g", e.Stored), e.WouldBe)
+	}))
 }

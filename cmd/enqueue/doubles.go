@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -63,28 +64,10 @@ func doublesListCommand(p *program) *cobra.Command {
 }
 
 func (p *program) writeDoubles(found []athlete.Double, limit int) {
-	rows := make([]string, len(found))
-	for i, d := range found {
-		rows[i] = fmt.Sprintf("%s\t%d\t%d\t%s\t%.6g\t%.6g\t%.6g\t%.6g\t%s\t%s", d.Date, d.ActivityID, d.EarlierID, cli.OneLine(d.StartTime),
-			d.Miles, d.Minutes, d.LoadMiles, d.Trimp, yesOrNo(d.Counts), cli.OneLine(activityName(d)))
-	}
-	p.writeNewest("doubles", "DATE\tACTIVITY\tEARLIER\tSTART\tMILES\tMINUTES\tLOAD\tTRIMP\tCOUNTS\tNAME", rows, limit)
-}
-
-// activityName is what an activity is called, or its type.
-func activityName(d athlete.Double) string {
-	if d.Name != nil {
-		return *d.Name
-	}
-	if d.Type != nil {
-		return *d.Type
-	}
-	return "-"
-}
-
-func yesOrNo(b bool) string {
-	if b {
-		return "yes"
-	}
-	return "no"
+	counts := map[bool]string{true: "yes", false: "no"}
+	p.writeNewest("doubles", "DATE\tACTIVITY\tEARLIER\tSTART\tMILES\tMINUTES\tLOAD\tTRIMP\tCOUNTS\tNAME", cli.Rows(found, func(d athlete.Double) string {
+		name := *cmp.Or(d.Name, d.Type, new("-"))
+		return fmt.Sprintf("%s\t%d\t%d\t%s\t%.6g\t%.6g\t%.6g\t%.6g\t%s\t%s", d.Date, d.ActivityID, d.EarlierID, cli.OneLine(d.StartTime),
+			d.Miles, d.Minutes, d.LoadMiles, d.Trimp, counts[d.Counts], cli.OneLine(name))
+	}), limit)
 }

@@ -79,12 +79,10 @@ func jobsListCommand(p *program) *cobra.Command {
 }
 
 func (p *program) writeJobs(found []queue.JobSummary, limit int) {
-	rows := make([]string, len(found))
-	for i, j := range found {
-		rows[i] = fmt.Sprintf("%d\t%s\t%s\t%s\t%d/%d\t%s\t%s",
+	p.writeNewest("jobs", "ID\tKIND\tQUEUE\tSTATE\tATTEMPT\tAGE\tLAST ERROR", cli.Rows(found, func(j queue.JobSummary) string {
+		return fmt.Sprintf("%d\t%s\t%s\t%s\t%d/%d\t%s\t%s",
 			j.ID, cli.OneLine(j.Kind), cli.OneLine(j.Queue), p.State(j.State), j.Attempt, j.MaxAttempts, ago(j.CreatedAt), cli.OneLine(j.Error))
-	}
-	p.writeNewest("jobs", "ID\tKIND\tQUEUE\tSTATE\tATTEMPT\tAGE\tLAST ERROR", rows, limit)
+	}), limit)
 }
 
 func jobsShowCommand(p *program) *cobra.Command {

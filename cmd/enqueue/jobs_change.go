@@ -81,11 +81,9 @@ func (db *database) changeJobs(ctx context.Context, change jobsChange, filter qu
 			db.Printf("no such jobs\n")
 			return
 		}
-		rows := make([]string, len(preview.Groups))
-		for i, g := range preview.Groups {
-			rows[i] = fmt.Sprintf("%s\t%s\t%s\t%d", cli.OneLine(g.Kind), cli.OneLine(g.Queue), db.State(g.State), g.Jobs)
-		}
-		db.Table("KIND\tQUEUE\tSTATE\tJOBS", rows)
+		db.Table("KIND\tQUEUE\tSTATE\tJOBS", cli.Rows(preview.Groups, func(g queue.JobGroup) string {
+			return fmt.Sprintf("%s\t%s\t%s\t%d", cli.OneLine(g.Kind), cli.OneLine(g.Queue), db.State(g.State), g.Jobs)
+		}))
 		db.Printf("%s would be %s; nothing was done. Do it with --yes\n", cli.Counted(preview.Jobs, "job", "jobs"), change.done)
 	})
 }

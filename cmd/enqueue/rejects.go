@@ -83,11 +83,9 @@ func rejectsListCommand(p *program) *cobra.Command {
 }
 
 func (p *program) writeRejects(found []admin.Reject, limit int) {
-	rows := make([]string, len(found))
-	for i, r := range found {
-		rows[i] = fmt.Sprintf("%d\t%d\t%s\t%s\t%s\t%s", r.ID, r.JobID, orDash(r.UserID), orDash(r.ActivityID), ago(r.RejectedAt), cli.OneLine(r.Reason))
-	}
-	p.writeNewest("rejects", "ID\tJOB\tUSER\tACTIVITY\tAGE\tREASON", rows, limit)
+	p.writeNewest("rejects", "ID\tJOB\tUSER\tACTIVITY\tAGE\tREASON", cli.Rows(found, func(r admin.Reject) string {
+		return fmt.Sprintf("%d\t%d\t%s\t%s\t%s\t%s", r.ID, r.JobID, orDash("%d", r.UserID), orDash("%d", r.ActivityID), ago(r.RejectedAt), cli.OneLine(r.Reason))
+	}), limit)
 }
 
 // shownOfGroup is how many rejects of each reason are shown.
@@ -139,7 +137,7 @@ func (p *program) writeGroupedRejects(g admin.RejectGroup, indent string) {
 		header += "\tREASON"
 	}
 	for i, r := range shown {
-		rows[i] = fmt.Sprintf("\t%d\t%d\t%s\t%s\t%s", r.ID, r.JobID, orDash(r.UserID), orDash(r.ActivityID), ago(r.RejectedAt))
+		rows[i] = fmt.Sprintf("\t%d\t%d\t%s\t%s\t%s", r.ID, r.JobID, orDash("%d", r.UserID), orDash("%d", r.ActivityID), ago(r.RejectedAt))
 		if differ {
 			rows[i] += "\t" + cli.OneLine(r.Reason)
 		}
@@ -166,7 +164,7 @@ func rejectsShowCommand(p *program) *cobra.Command {
 				}
 				return p.Show(r, func() {
 					p.Printf("reject %d: activity %s of user %s, from job %d, at %s\n",
-						r.ID, orDash(r.ActivityID), orDash(r.UserID), r.JobID, r.RejectedAt.Local().Format(time.DateTime))
+						r.ID, orDash("%d", r.ActivityID), orDash("%d", r.UserID), r.JobID, r.RejectedAt.Local().Format(time.DateTime))
 					p.Printf("reason: %s\n", cli.OneLine(r.Reason))
 					p.writeIndented("payload", r.Payload)
 				})

@@ -142,16 +142,14 @@ func (p *program) writeProcesses(processes []admin.Process) {
 	if len(processes) == 0 {
 		return
 	}
-	rows := make([]string, len(processes))
-	for i, w := range processes {
+	p.Printf("\n")
+	p.Table("WORKER\tUP FOR\tRESULTS\tSTATE", cli.Rows(processes, func(w admin.Process) string {
 		state := p.State("alive")
 		if !w.Alive {
 			state = p.State("dead") + ", last seen " + ago(w.BeatAt) + " ago"
 		}
-		rows[i] = fmt.Sprintf("%s\t%s\t%s\t%s", cli.OneLine(w.ID), ago(w.StartedAt), writes(w), state)
-	}
-	p.Printf("\n")
-	p.Table("WORKER\tUP FOR\tRESULTS\tSTATE", rows)
+		return fmt.Sprintf("%s\t%s\t%s\t%s", cli.OneLine(w.ID), ago(w.StartedAt), writes(w), state)
+	}))
 }
 
 // writes says whether a worker writes results; a dash if it does not report it.

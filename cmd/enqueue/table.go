@@ -7,12 +7,12 @@ import (
 	"github.com/trainingmonkey/worker/internal/admin"
 )
 
-// orDash is the number, or a dash for none.
-func orDash(n *int64) string {
+// orDash formats a number, none as a dash.
+func orDash[N any](format string, n *N) string {
 	if n == nil {
 		return "-"
 	}
-	return fmt.Sprint(*n)
+	return fmt.Sprintf(format, *n)
 }
 
 // ago is how long something is past.

@@ -68,11 +68,9 @@ func (p *program) writeTokenStatus(s tokens.Status, within time.Duration) {
 	if len(s.Reauthorize) == 0 {
 		return
 	}
-	rows := make([]string, len(s.Reauthorize))
-	for i, user := range s.Reauthorize {
-		rows[i] = fmt.Sprintf("%d\t%s\t%s", user.UserID, user.Since.Local().Format(time.DateTime), describeReason(user.Reason))
-	}
-	p.Table("USER\tHAS TO AUTHORIZE AGAIN SINCE\tREASON", rows)
+	p.Table("USER\tHAS TO AUTHORIZE AGAIN SINCE\tREASON", cli.Rows(s.Reauthorize, func(user tokens.NeedsUser) string {
+		return fmt.Sprintf("%d\t%s\t%s", user.UserID, user.Since.Local().Format(time.DateTime), describeReason(user.Reason))
+	}))
 }
 
 func describeReason(reason tokens.Reason) string {

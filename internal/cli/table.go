@@ -49,6 +49,15 @@ func WriteTable(w io.Writer, header string, rows []string) error {
 	return nil
 }
 
+// Rows formats a row of a table for each of all.
+func Rows[T any](all []T, format func(T) string) []string {
+	rows := make([]string, len(all))
+	for i, one := range all {
+		rows[i] = format(one)
+	}
+	return rows
+}
+
 type column struct {
 	width   int
 	numbers bool
