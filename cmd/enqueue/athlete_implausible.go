@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/jobs"
 )
@@ -53,17 +54,13 @@ func implausibleCommand(p *program) *cobra.Command {
 			if err := checkLimit(limit); err != nil {
 				return err
 			}
-			return p.withDatabase(c.Context(), "enqueue athlete", func(db *database) error {
-				found, _ := db.pool.Query(c.Context(), implausibleQuery, user, limit)
-				activities, err := pgx.CollectRows(found, scanImplausible)
-				if err != nil {
-					return fmt.Errorf("read the implausible activities of user %d: %w", user, err)
-				}
-				return p.Show(activities, func() {
-					p.writeNewest("activities", "ID\tDATE\tSPORT\tIMPLAUSIBLE", cli.Rows(activities, func(a implausibleActivity) string {
-						return fmt.Sprintf("%d\t%s\t%s\t%s", a.ActivityID, a.Date, cli.OneLine(a.SportType), strings.Join(a.Reasons, "; "))
-					}), limit)
-				})
+			return readAndShow(c.Context(), p, "enqueue athlete", func(db *database) ([]implausibleActivity, error) {
+				act := fmt.Sprintf("read the implausible activities of user %d", user)
+				return dbpool.Collect(c.Context(), db.pool, act, scanImplausible, implausibleQuery, user, limit)
+			}, func(found []implausibleActivity) {
+				p.writeNewest("activities", "ID\tDATE\tSPORT\tIMPLAUSIBLE", cli.Rows(found, func(a implausibleActivity) string {
+					return fmt.Sprintf("%d\t%s\t%s\t%s", a.ActivityID, a.Date, cli.OneLine(a.SportType), strings.Join(a.Reasons, "; "))
+				}), limit)
 			})
 		},
 	}

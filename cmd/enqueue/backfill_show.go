@@ -96,13 +96,9 @@ func backfillListCommand(p *program) *cobra.Command {
 			if limit < 1 {
 				return cli.Usagef("--limit must be positive, got %d", limit)
 			}
-			return p.withDatabase(c.Context(), "enqueue backfill", func(db *database) error {
-				found, err := backfill.List(c.Context(), db.pool, db.schema, limit)
-				if err != nil {
-					return err
-				}
-				return p.Show(found, func() { p.writeBackfills(found) })
-			})
+			return readAndShow(c.Context(), p, "enqueue backfill", func(db *database) ([]backfill.Backfill, error) {
+				return backfill.List(c.Context(), db.pool, db.schema, limit)
+			}, p.writeBackfills)
 		},
 	}
 	c.Flags().IntVar(&limit, "limit", 20, "how `many`")

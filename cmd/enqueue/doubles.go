@@ -42,18 +42,14 @@ func doublesListCommand(p *program) *cobra.Command {
 			if err := checkLimit(limit); err != nil {
 				return err
 			}
-			return p.withDatabase(c.Context(), "enqueue doubles", func(db *database) error {
-				found, err := athlete.ListDoubles(c.Context(), db.pool, flags.user, from, to, limit)
-				if err != nil {
-					return err
+			return readAndShow(c.Context(), p, "enqueue doubles", func(db *database) ([]athlete.Double, error) {
+				return athlete.ListDoubles(c.Context(), db.pool, flags.user, from, to, limit)
+			}, func(found []athlete.Double) {
+				if len(found) == 0 {
+					p.Printf("user %d has no likely doubles%s\n", flags.user, map[bool]string{true: " in this time"}[from != nil || to != nil])
+					return
 				}
-				return p.Show(found, func() {
-					if len(found) == 0 {
-						p.Printf("user %d has no likely doubles%s\n", flags.user, map[bool]string{true: " in this time"}[from != nil || to != nil])
-						return
-					}
-					p.writeDoubles(found, limit)
-				})
+				p.writeDoubles(found, limit)
 			})
 		},
 	}

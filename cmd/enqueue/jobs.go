@@ -63,13 +63,9 @@ func jobsListCommand(p *program) *cobra.Command {
 			if err := checkLimit(limit); err != nil {
 				return err
 			}
-			return p.withDatabase(c.Context(), "enqueue jobs", func(db *database) error {
-				found, err := db.jobs.ListJobs(c.Context(), filter, limit)
-				if err != nil {
-					return err
-				}
-				return p.Show(found, func() { p.writeJobs(found, limit) })
-			})
+			return readAndShow(c.Context(), p, "enqueue jobs", func(db *database) ([]queue.JobSummary, error) {
+				return db.jobs.ListJobs(c.Context(), filter, limit)
+			}, func(found []queue.JobSummary) { p.writeJobs(found, limit) })
 		},
 	}
 	flags.registerForJobs(c)
@@ -97,13 +93,9 @@ func jobsShowCommand(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.withDatabase(c.Context(), "enqueue jobs", func(db *database) error {
-				job, err := db.jobs.ShowJob(c.Context(), id)
-				if err != nil {
-					return err
-				}
-				return p.Show(job, func() { p.writeJob(job) })
-			})
+			return readAndShow(c.Context(), p, "enqueue jobs", func(db *database) (queue.JobDetails, error) {
+				return db.jobs.ShowJob(c.Context(), id)
+			}, p.writeJob)
 		},
 	}
 	p.JSONFlag(c, "a JSON object")

@@ -60,6 +60,17 @@ func (p *program) withDatabase(ctx context.Context, application string, fn func(
 	})
 }
 
+// readAndShow shows what read returns: with --json as it is, otherwise as write prints it.
+func readAndShow[T any](ctx context.Context, p *program, application string, read func(*database) (T, error), write func(T)) error {
+	return p.withDatabase(ctx, application, func(db *database) error {
+		found, err := read(db)
+		if err != nil {
+			return err
+		}
+		return p.Show(found, func() { write(found) })
+	})
+}
+
 // run is the whole program.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	p := &program{Program: cli.Program{Out: stdout, Err: stderr}, in: stdin}

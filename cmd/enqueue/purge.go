@@ -41,14 +41,11 @@ func purgeCommand(p *program) *cobra.Command {
 			if err := checkUser(user); err != nil {
 				return err
 			}
-			return p.withDatabase(c.Context(), "enqueue athlete", func(db *database) error {
+			return readAndShow(c.Context(), p, "enqueue athlete", func(db *database) (purgedAthlete, error) {
 				result, err := db.purge(c.Context(), user, auditRetention(db.config, withAudit), yes)
-				if err != nil {
-					return err
-				}
 				result.Stays = stays(db.config, result.AuditRows)
-				return p.Show(result, func() { p.writePurged(result) })
-			})
+				return result, err
+			}, p.writePurged)
 		},
 	}
 	userFlag(c, &user)

@@ -39,13 +39,10 @@ func queuesListCommand(p *program) *cobra.Command {
 			"  enqueue queues list --json",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return p.withDatabase(c.Context(), "enqueue status", func(db *database) error {
+			return readAndShow(c.Context(), p, "enqueue status", func(db *database) ([]queue.Counts, error) {
 				s, err := db.snapshot(c.Context())
-				if err != nil {
-					return err
-				}
-				return p.Show(s.Queues, func() { p.writeQueues(s.Queues) })
-			})
+				return s.Queues, err
+			}, p.writeQueues)
 		},
 	}
 	p.JSONFlag(c, "a JSON list")

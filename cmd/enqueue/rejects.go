@@ -58,21 +58,14 @@ func rejectsListCommand(p *program) *cobra.Command {
 			if err := checkLimit(limit); err != nil {
 				return err
 			}
-			return p.withDatabase(c.Context(), "enqueue rejects", func(db *database) error {
-				if !each && !p.JSON && !c.Flags().Changed("limit") {
-					grouped, err := db.actions.GroupRejects(c.Context(), rejectFilter(filter))
-					if err != nil {
-						return err
-					}
-					p.writeRejectGroups(grouped, flags.text())
-					return nil
-				}
-				found, err := db.actions.ListRejects(c.Context(), rejectFilter(filter), limit)
-				if err != nil {
-					return err
-				}
-				return p.Show(found, func() { p.writeRejects(found, limit) })
-			})
+			if !each && !p.JSON && !c.Flags().Changed("limit") {
+				return readAndShow(c.Context(), p, "enqueue rejects", func(db *database) (admin.RejectGroups, error) {
+					return db.actions.GroupRejects(c.Context(), rejectFilter(filter))
+				}, func(grouped admin.RejectGroups) { p.writeRejectGroups(grouped, flags.text()) })
+			}
+			return readAndShow(c.Context(), p, "enqueue rejects", func(db *database) ([]admin.Reject, error) {
+				return db.actions.ListRejects(c.Context(), rejectFilter(filter), limit)
+			}, func(found []admin.Reject) { p.writeRejects(found, limit) })
 		},
 	}
 	flags.register(c)
@@ -157,17 +150,13 @@ func rejectsShowCommand(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.withDatabase(c.Context(), "enqueue rejects", func(db *database) error {
-				r, err := db.actions.ShowReject(c.Context(), id)
-				if err != nil {
-					return err
-				}
-				return p.Show(r, func() {
-					p.Printf("reject %d: activity %s of user %s, from job %d, at %s\n",
-						r.ID, orDash("%d", r.ActivityID), orDash("%d", r.UserID), r.JobID, r.RejectedAt.Local().Format(time.DateTime))
-					p.Printf("reason: %s\n", cli.OneLine(r.Reason))
-					p.writeIndented("payload", r.Payload)
-				})
+			return readAndShow(c.Context(), p, "enqueue rejects", func(db *database) (admin.RejectDetails, error) {
+				return db.actions.ShowReject(c.Context(), id)
+			}, func(r admin.RejectDetails) {
+				p.Printf("reject %d: activity %s of user %s, from job %d, at %s\n",
+					r.ID, orDash("%d", r.ActivityID), orDash("%d", r.UserID), r.JobID, r.RejectedAt.Local().Format(time.DateTime))
+				p.Printf("reason: %s\n", cli.OneLine(r.Reason))
+				p.writeIndented("payload", r.Payload)
 			})
 		},
 	}

@@ -49,17 +49,13 @@ func trimpCommand(p *program) *cobra.Command {
 			if err := errors.Join(err, heartErr); err != nil {
 				return &cli.UsageError{Err: err}
 			}
-			return p.withDatabase(c.Context(), "enqueue trimp", func(db *database) error {
+			return readAndShow(c.Context(), p, "enqueue trimp", func(db *database) (recomputedTRIMPs, error) {
 				h, err := userHeartRate(c.Context(), db.pool, dates.user, heartRate, given)
 				if err != nil {
-					return err
+					return recomputedTRIMPs{}, err
 				}
-				result, err := db.recomputeTRIMPs(c.Context(), dates.user, from, to, h, yes)
-				if err != nil {
-					return err
-				}
-				return p.Show(result, func() { p.writeTRIMPs(result) })
-			})
+				return db.recomputeTRIMPs(c.Context(), dates.user, from, to, h, yes)
+			}, p.writeTRIMPs)
 		},
 	}
 	dates.register(c, "the user's last")
