@@ -31,7 +31,7 @@ func (l *failureLog) HandlePanic(ctx context.Context, job *rivertype.JobRow, pan
 
 // rateLimited logs each of River's warnings and errors at most once in a while: without
 // a database River logs several a second. River's informational lines are suppressed:
-// counts every few seconds, and failures that failureLog logs already.
+// counts every few seconds, failures that failureLog logs already, and requests to its UI.
 type rateLimited struct {
 	slog.Handler
 	logged *loggedTimes
@@ -46,8 +46,9 @@ type loggedTimes struct {
 // repeatInterval is how often the same message from River is logged.
 const repeatInterval = 10 * time.Second
 
-func newRateLimited(h slog.Handler) rateLimited {
-	return rateLimited{h, &loggedTimes{last: map[string]time.Time{}}}
+// RiverLogger returns the logger for River, or for its UI.
+func RiverLogger(logger *slog.Logger) *slog.Logger {
+	return slog.New(rateLimited{logger.Handler(), &loggedTimes{last: map[string]time.Time{}}})
 }
 
 // Enabled implements slog.Handler.

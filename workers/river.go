@@ -81,7 +81,7 @@ func newRiverClient(pool *dbpool.Pool, c config.Config, clientID string, tokens 
 		ReindexerIndexNames: []string{},
 		Middleware:          []rivertype.Middleware{storableErrors()},
 		ErrorHandler:        &failureLog{logger},
-		Logger:              slog.New(newRateLimited(logger.Handler())),
+		Logger:              RiverLogger(logger),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("river client: %w", err)

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -54,8 +55,7 @@ func (s shownDay) MarksText() string { return strings.ReplaceAll(s.Marks, ",", "
 // Table has a row for each bar, the newest first: means of the days' loads, and
 // the other values of the newest day.
 func (c athleteChart) Table() (rows []shownDay) {
-	for i := len(c.columns) - 1; i >= 0; i-- {
-		column := c.columns[i]
+	for _, column := range slices.Backward(c.columns) {
 		day := column.Newest
 		day.LoadMiles, day.Trimp, day.Quality, day.Stale = column.Load, column.Trimp, column.Quality, column.Stale
 		row := show(day)

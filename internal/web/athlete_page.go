@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -127,9 +128,8 @@ func (p *pages) readSeries(ctx context.Context, id int32, data *athletePage) (er
 	}
 	data.From, data.To = from.Format(time.DateOnly), to.Format(time.DateOnly)
 	data.Links = data.asked.links(data.User, data.Bounds)
-	for i := len(data.Days) - 1; i >= max(0, len(data.Days)-recentDays); i-- {
-		data.Recent = append(data.Recent, data.Days[i])
-	}
+	data.Recent = slices.Clone(data.Days[max(0, len(data.Days)-recentDays):])
+	slices.Reverse(data.Recent)
 	data.Chart, data.Notes = newAthleteChart(data.User, data.Days), qualityNotes(data.Days)
 	if data.Stale = athlete.StaleDays(data.Days); data.Stale > 0 {
 		if data.Why, err = admin.WhyStale(ctx, db, p.options.RiverSchema, id); err != nil {

@@ -56,13 +56,17 @@ func (r athleteRange) within(b athlete.Bounds) (from, to time.Time) {
 			to = from
 		}
 	}
-	if b.First != nil && from.Before(*b.First) {
-		from = *b.First
+	if b.First != nil {
+		from = later(from, *b.First)
 	}
-	if oldest := to.AddDate(0, 0, 1-maxDays); from.Before(oldest) {
-		from = oldest
+	return later(from, to.AddDate(0, 0, 1-maxDays)), to
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
 	}
-	return from, to
+	return a
 }
 
 func yearBefore(to time.Time) time.Time { return to.AddDate(-1, 0, 1) }
@@ -81,18 +85,13 @@ func (r athleteRange) links(user string, b athlete.Bounds) (links []rangeLink) {
 	if b.First != nil {
 		earliest = *b.First
 	}
-	if oldest := to.AddDate(0, 0, 1-maxDays); earliest.Before(oldest) {
-		earliest = oldest
-	}
+	earliest = later(earliest, to.AddDate(0, 0, 1-maxDays))
 	marked := false
 	for _, l := range []struct {
 		text string
 		from time.Time
 	}{{"3 months", to.AddDate(0, -3, 1)}, {"1 year", yearBefore(to)}, {"all", earliest}} {
-		shown := l.from
-		if shown.Before(earliest) {
-			shown = earliest
-		}
+		shown := later(l.from, earliest)
 		links = append(links, rangeLink{l.text, r.link(user, &l.from, nil), shown.Equal(from) && !marked})
 		marked = marked || shown.Equal(from) // one, where ranges are the same
 	}

@@ -62,7 +62,7 @@ func newRig(t *testing.T, databaseURL string, change ...func(*config.Config)) *r
 	}
 	throttle := web.NewThrottle()
 	r.watch = admin.NewWatch(r.pool, admin.Options{
-		RiverSchema: dbtest.RiverSchema, Queues: workers.QueueNames(), DeadAfter: queue.DeadAfter, Timeout: 5 * time.Second, Throttle: throttle,
+		RiverSchema: dbtest.RiverSchema, Queues: workers.QueueNames(), Timeout: 5 * time.Second, Throttle: throttle,
 		Kinds: jobs.Kinds(),
 	}, logger)
 	r.readiness = web.NewReadiness(r.pool, dbtest.RiverSchema, r.service, logger)

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"cmp"
 	"fmt"
 	"html/template"
 	"slices"
@@ -10,13 +9,6 @@ import (
 	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/workers"
 )
-
-// headline is the answer to whether the athletes' results are fresh.
-type headline struct {
-	Class string // ok, warning or critical
-	Word  string
-	Says  string
-}
 
 // agedAfter is the age from which on a snapshot's content is shown with its age.
 const agedAfter = 10 * time.Second
@@ -36,22 +28,22 @@ func answers(reasons []Reason) bool {
 
 // newHeadline describes all processes. A problem of this process only is shown if the
 // others have none.
-func newHeadline(s admin.Snapshot, age time.Duration, known bool, reasons []Reason) headline {
+func newHeadline(s admin.Snapshot, age time.Duration, known bool, reasons []Reason) admin.Headline {
 	switch {
 	case !known && !answers(reasons):
-		return headline{"critical", "Unknown", "The database does not answer this process and was not read yet."}
+		return admin.Headline{Severity: admin.Critical, Word: "Unknown", Says: "The database does not answer this process and was not read yet."}
 	case !known:
-		return headline{"warning", "Unknown", "The database was not read yet."}
+		return admin.Headline{Severity: admin.Warning, Word: "Unknown", Says: "The database was not read yet."}
 	case !answers(reasons):
-		return headline{"critical", "Unknown", fmt.Sprintf("The database does not answer this process: whether activities wait is not known. It was last read %s.", ageText(age, true, false))}
+		return admin.Headline{Severity: admin.Critical, Word: "Unknown", Says: fmt.Sprintf("The database does not answer this process: whether activities wait is not known. It was last read %s.", ageText(age, true, false))}
 	case age > admin.Old:
-		return headline{"critical", "Unknown", fmt.Sprintf("The database was last read %s: whether activities wait is not known.", ageText(age, true, false))}
+		return admin.Headline{Severity: admin.Critical, Word: "Unknown", Says: fmt.Sprintf("The database was last read %s: whether activities wait is not known.", ageText(age, true, false))}
 	}
 	h := s.Headline(s.Findings())
 	if len(reasons) > 0 && h.Severity != admin.Critical {
-		return headline{"critical", "This process is not ready", "Of all processes together: " + h.Word + ". " + h.Says}
+		return admin.Headline{Severity: admin.Critical, Word: "This process is not ready", Says: "Of all processes together: " + h.Word + ". " + h.Says}
 	}
-	return headline{cmp.Or(string(h.Severity), "ok"), h.Word, h.Says}
+	return h
 }
 
 // aged adds the age of the snapshot to findings.

@@ -2,7 +2,6 @@ package web
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +9,8 @@ import (
 	"strings"
 
 	"riverqueue.com/riverui"
+
+	"github.com/trainingmonkey/worker/workers"
 )
 
 const riverPrefix = "/river"
@@ -26,7 +27,7 @@ func riverUI(o Options) (http.Handler, error) {
 	ui, err := riverui.NewHandler(&riverui.HandlerOpts{
 		Endpoints:                riverui.NewEndpoints(o.Service.Client(), nil),
 		JobListHideArgsByDefault: true,
-		Logger:                   slog.New(warningsOnly{o.Logger.Handler()}),
+		Logger:                   workers.RiverLogger(o.Logger),
 		Prefix:                   riverPrefix,
 	})
 	if err != nil {
@@ -93,22 +94,4 @@ func audited(logger *slog.Logger, next http.Handler) http.Handler {
 			slog.String("asked", string(asked[:min(len(asked), maxLogged)])), slog.String("user", user), slog.String("from", r.RemoteAddr))
 		next.ServeHTTP(w, r)
 	})
-}
-
-// warningsOnly suppresses the log line of every request.
-type warningsOnly struct{ slog.Handler }
-
-// Enabled implements slog.Handler.
-func (h warningsOnly) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= slog.LevelWarn && h.Handler.Enabled(ctx, level)
-}
-
-// WithAttrs implements slog.Handler.
-func (h warningsOnly) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return warningsOnly{h.Handler.WithAttrs(attrs)}
-}
-
-// WithGroup implements slog.Handler.
-func (h warningsOnly) WithGroup(name string) slog.Handler {
-	return warningsOnly{h.Handler.WithGroup(name)}
 }

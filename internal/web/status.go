@@ -20,7 +20,7 @@ type statusPage struct {
 
 // statusParts is the data of parts.html, the part of the status page that changes.
 type statusParts struct {
-	Headline      headline
+	Headline      admin.Headline
 	Findings      []admin.Finding
 	Snapshot      admin.Snapshot
 	Known         bool   // there is a snapshot
