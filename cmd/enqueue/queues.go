@@ -77,7 +77,6 @@ func (db *database) snapshot(ctx context.Context) (admin.Snapshot, error) {
 	return admin.Read(ctx, db.pool, admin.Options{
 		RiverSchema: db.schema,
 		Queues:      workers.QueueNames(),
-		DeadAfter:   queue.DeadAfter,
 		Timeout:     db.config.Database.StatementTimeout,
 	})
 }

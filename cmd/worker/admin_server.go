@@ -16,7 +16,6 @@ import (
 	"github.com/trainingmonkey/worker/internal/cli"
 	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/metrics"
-	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/internal/web"
 	"github.com/trainingmonkey/worker/jobs"
 	"github.com/trainingmonkey/worker/workers"
@@ -87,7 +86,6 @@ func (o *adminServer) work(ctx context.Context, pool *dbpool.Pool, service *work
 		RiverSchema: o.settings.River.Schema,
 		Queues:      workers.QueueNames(),
 		Kinds:       jobs.Kinds(),
-		DeadAfter:   queue.DeadAfter,
 		Timeout:     snapshotTimeout,
 		Throttle:    throttle,
 	}, o.logger)

@@ -40,10 +40,6 @@ WHERE beat_at > clock_timestamp() - interval '1 day'
 ORDER BY 4 DESC, started_at DESC
 LIMIT 100`
 
-func queueProcesses(batch *pgx.Batch, o Options, s *Snapshot) {
-	batch.Queue(processesQuery, o.DeadAfter).Query(dbpool.Into(&s.Processes))
-}
-
 // Rejects are activities that were accepted and then found invalid.
 type Rejects struct {
 	LastDay int64    `json:"last_day"` // up to 10,001

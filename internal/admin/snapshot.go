@@ -50,7 +50,6 @@ type Options struct {
 	RiverSchema string
 	Queues      []string      // that are shown although no worker ever served them
 	Kinds       []string      // that a Watch counts by name
-	DeadAfter   time.Duration // after which a process without a heartbeat is dead
 	Timeout     time.Duration // of one Read
 	Throttle    sync.Locker   // held by a Watch while it reads; nil for none
 }
@@ -90,7 +89,7 @@ func (s *Snapshot) read(ctx context.Context, tx pgx.Tx, o Options) (err error) {
 	river.Retryable(batch, recentRows, &s.Retryable)
 	queueReasons(batch, river, &s.Reasons)
 	river.NewestID(batch, &s.LastJobID)
-	queueProcesses(batch, o, s)
+	batch.Queue(processesQuery, queue.DeadAfter).Query(dbpool.Into(&s.Processes))
 	queueRejects(batch, s)
 	var without, read int64
 	queueWithoutResults(batch, &without, &read)

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { dbtest.Main(m) }
 
 var options = Options{
 	RiverSchema: dbtest.RiverSchema, Queues: []string{"ingest", "ingest_bulk", "recalc", "recalc_bulk", "backfill"},
-	Kinds: []string{"activity_ingest"}, DeadAfter: 8 * time.Second, Timeout: 10 * time.Second,
+	Kinds: []string{"activity_ingest"}, Timeout: 10 * time.Second,
 }
 
 func execute(t *testing.T, pool *dbpool.Pool, sql string, args ...any) {

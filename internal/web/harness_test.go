@@ -17,7 +17,6 @@ import (
 	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/metrics"
-	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/internal/web"
 	"github.com/trainingmonkey/worker/jobs"
 	"github.com/trainingmonkey/worker/test/dbtest"
