@@ -36,10 +36,9 @@ func rejectsRetryCommand(p *program) *cobra.Command {
 			"  enqueue rejects retry --user 7 --yes\n" +
 			"  enqueue rejects retry --all",
 	}}
-	return s.command(func(ctx context.Context, o *admin.Actions, filter admin.Filter, preview admin.RejectPreview) error {
+	return s.command(func(ctx context.Context, o *admin.Actions, filter admin.Filter, preview admin.RejectPreview) (err error) {
 		result := retriedRejects{Matched: preview.Rejects, Preview: !s.yes, RetriedRejects: admin.RetriedRejects{JobIDs: []int64{}, Left: []admin.Left{}}}
 		if s.yes {
-			var err error
 			if result.RetriedRejects, err = o.RetryRejects(ctx, filter, preview); err != nil {
 				return err
 			}
@@ -72,10 +71,9 @@ func rejectsDropCommand(p *program) *cobra.Command {
 		Example: "  enqueue rejects drop 3\n" +
 			"  enqueue rejects drop --older-than 720h --yes",
 	}}
-	return s.command(func(ctx context.Context, o *admin.Actions, filter admin.Filter, preview admin.RejectPreview) error {
+	return s.command(func(ctx context.Context, o *admin.Actions, filter admin.Filter, preview admin.RejectPreview) (err error) {
 		result := droppedRejects{Matched: preview.Rejects, Preview: !s.yes}
 		if s.yes {
-			var err error
 			if result.Dropped, err = o.DropRejects(ctx, filter, preview); err != nil {
 				return err
 			}

@@ -62,7 +62,7 @@ SELECT nullif(greatest(paused_until, clock_timestamp()), clock_timestamp()) FROM
 // GetStatus counts the users, or those of a list. Tokens that expire within the
 // time are expiring.
 func GetStatus(ctx context.Context, pool *dbpool.Pool, riverSchema string, within time.Duration, users []int32) (Status, error) {
-	status := Status{Keys: map[string]int64{}, Reauthorize: []NeedsUser{}}
+	status := Status{Keys: map[string]int64{}}
 	batch := &pgx.Batch{}
 	batch.Queue(queue.Schema(riverSchema).SQL(statusQuery), within, users).Query(func(rows pgx.Rows) error {
 		var state, key string
@@ -74,11 +74,7 @@ func GetStatus(ctx context.Context, pool *dbpool.Pool, riverSchema string, withi
 		})
 		return err
 	})
-	batch.Queue(needsUserQuery, users).Query(func(rows pgx.Rows) error {
-		found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[NeedsUser])
-		status.Reauthorize = append(status.Reauthorize, found...)
-		return err
-	})
+	batch.Queue(needsUserQuery, users).Query(dbpool.Into(&status.Reauthorize))
 	batch.Queue(pausedQuery).QueryRow(func(row pgx.Row) error { return row.Scan(&status.PausedUntil) })
 	if err := pool.SendBatch(ctx, batch).Close(); err != nil {
 		return Status{}, fmt.Errorf("read the status of tokens: %w", err)
