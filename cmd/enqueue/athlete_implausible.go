@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -48,10 +49,7 @@ func implausibleCommand(p *program) *cobra.Command {
 			"  enqueue athlete implausible --user 7 --limit 1000 --json",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := checkUser(user); err != nil {
-				return err
-			}
-			if err := checkLimit(limit); err != nil {
+			if err := errors.Join(checkUser(user), checkLimit(limit)); err != nil {
 				return err
 			}
 			return readAndShow(c.Context(), p, "enqueue athlete", func(db *database) ([]implausibleActivity, error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -36,10 +37,7 @@ func doublesListCommand(p *program) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			from, to, err := flags.parse()
-			if err != nil {
-				return err
-			}
-			if err := checkLimit(limit); err != nil {
+			if err := errors.Join(err, checkLimit(limit)); err != nil {
 				return err
 			}
 			return readAndShow(c.Context(), p, "enqueue doubles", func(db *database) ([]athlete.Double, error) {
@@ -49,7 +47,12 @@ func doublesListCommand(p *program) *cobra.Command {
 					p.Printf("user %d has no likely doubles%s\n", flags.user, map[bool]string{true: " in this time"}[from != nil || to != nil])
 					return
 				}
-				p.writeDoubles(found, limit)
+				counts := map[bool]string{true: "yes", false: "no"}
+				p.writeNewest("doubles", "DATE\tACTIVITY\tEARLIER\tSTART\tMILES\tMINUTES\tLOAD\tTRIMP\tCOUNTS\tNAME", cli.Rows(found, func(d athlete.Double) string {
+					name := *cmp.Or(d.Name, d.Type, new("-"))
+					return fmt.Sprintf("%s\t%d\t%d\t%s\t%.6g\t%.6g\t%.6g\t%.6g\t%s\t%s", d.Date, d.ActivityID, d.EarlierID, cli.OneLine(d.StartTime),
+						d.Miles, d.Minutes, d.LoadMiles, d.Trimp, counts[d.Counts], cli.OneLine(name))
+				}), limit)
 			})
 		},
 	}
@@ -57,13 +60,4 @@ func doublesListCommand(p *program) *cobra.Command {
 	limitFlag(c, &limit)
 	p.JSONFlag(c, "a JSON list")
 	return c
-}
-
-func (p *program) writeDoubles(found []athlete.Double, limit int) {
-	counts := map[bool]string{true: "yes", false: "no"}
-	p.writeNewest("doubles", "DATE\tACTIVITY\tEARLIER\tSTART\tMILES\tMINUTES\tLOAD\tTRIMP\tCOUNTS\tNAME", cli.Rows(found, func(d athlete.Double) string {
-		name := *cmp.Or(d.Name, d.Type, new("-"))
-		return fmt.Sprintf("%s\t%d\t%d\t%s\t%.6g\t%.6g\t%.6g\t%.6g\t%s\t%s", d.Date, d.ActivityID, d.EarlierID, cli.OneLine(d.StartTime),
-			d.Miles, d.Minutes, d.LoadMiles, d.Trimp, counts[d.Counts], cli.OneLine(name))
-	}), limit)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -57,28 +58,23 @@ func jobsListCommand(p *program) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			filter, err := flags.parse(c, nil, queue.States())
-			if err != nil {
-				return err
-			}
-			if err := checkLimit(limit); err != nil {
+			if err := errors.Join(err, checkLimit(limit)); err != nil {
 				return err
 			}
 			return readAndShow(c.Context(), p, "enqueue jobs", func(db *database) ([]queue.JobSummary, error) {
 				return db.jobs.ListJobs(c.Context(), filter, limit)
-			}, func(found []queue.JobSummary) { p.writeJobs(found, limit) })
+			}, func(found []queue.JobSummary) {
+				p.writeNewest("jobs", "ID\tKIND\tQUEUE\tSTATE\tATTEMPT\tAGE\tLAST ERROR", cli.Rows(found, func(j queue.JobSummary) string {
+					return fmt.Sprintf("%d\t%s\t%s\t%s\t%d/%d\t%s\t%s",
+						j.ID, cli.OneLine(j.Kind), cli.OneLine(j.Queue), p.State(j.State), j.Attempt, j.MaxAttempts, ago(j.CreatedAt), cli.OneLine(j.Error))
+				}), limit)
+			})
 		},
 	}
 	flags.registerForJobs(c)
 	limitFlag(c, &limit)
 	p.JSONFlag(c, "a JSON list")
 	return c
-}
-
-func (p *program) writeJobs(found []queue.JobSummary, limit int) {
-	p.writeNewest("jobs", "ID\tKIND\tQUEUE\tSTATE\tATTEMPT\tAGE\tLAST ERROR", cli.Rows(found, func(j queue.JobSummary) string {
-		return fmt.Sprintf("%d\t%s\t%s\t%s\t%d/%d\t%s\t%s",
-			j.ID, cli.OneLine(j.Kind), cli.OneLine(j.Queue), p.State(j.State), j.Attempt, j.MaxAttempts, ago(j.CreatedAt), cli.OneLine(j.Error))
-	}), limit)
 }
 
 func jobsShowCommand(p *program) *cobra.Command {

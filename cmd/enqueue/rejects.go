@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -52,10 +53,7 @@ func rejectsListCommand(p *program) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			filter, err := flags.parse(c, nil, nil)
-			if err != nil {
-				return err
-			}
-			if err := checkLimit(limit); err != nil {
+			if err := errors.Join(err, checkLimit(limit)); err != nil {
 				return err
 			}
 			if !each && !p.JSON && !c.Flags().Changed("limit") {
@@ -65,7 +63,11 @@ func rejectsListCommand(p *program) *cobra.Command {
 			}
 			return readAndShow(c.Context(), p, "enqueue rejects", func(db *database) ([]admin.Reject, error) {
 				return db.actions.ListRejects(c.Context(), rejectFilter(filter), limit)
-			}, func(found []admin.Reject) { p.writeRejects(found, limit) })
+			}, func(found []admin.Reject) {
+				p.writeNewest("rejects", "ID\tJOB\tUSER\tACTIVITY\tAGE\tREASON", cli.Rows(found, func(r admin.Reject) string {
+					return fmt.Sprintf("%d\t%d\t%s\t%s\t%s\t%s", r.ID, r.JobID, orDash("%d", r.UserID), orDash("%d", r.ActivityID), ago(r.RejectedAt), cli.OneLine(r.Reason))
+				}), limit)
+			})
 		},
 	}
 	flags.register(c)
@@ -73,12 +75,6 @@ func rejectsListCommand(p *program) *cobra.Command {
 	c.Flags().BoolVar(&each, "each", false, "list them one by one, the newest first")
 	p.JSONFlag(c, "a JSON list of single rejects")
 	return c
-}
-
-func (p *program) writeRejects(found []admin.Reject, limit int) {
-	p.writeNewest("rejects", "ID\tJOB\tUSER\tACTIVITY\tAGE\tREASON", cli.Rows(found, func(r admin.Reject) string {
-		return fmt.Sprintf("%d\t%d\t%s\t%s\t%s\t%s", r.ID, r.JobID, orDash("%d", r.UserID), orDash("%d", r.ActivityID), ago(r.RejectedAt), cli.OneLine(r.Reason))
-	}), limit)
 }
 
 // shownOfGroup is how many rejects of each reason are shown.
