@@ -34,7 +34,6 @@ func acwrCommand(p *program) *cobra.Command {
 			"  enqueue acwr --compare --formula ewma\n" +
 			"  enqueue acwr --compare --user 7 --rounding app\n" +
 			"  enqueue acwr --compare --doubles ignore-later",
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if compare {
 				if all {

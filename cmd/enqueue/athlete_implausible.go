@@ -47,7 +47,6 @@ func implausibleCommand(p *program) *cobra.Command {
 			"them at their source and import them again.",
 		Example: "  enqueue athlete implausible --user 7\n" +
 			"  enqueue athlete implausible --user 7 --limit 1000 --json",
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := errors.Join(checkUser(user), checkLimit(limit)); err != nil {
 				return err

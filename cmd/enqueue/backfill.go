@@ -25,7 +25,6 @@ func backfillCommand(p *program) *cobra.Command {
 		Example: "  enqueue backfill --wait\n" +
 			"  enqueue backfill --user 7 --user 8 --from 2025-01-01\n" +
 			"  enqueue backfill status",
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			scope, err := backfillScope(users, from, to)
 			if err != nil {

@@ -91,7 +91,6 @@ func backfillListCommand(p *program) *cobra.Command {
 		Use:     "list",
 		Short:   "List the newest backfills",
 		Example: "  enqueue backfill list --json",
-		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if limit < 1 {
 				return cli.Usagef("--limit must be positive, got %d", limit)

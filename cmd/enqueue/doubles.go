@@ -34,7 +34,6 @@ func doublesListCommand(p *program) *cobra.Command {
 		Short: "List a user's newest likely doubles",
 		Example: "  enqueue doubles list --user 7\n" +
 			"  enqueue doubles list --user 7 --from 2025-01-01 --json",
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			from, to, err := flags.parse()
 			if err := errors.Join(err, checkLimit(limit)); err != nil {

@@ -55,7 +55,6 @@ func jobsListCommand(p *program) *cobra.Command {
 		Long:  "List the newest jobs that every filter selects. Completed jobs are removed after river.completed_retention.",
 		Example: "  enqueue jobs list --state retryable,discarded --limit 20\n" +
 			"  enqueue jobs list --user 7 --json",
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			filter, err := flags.parse(c, nil, queue.States())
 			if err := errors.Join(err, checkLimit(limit)); err != nil {

@@ -35,6 +35,7 @@ func jobsChangeCommand(p *program, change jobsChange) *cobra.Command {
 		Use:   change.action.Name + " [ID...]",
 		Short: change.short,
 		Long:  change.long + "\n\nWith a filter it only shows what it would do, unless --yes is given.",
+		Args:  cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			filter, err := flags.parseScope(c, args, change.action.From)
 			if err != nil {

@@ -36,7 +36,6 @@ func purgeCommand(p *program) *cobra.Command {
 		Example: "  enqueue athlete purge --user 7\n" +
 			"  enqueue athlete purge --user 7 --yes\n" +
 			"  enqueue athlete purge --user 7 --with-audit --yes --json",
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := checkUser(user); err != nil {
 				return err

@@ -37,7 +37,6 @@ func queuesListCommand(p *program) *cobra.Command {
 			"an estimate: more than ten thousand are not counted.",
 		Example: "  enqueue queues list\n" +
 			"  enqueue queues list --json",
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return readAndShow(c.Context(), p, "enqueue status", func(db *database) ([]queue.Counts, error) {
 				s, err := db.snapshot(c.Context())

@@ -65,7 +65,6 @@ func recalcCommand(p *program) *cobra.Command {
 			"standard formula, more with a longer chronic window. Rows that are up to date are not written.",
 		Example: "  enqueue recalc --user 7 --wait\n" +
 			"  enqueue recalc --user 7 --from 2025-01-01 --to 2025-01-31",
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			from, to, err := flags.parse()
 			if err != nil {

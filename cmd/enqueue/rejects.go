@@ -50,7 +50,6 @@ func rejectsListCommand(p *program) *cobra.Command {
 		Example: "  enqueue rejects list\n" +
 			"  enqueue rejects list --each --limit 200\n" +
 			"  enqueue rejects list --user 7 --json",
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			filter, err := flags.parse(c, nil, nil)
 			if err := errors.Join(err, checkLimit(limit)); err != nil {

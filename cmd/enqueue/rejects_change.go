@@ -35,6 +35,7 @@ func rejectsRetryCommand(p *program) *cobra.Command {
 		Example: "  enqueue rejects retry 3 4\n" +
 			"  enqueue rejects retry --user 7 --yes\n" +
 			"  enqueue rejects retry --all",
+		Args: cobra.ArbitraryArgs,
 	}}
 	return s.command(func(ctx context.Context, o *admin.Actions, filter admin.Filter, preview admin.RejectPreview) (err error) {
 		result := retriedRejects{Matched: preview.Rejects, Preview: !s.yes, RetriedRejects: admin.RetriedRejects{JobIDs: []int64{}, Left: []admin.Left{}}}
@@ -70,6 +71,7 @@ func rejectsDropCommand(p *program) *cobra.Command {
 			"With a filter it only shows what it would do, unless --yes is given.",
 		Example: "  enqueue rejects drop 3\n" +
 			"  enqueue rejects drop --older-than 720h --yes",
+		Args: cobra.ArbitraryArgs,
 	}}
 	return s.command(func(ctx context.Context, o *admin.Actions, filter admin.Filter, preview admin.RejectPreview) (err error) {
 		result := droppedRejects{Matched: preview.Rejects, Preview: !s.yes}

@@ -35,7 +35,6 @@ func statusCommand(p *program) *cobra.Command {
 		Example: "  enqueue status\n" +
 			"  enqueue status --watch --interval 5s\n" +
 			"  enqueue status --check --json     # for scripts: exit code 1 when something is critical",
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if every < 500*time.Millisecond {
 				return cli.Usagef("--interval must be at least 500ms, got %v", every)

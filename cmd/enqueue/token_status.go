@@ -21,7 +21,6 @@ func tokensStatusCommand(p *program) *cobra.Command {
 			"authorize the application again, with the reason. It needs no key and shows no token.",
 		Example: "  enqueue tokens status\n" +
 			"  enqueue tokens status --json",
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if within < 0 {
 				return cli.Usagef("--expiring-within must not be negative, got %v", within)

@@ -39,7 +39,6 @@ func tokensRefreshCommand(p *program) *cobra.Command {
 			"by themselves. Users who have to authorize the application again are skipped: see enqueue tokens status.",
 		Example: "  enqueue tokens refresh --user 7 --user 8 --wait\n" +
 			"  enqueue tokens refresh --expiring-within 30m",
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := flags.validate(); err != nil {
 				return err

@@ -42,7 +42,6 @@ func trimpCommand(p *program) *cobra.Command {
 			"It shows what it would change, unless --yes is given.",
 		Example: "  enqueue trimp --user 7\n" +
 			"  enqueue trimp --user 7 --from 2025-01-01 --resting-hr 48 --max-hr 186 --yes",
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			from, to, err := dates.parse()
 			given, heartErr := heartRate.heartRate()

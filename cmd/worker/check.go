@@ -22,7 +22,6 @@ func checkCommand(p *cli.Program) *cobra.Command {
 			"With FAIL a worker would not work, and the exit code is 1; with WARN it works today. Nothing is changed.",
 		Example: "  worker check\n" +
 			"  worker check --config /etc/trainingmonkey/config.yaml --json",
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			settings, err := cli.LoadConfig(p.ConfigFile)
 			if err != nil {

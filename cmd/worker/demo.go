@@ -29,7 +29,6 @@ func demoCommand(p *cli.Program) *cobra.Command {
 			"With DATABASE_URL set, a new database is created on that server, and dropped afterwards.",
 		Example: "  worker demo\n" +
 			"  worker demo --keep     # stay up until Ctrl-C, for psql and enqueue",
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			settings, err := cli.LoadConfig(p.ConfigFile)
 			if err != nil {

@@ -20,7 +20,6 @@ func devCommand(p *cli.Program) *cobra.Command {
 			"It prints the DATABASE_URL for other commands. With DATABASE_URL set it works on that database instead.",
 		Example: "  worker dev\n" +
 			"  worker dev --dir ./dev-database",
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return dev(c.Context(), dir, p)
 		},

@@ -52,7 +52,6 @@ func migrateUpCommand(p *cli.Program) *cobra.Command {
 			"  worker migrate up --plan\n" +
 			"  worker migrate up --enqueue-role webapp --worker-role worker\n" +
 			"  worker migrate up --with-change-capture",
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch {
 			case planOnly && (enqueueRole != "" || workerRole != "" || purgeRole != "" || noCapture):
@@ -185,7 +184,6 @@ func migrateStatusCommand(p *cli.Program) *cobra.Command {
 		Short: "Show which migrations the database has and which this worker needs",
 		Example: "  worker migrate status\n" +
 			"  worker migrate status --json",
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return p.WithPool(c.Context(), "worker migrate", func(pool *dbpool.Pool, settings config.Config) error {
 				status, err := migrations.GetStatus(c.Context(), pool.Pool, settings.River.Schema)

@@ -27,7 +27,6 @@ func runCommand(p *cli.Program) *cobra.Command {
 			"a second signal ends the process at once, and its jobs are worked again elsewhere.",
 		Example: "  DATABASE_URL=postgres://user@localhost/trainingmonkey worker run\n" +
 			"  worker run --drain     # work until the queues are empty, then exit 0",
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			settings, err := cli.LoadConfig(p.ConfigFile)
 			if err != nil {

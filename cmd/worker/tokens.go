@@ -33,7 +33,6 @@ func rotateCommand(p *cli.Program) *cobra.Command {
 			"listed. If interrupted, run it again.",
 		Example: "  worker tokens rotate\n" +
 			"  worker tokens rotate --json",
-		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return p.WithPool(c.Context(), "worker tokens", func(pool *dbpool.Pool, settings config.Config) error {
 				if err := cli.RequireTokenKeys(settings); err != nil {

@@ -63,13 +63,15 @@ func markUsageErrors(c *cobra.Command) {
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return Usagef("%w; see: %s --help", err, c.CommandPath())
 	})
-	if check := c.Args; check != nil {
-		c.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return Usagef("%w; see: %s --help", err, c.CommandPath())
-			}
-			return nil
+	check := c.Args
+	if check == nil {
+		check = cobra.NoArgs
+	}
+	c.Args = func(c *cobra.Command, args []string) error {
+		if err := check(c, args); err != nil {
+			return Usagef("%w; see: %s --help", err, c.CommandPath())
 		}
+		return nil
 	}
 	if c.HasSubCommands() && c.RunE == nil {
 		c.Args = cobra.ArbitraryArgs

@@ -26,8 +26,9 @@ type Program struct {
 	colors bool // on stdout
 }
 
-// Run runs the command tree. Errors of cobra, such as unknown commands and flags, become
-// a UsageError that mentions --help.
+// Run runs the command tree. A command takes no arguments unless its Args says which.
+// Errors of cobra, such as unknown commands and flags, become a UsageError that mentions
+// --help.
 func (p *Program) Run(ctx context.Context, root *cobra.Command, args []string) error {
 	p.colors = showsColors(p.Out, os.Getenv)
 	root.SetArgs(args)

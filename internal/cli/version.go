@@ -14,7 +14,6 @@ func VersionCommand(program string, stdout io.Writer) *cobra.Command {
 		Use:     "version",
 		Short:   "Print the version of this program",
 		Example: "  " + program + " version",
-		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintln(stdout, Version())
 			return err
