@@ -111,21 +111,11 @@ func (p *program) writeQueues(queues []queue.Counts) {
 	for _, state := range []string{"available", "running", "retryable", "scheduled"} {
 		column(strings.ToUpper(state), state == "available" || state == "running", func(q queue.Counts) string { return jobCount(q.In(state)) })
 	}
-	column("OLDEST", true, func(q queue.Counts) string { return waited(oldestAge(q)) })
+	column("OLDEST", true, func(q queue.Counts) string { return waited(admin.OldestAge(q)) })
 	for _, state := range []string{"cancelled", "discarded"} {
 		column(strings.ToUpper(state), false, func(q queue.Counts) string { return jobCount(q.In(state)) })
 	}
 	p.Table(header, rows)
-}
-
-// oldestAge is that of the oldest job that is still to be done, in seconds; 0 for none.
-func oldestAge(q queue.Counts) (oldest float64) {
-	for _, state := range []string{"available", "running", "retryable", "scheduled"} {
-		if age := q.In(state).OldestAge; age != nil {
-			oldest = max(oldest, *age)
-		}
-	}
-	return oldest
 }
 
 func jobCount(s queue.StateCount) string {

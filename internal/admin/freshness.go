@@ -32,13 +32,19 @@ func laneFreshness(queues []queue.Counts) []Freshness {
 		n, about := waitingIn(q)
 		all[lane].Waiting += n
 		all[lane].About = vaguer(all[lane].About, about)
-		for _, state := range unworked {
-			if age := q.In(state).OldestAge; age != nil {
-				all[lane].Age = max(all[lane].Age, *age)
-			}
-		}
+		all[lane].Age = max(all[lane].Age, OldestAge(q))
 	}
 	return all
+}
+
+// OldestAge is that of a queue's oldest job that is not worked yet, in seconds; 0 for none.
+func OldestAge(q queue.Counts) (oldest float64) {
+	for _, state := range unworked {
+		if age := q.In(state).OldestAge; age != nil {
+			oldest = max(oldest, *age)
+		}
+	}
+	return oldest
 }
 
 // waitingIn counts the jobs of a queue that are not worked yet. about is "about" or
