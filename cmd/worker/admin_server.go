@@ -90,7 +90,7 @@ func (o *adminServer) work(ctx context.Context, pool *dbpool.Pool, service *work
 		Throttle:    throttle,
 	}, o.logger)
 	readiness := web.NewReadiness(pool, o.settings.River.Schema, service, o.logger)
-	o.metrics.Connect(metrics.Sources{Pool: pool.Stat, Service: service, Watch: watch, Ready: readiness.Ready})
+	o.metrics.Connect(pool.Stat, service, watch, readiness.Ready)
 	options := web.Options{
 		Access: o.access, Version: cli.Version(), Rounding: o.settings.ACWR.Rounding, RiverSchema: o.settings.River.Schema,
 		Pool: pool, Throttle: throttle,

@@ -51,20 +51,12 @@ func New(version string, slowQuery time.Duration, logger *slog.Logger) *Metrics 
 // Tracer is for the pool's options.
 func (m *Metrics) Tracer() *Tracer { return m.tracer }
 
-// Sources are read when Prometheus scrapes.
-type Sources struct {
-	Pool    func() *pgxpool.Stat
-	Service *workers.Service
-	Watch   *admin.Watch
-	Ready   func() bool
-}
-
-// Connect sets the sources. It is called once.
-func (m *Metrics) Connect(s Sources) {
-	m.registry.MustRegister(collectPool(s.Pool), collectService(s.Service), collectDatabase(s.Watch),
+// Connect sets the sources, which are read when Prometheus scrapes. It is called once.
+func (m *Metrics) Connect(pool func() *pgxpool.Stat, service *workers.Service, watch *admin.Watch, ready func() bool) {
+	m.registry.MustRegister(collectPool(pool), collectService(service), collectDatabase(watch),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "ready", Help: "1 when the process is ready, as /readyz says.",
-		}, func() float64 { return oneIf(s.Ready()) }))
+		}, func() float64 { return oneIf(ready()) }))
 }
 
 // Handler serves the metrics, to few clients at a time, and uncompressed, because

@@ -35,10 +35,6 @@ type streams struct {
 	endOnce sync.Once
 }
 
-func newStreams(render func() ([]byte, error), next func() <-chan struct{}, logger *slog.Logger) *streams {
-	return &streams{render: render, next: next, logger: logger, places: make(chan struct{}, maxStreams), ended: make(chan struct{})}
-}
-
 // end ends all streams, so that none holds up the server's stop.
 func (s *streams) end() { s.endOnce.Do(func() { close(s.ended) }) }
 

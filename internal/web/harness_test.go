@@ -65,7 +65,7 @@ func newRig(t *testing.T, databaseURL string, change ...func(*config.Config)) *r
 		Kinds: jobs.Kinds(),
 	}, logger)
 	r.readiness = web.NewReadiness(r.pool, dbtest.RiverSchema, r.service, logger)
-	r.metrics.Connect(metrics.Sources{Pool: r.pool.Stat, Service: r.service, Watch: r.watch, Ready: r.readiness.Ready})
+	r.metrics.Connect(r.pool.Stat, r.service, r.watch, r.readiness.Ready)
 	r.options = web.Options{
 		Access: web.Access{Listen: "127.0.0.1:0"}, Version: "test", Rounding: "none", RiverSchema: dbtest.RiverSchema, Pool: r.pool, Throttle: throttle,
 		Service: r.service, Watch: r.watch, Metrics: r.metrics.Handler(),

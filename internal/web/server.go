@@ -106,7 +106,7 @@ func newHandler(o Options) (http.Handler, *streams, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	streams := newStreams(pages.renderParts, o.Watch.Changed, o.Logger)
+	streams := &streams{render: pages.renderParts, next: o.Watch.Changed, logger: o.Logger, places: make(chan struct{}, maxStreams), ended: make(chan struct{})}
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", healthz)
