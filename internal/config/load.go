@@ -154,11 +154,8 @@ func (c *Config) secret(name, value string) (is bool, err error) {
 	case clientSecretVariable:
 		c.TokensClientSecret = value
 	case tokenKeysVariable:
-		if c.TokenKeys = nil; value == "" {
-			return true, nil
-		}
-		if c.TokenKeys, err = tokens.ParseKeyring(value); err != nil {
-			return true, fmt.Errorf("environment: %s: %w", name, err)
+		if c.TokenKeys = nil; value != "" {
+			c.TokenKeys, err = tokens.ParseKeyring(value)
 		}
 	case "TMWORKER_OPERATIONS_USER":
 		c.Operations.User = value
@@ -167,7 +164,7 @@ func (c *Config) secret(name, value string) (is bool, err error) {
 	default:
 		return false, nil
 	}
-	return true, nil
+	return true, err
 }
 
 // override applies the secrets and the TMWORKER_ variables. An unknown TMWORKER_
@@ -175,32 +172,28 @@ func (c *Config) secret(name, value string) (is bool, err error) {
 func (c *Config) override(environ []string) []error {
 	var faults []error
 	settings := c.settings()
-entries:
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if secret, fault := c.secret(name, value); secret {
-			if fault != nil {
-				faults = append(faults, fault)
-			}
-			continue
+		secret, err := c.secret(name, value)
+		if !secret && strings.HasPrefix(name, "TMWORKER_") {
+			err = setVariable(settings, name, value)
 		}
-		if !strings.HasPrefix(name, "TMWORKER_") {
-			continue
-		}
-		for key, now := range gone {
-			if (setting{key: key}).variable() == name {
-				faults = append(faults, fmt.Errorf("environment: %s: this setting is gone, remove it; what holds now: %s", name, now))
-				continue entries
-			}
-		}
-		at := slices.IndexFunc(settings, func(s setting) bool { return s.variable() == name })
-		if at < 0 {
-			faults = append(faults, fmt.Errorf("environment: %s: unknown setting; variables are named like the keys, as TMWORKER_BATCHING_MAX_JOBS", name))
-			continue
-		}
-		if err := settings[at].set(value); err != nil {
+		if err != nil {
 			faults = append(faults, fmt.Errorf("environment: %s: %w", name, err))
 		}
 	}
 	return faults
+}
+
+func setVariable(settings []setting, name, value string) error {
+	for key, now := range gone {
+		if (setting{key: key}).variable() == name {
+			return fmt.Errorf("this setting is gone, remove it; what holds now: %s", now)
+		}
+	}
+	at := slices.IndexFunc(settings, func(s setting) bool { return s.variable() == name })
+	if at < 0 {
+		return errors.New("unknown setting; variables are named like the keys, as TMWORKER_BATCHING_MAX_JOBS")
+	}
+	return settings[at].set(value)
 }

@@ -64,14 +64,10 @@ func zeroOr(target *time.Duration, set func(string) error) func(string) error {
 
 func boolean(target *bool) func(string) error {
 	return func(text string) error {
-		switch text {
-		case "true":
-			*target = true
-		case "false":
-			*target = false
-		default:
+		if text != "true" && text != "false" {
 			return fmt.Errorf("must be true or false, got %q", text)
 		}
+		*target = text == "true"
 		return nil
 	}
 }
