@@ -2,8 +2,6 @@ package admin
 
 import (
 	"context"
-	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -52,7 +50,7 @@ func (o *Actions) GroupRejects(ctx context.Context, f Filter) (RejectGroups, err
 const explainRejectsQuery = `
 -- name: admin_explain_rejects
 SELECT explained.code, explained.message
-FROM unnest($1::text[]) WITH ORDINALITY AS given (reason, place) CROSS JOIN LATERAL {river}.explain_reject(given.reason) AS explained
+FROM unnest($1::text[]) WITH ORDINALITY AS given (reason, place) CROSS JOIN LATERAL {schema}.explain_reject(given.reason) AS explained
 ORDER BY given.place`
 
 // explainRejects adds codes and sentences. A role that was given its privileges before it
@@ -62,19 +60,13 @@ func (o *Actions) explainRejects(ctx context.Context, groups []RejectGroup) erro
 	for i, g := range groups {
 		reasons[i] = g.Rejects[0].Reason
 	}
-	rows, _ := o.pool.Query(ctx, strings.ReplaceAll(explainRejectsQuery, "{river}", pgx.Identifier{string(o.river)}.Sanitize()), reasons)
-	i := 0
-	var code, sentence string
-	_, err := pgx.ForEachRow(rows, []any{&code, &sentence}, func() error {
-		groups[i].Code, groups[i].Sentence = code, sentence
-		i++
-		return nil
-	})
+	type explanation struct{ Code, Sentence string }
+	explained, err := dbpool.Collect(ctx, o.pool, "explain rejects", pgx.RowToStructByPos[explanation], o.river.SQL(explainRejectsQuery), reasons)
 	if dbpool.SQLState(err) == dbpool.InsufficientPrivilege {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("explain rejects: %w", err)
+	for i, e := range explained {
+		groups[i].Code, groups[i].Sentence = e.Code, e.Sentence
 	}
-	return nil
+	return err
 }

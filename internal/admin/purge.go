@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -91,18 +90,14 @@ const (
 // worked, which a later portion removes.
 func (o *Actions) Purge(ctx context.Context, user int32, retention *time.Duration, removed func(rows map[string]int64, inHand int)) error {
 	for lastProgress := time.Now(); ; {
-		var answer []byte
-		err := o.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-			return tx.QueryRow(ctx, o.river.SQL(purgeQuery), user, retention).Scan(&answer)
-		})
 		var portion struct {
 			Done    bool             `json:"done"`
 			Removed map[string]int64 `json:"removed"`
 			InHand  int              `json:"in_hand"`
 		}
-		if err == nil {
-			err = json.Unmarshal(answer, &portion)
-		}
+		err := o.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+			return tx.QueryRow(ctx, o.river.SQL(purgeQuery), user, retention).Scan(&portion)
+		})
 		if err != nil {
 			return fmt.Errorf("purge user %d: %w", user, err)
 		}

@@ -47,15 +47,11 @@ SELECT id, job_id, user_id, activity_id, reason, rejected_at, payload FROM inges
 
 // ShowReject returns a reject, or ErrNotFound.
 func (o *Actions) ShowReject(ctx context.Context, id int64) (r RejectDetails, err error) {
-	err = o.pool.QueryRow(ctx, showRejectQuery, id).
-		Scan(&r.ID, &r.JobID, &r.UserID, &r.ActivityID, &r.Reason, &r.RejectedAt, &r.Payload)
+	r, err = dbpool.CollectOne(ctx, o.pool, fmt.Sprintf("reject %d", id), pgx.RowToStructByPos[RejectDetails], showRejectQuery, id)
 	if errors.Is(err, pgx.ErrNoRows) {
-		err = ErrNotFound
+		return r, fmt.Errorf("reject %d: %w", id, ErrNotFound)
 	}
-	if err != nil {
-		return r, fmt.Errorf("reject %d: %w", id, err)
-	}
-	return r, nil
+	return r, err
 }
 
 // RejectPreview says how many rejects a bulk action would change.

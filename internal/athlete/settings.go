@@ -33,11 +33,8 @@ const existsQuery = `
 SELECT to_regclass('user_settings') IS NOT NULL`
 
 // SettingsExist reports whether the application's table is there.
-func SettingsExist(ctx context.Context, db dbpool.Querier) (exist bool, err error) {
-	if err := db.QueryRow(ctx, existsQuery).Scan(&exist); err != nil {
-		return false, fmt.Errorf("check whether user_settings exists: %w", err)
-	}
-	return exist, nil
+func SettingsExist(ctx context.Context, db dbpool.Querier) (bool, error) {
+	return dbpool.CollectOne(ctx, db, "check whether user_settings exists", pgx.RowTo[bool], existsQuery)
 }
 
 // settingsQuery goes through JSON, so that it works with any subset and types of the
