@@ -97,16 +97,16 @@ func (db *database) recalculated(ctx context.Context, after int64) (failed int, 
 // until shows progress until nothing is left. What is left at the first check is the
 // total.
 func (db *database) until(ctx context.Context, what string, check func(context.Context) (left int, err error)) error {
-	b := &cli.Bar{}
-	defer func() { b.Finish() }()
+	b := db.NewBar(0, what, "job", "jobs")
+	defer b.Finish()
 	queues := []string{jobs.QueueIngest, jobs.QueueIngestBulk, jobs.QueueRecalc, jobs.QueueRecalcBulk}
-	err := db.poll(ctx, queues, func(why string) { b.Say(why) }, func(ctx context.Context) (at int64, over bool, err error) {
+	err := db.poll(ctx, queues, b.Say, func(ctx context.Context) (at int64, over bool, err error) {
 		left, err := check(ctx)
 		if err != nil {
 			return 0, false, err
 		}
 		if b.Total() == 0 {
-			b = db.NewBar(int64(left), what, "job", "jobs")
+			b.Resize(int64(left))
 		}
 		b.Set(b.Total() - int64(left))
 		return int64(left), left == 0, nil

@@ -41,12 +41,9 @@ func rotateCommand(p *cli.Program) *cobra.Command {
 				if err := migrations.Check(c.Context(), pool.Pool, settings.River.Schema); err != nil {
 					return err
 				}
-				bar := &cli.Bar{}
-				begun := false
+				bar := p.NewBar(0, "encrypting tokens", "user", "users")
 				rotation, err := tokens.New(pool, settings.TokenKeys, settings.River.Schema).Rotate(c.Context(), func(r tokens.Rotation) {
-					if !begun {
-						bar, begun = p.NewBar(r.Total, "encrypting tokens", "user", "users"), true
-					}
+					bar.Resize(r.Total)
 					bar.Set(min(r.Rotated, r.Total))
 				})
 				bar.Finish()

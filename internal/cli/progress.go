@@ -17,9 +17,9 @@ const (
 )
 
 // Bar shows progress: on a terminal as a line that is redrawn, otherwise as a new line
-// now and then. The zero value shows nothing and may be finished.
+// now and then.
 type Bar struct {
-	print     func(format string, args ...any) // nil for one that shows nothing
+	print     func(format string, args ...any)
 	what      string
 	one, many string // the unit
 	total     int64
@@ -49,9 +49,6 @@ func (p *Program) NewBar(total int64, what, one, many string) *Bar {
 
 // Set shows how much is done.
 func (b *Bar) Set(done int64) {
-	if b.print == nil {
-		return
-	}
 	b.done = done
 	now := b.now()
 	if !b.begins {
@@ -171,9 +168,6 @@ func (b *Bar) Describe(what string) { b.what = what }
 
 // Say prints a line in the bar's place and redraws the bar below it.
 func (b *Bar) Say(line string) {
-	if b.print == nil {
-		return
-	}
 	b.Finish()
 	b.print("%s\n", line)
 }

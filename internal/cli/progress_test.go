@@ -69,6 +69,4 @@ func TestBarWithoutTerminal(t *testing.T) {
 		}
 		out.Reset()
 	}
-	(&Bar{}).Set(1)
-	(&Bar{}).Finish()
 }
