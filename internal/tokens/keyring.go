@@ -33,9 +33,8 @@ var (
 // error, log or dump of a Keyring shows a key or a text. Its methods may be called
 // concurrently.
 type Keyring struct {
-	current string
-	ids     []string
-	keys    map[string]cipher.AEAD
+	ids  []string // the first encrypts
+	keys map[string]cipher.AEAD
 }
 
 var keyID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
@@ -69,21 +68,20 @@ func ParseKeyring(text string) (*Keyring, error) {
 		}
 		ring.ids = append(ring.ids, id)
 	}
-	ring.current = ring.ids[0]
 	return ring, nil
 }
 
 // Seal encrypts a text for a place with the current key.
 func (k *Keyring) Seal(place, plain string) string {
-	sealed := k.keys[k.current].Seal(nil, nil, []byte(plain), []byte(place))
+	sealed := k.keys[k.Current()].Seal(nil, nil, []byte(plain), []byte(place))
 	return k.CurrentPrefix() + base64.StdEncoding.EncodeToString(sealed)
 }
 
 // CurrentPrefix begins every text that the current key sealed.
-func (k *Keyring) CurrentPrefix() string { return prefix + version + ":" + k.current + ":" }
+func (k *Keyring) CurrentPrefix() string { return prefix + version + ":" + k.Current() + ":" }
 
 // Current returns the id of the key that encrypts.
-func (k *Keyring) Current() string { return k.current }
+func (k *Keyring) Current() string { return k.ids[0] }
 
 // Open returns the text that was sealed for the place. A text that is not sealed is
 // returned as it is: that is what rows contain before encryption is introduced.
