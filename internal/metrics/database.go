@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,11 +53,7 @@ func collectDatabase(watch *admin.Watch) collector {
 			gauge(ch, queuePaused, oneIf(q.PausedAt != nil), q.Name)
 			for _, state := range q.States {
 				gauge(ch, queueJobs, float64(state.Jobs), q.Name, state.State)
-				oldest := 0.0
-				if state.OldestAge != nil {
-					oldest = *state.OldestAge
-				}
-				gauge(ch, queueOldest, oldest, q.Name, state.State)
+				gauge(ch, queueOldest, *cmp.Or(state.OldestAge, new(float64)), q.Name, state.State)
 			}
 		}
 		for kind, n := range watch.Enqueued() {

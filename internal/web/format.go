@@ -72,14 +72,6 @@ func counted(n int64, one, many string) string {
 	return grouped(n) + " " + many
 }
 
-// optional shows a dash for nothing.
-func optional(n *int64) string {
-	if n == nil {
-		return "–"
-	}
-	return strconv.FormatInt(*n, 10)
-}
-
 // backfillShare is a backfill's progress as a bar and in words.
 func backfillShare(b backfill.Backfill) map[string]any {
 	share := 0.0

@@ -19,7 +19,7 @@ var web embed.FS
 
 // templates are parsed at the start, so that a mistake in them fails every test.
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"ago": ago, "count": count, "grouped": grouped, "share": backfillShare, "when": when, "optional": optional, "show": show, "known": known, "button": func(change string) string { return changeKinds[change].Button },
+	"ago": ago, "count": count, "grouped": grouped, "share": backfillShare, "when": when, "show": show, "known": known, "button": func(change string) string { return changeKinds[change].Button },
 }).ParseFS(web, "web/*.html"))
 
 // file serves one of our own files.
