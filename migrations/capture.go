@@ -40,12 +40,7 @@ func DropCapture(ctx context.Context, pool *pgxpool.Pool, riverSchema string) er
 }
 
 func runCapture(ctx context.Context, pool *pgxpool.Pool, riverSchema, what, query string) error {
-	unlimited, err := unlimitedPool(ctx, pool)
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	defer unlimited.Close()
-	err = exclusively(ctx, unlimited, func(conn *pgx.Conn) error { return runCaptureOn(ctx, conn, riverSchema, query) })
+	err := exclusively(ctx, pool, func(_ *pgxpool.Pool, conn *pgx.Conn) error { return runCaptureOn(ctx, conn, riverSchema, query) })
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}

@@ -64,12 +64,7 @@ type Result struct {
 // database (for River's schema) and on the current schema.
 func Up(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Result, error) {
 	var result Result
-	unlimited, err := unlimitedPool(ctx, pool)
-	if err != nil {
-		return result, fmt.Errorf("migrate: %w", err)
-	}
-	defer unlimited.Close()
-	err = exclusively(ctx, unlimited, func(conn *pgx.Conn) error {
+	err := exclusively(ctx, pool, func(unlimited *pgxpool.Pool, conn *pgx.Conn) error {
 		if err := checkExisting(ctx, conn); err != nil {
 			return err
 		}
@@ -259,10 +254,15 @@ func inSchema(text, riverSchema string, more ...string) string {
 // and CREATE INDEX CONCURRENTLY of the first process would wait for that.
 const lockPollInterval = 100 * time.Millisecond
 
-// exclusively runs fn while holding the migration lock on a connection of its
-// own. A process that dies gives the lock back with its connection.
-func exclusively(ctx context.Context, pool *pgxpool.Pool, fn func(*pgx.Conn) error) error {
-	conn, err := pgx.ConnectConfig(ctx, pool.Config().ConnConfig)
+// exclusively runs fn with an unlimited pool, while holding the migration lock on a
+// connection of its own. A process that dies gives the lock back with its connection.
+func exclusively(ctx context.Context, pool *pgxpool.Pool, fn func(unlimited *pgxpool.Pool, conn *pgx.Conn) error) error {
+	unlimited, err := unlimitedPool(ctx, pool)
+	if err != nil {
+		return err
+	}
+	defer unlimited.Close()
+	conn, err := pgx.ConnectConfig(ctx, unlimited.Config().ConnConfig)
 	if err != nil {
 		return err
 	}
@@ -275,7 +275,7 @@ func exclusively(ctx context.Context, pool *pgxpool.Pool, fn func(*pgx.Conn) err
 			return err
 		}
 		if locked {
-			return fn(conn)
+			return fn(unlimited, conn)
 		}
 		select {
 		case <-time.After(lockPollInterval):
