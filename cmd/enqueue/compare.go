@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -45,14 +46,9 @@ func (f *compareFlags) options(c *cobra.Command, user int32, configured string) 
 	if user < 0 {
 		faults = append(faults, fmt.Errorf("--user must be a positive id, got %d", user))
 	}
-	rounding := f.rounding
-	if rounding == "" {
-		rounding = configured
-	}
 	var err error
-	if o.Rounding, err = acwr.ParseRounding(rounding); err != nil {
-		faults = append(faults, err)
-	}
+	o.Rounding, err = acwr.ParseRounding(cmp.Or(f.rounding, configured))
+	faults = append(faults, err)
 	if f.doubles != "" {
 		faults = append(faults, athlete.CheckDoubles(f.doubles))
 	}

@@ -86,13 +86,7 @@ func filesNamed(_ *cobra.Command, files []string) error {
 	if len(files) == 0 {
 		return errors.New("name a file to read, or - for stdin")
 	}
-	stdins := 0
-	for _, file := range files {
-		if file == "-" {
-			stdins++
-		}
-	}
-	if stdins > 1 {
+	if first := slices.Index(files, "-"); first >= 0 && slices.Contains(files[first+1:], "-") {
 		return errors.New("stdin (-) can be read only once")
 	}
 	return nil
@@ -101,30 +95,24 @@ func filesNamed(_ *cobra.Command, files []string) error {
 // options validates the flags together.
 func (f ingestFlags) options() (activityfile.Options, error) {
 	var faults []error
-	fault := func(flags string, err error) {
-		if err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", flags, err))
-		}
-	}
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	format, err := activityfile.ParseFormat(f.format)
 	if err != nil {
-		faults = append(faults, fmt.Errorf("--%w", err)) // it begins with the name
+		fault("--%w", err) // it begins with the name
 	}
 	heartRate, err := f.heartRate()
-	if err != nil {
-		faults = append(faults, err)
-	}
+	faults = append(faults, err)
 	var location *time.Location
 	if f.timezone != "" {
 		if location, err = time.LoadLocation(f.timezone); err != nil {
-			fault("--timezone", fmt.Errorf("must be a name of the IANA database, as US/Pacific or Europe/Berlin: %w", err))
+			fault("--timezone: must be a name of the IANA database, as US/Pacific or Europe/Berlin: %w", err)
 		}
 	}
 	if f.chunk < 1 || f.chunk > jobs.MaxActivitiesPerJob {
-		fault("--chunk", fmt.Errorf("must be 1 to %d, got %d", jobs.MaxActivitiesPerJob, f.chunk))
+		fault("--chunk: must be 1 to %d, got %d", jobs.MaxActivitiesPerJob, f.chunk)
 	}
 	if f.user < 0 {
-		fault("--user", fmt.Errorf("must be positive, got %d", f.user))
+		fault("--user: must be positive, got %d", f.user)
 	}
 	if err := errors.Join(faults...); err != nil {
 		return activityfile.Options{}, &cli.UsageError{Err: err}

@@ -49,13 +49,9 @@ func (a *activities) noteUnknown(ctx context.Context, tx pgx.Tx, activities []jo
 	for i := range activities {
 		ids[i] = activities[i].ActivityID
 	}
-	rows, _ := tx.Query(ctx, unknownQuery, ids)
-	unknown, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil {
-		return fmt.Errorf("find stored activities: %w", err)
-	}
+	unknown, err := dbpool.Collect(ctx, tx, "find stored activities", pgx.RowTo[int64], unknownQuery, ids)
 	a.unknown = append(a.unknown, unknown...)
-	return nil
+	return err
 }
 
 // outcomeQuery counts what the jobs wrote. A row that had the same values already

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,12 +94,7 @@ func (db *database) recalc(ctx context.Context, user int32, from, to *time.Time,
 	if first == nil {
 		return cli.Usagef("user %d has no activities; put some in with: enqueue ingest --user %d FILE", user, user)
 	}
-	if from == nil {
-		from = first
-	}
-	if to == nil {
-		to = last
-	}
+	from, to = cmp.Or(from, first), cmp.Or(to, last)
 	if to.Before(*from) {
 		db.Printf("nothing to do: user %d has activities from %s to %s\n", user, first.Format(time.DateOnly), last.Format(time.DateOnly))
 		return nil

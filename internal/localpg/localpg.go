@@ -8,6 +8,7 @@
 package localpg
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,10 +71,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 }
 
 func start(ctx context.Context, o Options) (_ *Server, err error) {
-	logger := o.Logger
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
-	}
+	logger := cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	owner, err := serverAccount()
 	if err != nil {
 		return nil, err
@@ -123,14 +121,11 @@ func start(ctx context.Context, o Options) (_ *Server, err error) {
 // URL returns the address of a database on this server, with the password.
 // An empty name means the database postgres, which always exists.
 func (s *Server) URL(database string) string {
-	if database == "" {
-		database = "postgres"
-	}
 	u := url.URL{
 		Scheme:   "postgres",
 		User:     url.UserPassword(superuser, s.password),
 		Host:     net.JoinHostPort(loopback, strconv.Itoa(s.port)),
-		Path:     "/" + database,
+		Path:     "/" + cmp.Or(database, "postgres"),
 		RawQuery: "sslmode=disable",
 	}
 	return u.String()

@@ -96,10 +96,8 @@ func (st *state) fail(op *Operation) error {
 }
 
 func newAudit(op *Operation, refusal error) *audit {
-	details := maps.Clone(op.Details)
-	if details == nil {
-		details = map[string]any{}
-	}
+	details := map[string]any{}
+	maps.Copy(details, op.Details)
 	if f := op.Failure; f != nil {
 		details["reason"] = f.Reason
 		if f.Reauthorize != "" && refusal == nil {

@@ -216,10 +216,7 @@ func (r *Refresher) refresh(ctx context.Context, user int32, wanted tokens.Wante
 
 // keep stores the provider's tokens.
 func (r *Refresher) keep(ctx context.Context, op tokens.Operation, answer Answer) Result {
-	op.Access, op.Refresh, op.ExpiresAt = answer.Access, answer.Refresh, answer.ExpiresAt
-	if op.Refresh == "" {
-		op.Refresh = op.Used
-	}
+	op.Access, op.Refresh, op.ExpiresAt = answer.Access, cmp.Or(answer.Refresh, op.Used), answer.ExpiresAt
 	refusal, err := r.save(ctx, op)
 	switch {
 	case err == nil && refusal == nil:
