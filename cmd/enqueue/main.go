@@ -100,7 +100,7 @@ func rootCommand(p *program) *cobra.Command {
 		jobsCommand(p),
 		queuesCommand(p),
 		rejectsCommand(p),
-		cli.VersionCommand("enqueue", p.Out),
+		p.VersionCommand("enqueue"),
 	)
 	return root
 }

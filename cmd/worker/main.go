@@ -37,7 +37,7 @@ func rootCommand(p *cli.Program) *cobra.Command {
 		migrateCommand(p),
 		checkCommand(p),
 		tokensCommand(p),
-		cli.VersionCommand("worker", p.Out),
+		p.VersionCommand("worker"),
 	)
 	return root
 }

@@ -1,22 +1,20 @@
 package cli
 
 import (
-	"fmt"
-	"io"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
 )
 
 // VersionCommand prints the version of the program named.
-func VersionCommand(program string, stdout io.Writer) *cobra.Command {
+func (p *Program) VersionCommand(program string) *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",
 		Short:   "Print the version of this program",
 		Example: "  " + program + " version",
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(stdout, Version())
-			return err
+			p.Printf("%s\n", Version())
+			return nil
 		},
 	}
 }
