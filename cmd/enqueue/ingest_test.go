@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -136,7 +137,7 @@ func workingAs(t *testing.T, pool *dbpool.Pool, c config.Config) {
 	go func() { stopped <- service.Run(ctx) }()
 	t.Cleanup(func() {
 		stop()
-		if err := <-stopped; err != nil {
+		if err := <-stopped; err != nil && !errors.Is(err, context.Canceled) { // stopped before it began
 			t.Error(err)
 		}
 	})
