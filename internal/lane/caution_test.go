@@ -11,8 +11,8 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// dying is a kind whose process dies when it works value 42: what it has in hand
-// then is never committed.
+// dying is a kind whose process dies when it works value 42, so that its current
+// transactions never commit.
 func dying() Kind[effectArgs] {
 	kind := effectKind()
 	apply := kind.Apply
@@ -36,8 +36,8 @@ func (*pgxTimeout) Error() string   { return "died" }
 func (*pgxTimeout) Timeout() bool   { return true }
 func (*pgxTimeout) Temporary() bool { return true }
 
-// TestJobThatKillsItsProcess is discarded after a bounded number of deaths, and
-// its neighbours are done without an attempt more than theirs.
+// TestJobThatKillsItsProcess: the job is discarded after a bounded number of deaths,
+// and the other jobs are done in one attempt.
 func TestJobThatKillsItsProcess(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
@@ -57,7 +57,7 @@ func TestJobThatKillsItsProcess(t *testing.T) {
 			o.Caution.Raise() // as the next process does when it finds the row of the dead one
 		}
 		if deaths > 10 {
-			t.Fatal("ten deaths, and no end")
+			t.Fatal("the process still dies after ten deaths")
 		}
 	}
 	t.Logf("%d deaths", deaths)
@@ -68,11 +68,11 @@ func TestJobThatKillsItsProcess(t *testing.T) {
 		t.Errorf("jobs: %s, want %s", got, want)
 	}
 	if got := ask[int](t, pool, `SELECT count(*) FROM river.river_job WHERE state = 'completed' AND metadata <> '{}'`); got != 0 {
-		t.Errorf("%d completed jobs keep their mark", got)
+		t.Errorf("%d completed jobs are still marked", got)
 	}
 }
 
-// TestMarkedJobIsIsolated also when nobody is careful any more.
+// TestMarkedJobIsIsolated: also once caution has ended.
 func TestMarkedJobIsIsolated(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
@@ -95,8 +95,8 @@ func TestMarkedJobIsIsolated(t *testing.T) {
 	}
 }
 
-// TestMarksOfTheLivingCountNothing: what others marked and may still work is left
-// to them, and their marks never add up to a discarded job.
+// TestMarksOfTheLivingCountNothing: a job is left to the live processes that marked it,
+// and their marks never get it discarded.
 func TestMarksOfTheLivingCountNothing(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
@@ -119,8 +119,8 @@ func mark(t *testing.T, pool *dbpool.Pool, clients ...string) {
 	exec(t, pool, `UPDATE river.river_job SET metadata = jsonb_build_object('worker_marks', $1::text[]) WHERE args->>'value' = '7'`, clients)
 }
 
-// TestSuspectThatWaitsIsNotMarked: a suspect waits until its process does nothing
-// else. Should that die meanwhile, the suspect had no part in it.
+// TestSuspectThatWaitsIsNotMarked: a suspect waits until its process does nothing else.
+// If the process dies while it waits, the suspect is not the cause.
 func TestSuspectThatWaitsIsNotMarked(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
@@ -137,7 +137,7 @@ func TestSuspectThatWaitsIsNotMarked(t *testing.T) {
 	for _, l := range []*Lane[effectArgs]{first, second} {
 		go func() { _, err := l.Turn(t.Context()); ended <- err }()
 	}
-	time.Sleep(300 * time.Millisecond) // in which they would have been marked
+	time.Sleep(300 * time.Millisecond) // long enough to mark them
 	const marks = `SELECT string_agg(queue || ' ' || (metadata->>'worker_marks'), ', ' ORDER BY queue) FROM river.river_job WHERE metadata ? 'worker_marks'`
 	if got, want := ask[string](t, pool, marks), `effects ["dead"], others ["dead"]`; got != want {
 		t.Errorf("marks: %s, want %s", got, want)

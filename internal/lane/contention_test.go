@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestLoopsShareTheRest: a loop that has nothing more of its share takes part in what is
-// left, which is of the other's.
+// TestLoopsShareTheRest: a loop whose own share is empty works jobs of the other loop's
+// share.
 func TestLoopsShareTheRest(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)

@@ -11,7 +11,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestNewestShare: under a backlog some of each claim are of the newest jobs.
+// TestNewestShare: under a backlog, each claim takes some of the newest jobs.
 func TestNewestShare(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
@@ -25,12 +25,12 @@ func TestNewestShare(t *testing.T) {
 		}
 	}
 	if got := ask[int](t, pool, `SELECT count(*) FROM effects WHERE job_id > (SELECT max(id) - 100 FROM river.river_job)`); got < 5 || got > 50 {
-		t.Errorf("%d of the newest 100 jobs were worked in the second turn, want about a quarter of it", got)
+		t.Errorf("%d of the newest 100 jobs were worked in the second turn, want about a quarter of the turn", got)
 	}
 }
 
-// TestNewestThatCommitsLate: a job becomes visible after newer ones were worked, and is
-// one of the newest still, not one of the backlog.
+// TestNewestThatCommitsLate: a job that becomes visible after newer ones were worked
+// still counts as one of the newest, not as backlog.
 func TestNewestThatCommitsLate(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
@@ -50,7 +50,7 @@ func TestNewestThatCommitsLate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer late.Rollback(t.Context()) //nolint:errcheck // also where the test fails
+	defer late.Rollback(t.Context()) //nolint:errcheck // for when the test fails
 	if _, err := late.Exec(t.Context(), `INSERT INTO river.river_job (kind, queue, args, max_attempts) VALUES ('effect', 'effects', '{"value": 601}', 25)`); err != nil {
 		t.Fatal(err)
 	}
@@ -61,12 +61,12 @@ func TestNewestThatCommitsLate(t *testing.T) {
 	}
 	turn()
 	if got := ask[string](t, pool, `SELECT coalesce(string_agg(value::text, ' ' ORDER BY value), '') FROM effects WHERE value > 600`); got != "601 602" {
-		t.Errorf("of the newest two jobs, those were worked: %q", got)
+		t.Errorf("worked of the newest two jobs: %q", got)
 	}
 }
 
-// TestNewestDepth: claims of the newest jobs walk over a bounded number of finished ones,
-// also where all jobs have the same time, and find what is newer.
+// TestNewestDepth: claims of the newest jobs pass a bounded number of finished ones,
+// even if all jobs have the same time, and find newer jobs.
 func TestNewestDepth(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
@@ -99,11 +99,11 @@ func TestNewestDepth(t *testing.T) {
 		got += len(claim(newestDepth / 4))
 	}
 	if got != newestDepth {
-		t.Errorf("claims of the newest took %d jobs of a moment, want %d", got, newestDepth)
+		t.Errorf("claims of the newest took %d jobs of the same time, want %d", got, newestDepth)
 	}
 	insert(t, pool, 3)
 	if got := len(claim(2)) + len(claim(2)) + len(claim(2)); got != 3 {
-		t.Errorf("of 3 newer jobs %d were claimed", got)
+		t.Errorf("%d of 3 newer jobs were claimed", got)
 	}
 }
 
@@ -123,7 +123,7 @@ func TestCursor(t *testing.T) {
 	c.moved(queue.Position{}, 50*time.Millisecond, now, job)
 	c.at = at
 	if c.start(now.Add(500*time.Millisecond)) != at || c.start(now.Add(2*time.Second)) != (queue.Position{}) {
-		t.Error("after a slow claim the next ones do not start where it ended, but for one in a while")
+		t.Error("after a slow claim the next ones do not start where it ended, or never start from the beginning")
 	}
 	c.reset()
 	if c.start(now) != (queue.Position{}) {
@@ -131,8 +131,8 @@ func TestCursor(t *testing.T) {
 	}
 }
 
-// TestCursorOfOneMoment: jobs that were enqueued at once have the same time, and
-// claims do not walk over all that are finished.
+// TestCursorOfOneMoment: jobs enqueued in one statement have the same time; claims
+// still do not pass all the finished ones.
 func TestCursorOfOneMoment(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
@@ -150,7 +150,7 @@ func TestCursorOfOneMoment(t *testing.T) {
 		c.moved(c.at, time.Millisecond, now, &claimed[last])
 	}
 	if got, want := c.start(now), claimed[199].Position(); got != want {
-		t.Errorf("after claims up to job 299 the next starts at %v, want %v, where the last but one ended", got, want)
+		t.Errorf("after claims up to job 299 the next starts at %v, want %v, where the previous one ended", got, want)
 	}
 	c.moved(queue.Position{}, 50*time.Millisecond, now, &claimed[10])
 	if got, want := c.start(now), claimed[10].Position().Before(overlap); got != want {
@@ -158,8 +158,8 @@ func TestCursorOfOneMoment(t *testing.T) {
 	}
 }
 
-// TestCursorOfAnEmptyShare has a loop walk over a backlog that is another loop's
-// share: the next claims must not do so again.
+// TestCursorOfAnEmptyShare: a loop that walked over a backlog of another loop's share
+// does not walk over it again at the next claims.
 func TestCursorOfAnEmptyShare(t *testing.T) {
 	t.Parallel()
 	now, c := time.Now(), cursor{}
@@ -168,6 +168,6 @@ func TestCursorOfAnEmptyShare(t *testing.T) {
 		t.Errorf("the next claim starts at %v, want %v", got, want)
 	}
 	if got := c.start(now.Add(beginningShare * 400 * time.Millisecond)); got != (queue.Position{}) {
-		t.Errorf("in the end a claim starts at %v, want the beginning", got)
+		t.Errorf("after a while a claim starts at %v, want the beginning", got)
 	}
 }

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// effectArgs are those of jobs that write one row.
+// effectArgs are the arguments of jobs that write one row.
 type effectArgs struct {
 	Value int `json:"value"`
 }
@@ -114,7 +114,7 @@ func turns[T any](t *testing.T, l *Lane[T]) {
 			return
 		}
 		if i > 300 {
-			t.Fatal("300 turns, and there is no end")
+			t.Fatal("still jobs after 300 turns")
 		}
 	}
 }

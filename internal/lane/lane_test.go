@@ -13,8 +13,8 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// TestOneTransaction: effects and completion of all jobs in one commit and a
-// constant number of round trips, whatever their number.
+// TestOneTransaction: effects and completion of all jobs are one commit, with the same
+// number of round trips for any number of jobs.
 func TestOneTransaction(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
@@ -38,8 +38,8 @@ func TestOneTransaction(t *testing.T) {
 	}
 }
 
-// TestRefusedJobs isolates jobs that the database refuses for every kind of
-// reason, and jobs that panic.
+// TestRefusedJobs isolates jobs that panic, and jobs that the database refuses for
+// every kind of reason.
 func TestRefusedJobs(t *testing.T) {
 	t.Parallel()
 	for name, value := range map[string]int{"constraint": refusedValue, "trigger": triggerValue, "panic": panickedValue} {
@@ -49,7 +49,7 @@ func TestRefusedJobs(t *testing.T) {
 				pool := effectsDatabase(t)
 				insert(t, pool, 500)
 				exec(t, pool, `UPDATE river.river_job SET args = jsonb_build_object('value', $1::int) WHERE id IN (SELECT id FROM river.river_job ORDER BY hashint8(id) LIMIT $2)`, value, refused)
-				// A second try within this test would count as one.
+				// If a second try came within this test, it would be counted.
 				exec(t, pool, `CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.scheduled_at := now() + interval '1 hour'; RETURN NEW; END $$;
 					CREATE TRIGGER later BEFORE UPDATE ON river.river_job FOR EACH ROW WHEN (NEW.errors IS NOT NULL) EXECUTE FUNCTION later()`)
 				o := testOptions(t)
@@ -72,7 +72,7 @@ func TestRefusedJobs(t *testing.T) {
 	}
 }
 
-// TestJobThatFailedBefore is tried apart, so that its neighbours need no second
+// TestJobThatFailedBefore: it is tried separately, so that the others need no second
 // try.
 func TestJobThatFailedBefore(t *testing.T) {
 	t.Parallel()
@@ -86,11 +86,11 @@ func TestJobThatFailedBefore(t *testing.T) {
 		t.Errorf("jobs: %s, want the other 49 completed", got)
 	}
 	if tx := seen.transactions[0]; tx.Savepoints != 2 {
-		t.Errorf("%d savepoints, want one for the fresh jobs and one for the other", tx.Savepoints)
+		t.Errorf("%d savepoints, want one for the fresh jobs and one for the job that failed before", tx.Savepoints)
 	}
 }
 
-// TestFaultOfTheLane spends nobody's attempt, and is over when it is cured.
+// TestFaultOfTheLane: it costs no job an attempt, and ends when its cause does.
 func TestFaultOfTheLane(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string][2]string{
@@ -112,7 +112,7 @@ func TestFaultOfTheLane(t *testing.T) {
 				l.afterError(t.Context(), err, 1)
 			}
 			if l.Status().Fault == nil {
-				t.Error("the lane does not say that it is at fault")
+				t.Error("the lane's status has no fault")
 			}
 			exec(t, pool, fault[1])
 			if got, want := ask[string](t, pool, jobStates), "30 available attempt 0 errors 0"; got != want {
@@ -134,13 +134,13 @@ func until(t *testing.T, is func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("not within 20 s")
+			t.Fatal("condition not met within 20 s")
 		}
 	}
 }
 
-// TestOrderAndStates: priority, time, id; nothing that is paused, cancelled,
-// scheduled for later or of another kind is worked.
+// TestOrderAndStates: jobs are worked by priority, time and id; those that are paused,
+// cancelled, scheduled for later or of another kind are not.
 func TestOrderAndStates(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
@@ -162,7 +162,7 @@ func TestOrderAndStates(t *testing.T) {
 		t.Errorf("Turn of a paused queue = %d, %v", found, err)
 	}
 	exec(t, pool, `UPDATE river.river_queue SET paused_at = NULL`)
-	l := New(pool, o, effectKind()) // whose first claim is from the beginning, however slow the other's was
+	l := New(pool, o, effectKind()) // its first claim starts from the beginning, however slow l's claims were
 	turns(t, l)
 	got := ask[string](t, pool, `SELECT string_agg(e.value::text, ' ' ORDER BY j.finalized_at) FROM effects AS e JOIN river.river_job AS j ON j.id = e.job_id`)
 	if want := "1 2 3 5"; got != want {
@@ -176,7 +176,7 @@ func TestOrderAndStates(t *testing.T) {
 	}
 }
 
-// TestDeletedAtOnce: with nothing kept, finished jobs are gone with their commit,
+// TestDeletedAtOnce: if nothing is kept, finished jobs are deleted in their commit, and
 // failed ones stay.
 func TestDeletedAtOnce(t *testing.T) {
 	t.Parallel()
@@ -194,7 +194,7 @@ func TestDeletedAtOnce(t *testing.T) {
 	}
 }
 
-// TestManyLanesShareAQueue: several lanes of several loops work each job once.
+// TestManyLanesShareAQueue: several lanes with several loops each work every job once.
 func TestManyLanesShareAQueue(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
@@ -212,8 +212,8 @@ func TestManyLanesShareAQueue(t *testing.T) {
 	}
 }
 
-// TestLockedRow: a job that wants what somebody holds for long waits apart, and
-// the others are worked meanwhile. Nobody pays.
+// TestLockedRow: a job whose row is locked for long waits separately while the others
+// are worked. No job spends an attempt on it.
 func TestLockedRow(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
@@ -250,7 +250,7 @@ func TestLockedRow(t *testing.T) {
 	wg.Wait()
 }
 
-// raceApply drops the row of one job as a trigger would, which resembles a race.
+// raceApply reports a race if a job's row is missing, as after a trigger dropped it.
 func raceApply(kind Kind[effectArgs]) Kind[effectArgs] {
 	apply := kind.Apply
 	kind.Apply = func(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batch []*Job[effectArgs]) (Writes, error) {
@@ -277,8 +277,8 @@ func ids(batch []*Job[effectArgs]) (ids []int64) {
 	return ids
 }
 
-// TestDroppedRow: what resembles a race and never ends becomes the error of the
-// job, within a bounded number of turns.
+// TestDroppedRow: an error that resembles a race and never ends fails its job within a
+// bounded number of turns.
 func TestDroppedRow(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)

@@ -10,8 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// underWay counts the transactions of a lane that are being worked, each until
-// it may end.
+// underWay counts a lane's open transactions; each stays open until it may end.
 type underWay struct{ now, maxSeen atomic.Int32 }
 
 func (u *underWay) kind(mayEnd func() bool) Kind[effectArgs] {
@@ -45,7 +44,7 @@ func running[T any](t *testing.T, l *Lane[T]) {
 	})
 }
 
-// ends remembers when transactions ended.
+// ends records when transactions ended.
 type ends struct {
 	watcher
 	at []time.Time
@@ -57,14 +56,14 @@ func (e *ends) Transacted(t Transaction) {
 	e.at = append(e.at, time.Now())
 }
 
-// TestGathers: after a turn that left nothing behind the next one does not begin at once,
-// although a job arrived meanwhile whose enqueuer woke the lane.
+// TestGathers: after a turn that left no job behind, the next one waits, although a job
+// arrived meanwhile and woke the lane.
 func TestGathers(t *testing.T) {
 	t.Parallel()
 	const turns = 20
 	pool := effectsDatabase(t)
 	o, ended := testOptions(t), &ends{}
-	o.Loops, o.Aim, o.Observer = 1, time.Minute, ended // a slow machine is no backlog
+	o.Loops, o.Aim, o.Observer = 1, time.Minute, ended // so that a slow machine does not count as a backlog
 	kind := effectKind()
 	apply := kind.Apply
 	var began []time.Time
@@ -84,12 +83,12 @@ func TestGathers(t *testing.T) {
 	defer ended.mu.Unlock()
 	for i := 1; i < turns; i++ {
 		if gap := began[i].Sub(ended.at[i-1]); gap < gatherTime {
-			t.Errorf("turn %d worked %v after the one before had ended, want %v at least", i, gap, gatherTime)
+			t.Errorf("turn %d worked %v after the previous one ended, want at least %v", i, gap, gatherTime)
 		}
 	}
 }
 
-// TestLongTransaction keeps nothing waiting that comes after it.
+// TestLongTransaction: later jobs do not wait for it.
 func TestLongTransaction(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
@@ -103,7 +102,7 @@ func TestLongTransaction(t *testing.T) {
 	until(t, func() bool { return ask[string](t, pool, jobStates) == "2 completed attempt 1 errors 0" })
 }
 
-// TestBacklogTakesAllLoops: as soon as a claim leaves jobs behind.
+// TestBacklogTakesAllLoops: all loops work as soon as a claim leaves jobs behind.
 func TestBacklogTakesAllLoops(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
@@ -115,8 +114,8 @@ func TestBacklogTakesAllLoops(t *testing.T) {
 	until(t, func() bool { return ask[string](t, pool, jobStates) == "10 completed attempt 1 errors 0" })
 }
 
-// TestProcessesShareSlots: under a backlog two processes have no more transactions
-// under way than one.
+// TestProcessesShareSlots: under a backlog, two processes together have no more open
+// transactions than one.
 func TestProcessesShareSlots(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
@@ -137,8 +136,8 @@ func TestProcessesShareSlots(t *testing.T) {
 	}
 }
 
-// TestOneProcessKeepsTheSlots: under a backlog the loops of one process work, whose
-// sessions and caches know the work, and not one loop of each.
+// TestOneProcessKeepsTheSlots: under a backlog, the slots stay with the loops of one
+// process, whose sessions and caches are warm, instead of spreading over all.
 func TestOneProcessKeepsTheSlots(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
@@ -165,8 +164,7 @@ func TestOneProcessKeepsTheSlots(t *testing.T) {
 	}
 }
 
-// TestSlotsPassOn: to another process, all of them, when the one that has them
-// ends.
+// TestSlotsPassOn: when the process that has the slots ends, another gets all of them.
 func TestSlotsPassOn(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
@@ -188,12 +186,12 @@ func TestSlotsPassOn(t *testing.T) {
 	<-ended
 	left := time.Now()
 	until(t, func() bool { return work.maxSeen.Load() == 2 })
-	if took := time.Since(left); took > 10*maxSlotWait { // on a machine that does nothing else within one of them
+	if took := time.Since(left); took > 10*maxSlotWait { // on an idle machine within one maxSlotWait
 		t.Errorf("both loops of the other process worked after %v, want at most %v", took, 10*maxSlotWait)
 	}
 }
 
-// countedDB counts the transactions that are begun.
+// countedDB counts the transactions begun.
 type countedDB struct {
 	DB
 	begun atomic.Int32
@@ -204,8 +202,8 @@ func (db *countedDB) BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, erro
 	return db.DB.BeginTx(ctx, o)
 }
 
-// TestIdleLaneOnlyChecks: one that nobody wakes begins no transaction until a job
-// waits, and finds that all the same.
+// TestIdleLaneOnlyChecks: a lane that nobody wakes begins no transaction until a job
+// waits, and finds that job.
 func TestIdleLaneOnlyChecks(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
@@ -215,7 +213,7 @@ func TestIdleLaneOnlyChecks(t *testing.T) {
 	idle := func() {
 		t.Helper()
 		var seen time.Time
-		until(t, func() bool { // at two checks nothing was begun in between
+		until(t, func() bool { // two checks in a row that began nothing
 			before := db.begun.Load()
 			for range 2 {
 				was := l.Status().LastClaim

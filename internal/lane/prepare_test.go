@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// TestLoopsPrepareTheirSessions before there is a job: a session knows what the
-// first one takes.
+// TestLoopsPrepareTheirSessions: a loop's first transaction finds its statements
+// prepared.
 func TestLoopsPrepareTheirSessions(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
@@ -33,6 +33,6 @@ func TestLoopsPrepareTheirSessions(t *testing.T) {
 	o.Loops = 1
 	running(t, New(session, o, kind))
 	if n := <-prepared; n != 2 {
-		t.Errorf("the session has %d of the two statements that write prepared, want both", n)
+		t.Errorf("the session has prepared %d of the two statements that write, want both", n)
 	}
 }
