@@ -11,8 +11,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestRetryWakesWorkers as an insert does, and only of the queues in which
-// something became available.
+// TestRetryWakesWorkers: a retry notifies like an insert, and only the queues in which
+// a job became available.
 func TestRetryWakesWorkers(t *testing.T) {
 	t.Parallel()
 	pool := oneOfEachState(t)

@@ -11,8 +11,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestClaimsFollowTheIndex: the statements of every turn neither scan nor sort, also with
-// statistics from a time when nothing waited.
+// TestClaimsFollowTheIndex: no statement of a turn scans the table or sorts, even with
+// statistics from a time when no job waited.
 func TestClaimsFollowTheIndex(t *testing.T) {
 	t.Parallel()
 	schema := Schema(dbtest.RiverSchema)
@@ -48,7 +48,7 @@ func TestClaimsFollowTheIndex(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer tx.Rollback(context.WithoutCancel(t.Context())) //nolint:errcheck // also where the test fails
+				defer tx.Rollback(context.WithoutCancel(t.Context())) //nolint:errcheck // for when the test fails
 				settings := `SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL plan_cache_mode = ` + mode
 				if _, err := tx.Exec(t.Context(), settings); err != nil {
 					t.Fatal(err)

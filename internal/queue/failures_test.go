@@ -9,8 +9,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// failedJobsQuery inserts jobs that name users in every way, and jobs with args of other
-// programs.
+// failedJobsQuery inserts jobs that name users in every way, and jobs with other
+// programs' args.
 const failedJobsQuery = `
 INSERT INTO river.river_job (id, state, kind, queue, args, attempt, max_attempts, finalized_at, scheduled_at, attempted_at, errors)
 SELECT id, state::river.river_job_state, 'activity_ingest', 'ingest', args::jsonb, 3, 25,
@@ -27,8 +27,7 @@ FROM (VALUES
 	(9, 'available', '{"user_ids": [3]}')
 ) AS jobs (id, state, args)`
 
-// TestFailedJobsNameTheirUsers: whichever program enqueued them, and whatever their args
-// are.
+// TestFailedJobsNameTheirUsers: whatever program enqueued them, with whatever args.
 func TestFailedJobsNameTheirUsers(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -70,7 +69,7 @@ func TestFailedJobsNameTheirUsers(t *testing.T) {
 		t.Errorf("users by job (-want +got):\n%s", diff)
 	}
 	if len(retryable) != 2 || retryable[0].ID != 7 {
-		t.Errorf("retryable = %+v, want jobs 7 and 8, as they are tried", retryable)
+		t.Errorf("retryable = %+v, want jobs 7 and 8, the one that is tried next first", retryable)
 	}
 	for state, want := range map[string]int{"retryable": 2, "discarded": 5, "cancelled": 1} {
 		if got := failed[state]; len(got) != want || state == "discarded" && got[0] != 1 {

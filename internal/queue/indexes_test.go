@@ -12,7 +12,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// largeTableQuery makes a day's completed jobs, a few others and a long queue.
+// largeTableQuery inserts a day's completed jobs, a few others and a long queue.
 const largeTableQuery = `
 INSERT INTO river.river_job (state, kind, queue, args, max_attempts, created_at, finalized_at)
 SELECT CASE WHEN i > 40000 THEN 'available' WHEN i % 1000 > 0 THEN 'completed' WHEN i % 2000 > 0 THEN 'retryable' ELSE 'discarded' END::river.river_job_state,
@@ -64,7 +64,7 @@ func TestAdminQueriesUseTheIndexes(t *testing.T) {
 		"kind":       {Kinds: []string{jobs.KindACWRBackfill}},
 		"state":      {States: []string{"retryable", "discarded"}},
 		"queue":      {Queues: []string{jobs.QueueBackfill}},
-		"user":       {User: 7, States: []string{"retryable", "discarded"}}, // in whatever state, the search covers every queue
+		"user":       {User: 7, States: []string{"retryable", "discarded"}}, // in any state; the search covers every queue
 		"older than": {OlderThan: time.Hour},
 		"all":        {Kinds: []string{jobs.KindACWRBackfill}, States: []string{"retryable"}, Queues: []string{jobs.QueueBackfill}, User: 7, OlderThan: time.Hour},
 	} {
@@ -78,8 +78,8 @@ func TestAdminQueriesUseTheIndexes(t *testing.T) {
 	}
 }
 
-// TestCountsUseTheIndexes: the queries that run every few seconds do not scan the table,
-// also when a queue is long.
+// TestCountsUseTheIndexes: the queries that run every few seconds do not scan the
+// table, even if a queue is long.
 func TestCountsUseTheIndexes(t *testing.T) {
 	t.Parallel()
 	pool := largeTable(t, "80000")

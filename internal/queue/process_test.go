@@ -13,8 +13,8 @@ func newProcess(pool *dbpool.Pool) *Process {
 	return NewProcess(pool, dbtest.RiverSchema, "test", []string{"ours"}, Writing{"on", 100}, time.Minute, func() {}, slog.New(slog.DiscardHandler))
 }
 
-// TestPausesAreKept: River deletes rows of queues of which it has heard nothing for
-// a day, also of one that nobody serves because it is paused.
+// TestPausesAreKept: River deletes a queue's row that was not updated for a day, and
+// with it the pause of a queue that nobody works because it is paused.
 func TestPausesAreKept(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -31,11 +31,11 @@ func TestPausesAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	if kept != "ours, paused" {
-		t.Errorf("River hears of %s, want ours and the paused one", kept)
+		t.Errorf("updated queues are %s, want ours and the paused one", kept)
 	}
 }
 
-// TestPromoteByTheServersClock: River's leader may be on a machine whose clock is
+// TestPromoteByTheServersClock: the clock of the machine of River's leader may be
 // behind.
 func TestPromoteByTheServersClock(t *testing.T) {
 	t.Parallel()
@@ -58,6 +58,6 @@ func TestPromoteByTheServersClock(t *testing.T) {
 		t.Fatal(err)
 	}
 	if available != "due, scheduled" {
-		t.Errorf("available: %s, want what is due and ours", available)
+		t.Errorf("available: %s, want our jobs that are due", available)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// oneOfEachStateQuery makes jobs 1 to 8, one in each state.
+// oneOfEachStateQuery inserts jobs 1 to 8, one in each state.
 const oneOfEachStateQuery = `
 INSERT INTO river.river_job (state, kind, queue, args, max_attempts, finalized_at, errors)
 SELECT state, 'acwr_recalc', 'recalc', jsonb_build_object('user_ids', array[place]), 25,

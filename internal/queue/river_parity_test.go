@@ -16,7 +16,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// outcomes are the errors that jobs of either queue end with, by their value.
+// outcomes are the errors that end the jobs of either queue, by the jobs' value.
 var outcomes = []error{
 	nil,
 	errors.New("broken"),
@@ -37,13 +37,13 @@ type parityWorker struct {
 
 func (*parityWorker) Work(_ context.Context, job *river.Job[parityArgs]) error {
 	if err := outcomes[job.Args.Value]; err != nil && queue.WithoutNUL(err.Error()) != err.Error() {
-		return errors.New(queue.WithoutNUL(err.Error())) // River's completer would try for ever
+		return errors.New(queue.WithoutNUL(err.Error())) // River's completer would retry forever
 	}
 	return outcomes[job.Args.Value]
 }
 
-// firstOutcomes keeps each job as it stood when its first attempt was over, for a
-// short wait ends while the test runs.
+// firstOutcomes keeps each job as it was after its first attempt, because a short retry
+// delay ends while the test runs.
 const firstOutcomes = `
 CREATE TABLE outcomes (LIKE river.river_job);
 CREATE FUNCTION keep_outcome() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -54,7 +54,7 @@ END $$;
 CREATE TRIGGER keep_outcome AFTER UPDATE ON river.river_job
 FOR EACH ROW WHEN (NEW.attempted_at IS NOT NULL AND NEW.state <> 'running' AND NEW.attempt > 0) EXECUTE FUNCTION keep_outcome()`
 
-// parityJobs inserts one job for each outcome and state of affairs.
+// parityJobs inserts one job for each outcome and initial state.
 const parityJobs = `
 INSERT INTO river.river_job (kind, queue, args, attempt, attempted_by, errors, max_attempts, metadata)
 SELECT 'parity', $1, jsonb_build_object('value', value), attempt, ARRAY(SELECT 'before' FROM generate_series(1, attempt * 50)),
@@ -64,8 +64,8 @@ FROM generate_series(0, $2 - 1) AS value,
      (VALUES (jsonb '{}'), ('{"snoozes": 2, "other": true}'), ('{"cancel_attempted_at": "2025-01-01T00:00:00Z"}')) AS m (metadata)
 ORDER BY value, attempt, max_attempts, metadata`
 
-// TestOutcomesAreRivers has the same jobs end in the same ways, once worked by
-// River and once claimed and finished by this package.
+// TestOutcomesAreRivers ends the same jobs in the same ways, once worked by River and
+// once claimed and finished by this package.
 func TestOutcomesAreRivers(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -102,7 +102,7 @@ func TestOutcomesAreRivers(t *testing.T) {
 	}
 }
 
-// finish claims the jobs of a queue and ends them all in one transaction.
+// finish claims the jobs of a queue and finishes them all in one transaction.
 func finish(t *testing.T, pool *dbpool.Pool, name string) {
 	t.Helper()
 	schema, attempt := queue.Schema(dbtest.RiverSchema), queue.Attempt{Client: "worker", Keep: true}
@@ -139,8 +139,8 @@ func finish(t *testing.T, pool *dbpool.Pool, name string) {
 	}
 }
 
-// keptOutcomes are the rows of a queue in the order of their insertion. Of times
-// it keeps how far away they are: one digit, for River's delays have a jitter.
+// keptOutcomes returns a queue's rows in the order of insertion. Times become distances
+// of one significant digit, because River's delays have a jitter.
 func keptOutcomes(t *testing.T, pool *dbpool.Pool, name string) []string {
 	t.Helper()
 	rows, err := pool.Query(t.Context(), `

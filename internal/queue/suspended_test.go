@@ -10,10 +10,9 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestSuspendedListenerIsGivenUp: a process that listens and was stopped takes no
-// more notifications. Its session waits to send them, in a transaction that holds
-// back vacuum, and with it the queue of notifications grows until nobody can
-// enqueue.
+// TestSuspendedListenerIsGivenUp: a listening process that was suspended reads no more
+// notifications. Its session waits to send them, in a transaction that holds back
+// vacuum, and the notification queue grows until nobody can enqueue.
 func TestSuspendedListenerIsGivenUp(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -42,7 +41,7 @@ func TestSuspendedListenerIsGivenUp(t *testing.T) {
 	const waits = `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'ClientWrite')`
 	for end := time.Now().Add(30 * time.Second); !ask(waits, pid); {
 		if time.Now().After(end) {
-			t.Fatal("it never waits to send")
+			t.Fatal("the session never waits to send")
 		}
 		if _, err := pool.Exec(t.Context(), `SELECT pg_notify($1, i || repeat('x', 7000)) FROM generate_series(1, 200) AS i`, topic); err != nil {
 			t.Fatal(err)
@@ -51,7 +50,7 @@ func TestSuspendedListenerIsGivenUp(t *testing.T) {
 	began := time.Now()
 	for ask(`SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)`, pid) {
 		if time.Since(began) > 20*time.Second {
-			t.Fatalf("its session is there %v later", time.Since(began))
+			t.Fatalf("its session still exists after %v", time.Since(began))
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestWaitingForUser: it finds the waiting jobs that name a user, says when it did not
-// search all, and does not scan the jobs that are done.
+// TestWaitingForUser: the query finds the waiting jobs that name a user, reports when
+// it did not search all jobs, and does not scan the finished ones.
 func TestWaitingForUser(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -42,7 +42,7 @@ func TestWaitingForUser(t *testing.T) {
 		}
 	}
 	if found, _, err := schema.WaitingForUser(t.Context(), pool, 7, 2); err != nil || len(found) != 2 {
-		t.Errorf("of three jobs two are asked for: %v, %v", found, err)
+		t.Errorf("with a limit of two of three jobs: %v, %v", found, err)
 	}
 	for name, query := range map[string]string{"waiting": waitingForUserQuery, "comes": comesForUserQuery} {
 		third := any(20)
