@@ -29,7 +29,7 @@ func newEnqueuer(t *testing.T, pool *dbpool.Pool) *Enqueuer {
 	return e
 }
 
-// activities returns n valid ones.
+// activities returns n valid activities.
 func activities(n int) []Activity {
 	list := make([]Activity, n)
 	for i := range list {
@@ -54,8 +54,8 @@ func enqueued(t *testing.T, pool *dbpool.Pool) []string {
 	return list
 }
 
-// listener returns a function that waits for n notifications of queues and
-// returns the queues, sorted. With n = 0 it waits a moment for none.
+// listener returns a function that waits for n notifications and returns their queues,
+// sorted. With n = 0 it waits briefly for none.
 func listener(t *testing.T, url string) func(n int) []string {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
@@ -121,7 +121,7 @@ func TestLanes(t *testing.T) {
 	if diff := cmp.Diff(want, enqueued(t, pool)); diff != "" {
 		t.Errorf("jobs (-want +got):\n%s", diff)
 	}
-	// A River client of the caller's own takes the live lane by default.
+	// A caller's own River client uses the live lane by default.
 	for args, want := range map[river.JobArgsWithInsertOpts]string{
 		&ActivityIngest{activities(25)}: QueueIngest, &ActivityIngest{activities(26)}: QueueIngestBulk, &ACWRRecalc{}: QueueRecalc,
 	} {
@@ -138,7 +138,7 @@ func TestInsertingWakesEveryQueueConcerned(t *testing.T) {
 	notified := listener(t, url)
 	e := newEnqueuer(t, pool)
 	both := []ActivityIngest{{activities(1)}, {activities(30)}, {activities(2)}}
-	for range 3 { // each time: River itself would report it the first time only
+	for range 3 { // every time: River itself would notify only the first time
 		ids, err := e.Ingest(t.Context(), PriorityLive, both...)
 		if err != nil || len(ids) != 3 || !slices.IsSorted(ids) {
 			t.Fatalf("Ingest() = %v, %v, want three ids in order", ids, err)
@@ -153,8 +153,9 @@ func TestInsertingWakesEveryQueueConcerned(t *testing.T) {
 	}
 }
 
-// TestPromisedQueuesAreNotNotified: transactions that notify commit one after the other.
-// While workers have promised to poll, only River does, of the first of several inserts.
+// TestPromisedQueuesAreNotNotified: transactions that notify commit one after the
+// other. While workers have promised to poll, only River notifies, once for several
+// inserts.
 func TestPromisedQueuesAreNotNotified(t *testing.T) {
 	t.Parallel()
 	url := dbtest.MigratedURL(t)
@@ -186,7 +187,7 @@ func drainNotifications(t *testing.T, notified func(int) []string) {
 	}
 }
 
-// TestCallersTransactionDecides inserts in a transaction of the caller's.
+// TestCallersTransactionDecides inserts in the caller's transaction.
 func TestCallersTransactionDecides(t *testing.T) {
 	t.Parallel()
 	url := dbtest.MigratedURL(t)
@@ -265,8 +266,8 @@ func TestInvalidJobInsertsNothing(t *testing.T) {
 func TestStatements(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		sizes []int // activities of the jobs
-		want  []int // jobs of the statements
+		sizes []int // activities in each job
+		want  []int // jobs in each statement
 	}{
 		{nil, nil},
 		{[]int{1}, []int{1}},
@@ -285,7 +286,7 @@ func TestStatements(t *testing.T) {
 			got = append(got, len(part))
 			for _, p := range part {
 				if p.InsertOpts.Priority != next {
-					t.Fatalf("job %d comes where %d should", p.InsertOpts.Priority, next)
+					t.Fatalf("job %d in place of %d", p.InsertOpts.Priority, next)
 				}
 				next++
 			}
@@ -297,7 +298,7 @@ func TestStatements(t *testing.T) {
 }
 
 // TestDueByTheServersClock: a machine whose clock is ahead dates the jobs that it
-// inserts. The trigger stands for it.
+// inserts. The trigger simulates one.
 func TestDueByTheServersClock(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -318,9 +319,8 @@ func TestDueByTheServersClock(t *testing.T) {
 	}
 }
 
-// TestEnqueuingReadsNoQueue: a connection that has enqueued since the queue was empty
-// does not read the jobs that wait now, and nor does one of a machine whose clock is
-// ahead.
+// TestEnqueuingReadsNoQueue: a connection that planned its statements while the queue
+// was empty does not read the jobs waiting now, even on a machine whose clock is ahead.
 func TestEnqueuingReadsNoQueue(t *testing.T) {
 	t.Parallel()
 	for name, ahead := range map[string]string{"clock right": "0", "clock ahead": "5 minutes"} {

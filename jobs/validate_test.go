@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// fields calls visit with every field of a, its column, and the means to set it.
+// fields calls visit with the column and the settable value of every field of a.
 func fields(a *Activity, visit func(column string, field reflect.Value)) {
 	v := reflect.ValueOf(a).Elem()
 	for i := range v.NumField() {
@@ -21,8 +21,8 @@ func fields(a *Activity, visit func(column string, field reflect.Value)) {
 
 func ptr[T any](v T) *T { return &v }
 
-// TestEveryFieldIsChecked goes through the fields themselves: one that is added
-// and not validated fails here, not in somebody's database.
+// TestEveryFieldIsChecked ranges over the fields, so that a field added without
+// validation fails here, not in production.
 func TestEveryFieldIsChecked(t *testing.T) {
 	t.Parallel()
 	bad := map[reflect.Type][]any{
@@ -110,13 +110,13 @@ func TestEveryFaultIsReported(t *testing.T) {
 	if err := a.Validate(); err == nil || err.Error() != want {
 		t.Errorf("Validate() = %v\nwant %s", err, want)
 	}
-	// Of a deletion, only what it needs.
+	// A deletion is checked only for what it needs.
 	a = Activity{ActivityID: 1, UserID: 1, Date: "2025-01-01", Deleted: true, Trimp: ptr(-1.0)}
 	if err := a.Validate(); err != nil {
 		t.Errorf("Validate() of a deletion = %v", err)
 	}
 
-	// Of a job, the first hundred invalid activities.
+	// For a job, the faults of the first hundred invalid activities are reported.
 	job := ActivityIngest{activities(300)}
 	for i := 100; i < 250; i++ {
 		job.Activities[i].UserID = 0
