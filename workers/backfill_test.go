@@ -16,8 +16,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// history stores activities that nobody computed an ACWR for: of users 1 to
-// users, one on most days, sometimes two.
+// history stores activities without results for users 1 to users: one on most days,
+// sometimes two.
 func history(t *testing.T, pool *dbpool.Pool, users, days int) {
 	t.Helper()
 	execute(t, pool, `
@@ -27,7 +27,7 @@ func history(t *testing.T, pool *dbpool.Pool, users, days int) {
 		WHERE (u + d) % 3 > 0`, users, days)
 }
 
-// backfills is what an operator does to backfills.
+// backfills performs what an operator does to backfills.
 type backfills struct {
 	*testing.T
 	pool     *dbpool.Pool
@@ -94,7 +94,7 @@ func TestBackfillCorrectsAllUsersAndThenWritesNothing(t *testing.T) {
 	id = b.create(backfill.Scope{})
 	drainWith(t, pool, smallChunks())
 	if after := query[string](t, pool, versions); after != before {
-		t.Error("the second run wrote rows that were right")
+		t.Error("the second run wrote rows that were up to date")
 	}
 	if got := b.get(id); got.State != backfill.Finished || got.Rows.Done != all || got.RowsChanged != 0 {
 		t.Errorf("after the second run: %+v, want %d rows done and none changed", got, all)
@@ -164,7 +164,8 @@ func TestPauseResumeCancel(t *testing.T) {
 		t.Errorf("paused before it was planned: %+v, want nothing done", got)
 	}
 
-	// Paused while chunks are worked: each is done whole or not at all.
+	// A backfill paused while chunks are worked completes each of them or leaves it
+	// untouched.
 	b.do(resume)
 	s := newService(t, pool, smallChunks())
 	ctx, stop := context.WithCancel(t.Context())
@@ -181,7 +182,7 @@ func TestPauseResumeCancel(t *testing.T) {
 	}
 	wrongUsers := query[int](t, pool, `SELECT count(*) FROM (SELECT user_id FROM activities GROUP BY user_id HAVING count(acute_chronic_ratio) NOT IN (0, count(*))) AS half`)
 	if wrongUsers > 0 {
-		t.Errorf("%d users are half done", wrongUsers)
+		t.Errorf("%d users are partly computed", wrongUsers)
 	}
 	b.do(resume)
 	for end := time.Now().Add(20 * time.Second); b.get(id).State != backfill.Finished; time.Sleep(5 * time.Millisecond) {
@@ -191,7 +192,7 @@ func TestPauseResumeCancel(t *testing.T) {
 	}
 	checkOracle(t, pool)
 
-	// Cancelled: it ends, and cannot be resumed.
+	// A cancelled backfill ends and cannot be resumed.
 	id = b.create(backfill.Scope{})
 	b.do(func(ctx context.Context, tx pgx.Tx) error { return backfill.Cancel(ctx, tx, id) })
 	if err := pool.InTx(t.Context(), resume); !errors.Is(err, backfill.ErrCancelled) {

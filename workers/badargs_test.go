@@ -30,7 +30,7 @@ func TestActivityOfAnotherUserIsRejected(t *testing.T) {
 	checkOracle(t, pool)
 }
 
-// TestInvalidActivityInAcceptedJob enqueues by plain SQL what no validation saw.
+// TestInvalidActivityInAcceptedJob enqueues unvalidated activities by plain SQL.
 func TestInvalidActivityInAcceptedJob(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

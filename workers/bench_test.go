@@ -9,8 +9,7 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// syncedArgs is the JSON of a job with the activities of consecutive days of a
-// user.
+// syncedArgs is the JSON of a job with a user's activities of consecutive days.
 func syncedArgs(tb testing.TB, user int32, activities int) []byte {
 	tb.Helper()
 	var args jobs.ActivityIngest
@@ -56,8 +55,7 @@ func BenchmarkDecodeRecalcArgs(b *testing.B) {
 	}
 }
 
-// BenchmarkPlan plans a full batch of jobs of one activity each, all of them
-// new.
+// BenchmarkPlan plans a full batch of jobs with one new activity each.
 func BenchmarkPlan(b *testing.B) {
 	const batch = 500
 	items := make([]ingestItem, batch)

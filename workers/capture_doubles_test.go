@@ -9,8 +9,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestDoublesOfCapturedChanges: another program changes the columns that make an activity
-// a double.
+// TestDoublesOfCapturedChanges: another program changes columns by which doubles are
+// recognized.
 func TestDoublesOfCapturedChanges(t *testing.T) {
 	t.Parallel()
 	pool := captured(t)
@@ -47,15 +47,15 @@ func TestDoublesOfCapturedChanges(t *testing.T) {
 	checkWeighed(t, pool)
 }
 
-// TestMigratingRenewsCapture: triggers that an older version installed know nothing
-// of doubles until they are replaced.
+// TestMigratingRenewsCapture: an older version's triggers ignore doubles until they are
+// replaced.
 func TestMigratingRenewsCapture(t *testing.T) {
 	t.Parallel()
 	pool := captured(t)
 	execute(t, pool, `CREATE OR REPLACE FUNCTION river.capture_changed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
 		DELETE FROM worker_migrations WHERE version_id >= 19`)
 	if steps, err := migrations.Plan(t.Context(), pool.Pool, dbtest.RiverSchema); err != nil || len(steps) < 2 || steps[len(steps)-1] != migrations.CaptureStep || !strings.Contains(steps[0].Does, "add to acwr_settings, without rewriting it: doubles text") {
-		t.Errorf("the plan is %+v, %v, want the migration and what captures changes", steps, err)
+		t.Errorf("the plan is %+v, %v, want the migration and the renewal of the triggers", steps, err)
 	}
 	if _, err := migrations.Up(t.Context(), pool.Pool, dbtest.RiverSchema); err != nil {
 		t.Fatal(err)
@@ -75,6 +75,6 @@ func TestMigratingRenewsCapture(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := query[int](t, pool, `SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'acwr_capture%'`); n > 0 {
-		t.Errorf("migrating installed %d triggers that nobody asked for", n)
+		t.Errorf("migrating installed %d triggers although capture was off", n)
 	}
 }

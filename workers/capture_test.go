@@ -14,7 +14,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// captured is a migrated database whose changes are captured.
+// captured returns a migrated database with change capture.
 func captured(t testing.TB) *dbpool.Pool {
 	t.Helper()
 	pool := dbtest.Migrated(t)
@@ -28,7 +28,7 @@ func captured(t testing.TB) *dbpool.Pool {
 
 const countJobs = `SELECT count(*) FROM river.river_job`
 
-// randomStatement is what a program that never heard of the worker may do.
+// randomStatement is what a program that does not know the worker may send.
 func randomStatement(r *rand.Rand, n int) string {
 	where := []string{
 		fmt.Sprintf(`user_id = %d`, r.IntN(8)+1),
@@ -56,8 +56,8 @@ func randomStatement(r *rand.Rand, n int) string {
 	}
 }
 
-// TestAnybodysChangesAreCaptured: 500 statements of a plain client beside a
-// worker; none of them fails, and in the end every row is correct.
+// TestAnybodysChangesAreCaptured runs 500 statements of a plain client beside a worker;
+// none fails, and in the end every row is correct.
 func TestAnybodysChangesAreCaptured(t *testing.T) {
 	t.Parallel()
 	pool := captured(t)
@@ -76,14 +76,15 @@ func TestAnybodysChangesAreCaptured(t *testing.T) {
 	drain(t, pool)
 	checkOracle(t, pool)
 	if n := query[int](t, pool, `SELECT count(*) FROM activities`); n < 100 {
-		t.Errorf("only %d activities are left to check", n)
+		t.Errorf("only %d activities are there to check", n)
 	}
 	if n := query[int](t, pool, `SELECT count(*) FROM river.river_job WHERE state <> 'completed' OR attempt <> 1`); n > 0 {
 		t.Errorf("%d jobs spent an attempt", n)
 	}
 }
 
-// TestOneJobForAStatement: and none for one that makes nothing wrong.
+// TestOneJobForAStatement: and none for a statement after which every result still
+// holds.
 func TestOneJobForAStatement(t *testing.T) {
 	t.Parallel()
 	pool := captured(t)
@@ -112,7 +113,7 @@ func TestOneJobForAStatement(t *testing.T) {
 	enqueue(t, pool, []jobs.Activity{run(9001, 3, "2024-03-01", 5, 50), deletion(7, 8, "2024-01-08")})
 	drain(t, pool)
 	if got := query[int](t, pool, countJobs) - before; got != 1 {
-		t.Errorf("an ingest job and what follows were %d jobs, want 1: the worker's own writes are not captured", got)
+		t.Errorf("an ingest job and its consequences are %d jobs, want 1: the worker's own writes are not captured", got)
 	}
 	checkOracle(t, pool)
 
@@ -126,7 +127,7 @@ func TestOneJobForAStatement(t *testing.T) {
 	}
 }
 
-// BenchmarkCaptureCost is what capture adds to one statement over 1,000 rows.
+// BenchmarkCaptureCost measures one statement over 1,000 rows with and without capture.
 func BenchmarkCaptureCost(b *testing.B) {
 	for _, with := range []bool{false, true} {
 		b.Run(fmt.Sprintf("captured=%v", with), func(b *testing.B) {

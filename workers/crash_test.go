@@ -16,9 +16,9 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestCrashAtEveryStatement loses the connection of the lanes once at every
-// statement, before and after the server executed it. What they do after that
-// must leave what an undisturbed run leaves, at no job's cost.
+// TestCrashAtEveryStatement breaks the lanes' connection once at every statement,
+// before and after the server executed it. The rows must then be those of an
+// undisturbed run, and no job may spend an attempt.
 func TestCrashAtEveryStatement(t *testing.T) {
 	t.Parallel()
 	for name, enqueueAll := range map[string]func(*testing.T, *dbpool.Pool){
@@ -31,7 +31,7 @@ func TestCrashAtEveryStatement(t *testing.T) {
 				[]jobs.Activity{run(6, 2, "2025-01-20", 6, 60)},                                 // the same again
 				[]jobs.Activity{deletion(3, 2, "2025-01-03"), run(12, 2, "2025-01-06", 1, 10)},  // deleted
 				[]jobs.Activity{run(4, 1, "2025-01-04", 7, 70), run(13, 1, "2025-01-07", 3, 1)}, // rejected: of another user
-				[]jobs.Activity{run(10, 1, "2025-01-08", 5, 50)},                                // moved before anybody saw it
+				[]jobs.Activity{run(10, 1, "2025-01-08", 5, 50)},                                // moved in its first batch
 			)
 		},
 		"refused": func(t *testing.T, pool *dbpool.Pool) {
@@ -72,11 +72,11 @@ func TestCrashAtEveryStatement(t *testing.T) {
 	}
 }
 
-// crashRig runs the same jobs again and again over one database.
+// crashRig runs the same jobs repeatedly over one database.
 type crashRig struct {
 	t       *testing.T
 	pool    *dbpool.Pool
-	crashes *dbpool.Pool // whose connections break
+	crashes *dbpool.Pool // its connections break
 }
 
 func newCrashRig(t *testing.T) *crashRig {
@@ -92,7 +92,7 @@ func newCrashRig(t *testing.T) *crashRig {
 	return &crashRig{t, pool, dbtest.Open(t, pool.Config().ConnString())}
 }
 
-// outcome lets the jobs be worked over db and describes what there is after that.
+// outcome works the jobs over db and describes the rows afterwards.
 func (r *crashRig) outcome(enqueueAll func(*testing.T, *dbpool.Pool), db *crashDB) string {
 	r.t.Helper()
 	for _, table := range []string{"activities", "ingest_rejects", "ingest_versions", "river.river_job"} {
@@ -107,7 +107,8 @@ func (r *crashRig) outcome(enqueueAll func(*testing.T, *dbpool.Pool), db *crashD
 	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
 	defer cancel()
 	for _, l := range s.lanes {
-		// The server may hold the jobs a moment longer than the connection lasts.
+		// The server may keep the jobs locked for a moment after the connection is
+		// lost.
 		for l.Class == Live && ctx.Err() == nil && query[bool](r.t, r.pool, `SELECT EXISTS (SELECT FROM river.river_job WHERE queue = $1 AND finalized_at IS NULL)`, l.Queue) {
 			_, _ = l.Turn(ctx)
 		}
@@ -121,7 +122,7 @@ func (r *crashRig) outcome(enqueueAll func(*testing.T, *dbpool.Pool), db *crashD
 			 FROM (SELECT count(*) AS n, kind, state, attempt, errors::text FROM river.river_job GROUP BY 2, 3, 4, 5) AS finished))`)
 }
 
-// insertJob inserts a job as River's client does.
+// insertJob inserts a job like River's client.
 func insertJob(t *testing.T, pool *dbpool.Pool, args river.JobArgs, queue string) {
 	t.Helper()
 	data, err := json.Marshal(args)

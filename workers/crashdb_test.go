@@ -11,8 +11,8 @@ import (
 	"github.com/trainingmonkey/worker/internal/lane"
 )
 
-// crashDB is a database whose connection breaks once: before or after the
-// server has executed statement number at of all that go through it.
+// crashDB is a database whose connection breaks once, before or after the server
+// executes statement number at.
 type crashDB struct {
 	lane.DB
 	at    int
@@ -22,7 +22,7 @@ type crashDB struct {
 	count int
 }
 
-// reached counts a statement and reports whether it is the one.
+// reached counts a statement and reports whether the connection breaks at it.
 func (db *crashDB) reached() bool {
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -37,7 +37,7 @@ func (db *crashDB) broken() bool {
 	return db.count >= db.at
 }
 
-// step executes one statement over the connection of tx, or loses it.
+// step executes one statement over the connection of tx, or breaks the connection.
 func step[T any](db *crashDB, tx pgx.Tx, execute func() (T, error)) (T, error) {
 	if !db.reached() {
 		return execute()
@@ -54,7 +54,7 @@ func step[T any](db *crashDB, tx pgx.Tx, execute func() (T, error)) (T, error) {
 	return v, err
 }
 
-// cut ends the connection as a failing network does: nothing is closed.
+// cut ends the connection like a failing network: without a Terminate message.
 func cut(tx pgx.Tx) { _ = tx.Conn().PgConn().Conn().Close() }
 
 func (db *crashDB) BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error) {
@@ -96,7 +96,7 @@ func (tx *crashTx) Commit(ctx context.Context) error {
 		cut(tx.Tx)
 		return tx.Tx.Commit(ctx)
 	}
-	conn := tx.Conn().PgConn().Conn() // a commit gives it back
+	conn := tx.Conn().PgConn().Conn() // a commit returns it to the pool
 	err := tx.Tx.Commit(ctx)
 	_ = conn.Close()
 	if err == nil {

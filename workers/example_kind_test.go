@@ -70,8 +70,8 @@ func queueWeights(b *pgx.Batch, batch []*lane.Job[WeightArgs]) {
 	b.Queue(storeWeightsQuery, users, dates, weights)
 }
 
-// TestWeightsAreStored works a batch in which one job cannot be decoded and one is
-// refused by the database: the others are stored in one commit.
+// TestWeightsAreStored works a batch with one job that cannot be decoded and one that
+// the database refuses: the others are stored in one commit.
 func TestWeightsAreStored(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -94,14 +94,14 @@ func TestWeightsAreStored(t *testing.T) {
 		t.Errorf("stored: %s", got)
 	}
 	const jobs = `SELECT string_agg(state || ' ' || coalesce(array_length(errors, 1), 0), ', ' ORDER BY id) FROM river.river_job`
-	if got := query[string](t, pool, jobs); got != "completed 0, completed 0, cancelled 1, completed 0, available 1" { // the last is tried again in a second
+	if got := query[string](t, pool, jobs); got != "completed 0, completed 0, cancelled 1, completed 0, available 1" { // the last is retried after a second
 		t.Errorf("jobs with their errors are %s", got)
 	}
 }
 
 var goBlock = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
 
-// TestArchitecturePageShowsThisKind as it stands here.
+// TestArchitecturePageShowsThisKind: the code on the page is the code of this file.
 func TestArchitecturePageShowsThisKind(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../docs/architecture.md")

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { dbtest.Main(m) }
 
 func ptr[T any](v T) *T { return &v }
 
-// run is an activity with the loads that matter.
+// run is an activity with the loads that results are computed from.
 func run(id int64, user int32, date string, load, trimp float64) jobs.Activity {
 	return jobs.Activity{ActivityID: id, UserID: user, Date: date, Name: ptr("Run"), Type: ptr("Run"), TotalLoadMiles: &load, Trimp: &trimp}
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestIDsThatWentBack enqueues newer versions of activities after the ids of jobs
-// went back in every way that they do, and has none of them pass for an older one.
+// TestIDsThatWentBack enqueues newer versions after job ids went back, for every reason
+// that they can, and checks that none of them counts as an older version.
 func TestIDsThatWentBack(t *testing.T) {
 	t.Parallel()
 	schema := queue.Schema(dbtest.RiverSchema)
@@ -55,7 +55,7 @@ func TestIDsThatWentBack(t *testing.T) {
 				enqueue(t, pool, []jobs.Activity{run(id+1, 1, "2025-01-01", 5, 50)})
 			}
 			drain(t, pool)
-			enqueue(t, pool, []jobs.Activity{deletion(5, 1, "2025-01-01")}) // its version is in a table of its own
+			enqueue(t, pool, []jobs.Activity{deletion(5, 1, "2025-01-01")}) // its version is recorded in ingest_versions
 			drain(t, pool)
 
 			pool = goBack(t, pool)
@@ -88,8 +88,8 @@ func TestIDsThatWentBack(t *testing.T) {
 	}
 }
 
-// TestIDsThatGoBackUnderTheWorker sets the sequence back while a lane works: it
-// stands still, with its jobs unspent, until the ids go on.
+// TestIDsThatGoBackUnderTheWorker sets the sequence back while a lane works: the lane
+// stalls, and its jobs spend no attempt, until the ids continue.
 func TestIDsThatGoBackUnderTheWorker(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -100,7 +100,7 @@ func TestIDsThatGoBackUnderTheWorker(t *testing.T) {
 	enqueue(t, pool, []jobs.Activity{run(1, 1, "2025-01-01", 6, 60)})
 	_, err := newService(t, pool, config.Default()).lanes[0].Turn(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "the ids of jobs went back") {
-		t.Fatalf("a turn = %v, want that ids went back", err)
+		t.Fatalf("Turn = %v, want an error that ids went back", err)
 	}
 	if got := query[string](t, pool, `SELECT state || ' ' || attempt FROM river.river_job WHERE state <> 'completed'`); got != "available 0" {
 		t.Errorf("the job is %s, want available 0", got)
@@ -114,8 +114,8 @@ func TestIDsThatGoBackUnderTheWorker(t *testing.T) {
 	}
 }
 
-// TestIDsUnderLoad compares ids while jobs store activities all the time: what is
-// stored between the two readings has not gone back.
+// TestIDsUnderLoad compares ids while jobs keep storing activities: activities stored
+// between the two reads must not count as ids that went back.
 func TestIDsUnderLoad(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

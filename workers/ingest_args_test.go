@@ -12,8 +12,8 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// TestJobsDecodeLikeTheirActivities compares the decoding of a job in one go with
-// what encoding/json makes of each activity.
+// TestJobsDecodeLikeTheirActivities compares the decoding of a whole job with
+// encoding/json's decoding of each activity.
 func TestJobsDecodeLikeTheirActivities(t *testing.T) {
 	t.Parallel()
 	values := []string{
@@ -60,6 +60,6 @@ func TestJobsDecodeLikeTheirActivities(t *testing.T) {
 		}
 	})
 	if fast == 0 || slow == 0 {
-		t.Errorf("%d jobs in one go, %d activity by activity", fast, slow)
+		t.Errorf("%d jobs decoded whole, %d activity by activity", fast, slow)
 	}
 }

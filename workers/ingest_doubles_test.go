@@ -21,7 +21,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// recorded is a run of 6 miles in an hour at seven, of a source.
+// recorded is a run of 6 miles in an hour at seven o'clock, from one source.
 func recorded(id int64, user int32, date string, load float64) jobs.Activity {
 	a := run(id, user, date, load, load*10)
 	a.SportType, a.StartTime, a.DistanceMiles, a.DurationMinutes = ptr("running"), ptr("07:00:00"), ptr(6.), ptr(60.)
@@ -79,11 +79,11 @@ func compare(t *testing.T, pool *dbpool.Pool, o athlete.CompareOptions) (report 
 	return report
 }
 
-// randomRecording draws few values around the bounds of the rule, so that many
-// resemble each other: whole, partial and deleted.
+// randomRecording draws from few values around the bounds of the rule, so that many
+// activities resemble each other. Some are partial, some deletions.
 func randomRecording(r *rand.Rand, users int) jobs.Activity {
 	user, n := r.IntN(users)+1, r.IntN(20)
-	day, load := n%6, n%3 // mostly, so that often nothing changes but what is compared
+	day, load := n%6, n%3 // fixed for n mostly, so that often only the compared columns change
 	if r.IntN(6) == 0 {
 		day, load = r.IntN(6), r.IntN(3)
 	}
@@ -128,13 +128,14 @@ func randomRecording(r *rand.Rand, users int) jobs.Activity {
 	return a
 }
 
-// ignoring makes users 1 and 3 ignore likely doubles, and 4 to 6 under other formulas.
+// ignoring makes users 1 and 3 ignore likely doubles, and users 4 to 6 under other
+// formulas.
 const ignoring = `INSERT INTO acwr_settings (user_id, formula, chronic_days, decay_rate, doubles) VALUES
 	(1, 'standard', 28, 0.05, 'ignore-later'), (3, 'standard', 28, 0.05, 'ignore-later'),
 	(4, 'ewma', 28, 0.05, 'ignore-later'), (5, 'decay', 42, 0.1, 'ignore-later'), (6, 'uncoupled', 28, 0.05, 'count')`
 
-// TestDoublesInAnyOrderAndBatching works the same random jobs in several databases:
-// one at a time, in large batches, and with some of them long after the others.
+// TestDoublesInAnyOrderAndBatching works the same random jobs in several databases: one
+// at a time, in large batches, and with some of them long after the others.
 func TestDoublesInAnyOrderAndBatching(t *testing.T) {
 	t.Parallel()
 	const allRows = `SELECT string_agg((to_jsonb(a) - 'ingest_job_id')::text, E'\n' ORDER BY activity_id) FROM activities AS a`
@@ -170,7 +171,7 @@ func TestDoublesInAnyOrderAndBatching(t *testing.T) {
 					}
 					drainWith(t, pool, c)
 					if wrong, total, err := mismatches(t.Context(), pool); err != nil || total > 0 {
-						t.Fatalf("%s %d rows are wrong, %v: %v", way, total, err, wrong)
+						t.Fatalf("%s: %d rows are wrong, %v: %v", way, total, err, wrong)
 					}
 				}
 				checkWeighed(t, pool)
@@ -179,7 +180,7 @@ func TestDoublesInAnyOrderAndBatching(t *testing.T) {
 					want = got
 				}
 				if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")); diff != "" {
-					t.Errorf("%s other rows (-one at a time):\n%s", way, diff)
+					t.Errorf("%s: rows (-one at a time +%[1]s):\n%s", way, diff)
 				}
 				if n := query[int](t, pool, `SELECT count(*) FROM river.river_job WHERE kind = 'acwr_recalc'`); n > 0 {
 					t.Errorf("%s: %d recalculations were enqueued", way, n)
@@ -222,9 +223,9 @@ func TestDoublesUnderEveryFormula(t *testing.T) {
 
 const loads = `SELECT string_agg(concat_ws(' ', activity_id, round(seven_day_avg_load::numeric * 7, 2)), ', ' ORDER BY activity_id) FROM activities WHERE user_id = 1`
 
-// TestDoubleComesAndGoes follows a watch and an application: each step changes
-// whether the second counts, and with it the day and those that follow, in the
-// commit of the step.
+// TestDoubleComesAndGoes syncs one run from a watch and from an application: each step
+// changes whether the second counts, and its commit corrects the day and those that
+// follow.
 func TestDoubleComesAndGoes(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -274,7 +275,7 @@ func TestDoubleComesAndGoes(t *testing.T) {
 	enqueue(t, pool, []jobs.Activity{watch, phone, later})
 	drain(t, pool)
 	if query[string](t, pool, versions) != before {
-		t.Error("what was right was written")
+		t.Error("rows that were up to date were written")
 	}
 
 	for _, setting := range []struct{ sql, want string }{
@@ -292,7 +293,7 @@ func TestDoubleComesAndGoes(t *testing.T) {
 	}
 }
 
-// statementCounter counts the statements that are queries of their own.
+// statementCounter counts the statements that were not sent in a batch.
 type statementCounter struct{ compared, others atomic.Int32 }
 
 func (c *statementCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
@@ -306,8 +307,8 @@ func (c *statementCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, dat
 
 func (c *statementCounter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// TestDoublesCostOthersNothing: the columns by which doubles are compared are read only
-// for athletes who ignore doubles, once in a batch.
+// TestDoublesCostOthersNothing: the columns by which doubles are recognized are read
+// only for athletes who ignore doubles, once in a batch.
 func TestDoublesCostOthersNothing(t *testing.T) {
 	t.Parallel()
 	url := dbtest.MigratedURL(t)

@@ -8,8 +8,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// tokyo is a morning run in Tokyo as the application stores it: with the watch,
-// zones and the TRIMP of the heart-rate stream.
+// tokyo is a morning run in Tokyo as the application stores it: with the device,
+// heart-rate zones and the TRIMP of the heart-rate stream.
 func tokyo() jobs.Activity {
 	a := run(1, 7, "2025-09-29", 6.2, 91.5)
 	a.StartTime, a.DeviceName, a.TimeInZone2, a.TrimpCalculationMethod = ptr("08:00:00"), ptr("Forerunner"), ptr(1800.), ptr("stream")
@@ -17,8 +17,8 @@ func tokyo() jobs.Activity {
 	return a
 }
 
-// archived is the same in the bulk export: in UTC, taken to where the athlete
-// lives, which is the day before.
+// archived is the same run in the bulk export: in UTC, converted to the athlete's home
+// time zone, where it is the day before.
 func archived() jobs.Activity {
 	a := run(1, 7, "2025-09-28", 6.3, 80)
 	a.Partial, a.DayFromUTC, a.StartTime, a.TrimpCalculationMethod = true, true, ptr("16:00:00"), ptr("average")
@@ -28,7 +28,8 @@ func archived() jobs.Activity {
 
 const richRow = `SELECT concat_ws(' ', date, start_time, name, device_name, time_in_zone2, total_load_miles, trimp, trimp_calculation_method, ingest_day_from_utc) FROM activities`
 
-// TestArchiveAfterSync keeps what is better, in either order of the jobs.
+// TestArchiveAfterSync: the row gets the better value of each column, in either order
+// of the jobs.
 func TestArchiveAfterSync(t *testing.T) {
 	t.Parallel()
 	const want = "2025-09-29 08:00:00 Corrected Forerunner 1800 6.3 91.5 stream"
@@ -50,7 +51,7 @@ func TestArchiveAfterSync(t *testing.T) {
 				t.Errorf("the row is %s, want %s", got, want)
 			}
 			checkOracle(t, pool)
-			// A second time changes nothing.
+			// The same archive a second time changes nothing.
 			before := query[string](t, pool, `SELECT xmin || ' ' || ctid FROM activities`)
 			enqueue(t, pool, []jobs.Activity{archived()})
 			drain(t, pool)
@@ -61,7 +62,8 @@ func TestArchiveAfterSync(t *testing.T) {
 	}
 }
 
-// TestNullOfTheApplicationClears: a whole activity states all of its fields.
+// TestNullOfTheApplicationClears: the application states every column of an activity,
+// so a missing one is NULL.
 func TestNullOfTheApplicationClears(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -74,8 +76,8 @@ func TestNullOfTheApplicationClears(t *testing.T) {
 	}
 }
 
-// TestWrongZoneIsCorrected: a day that was computed from UTC is no better than
-// another one.
+// TestWrongZoneIsCorrected: a day computed from UTC replaces another day computed from
+// UTC.
 func TestWrongZoneIsCorrected(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -91,8 +93,8 @@ func TestWrongZoneIsCorrected(t *testing.T) {
 	checkOracle(t, pool)
 }
 
-// TestRetypedActivityLosesItsLoad: a run that is yoga now. What a person typed
-// stays, and yoga that was never stored is not.
+// TestRetypedActivityLosesItsLoad: a run becomes yoga. A person's notes stay, and yoga
+// that was never stored is not inserted.
 func TestRetypedActivityLosesItsLoad(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -112,7 +114,7 @@ func TestRetypedActivityLosesItsLoad(t *testing.T) {
 		checkOracle(t, pool)
 	}
 	retyped(t, pool, "1 Yoga sore 0 0 0; 2 Run sore 5 50 0.71428573")
-	// And back.
+	// It becomes a run again.
 	enqueue(t, pool, []jobs.Activity{tokyo()})
 	drain(t, pool)
 	retyped(t, pool, "1 Run sore 6.2 91.5 0.88571423; 2 Run sore 5 50 1.6")

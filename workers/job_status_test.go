@@ -19,8 +19,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// jobStatus is what job_status says of some jobs, a line each: state, stored,
-// unchanged, rejected, results_written and known_by, - for NULL.
+// jobStatus describes jobs by job_status, one each: state, stored, unchanged, rejected,
+// results_written and known_by, with - for NULL.
 func jobStatus(t *testing.T, db interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }, ids ...int64,
@@ -63,7 +63,7 @@ func TestJobStatusFollowsAJob(t *testing.T) {
 		t.Fatal(err)
 	}
 	drain(t, pool)
-	// The deletion is carried out; one of the first job's is gone by it.
+	// The deletion is done; it removed one of the first job's activities.
 	wantStatus(t, pool, "done 2 0 0 true job; done 2 1 2 true job", first, second)
 
 	const rejects = `SELECT string_agg(concat_ws(' ', r->>'activity_id', r->>'code', r->>'field', r->>'message'), E'\n') FROM river.job_status($1), jsonb_array_elements(rejects) AS r`
@@ -76,13 +76,13 @@ func TestJobStatusFollowsAJob(t *testing.T) {
 		t.Errorf("the job is %s", got)
 	}
 
-	// The same values again, and a newer version.
+	// A job with the same values, and one with a newer version.
 	third := enqueue(t, pool, []jobs.Activity{run(1, 7, "2025-09-01", 5, 50)}, []jobs.Activity{run(1, 7, "2025-09-01", 6, 50)})
 	drain(t, pool)
 	wantStatus(t, pool, "done 1 0 0 true job; done 0 0 0 true job; done 1 0 0 true job", append([]int64{first}, third...)...)
 }
 
-// TestJobStatusOfARetry says which attempt and when the next one is.
+// TestJobStatusOfARetry: it has the attempt and the time of the next one.
 func TestJobStatusOfARetry(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -91,11 +91,12 @@ func TestJobStatusOfARetry(t *testing.T) {
 	var got, all string
 	err := pool.QueryRow(t.Context(), `SELECT concat_ws(' ', state, attempt, (next_attempt_at AT TIME ZONE 'UTC')::date), s::text FROM river.job_status($1) AS s`, []int64{id}).Scan(&got, &all)
 	if err != nil || got != "queued 3 2099-01-01" || strings.Contains(all, "secret") {
-		t.Errorf("job_status = %q, %v, want the attempt and the time and nothing of the error: %s", got, err, all)
+		t.Errorf("job_status = %q, %v, want the attempt and the time, and nothing of the error: %s", got, err, all)
 	}
 }
 
-// TestJobStatusOfArgsThatAreNone answers for the others as well.
+// TestJobStatusOfArgsThatAreNone: invalid args of some jobs do not fail the status of
+// the others.
 func TestJobStatusOfArgsThatAreNone(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -106,7 +107,8 @@ func TestJobStatusOfArgsThatAreNone(t *testing.T) {
 	wantStatus(t, pool, "queued 0 0 0 - job; queued - - 0 - job; queued - - 0 - job; queued - - 0 - job; queued - - 0 - job; queued 0 0 0 - job", ids...)
 }
 
-// TestJobStatusInTheStatementThatEnqueues: its snapshot is older than the job.
+// TestJobStatusInTheStatementThatEnqueues: the statement's snapshot is older than the
+// job.
 func TestJobStatusInTheStatementThatEnqueues(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -116,8 +118,8 @@ func TestJobStatusInTheStatementThatEnqueues(t *testing.T) {
 	}
 }
 
-// TestJobStatusAfterTheRowIsGone: by River's cleaner, by a lane that completes, or
-// by somebody's hand.
+// TestJobStatusAfterTheRowIsGone: deleted by River's cleaner, by a lane that completes
+// it, or by hand.
 func TestJobStatusAfterTheRowIsGone(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -133,7 +135,7 @@ func TestJobStatusAfterTheRowIsGone(t *testing.T) {
 	execute(t, pool, fmt.Sprintf(`SET LOCAL trainingmonkey.worker = 'on'; DELETE FROM river.river_job WHERE id = %d`, ids[1])) // as a purge does
 	execute(t, pool, `DELETE FROM river.river_job WHERE id = ANY($1)`, ids[2:5])
 
-	// A failed job that is retried and then done has not failed.
+	// A failed job that is retried and then completes has not failed.
 	execute(t, pool, `UPDATE river.river_job SET state = 'available', finalized_at = NULL, max_attempts = 26 WHERE id = $1`, ids[5])
 	c := config.Default()
 	c.River.CompletedRetention = 0
@@ -146,11 +148,11 @@ func TestJobStatusAfterTheRowIsGone(t *testing.T) {
 		"cancelled - - 0 false record", "done - - 0 - absence", "done - - 0 - absence",
 	}, "; "), ids...)
 	if n := query[int](t, pool, `SELECT count(*) FROM river.worker_job_outcomes`); n != 3 {
-		t.Errorf("%d outcomes are recorded, want three: none of what was done", n)
+		t.Errorf("%d outcomes are recorded, want three: completed jobs need none", n)
 	}
 	wantStatus(t, pool, "unknown - - 0 - -; unknown - - 0 - -; unknown - - 0 - -", ids[6]+1, 0, -4)
 
-	// Absence says nothing to a snapshot that may be older than the job.
+	// In a snapshot that may be older than the job, a missing row proves nothing.
 	tx, err := pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
 	if err != nil {
 		t.Fatal(err)
@@ -161,8 +163,8 @@ func TestJobStatusAfterTheRowIsGone(t *testing.T) {
 	}
 }
 
-// TestJobStatusIsKeptForItsTime, counted from when the row was found gone: a job that
-// waits keeps what is known of all younger ones.
+// TestJobStatusIsKeptForItsTime: retention counts from when the row was found missing;
+// a waiting job keeps what is known about all younger ones.
 func TestJobStatusIsKeptForItsTime(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -199,7 +201,7 @@ func TestJobStatusIsKeptForItsTime(t *testing.T) {
 	wantStatus(t, pool, "done - - 0 - absence", later)
 }
 
-// TestJobStatusSaysWhetherResultsAreWritten, by the settings of the workers that run.
+// TestJobStatusSaysWhetherResultsAreWritten: by the settings of the running workers.
 func TestJobStatusSaysWhetherResultsAreWritten(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -214,7 +216,7 @@ func TestJobStatusSaysWhetherResultsAreWritten(t *testing.T) {
 	for _, c := range []struct {
 		write   string
 		percent int
-		want    string // of a job of the user in, of the one out, of one of both, and of a recalculation of the one out
+		want    string // of jobs of user in, of user out and of both, and of a recalculation of user out
 	}{
 		{"on", 100, "true true true true"}, {"on", 50, "true false false false"}, {"on", 0, "false false false false"}, {"compare", 100, "false false false false"},
 	} {
@@ -229,7 +231,7 @@ func TestJobStatusSaysWhetherResultsAreWritten(t *testing.T) {
 			t.Errorf("%s, %d %%: results_written %s, want %s", c.write, c.percent, got, c.want)
 		}
 	}
-	// Of a worker that says nothing, nothing is known.
+	// A worker that does not report its settings leaves it unknown.
 	execute(t, pool, `UPDATE worker_processes SET acwr_write = NULL, acwr_rollout_percent = NULL`)
 	id := enqueue(t, pool, []jobs.Activity{run(9, in, "2025-09-01", 5, 50)})[0]
 	execute(t, pool, `UPDATE river.river_job SET state = 'completed', finalized_at = now() WHERE id = $1`, id)
@@ -238,7 +240,7 @@ func TestJobStatusSaysWhetherResultsAreWritten(t *testing.T) {
 	}
 }
 
-// TestRolloutInSQL is config.InRollout.
+// TestRolloutInSQL compares in_rollout with config.InRollout.
 func TestRolloutInSQL(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -263,8 +265,8 @@ func TestRolloutInSQL(t *testing.T) {
 
 var internals = regexp.MustCompile(`_|SQL|%|\b(json|column|database|constraint|null|byte)\b`)
 
-// TestEveryRejectIsExplained: whatever can be wrong has a code, and a sentence
-// without a word of what is inside.
+// TestEveryRejectIsExplained: every fault has a code, and a sentence without internal
+// terms.
 func TestEveryRejectIsExplained(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -310,8 +312,8 @@ func checkExplained(t *testing.T, pool *dbpool.Pool, reason, want string) {
 	}
 }
 
-// TestJobStatusReadsByKeys keeps it off scans of the large tables, and bounds what
-// can be asked at once.
+// TestJobStatusReadsByKeys: job_status scans no large table, and one call takes a
+// bounded number of jobs.
 func TestJobStatusReadsByKeys(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -341,7 +343,7 @@ func TestJobStatusReadsByKeys(t *testing.T) {
 	}
 }
 
-// TestJobsBeforeTheMigrationAreUnknown: those that failed left no trace.
+// TestJobsBeforeTheMigrationAreUnknown: failures of before left no record.
 func TestJobsBeforeTheMigrationAreUnknown(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

@@ -19,8 +19,8 @@ import (
 
 var kindConstant = regexp.MustCompile(`\bKind\w+ *= "(\w+)"`)
 
-// TestEveryKindIsInEveryListing: in those of which metrics and pages are made. The web's
-// and the command's have tests of their own, over jobs.Kinds.
+// TestEveryKindIsInEveryListing checks the listings behind metrics and pages. The web's
+// and the command's have their own tests over jobs.Kinds.
 func TestEveryKindIsInEveryListing(t *testing.T) {
 	t.Parallel()
 	declared := map[string]bool{}
@@ -57,7 +57,7 @@ func TestEveryKindIsInEveryListing(t *testing.T) {
 	for _, l := range s.Lanes() {
 		lanes[l.Kind], queues[l.Queue] = true, true
 		if l.Kind == jobs.KindTokenRefresh && (l.Committed == 0 || l.Failed > 0) {
-			t.Errorf("the lane of tokens has counted %+v, want the job", l.Stats)
+			t.Errorf("the token lane has counted %+v, want the job", l.Stats)
 		}
 	}
 	if diff := cmp.Diff(kinds, slices.Sorted(maps.Keys(lanes))); diff != "" {
@@ -68,6 +68,6 @@ func TestEveryKindIsInEveryListing(t *testing.T) {
 	}
 	var counted int
 	if err := pool.QueryRow(t.Context(), `SELECT coalesce(sum(committed), 0) FROM river.worker_throughput WHERE kind = 'token_refresh'`).Scan(&counted); err != nil || counted == 0 {
-		t.Errorf("throughput has %d jobs of tokens, %v", counted, err)
+		t.Errorf("throughput has %d token jobs, %v", counted, err)
 	}
 }

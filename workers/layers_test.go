@@ -114,7 +114,7 @@ func moveTRIMP(row, v version) {
 	}
 }
 
-// tables are what the plan reads and writes, without a database.
+// tables stands for what the plan reads and writes, without a database.
 type tables struct {
 	row      *jobs.Activity
 	version  int64
@@ -122,7 +122,7 @@ type tables struct {
 	recorded map[versionKey]recordedVersion
 }
 
-// work does a batch; rest are the jobs that wait.
+// work works a batch; rest are the jobs that wait.
 func (s *tables) work(t *rapid.T, batch, rest []int64, all []version) {
 	stored := map[int64]storedActivity{}
 	if s.row != nil {
@@ -186,7 +186,7 @@ func (s *tables) work(t *rapid.T, batch, rest []int64, all []version) {
 	record := func(records versionRecords) {
 		for i := range records.jobIDs {
 			if !records.replaces[i] && !slices.ContainsFunc(rest, func(id int64) bool { return id < slices.Max(batch) }) {
-				continue // no older version may be worked
+				continue // no older version can still come
 			}
 			key := versionKey{records.userIDs[i], records.activityIDs[i]}
 			old := s.recorded[key]
@@ -226,7 +226,7 @@ func (v version) activity(t *rapid.T) (a jobs.Activity) {
 // that remove a load, and deletions.
 func TestVersionsGiveTheSameRowInAnyOrderAndBatching(t *testing.T) {
 	t.Parallel()
-	for range 20 { // a check is 100 tries, which take 10 ms
+	for range 20 { // a check is 100 tries and takes 10 ms
 		rapid.Check(t, sameRowInAnyOrder)
 	}
 }

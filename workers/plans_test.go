@@ -13,8 +13,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestHotQueriesUseTheIndexes keeps every statement of a batch off sequential
-// scans once the tables are large.
+// TestHotQueriesUseTheIndexes: no statement of a batch scans a large table.
 func TestHotQueriesUseTheIndexes(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

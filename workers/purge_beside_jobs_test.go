@@ -11,8 +11,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestPurgeDuringIngest purges while workers ingest the athlete's activities in jobs
-// shared with others.
+// TestPurgeDuringIngest purges an athlete while workers ingest jobs with activities of
+// that athlete and others.
 func TestPurgeDuringIngest(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -43,7 +43,7 @@ func TestPurgeDuringIngest(t *testing.T) {
 	after := traces(t, pool)
 	delete(after, "user_locks")
 	if len(after) > 0 {
-		t.Errorf("left in %v", after)
+		t.Errorf("rows of the purged athlete are left in %v", after)
 	}
 	if got := query[int](t, pool, `SELECT count(*) FROM activities WHERE user_id = 8`); got != total {
 		t.Errorf("%d activities of the other user, want %d", got, total)
@@ -54,8 +54,8 @@ func TestPurgeDuringIngest(t *testing.T) {
 	checkOracle(t, pool)
 }
 
-// TestPurgeWaitsForJobsInHand: a job that a lane has locked, or that River runs, is left
-// to the next call. Neither waits for the other.
+// TestPurgeWaitsForJobsInHand: a job that a lane has locked or River is running is left
+// to the next call. Neither side waits for the other.
 func TestPurgeWaitsForJobsInHand(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -71,13 +71,13 @@ func TestPurgeWaitsForJobsInHand(t *testing.T) {
 	}
 	call := func() string { return query[string](t, pool, `SELECT river.purge_athlete($1)::text`, leaving) }
 	if got := call(); !strings.Contains(got, `"done": false`) || !strings.Contains(got, `"in_hand": 2`) || !strings.Contains(got, `"river_job": 1`) {
-		t.Errorf("with two jobs in hand: %s", got)
+		t.Errorf("with two jobs being worked: %s", got)
 	}
 	if err := lane.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := call(); !strings.Contains(got, `"done": false`) || !strings.Contains(got, `"in_hand": 1`) {
-		t.Errorf("with one job in hand: %s", got)
+		t.Errorf("with one job being worked: %s", got)
 	}
 	execute(t, pool, `UPDATE river.river_job SET state = 'completed', finalized_at = now() WHERE id = $1`, running)
 	if got := call(); !strings.Contains(got, `"done": true`) {
@@ -132,6 +132,6 @@ func TestPurgeOfAClaimedJob(t *testing.T) {
 	after := traces(t, pool)
 	delete(after, "user_locks")
 	if len(after) > 0 {
-		t.Errorf("left in %v", after)
+		t.Errorf("rows of the purged athlete are left in %v", after)
 	}
 }

@@ -27,16 +27,16 @@ func purge(t *testing.T, pool *dbpool.Pool, user int32) (calls int) {
 		if calls == 1000 {
 			t.Fatalf("not purged after %d calls", calls)
 		}
-		time.Sleep(time.Millisecond) // for whoever has a job in hand
+		time.Sleep(time.Millisecond) // for jobs that are being worked
 	}
 }
 
-// leaving is the user who is purged. Nothing else resembles the name or the id, which has
-// more digits than the fractions of seconds in the rows' times.
+// leaving is the user who is purged. Nothing else contains the name or the id, which
+// has more digits than the fractional seconds in the rows' times.
 const leaving, leavingName = 1_707_071_707, "Zugspitze"
 
-// traces returns the tables of all schemas that have rows with the leaving user's id or
-// name, and how many. Tables of later versions are among them.
+// traces returns every table, of any schema, that has rows with the leaving user's id
+// or name, with their number. Tables of later versions are included.
 func traces(t *testing.T, pool *dbpool.Pool) map[string]int {
 	t.Helper()
 	found := map[string]int{}
@@ -54,8 +54,8 @@ func tablesWhere(t *testing.T, pool *dbpool.Pool, condition string) []string {
 		WHERE relkind IN ('r', 'p') AND relnamespace::regnamespace::text NOT LIKE 'pg\_%' AND relnamespace <> 'information_schema'::regnamespace AND `+condition)
 }
 
-// holding makes a database in which the leaving user, and user 8, have something in
-// every table that may hold something of a user.
+// holding returns a database with rows of the leaving user and of user 8 in every table
+// that may have rows of a user.
 func holding(t *testing.T) *dbpool.Pool {
 	t.Helper()
 	pool := dbtest.Migrated(t)
@@ -78,7 +78,7 @@ func holding(t *testing.T) *dbpool.Pool {
 	execute(t, pool, `INSERT INTO ingest_rejects (job_id, user_id, payload, reason) VALUES (1, 8, '{"user_id": 8}', 'r'), (1, NULL, '[7]', 'r')`)
 	drain(t, pool)
 
-	// What waits, is over, and failed.
+	// Jobs that wait, are finished, and have failed.
 	mixed := []jobs.Activity{run(111, 8, "2025-03-11", 3, 30), ours(11, "2025-03-11"), run(112, 9, "2025-03-12", 4, 40)}
 	enqueueRaw(t, pool, mixed)
 	textID := enqueueRaw(t, pool, []jobs.Activity{ours(12, "2025-03-12")})
@@ -122,8 +122,8 @@ func enqueueRaw(t *testing.T, pool *dbpool.Pool, activities []jobs.Activity) int
 }
 
 // TestPurgeLeavesNothing: no table of any schema has anything of the athlete, and other
-// athletes keep everything. A table of a later version fails the test until it is purged
-// too.
+// athletes keep everything. A table of a later version fails the test until a purge
+// covers it.
 func TestPurgeLeavesNothing(t *testing.T) {
 	t.Parallel()
 	pool := holding(t)
@@ -132,13 +132,13 @@ func TestPurgeLeavesNothing(t *testing.T) {
 	for _, table := range tablesWhere(t, pool, `EXISTS (SELECT FROM pg_attribute AS a WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
 		AND (attname IN ('user_id', 'payload', 'args') OR atttypid IN ('json'::regtype, 'jsonb'::regtype)))`) {
 		if rivers := strings.HasPrefix(table, "river.river_") && table != "river.river_job"; before[table] == 0 && !rivers {
-			t.Errorf("table %s holds something of users, and nothing of the one who leaves: let it have some", table)
+			t.Errorf("table %s has a column for users' data, and no row of the leaving user: insert one", table)
 		}
 	}
 	execute(t, pool, `UPDATE token_audit_log SET timestamp = now() - interval '3 years' WHERE user_id = 8`)
 	others := query[string](t, pool, othersQuery)
 	if calls := purge(t, pool, leaving); calls != 1 {
-		t.Errorf("%d calls, want 1 for so little", calls)
+		t.Errorf("%d calls, want 1 for so few rows", calls)
 	}
 	after := traces(t, pool)
 	delete(after, "user_locks")
@@ -146,7 +146,7 @@ func TestPurgeLeavesNothing(t *testing.T) {
 		t.Errorf("still there: %v %v", after, query[[]string](t, pool, `SELECT coalesce(array_agg(j::text), '{}') FROM river.river_job AS j WHERE j::text LIKE '%1707071707%' OR j::text LIKE '%Zugspitze%'`))
 	}
 	if diff := cmp.Diff(others, query[string](t, pool, othersQuery)); diff != "" {
-		t.Errorf("of others:\n%s", diff)
+		t.Errorf("rows of others (-before +after):\n%s", diff)
 	}
 	execute(t, pool, `UPDATE river.river_job SET state = 'available', scheduled_at = now(), finalized_at = NULL WHERE state NOT IN ('completed') AND kind <> 'token_refresh'`)
 	drain(t, pool)
@@ -163,7 +163,7 @@ func TestPurgeLeavesNothing(t *testing.T) {
 	}
 }
 
-// othersQuery reads everything of users 8 and 9; of jobs, the parts that are for them.
+// othersQuery reads everything of users 8 and 9; of jobs, only their entries.
 const othersQuery = `
 SELECT concat_ws(E'\n',
 	(SELECT string_agg(a::text, E'\n' ORDER BY activity_id) FROM activities AS a WHERE user_id <> 1707071707),
@@ -175,7 +175,7 @@ SELECT concat_ws(E'\n',
 	(SELECT string_agg(concat_ws(' ', id, state, entry), E'\n' ORDER BY id, place) FROM river.river_job,
 		jsonb_array_elements(coalesce(args->'activities', args->'ranges', args->'user_ids')) WITH ORDINALITY AS e (entry, place) WHERE entry::text NOT LIKE '%1707071707%'))`
 
-// TestPurgeKeepsAuditRows: for as long as they are retained.
+// TestPurgeKeepsAuditRows: while they are within their retention.
 func TestPurgeKeepsAuditRows(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -250,8 +250,8 @@ func TestPurgedAthleteComesBack(t *testing.T) {
 	}
 }
 
-// TestPurgeInPortions: a purge removes more rows than one call may, and is interrupted on
-// the way.
+// TestPurgeInPortions: a purge removes more rows than one call may, and is interrupted
+// on the way.
 func TestPurgeInPortions(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -259,7 +259,7 @@ func TestPurgeInPortions(t *testing.T) {
 	execute(t, pool, `INSERT INTO ingest_versions SELECT 1707071707, i, 1 FROM generate_series(1, 1500) AS i`)
 	execute(t, pool, `INSERT INTO river.river_job (args, kind, queue, max_attempts) SELECT jsonb_build_object('ranges', jsonb_build_array(jsonb_build_object('user_id', 1707071707 + i % 2, 'from', '2025-01-01', 'to', '2025-01-01'))),
 		'acwr_recalc', 'recalc', 25 FROM generate_series(1, 3000) AS i`)
-	execute(t, pool, `INSERT INTO acwr_settings (user_id, formula) VALUES (1707071707, 'ewma')`) // and its recalculation
+	execute(t, pool, `INSERT INTO acwr_settings (user_id, formula) VALUES (1707071707, 'ewma')`) // which enqueues its recalculation
 	tx, err := pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -279,7 +279,7 @@ func TestPurgeInPortions(t *testing.T) {
 	after := traces(t, pool)
 	delete(after, "user_locks")
 	if len(after) > 0 || query[int](t, pool, `SELECT count(*) FROM river.river_job`) != 1500 {
-		t.Errorf("left in %v", after)
+		t.Errorf("rows of the purged athlete are left in %v", after)
 	}
 }
 
@@ -317,6 +317,6 @@ func TestPurgeOfRejectsThatAreTriedAgain(t *testing.T) {
 	after := traces(t, pool)
 	delete(after, "user_locks")
 	if len(after) > 0 {
-		t.Errorf("left in %v", after)
+		t.Errorf("rows of the purged athlete are left in %v", after)
 	}
 }

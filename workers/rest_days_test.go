@@ -7,9 +7,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestRestDaysReplaced: an activity removes its athlete's placeholder of that date,
-// and no other row; also one that has been stored for long, when it is synced
-// again.
+// TestRestDaysReplaced: an activity removes its athlete's placeholder of its date and
+// no other row, even a placeholder stored long ago when the activity is synced again.
 func TestRestDaysReplaced(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -26,7 +25,7 @@ func TestRestDaysReplaced(t *testing.T) {
 	if got := rows(t, pool); got != want {
 		t.Errorf("rows: %s, want %s", got, want)
 	}
-	// The placeholder of the 30th weighed 3: without it its week is lighter.
+	// The placeholder of the 30th had a load of 3, which its week no longer counts.
 	if got := query[float32](t, pool, `SELECT seven_day_avg_load FROM activities WHERE activity_id = 30`); got != float32(9.0/7) {
 		t.Errorf("seven days' mean on the 30th = %v, want %v", got, float32(9.0/7))
 	}

@@ -13,8 +13,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// refusing returns a pool over a database that refuses activities with a load
-// of 666.
+// refusing returns a database that refuses activities with a load of 666.
 func refusing(t *testing.T) *dbpool.Pool {
 	t.Helper()
 	pool := dbtest.Migrated(t)
@@ -69,8 +68,8 @@ func TestRefusedActivitiesAreRejectedIndividually(t *testing.T) {
 	}
 }
 
-// TestEveryActivityRefused is the most work that a salvage can be. It must not
-// run into the transaction's timeout, so its statements are counted.
+// TestEveryActivityRefused is the most work that a salvage can be. It must stay within
+// the transaction's timeout, so its statements are counted.
 func TestEveryActivityRefused(t *testing.T) {
 	t.Parallel()
 	pool := refusing(t)
@@ -80,7 +79,7 @@ func TestEveryActivityRefused(t *testing.T) {
 	}
 	enqueue(t, pool, many(1, len(all), all...))
 	c := config.Default()
-	c.Batching.TransactionTimeout, c.Database.IdleInTransactionTimeout = time.Minute, time.Minute // whatever else this machine is doing
+	c.Batching.TransactionTimeout, c.Database.IdleInTransactionTimeout = time.Minute, time.Minute // for a busy machine
 	c.Shutdown.Grace = 2 * time.Minute
 	counted := &crashDB{DB: pool}
 	s, err := newOver(t.Context(), pool, counted, c, slog.New(slog.DiscardHandler), nil)
@@ -126,8 +125,8 @@ func TestRefusedLoneActivityIsTriedAgain(t *testing.T) {
 	checkOracle(t, pool)
 }
 
-// TestRejectThatIsRefused: nothing of the job can be kept account of, so it
-// keeps its error.
+// TestRejectThatIsRefused: the job's reject cannot be stored, so the job fails with its
+// error.
 func TestRejectThatIsRefused(t *testing.T) {
 	t.Parallel()
 	pool := refusing(t)
@@ -142,13 +141,13 @@ func TestRejectThatIsRefused(t *testing.T) {
 		t.Errorf("error = %q, want the first refusal", got)
 	}
 	if got := query[string](t, pool, `SELECT concat((SELECT count(*) FROM activities), ' rows, ', (SELECT count(*) FROM ingest_rejects), ' rejects')`); got != "5 rows, 0 rejects" {
-		t.Errorf("%s, want the neighbour's 5 rows alone", got)
+		t.Errorf("%s, want only the other job's 5 rows", got)
 	}
 	checkOracle(t, pool)
 }
 
-// TestLimits takes the largest job that is accepted all the way in one
-// transaction, and nothing larger into the queue.
+// TestLimits: the largest accepted job is stored in one transaction, and a larger one
+// is not enqueued.
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -160,7 +159,7 @@ func TestLimits(t *testing.T) {
 	}
 	enqueue(t, pool, largest)
 	c := config.Default()
-	c.Batching.TransactionTimeout, c.Database.IdleInTransactionTimeout = time.Minute, time.Minute // the race detector makes it ten times as slow
+	c.Batching.TransactionTimeout, c.Database.IdleInTransactionTimeout = time.Minute, time.Minute // the race detector makes it ten times slower
 	c.Shutdown.Grace = 2 * time.Minute
 	stats := drainWith(t, pool, c)
 	if got := query[int](t, pool, `SELECT count(*) FROM activities WHERE octet_length(name) = 4096 AND name = type AND type = sport_type AND sport_type = device_name`); got != len(largest) {

@@ -9,8 +9,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestSeriesEqualsTheCalculator compares acwr_series with internal/acwr, bit for
-// bit, on every calendar day before, during and after random histories.
+// TestSeriesEqualsTheCalculator compares acwr_series with internal/acwr, bit for bit,
+// on every calendar day before, during and after random histories.
 func TestSeriesEqualsTheCalculator(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

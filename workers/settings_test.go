@@ -13,8 +13,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// checkFormulas compares every stored row with the user's formula, computed
-// from the whole history at once.
+// checkFormulas compares every stored row with the user's formula over the whole
+// history.
 func checkFormulas(t *testing.T, pool *dbpool.Pool) {
 	t.Helper()
 	r, err := pool.Query(t.Context(), `
@@ -62,7 +62,8 @@ func dailyActivities(loads, trimps []float32) []acwr.Activity {
 }
 
 // TestSettingsChangeWhatFollows: each change recalculates its user, an edit
-// reaches as far as the user's formula lets it, and a new default everyone else.
+// recalculates the days within the user's window, and a new default recalculates
+// everyone without settings.
 func TestSettingsChangeWhatFollows(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -98,7 +99,7 @@ func TestSettingsChangeWhatFollows(t *testing.T) {
 	enqueue(t, pool, edits)
 	drain(t, pool)
 	if query[string](t, pool, versions) != before {
-		t.Error("what was right was written")
+		t.Error("rows that were up to date were written")
 	}
 }
 

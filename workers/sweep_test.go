@@ -11,7 +11,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestSweep deletes more than one portion of what is old, and nothing else.
+// TestSweep deletes more old rows than one statement may, and nothing else.
 func TestSweep(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -33,7 +33,7 @@ func TestSweep(t *testing.T) {
 		t.Errorf("kept for ever: %s rows are left, want all", got)
 	}
 	if got := query[string](t, pool, `SELECT string_agg(activity_id::text, ' ' ORDER BY activity_id) FROM ingest_versions`); got != "2 3" {
-		t.Errorf("versions %s are left, want 2, which is young, and 3, of which an older one waits", got)
+		t.Errorf("versions %s are left, want 2, which is recent, and 3, of which an older version waits", got)
 	}
 
 	rows, err := pool.Query(t.Context(), "EXPLAIN "+sweepAuditQuery, sweptRows, time.Hour)

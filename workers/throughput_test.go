@@ -14,8 +14,8 @@ const throughputQuery = `
 SELECT coalesce(string_agg(concat_ws(' ', kind, committed, failed), '; ' ORDER BY kind), '') FROM (
 	SELECT kind, sum(committed) AS committed, sum(failed) AS failed FROM river.worker_throughput GROUP BY kind) AS by_kind`
 
-// TestThroughputOfADrain is written when the lanes have stopped: each job once, those
-// that failed by their attempts, and nothing by processes that found none.
+// TestThroughputOfADrain: when the lanes have stopped, each job is counted once, failed
+// ones by their attempts, and processes that found no job wrote nothing.
 func TestThroughputOfADrain(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -32,7 +32,7 @@ func TestThroughputOfADrain(t *testing.T) {
 	execute(t, pool, `INSERT INTO river.river_job (kind, queue, args, max_attempts) VALUES ('activity_ingest', 'ingest', '{"activities": "none"}', 25)`)
 	stats := drain(t, pool)
 	if got := query[string](t, pool, throughputQuery); got != "activity_ingest 40 1; acwr_recalc 1 0" || stats.Ingest.Committed != 40 || stats.Ingest.Failed != 1 {
-		t.Errorf("written: %s, want what the lanes say: %+v", got, stats)
+		t.Errorf("written: %s, want the lanes' stats: %+v", got, stats)
 	}
 	drain(t, pool)
 	if got := query[string](t, pool, throughputQuery); got != "activity_ingest 40 1; acwr_recalc 1 0" {
@@ -40,8 +40,8 @@ func TestThroughputOfADrain(t *testing.T) {
 	}
 }
 
-// TestThroughputOfARunningProcess is there within ten seconds or so, and old rows go
-// with the other sweeping.
+// TestThroughputOfARunningProcess: work is recorded within about ten seconds, and the
+// sweep deletes old rows.
 func TestThroughputOfARunningProcess(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -58,7 +58,7 @@ func TestThroughputOfARunningProcess(t *testing.T) {
 	enqueue(t, pool, []jobs.Activity{run(1, 7, "2025-09-01", 5, 50)})
 	for began := time.Now(); query[string](t, pool, throughputQuery) != "activity_ingest 1 0"; time.Sleep(100 * time.Millisecond) {
 		if time.Since(began) > 30*time.Second {
-			t.Fatalf("after 30 s is written: %s", query[string](t, pool, throughputQuery))
+			t.Fatalf("after 30 s the throughput is %s", query[string](t, pool, throughputQuery))
 		}
 	}
 	execute(t, pool, `INSERT INTO river.worker_throughput (bucket, kind, committed, failed, latencies)

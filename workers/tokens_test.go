@@ -22,7 +22,7 @@ import (
 
 var keyText = base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", tokens.KeyBytes)))
 
-// tokenConfig is that of a worker that refreshes at the provider.
+// tokenConfig configures a worker that refreshes at the provider.
 func tokenConfig(t *testing.T, provider *providertest.Provider) config.Config {
 	t.Helper()
 	c := config.Default()
@@ -36,7 +36,7 @@ func tokenConfig(t *testing.T, provider *providertest.Provider) config.Config {
 	return c
 }
 
-// authorized stores tokens of users 1 to n that expire after the time.
+// authorized stores tokens of users 1 to n that expire after the given time.
 func authorized(t *testing.T, pool *dbpool.Pool, c config.Config, provider *providertest.Provider, users int, after time.Duration) {
 	t.Helper()
 	var operations []tokens.Operation
@@ -67,7 +67,7 @@ func enqueueTokens(t *testing.T, pool *dbpool.Pool, users ...int32) {
 	}
 }
 
-// buffer is a log that is read while it is written.
+// buffer is a log that can be read while it is written.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -85,8 +85,8 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// TestTokensAreRefreshedInTime: although requests fail at times. No log, error, job, audit
-// row or count has a secret afterwards.
+// TestTokensAreRefreshedInTime: even though requests sometimes fail. Afterwards no log,
+// error, job, audit row or count has a secret.
 func TestTokensAreRefreshedInTime(t *testing.T) {
 	t.Parallel()
 	const users = 120
@@ -94,7 +94,7 @@ func TestTokensAreRefreshedInTime(t *testing.T) {
 	faults := providertest.Sometimes(40, providertest.Down, providertest.Unauthorized, providertest.Silent,
 		providertest.ClosesWithoutReply, providertest.KeepsRefreshToken, providertest.Half, providertest.Garbage, providertest.DownAfterRotating)
 	provider := providertest.New(t, func(user int32) providertest.Fault {
-		if user == 2 { // whose refusal must not resemble what follows from a lost answer
+		if user == 2 { // so that its refusal cannot be the consequence of a lost answer
 			return providertest.None
 		}
 		return faults(user)
@@ -114,7 +114,7 @@ func TestTokensAreRefreshedInTime(t *testing.T) {
 	go func() { done <- s.Run(ctx) }()
 	const left = `SELECT count(*) FROM user_tokens WHERE user_id > 1 AND reauthorize_since IS NULL AND expires_at < extract(epoch FROM now()) + 3600`
 	for n := users; n > 0 && ctx.Err() == nil; n = query[int](t, pool, left) {
-		if n < users/3 { // enough of it
+		if n < users/3 { // enough faults
 			provider.SetFaults(nil)
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -124,7 +124,7 @@ func TestTokensAreRefreshedInTime(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	if ctx.Err() != nil {
-		t.Errorf("not everybody was refreshed in time: %d left", query[int](t, pool, left))
+		t.Errorf("not all users were refreshed in time: %d left", query[int](t, pool, left))
 	}
 	cancel()
 	if err := <-done; err != nil {
@@ -147,7 +147,7 @@ func TestTokensAreRefreshedInTime(t *testing.T) {
 				t.Errorf("user %d is marked %q, want %q, and only if the provider lost something", user, token.Reauthorize, want)
 			}
 		case token.Refresh != current:
-			t.Errorf("the stored token of user %d is not the provider's, and nobody was notified", user)
+			t.Errorf("the stored token of user %d is not the provider's, and the user is not marked", user)
 		}
 	}
 	stats := s.Stats()
@@ -164,7 +164,7 @@ func TestTokensAreRefreshedInTime(t *testing.T) {
 		places[table] = query[string](t, pool, `SELECT coalesce(string_agg(r::text, ' '), '') FROM `+table+` AS r`)
 	}
 	if !strings.Contains(places["river.river_job"], "users not refreshed, the first: user") || !strings.Contains(places["log"], "user has to authorize again") {
-		t.Error("errors and logs say nothing, so that nothing is found in them proves nothing")
+		t.Error("errors and logs are empty, so finding no secret in them proves nothing")
 	}
 	for place, content := range places {
 		for _, secret := range append(provider.Secrets(), keyText, strings.Repeat("k", tokens.KeyBytes)) {
@@ -184,7 +184,7 @@ func asJSON(t *testing.T, v any) string {
 	return string(data)
 }
 
-// TestWithoutKeysTheRestRuns: the job waits for a process that has them.
+// TestWithoutKeysTheRestRuns: token jobs wait for a process that has the keys.
 func TestWithoutKeysTheRestRuns(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -208,7 +208,7 @@ func TestWithoutKeysTheRestRuns(t *testing.T) {
 		t.Errorf("log:\n%s", log)
 	}
 	if got := query[string](t, pool, `SELECT string_agg(concat_ws(' ', kind, state, attempt), ', ') FROM river.river_job WHERE state <> 'completed'`); got != "token_refresh available 0" {
-		t.Errorf("left: %s, want the job of tokens untouched", got)
+		t.Errorf("left: %s, want the token job untouched", got)
 	}
 	stats := drainWith(t, pool, c)
 	if stats.TokenUsers.Refreshed != 1 {
@@ -216,13 +216,13 @@ func TestWithoutKeysTheRestRuns(t *testing.T) {
 	}
 }
 
-// TestThrottledJobsWaitWithoutSpendingAttempts: those of every process.
+// TestThrottledJobsWaitWithoutSpendingAttempts: in every process.
 func TestThrottledJobsWaitWithoutSpendingAttempts(t *testing.T) {
 	t.Parallel()
 	const users = 30
 	pool := dbtest.Migrated(t)
 	asked := 0
-	provider := providertest.New(t, func(int32) providertest.Fault { // called one at a time
+	provider := providertest.New(t, func(int32) providertest.Fault { // calls are serialized
 		if asked++; asked == 5 {
 			return providertest.Throttle
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// averaged is a run with an average heart rate and a TRIMP by some method.
+// averaged is a run with an average heart rate and a TRIMP by the given method.
 func averaged(id int64, user int32, date string, minutes, heartRate, trimp float64, method string) jobs.Activity {
 	a := run(id, user, date, 5, trimp)
 	a.DurationMinutes, a.AvgHeartRate = &minutes, &heartRate
@@ -37,8 +37,8 @@ func recompute(t *testing.T, pool *dbpool.Pool, user int32, h trainingload.Heart
 
 const trimpsQuery = `SELECT string_agg(concat_ws(' ', activity_id, trimp), '; ' ORDER BY activity_id) FROM activities`
 
-// TestTRIMPsAreRecomputed with the values of a published formula, worked by hand, and
-// leaves alone what is better or somebody else's.
+// TestTRIMPsAreRecomputed expects values of the published formula, worked out by hand,
+// and that better TRIMPs and other users' stay unchanged.
 func TestTRIMPsAreRecomputed(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -79,7 +79,7 @@ func TestTRIMPsAreRecomputed(t *testing.T) {
 	drain(t, pool)
 	checkOracle(t, pool)
 	if got := query[float64](t, pool, `SELECT round(twentyeight_day_avg_trimp::numeric * 28, 2)::float8 FROM activities WHERE activity_id = 8`); got < 600 {
-		t.Errorf("the results of the 27th day after are of a TRIMP sum of %v", got)
+		t.Errorf("the results of the 27th day after include a TRIMP sum of %v", got)
 	}
 	if again := recompute(t, pool, 7, male); again.Changed != 0 || len(again.JobIDs) != 0 {
 		t.Errorf("a second time %+v", again)
@@ -89,12 +89,12 @@ func TestTRIMPsAreRecomputed(t *testing.T) {
 	female.Gender = trainingload.Female
 	some, err := PreviewTRIMPs(t.Context(), pool, 7, &from, &to, female)
 	if err != nil || some.Changed != 1 || some.Examples[0].TRIMP != 106.73 {
-		t.Errorf("of five days, for a woman: %+v, %v", some, err)
+		t.Errorf("five days, for a woman: %+v, %v", some, err)
 	}
 }
 
-// TestRoundedDurationsChangeNothing: an import computes before it rounds, so the
-// stored duration gives a slightly different TRIMP.
+// TestRoundedDurationsChangeNothing: an import computes before it rounds, so the stored
+// duration gives a slightly different TRIMP.
 func TestRoundedDurationsChangeNothing(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -111,8 +111,8 @@ func TestRoundedDurationsChangeNothing(t *testing.T) {
 	}
 }
 
-// TestRecomputedTRIMPsAndVersions: an older version that comes late does not bring
-// the old TRIMP back, a newer one brings its own.
+// TestRecomputedTRIMPsAndVersions: an older version that arrives late does not restore
+// the old TRIMP, and a newer one brings its own.
 func TestRecomputedTRIMPsAndVersions(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -122,7 +122,7 @@ func TestRecomputedTRIMPsAndVersions(t *testing.T) {
 		a.Partial = true
 		return a
 	}
-	untimed := partial(2) // states no TRIMP: that of the whole version stands
+	untimed := partial(2) // has no TRIMP: that of the whole version stays
 	untimed.Trimp, untimed.TrimpCalculationMethod = nil, nil
 	enqueue(t, pool, []jobs.Activity{averaged(2, 7, "2025-03-01", 60, 150, 98, "average")})
 	drain(t, pool)

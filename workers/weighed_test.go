@@ -8,9 +8,9 @@ import (
 	"github.com/trainingmonkey/worker/internal/oracle"
 )
 
-// weighed is a subquery of activities with their weights: zero if their athlete ignores
+// weighed is a subquery of activities with their weights: zero if the athlete ignores
 // likely doubles and an activity of the same day with a smaller id resembles it. It
-// divides where the worker's rule multiplies, to be independent.
+// divides where the worker's rule multiplies, to be independent of it.
 const weighed = `
 WITH weighed AS MATERIALIZED (
 	SELECT a.user_id, a.date, CASE WHEN d.is THEN 0 ELSE a.total_load_miles END AS total_load_miles, CASE WHEN d.is THEN 0 ELSE a.trimp END AS trimp
@@ -26,8 +26,8 @@ WITH weighed AS MATERIALIZED (
 		) AS is) AS d
 ), sums AS`
 
-// mismatches is the oracle's check for athletes some of whom ignore likely doubles. Their
-// activities begin at a time that PostgreSQL can read, not around midnight.
+// mismatches is the oracle's check where some athletes ignore likely doubles. Their
+// activities must begin at a time that PostgreSQL can parse, not around midnight.
 func mismatches(ctx context.Context, db dbpool.Querier) (wrong []oracle.Mismatch, total int, err error) {
 	query := strings.NewReplacer("\nWITH sums AS", weighed, "FROM activities b", "FROM weighed b").Replace(oracle.WrongQuery)
 	return oracle.CheckBy(ctx, db, query, nil, nil)

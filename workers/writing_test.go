@@ -18,7 +18,7 @@ func recalcAllUsers(t *testing.T, pool *dbpool.Pool) {
 	execute(t, pool, `SELECT river.enqueue_acwr_recalc(user_id, min(date), max(date)) FROM activities GROUP BY user_id`)
 }
 
-// TestShadowWritesNothing: jobs are worked, rows are not touched.
+// TestShadowWritesNothing: jobs are worked, but no row is written.
 func TestShadowWritesNothing(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -40,8 +40,8 @@ func TestShadowWritesNothing(t *testing.T) {
 	}
 }
 
-// TestShareOfUsers: exactly those users' results are written, and with a larger
-// share those of more.
+// TestShareOfUsers: exactly the share's results are written, and a larger share
+// includes the smaller.
 func TestShareOfUsers(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -60,7 +60,7 @@ func TestShareOfUsers(t *testing.T) {
 		drainWith(t, pool, share)
 		got := query[[]int32](t, pool, `SELECT array_agg(DISTINCT user_id ORDER BY user_id) FROM activities WHERE acute_chronic_ratio IS NOT NULL`)
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("users written at %d percent (-want +got):\n%s", percent, diff)
+			t.Errorf("users with results at %d percent (-want +got):\n%s", percent, diff)
 		}
 		if n := query[int](t, pool, `SELECT count(*) FROM activities WHERE acute_chronic_ratio IS NULL AND user_id = ANY($1)`, want); n > 0 {
 			t.Errorf("%d rows of users at %d percent were left out", n, percent)
@@ -69,8 +69,8 @@ func TestShareOfUsers(t *testing.T) {
 	checkOracle(t, pool)
 }
 
-// TestSwitchedOffJobsWait: activities are stored, what follows waits, and is
-// worked once results are written again.
+// TestSwitchedOffJobsWait: activities are stored; recalculations wait, and are worked
+// once results are written again.
 func TestSwitchedOffJobsWait(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
