@@ -15,7 +15,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestConnectErrorsSayEverythingOnce, and keep what callers branch on.
+// TestConnectErrorsSayEverythingOnce: each part once, and callers can still branch on
+// the cause.
 func TestConnectErrorsSayEverythingOnce(t *testing.T) {
 	t.Parallel()
 	url := dbtest.New(t)
@@ -64,7 +65,7 @@ func TestConnectErrorsSayEverythingOnce(t *testing.T) {
 	}
 }
 
-// TestTransactionSaysThatTheServerIsGone in few words, and is still tried again.
+// TestTransactionSaysThatTheServerIsGone: in few words, and as a transient error.
 func TestTransactionSaysThatTheServerIsGone(t *testing.T) {
 	t.Parallel()
 	server := dbtest.Server(t)
@@ -72,7 +73,7 @@ func TestTransactionSaysThatTheServerIsGone(t *testing.T) {
 	if err := server.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	pool.Reset() // the connections of before
+	pool.Reset() // drops the open connections
 	_, err := pool.Begin(t.Context())
 	want := fmt.Sprintf("connect to %s: connection refused", dbpool.Target(pool.Config().ConnConfig))
 	if err == nil || err.Error() != want || dbpool.Classify(err) != dbpool.Transient {

@@ -30,7 +30,7 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// TestSettingsAreOurs opens a database whose own settings are all others.
+// TestSettingsAreOurs opens a database whose own settings all differ.
 func TestSettingsAreOurs(t *testing.T) {
 	t.Parallel()
 	o := dbtest.Options(dbtest.New(t))
@@ -65,12 +65,12 @@ func TestSettingsAreOurs(t *testing.T) {
 	}
 	_, err = pool.Exec(t.Context(), "SELECT pg_sleep(10)")
 	if dbpool.Classify(err) != dbpool.Transient {
-		t.Errorf("a statement over its time = %v, want a transient fault", err)
+		t.Errorf("a statement over its timeout = %v, want a transient fault", err)
 	}
 }
 
-// TestTextsArriveAsTheyAre in a database, under a role and through an address of
-// another encoding.
+// TestTextsArriveAsTheyAre: whichever encoding the database, the role or the address
+// sets.
 func TestTextsArriveAsTheyAre(t *testing.T) {
 	t.Parallel()
 	address, err := url.Parse(dbtest.New(t))
@@ -98,7 +98,7 @@ func TestTextsArriveAsTheyAre(t *testing.T) {
 		var length int
 		err = pool.QueryRow(t.Context(), `SELECT $1::text, length($1::text)`, "Café").Scan(&got, &length)
 		if err != nil || got != "Café" || length != 4 {
-			t.Errorf("a text with %q is %q of %d characters, %v, want Café of 4", parameter, got, length, err)
+			t.Errorf("with %q the text is %q of %d characters, %v, want Café of 4", parameter, got, length, err)
 		}
 	}
 }
@@ -126,7 +126,7 @@ func TestAcquireTimesOut(t *testing.T) {
 	}
 	again, err := pool.Begin(t.Context())
 	if err != nil {
-		t.Fatalf("the connection did not come back: %v", err)
+		t.Fatalf("the connection did not return to the pool: %v", err)
 	}
 	_ = again.Rollback(t.Context())
 }
@@ -226,7 +226,7 @@ func TestOpenTakesEveryKindOfAddress(t *testing.T) {
 	}
 }
 
-// TestUselessConnectionIsClosed: the next transaction has another one.
+// TestUselessConnectionIsClosed: the next transaction gets a new one.
 func TestUselessConnectionIsClosed(t *testing.T) {
 	t.Parallel()
 	o := dbtest.Options(dbtest.New(t))
@@ -274,7 +274,7 @@ func TestUselessConnectionIsClosed(t *testing.T) {
 			t.Fatalf("%s: no error", name)
 		}
 		if err := pool.QueryRow(t.Context(), `SELECT pg_backend_pid()`).Scan(&after); err != nil || after == before {
-			t.Errorf("%s: then session %d, %v, want another than %d", name, after, err, before)
+			t.Errorf("%s: the next session is %d, %v, want another than %d", name, after, err, before)
 		}
 	}
 }

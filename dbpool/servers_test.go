@@ -2,7 +2,8 @@ package dbpool
 
 import "testing"
 
-// TestSeveralServers: of several servers the one is wanted that can be written to.
+// TestSeveralServers: if an address names several servers, the writable one is
+// required.
 func TestSeveralServers(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]bool{
