@@ -23,22 +23,22 @@ func execute(t *testing.T, pool *dbpool.Pool, sql string) {
 	}
 }
 
-// TestGoodDatabase: nothing is found, nothing is changed.
+// TestGoodDatabase: no finding, and no change.
 func TestGoodDatabase(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
 	for _, f := range Examine(t.Context(), pool, config.Default()) {
-		if !f.OK || (f.Warns() && f.Check != "vacuum" && f.Check != "workers") { // what else runs on the server
+		if !f.OK || (f.Warns() && f.Check != "vacuum" && f.Check != "workers") { // these depend on what else runs on the server
 			t.Errorf("%+v", f)
 		}
 	}
 	var processes int
 	if err := pool.QueryRow(t.Context(), `SELECT count(*) FROM worker_processes`).Scan(&processes); err != nil || processes != 0 {
-		t.Errorf("%d processes, %v, want none: what was tried is rolled back", processes, err)
+		t.Errorf("%d processes, %v, want none, as all attempts are rolled back", processes, err)
 	}
 }
 
-// TestFindings breaks a database in one way after the other.
+// TestFindings breaks a database in one way after another.
 func TestFindings(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -75,7 +75,7 @@ func TestFindings(t *testing.T) {
 	}
 }
 
-// TestSettingsThatWereDropped: something between worker and server has changed the
+// TestSettingsThatWereDropped: something between worker and server changed the
 // session's settings.
 func TestSettingsThatWereDropped(t *testing.T) {
 	t.Parallel()
@@ -90,15 +90,14 @@ func TestSettingsThatWereDropped(t *testing.T) {
 	execute(t, pool, `SET DateStyle = 'German'`)
 	f := examineSession(t.Context(), pool, direct)
 	if f.OK || !strings.Contains(f.About, `lock_timeout is "0"`) || !strings.Contains(f.About, `DateStyle is "German, DMY", not "ISO"`) || !strings.Contains(f.Cure, "SET lock_timeout = '") {
-		t.Errorf("settings = %+v, want what differs", f)
+		t.Errorf("settings = %+v, want the differences", f)
 	}
 	if f := examineSession(t.Context(), pool, transactionPooler); !f.OK || !f.Warns() {
 		t.Errorf("behind a pooler in transaction mode = %+v, want a warning", f)
 	}
 }
 
-// TestVacuumHeldBack holds a snapshot, as a long report or a forgotten session
-// does.
+// TestVacuumHeldBack keeps a snapshot open, like a long report or a forgotten session.
 func TestVacuumHeldBack(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Open(t, dbtest.New(t))
@@ -116,7 +115,7 @@ func TestVacuumHeldBack(t *testing.T) {
 		t.Errorf("vacuum = %+v, want %s", got, cure)
 	}
 	if got := examineVacuum(t.Context(), pool, time.Hour); !strings.Contains(got.About, "held back by nothing") {
-		t.Errorf("vacuum = %+v, want nothing that is older than an hour", got)
+		t.Errorf("vacuum = %+v, want no snapshot older than an hour", got)
 	}
 }
 
@@ -136,8 +135,8 @@ func TestAboutClock(t *testing.T) {
 	}
 }
 
-// TestWhatStopsWork: a check fails if a worker would not work, otherwise it warns. Both
-// say why it matters and how to fix it.
+// TestWhatStopsWork: a check fails if a worker could not work, and otherwise warns.
+// Failures and warnings say why they matter and what to do.
 func TestWhatStopsWork(t *testing.T) {
 	t.Parallel()
 	for want, findings := range map[string][]Finding{
@@ -154,7 +153,7 @@ func TestWhatStopsWork(t *testing.T) {
 				got = "warns"
 			}
 			if got != want || (want != "fine") != (f.Why != "" && f.Cure != "") {
-				t.Errorf("%+v %s, want that it %s", f, got, want)
+				t.Errorf("%+v: %s, want %s", f, got, want)
 			}
 		}
 	}
