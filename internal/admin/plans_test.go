@@ -11,7 +11,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// largeTablesQuery makes a day's completed jobs, a few others, and rejects.
+// largeTablesQuery inserts a day's completed jobs, a few others, and rejects.
 const largeTablesQuery = `
 INSERT INTO river.river_job (state, kind, queue, args, max_attempts, created_at, finalized_at)
 SELECT CASE WHEN i % 1000 > 0 THEN 'completed' WHEN i % 2000 > 0 THEN 'retryable' ELSE 'discarded' END::river.river_job_state,
@@ -24,8 +24,7 @@ const largeRejectsQuery = `
 INSERT INTO ingest_rejects (job_id, user_id, activity_id, payload, reason, rejected_at)
 SELECT i, i % 5000, i, '{}', 'fault injection', now() - (20000 - i) * interval '1 second' FROM generate_series(1, 20000) AS i`
 
-// TestFiltersFollowTheIndexes keeps whatever an operator may ask for off a scan
-// of the tables.
+// TestFiltersFollowTheIndexes: no filter that an operator may use scans a table.
 func TestFiltersFollowTheIndexes(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -57,7 +56,7 @@ func TestFiltersFollowTheIndexes(t *testing.T) {
 	}
 }
 
-// plan fails the test when a plan scans one of the large tables.
+// plan fails the test if the plan scans one of the large tables.
 func plan(t *testing.T, pool *dbpool.Pool, name, query string, args pgx.NamedArgs) {
 	t.Helper()
 	rows, err := pool.Query(t.Context(), "EXPLAIN "+query, args)

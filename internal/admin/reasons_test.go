@@ -47,7 +47,7 @@ func TestGroupReasons(t *testing.T) {
 		t.Errorf("reasons (-want +got):\n%s", diff)
 	}
 	if groupReasons(failures, 4).All {
-		t.Error("as many as are read at most are all that there are")
+		t.Error("All = true although as many failures were read as may be")
 	}
 	many := make([]queue.LastFailure, 100)
 	for i := range many {
@@ -57,11 +57,11 @@ func TestGroupReasons(t *testing.T) {
 		t.Errorf("%d groups of %d failures, want %d of 100", len(got.Groups), got.Read, maxReasons)
 	}
 	if got := groupReasons(nil, 500); got.Groups == nil || !got.All {
-		t.Errorf("reasons of nothing = %+v, want an empty list, and all of it", got)
+		t.Errorf("reasons of no failures = %+v, want an empty list with All = true", got)
 	}
 }
 
-// TestReasonsAreBounded has more failures than are ever read.
+// TestReasonsAreBounded inserts more failures than are ever read.
 func TestReasonsAreBounded(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

@@ -63,8 +63,8 @@ func TestReadOfAnEmptyDatabase(t *testing.T) {
 	}
 }
 
-// manyJobsQuery fills queues as a large import and a day's work would. The job
-// that was enqueued first waits for its next try.
+// manyJobsQuery fills queues like a large import and a day's work. The job enqueued
+// first waits for its next try.
 const manyJobsQuery = `
 INSERT INTO river.river_job (state, kind, queue, args, max_attempts, priority, created_at, scheduled_at, finalized_at)
 SELECT state::river.river_job_state, 'activity_ingest', queue, '{}', 25, priority,
@@ -83,7 +83,7 @@ func TestReadOfLongQueues(t *testing.T) {
 	execute(t, pool, `ALTER TABLE river.river_job SET (autovacuum_enabled = off)`)
 	execute(t, pool, manyJobsQuery)
 	if bulk := read(t, pool).Freshness[1]; bulk.Waiting < 10_001 || bulk.About != "at least" {
-		t.Errorf("bulk before the table was analyzed = %+v, want that it is a lower bound", bulk)
+		t.Errorf("bulk before the table was analyzed = %+v, want a lower bound", bulk)
 	}
 	execute(t, pool, `ANALYZE river.river_job`)
 	s := read(t, pool)
@@ -153,7 +153,8 @@ SELECT i, repeat('a', 90), repeat('r', 90),
        CASE WHEN i > 29800 THEN now() END
 FROM generate_series(1, 30000) AS i`
 
-// TestManyTokens counts exactly what an operator acts on, and estimates the rest.
+// TestManyTokens: the states an operator acts on are counted exactly, the rest is
+// estimated.
 func TestManyTokens(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -174,8 +175,8 @@ func TestManyTokens(t *testing.T) {
 	}
 }
 
-// TestEnqueuedCountsEachJobOnce: also when a job's transaction was open for long, and when
-// the newest rows are deleted.
+// TestEnqueuedCountsEachJobOnce: even if a job's transaction was open for long, or the
+// newest rows are deleted.
 func TestEnqueuedCountsEachJobOnce(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

@@ -7,7 +7,7 @@ import (
 )
 
 // TestWorkersShareTheSnapshots: while no snapshot is requested, eight workers query the
-// database little more often than one; whoever asks is not kept waiting for that.
+// database little more often than one; a request does not wait for that.
 func TestWorkersShareTheSnapshots(t *testing.T) {
 	t.Parallel()
 	w := NewWatch(nil, options, slog.New(slog.DiscardHandler))
@@ -31,11 +31,11 @@ func TestWorkersShareTheSnapshots(t *testing.T) {
 		}
 	}
 	if len(w.asked) != 0 {
-		t.Fatal("asked before anybody was")
+		t.Fatal("a snapshot is requested before Latest was called")
 	}
 	w.Latest()
 	w.Latest()
 	if len(w.asked) != 1 {
-		t.Error("Run does not know that somebody read the snapshot")
+		t.Error("Latest did not request a snapshot from Run")
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestRowsWithoutResults counts a small table, and estimates a large one without
-// reading it.
+// TestRowsWithoutResults: a small table is counted, a large one estimated without a
+// scan.
 func TestRowsWithoutResults(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -19,7 +19,7 @@ func TestRowsWithoutResults(t *testing.T) {
 	}
 	execute(t, pool, fill, 81, 30_000)
 	if w := read(t, pool).Writing; w.RowsWithout < 7_400 || w.About == "" {
-		t.Errorf("of 30,000 rows before they were analyzed: %+v, want a lower bound or an estimate, labelled so", w)
+		t.Errorf("of 30,000 rows before they were analyzed: %+v, want a lower bound or an estimate, labelled as one", w)
 	}
 	execute(t, pool, `ANALYZE activities`)
 	if w := read(t, pool).Writing; w.RowsWithout < 21_500 || w.RowsWithout > 23_500 || w.About != "about" {
@@ -32,8 +32,8 @@ func TestRowsWithoutResults(t *testing.T) {
 	}
 }
 
-// TestNoticeOfRowsWithoutResults: with everything written, rows without results are
-// history that no backfill has worked, but not while something still computes.
+// TestNoticeOfRowsWithoutResults: if everything is written, rows without results need a
+// backfill, unless jobs are still waiting.
 func TestNoticeOfRowsWithoutResults(t *testing.T) {
 	t.Parallel()
 	on, all := WriteOn, 100
