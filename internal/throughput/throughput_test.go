@@ -52,8 +52,8 @@ func text(t *testing.T, pool *dbpool.Pool, sql string, args ...any) (got string)
 	return got
 }
 
-// written is the table without its buckets: each kind's sums, and those of its
-// latencies by place.
+// written reads the table without its buckets: the sums of each kind, and of its
+// latencies by bin.
 const written = `
 SELECT coalesce(string_agg(concat_ws(' ', kind, committed, failed, latencies), '; ' ORDER BY kind), '') FROM (
 	SELECT kind, sum(committed) AS committed, sum(failed) AS failed,
@@ -68,7 +68,7 @@ func TestProcessesAddUp(t *testing.T) {
 	pool := dbtest.Migrated(t)
 	one, other := newRecorder(pool), newRecorder(pool)
 	for range 3 {
-		one.Count("activity_ingest").Committed(20 * time.Millisecond) // from 16 to 32 ms
+		one.Count("activity_ingest").Committed(20 * time.Millisecond) // in the bin from 16 to 32 ms
 	}
 	one.Count("acwr_recalc").Failed(2)
 	if into := write(t, one); into <= 0 || into > Bucket+time.Second {
@@ -87,12 +87,12 @@ func TestProcessesAddUp(t *testing.T) {
 	}
 	const aligned = `SELECT concat_ws(' ', bool_and(extract(epoch FROM bucket)::bigint % 10 = 0), count(DISTINCT bucket) <= 2, max(bucket) <= now(), max(bucket) > now() - interval '20 seconds') FROM river.worker_throughput`
 	if got := text(t, pool, aligned); got != "t t t t" {
-		t.Errorf("buckets are whole, few, begun and young: %s, want t t t t", got)
+		t.Errorf("buckets are aligned, at most two, not in the future and recent: %s, want t t t t", got)
 	}
 }
 
-// TestKilledProcessLosesNothingWritten: and counts that could not be written are part of
-// the next write that succeeds.
+// TestKilledProcessLosesNothingWritten: and counts that could not be written are part
+// of the next write that succeeds.
 func TestKilledProcessLosesNothingWritten(t *testing.T) {
 	t.Parallel()
 	url := dbtest.MigratedURL(t)
@@ -103,11 +103,11 @@ func TestKilledProcessLosesNothingWritten(t *testing.T) {
 	killed.Count("activity_ingest").Committed(time.Second)
 	its.Close()
 	if _, err := killed.Write(t.Context()); err == nil {
-		t.Error("a process whose connections are gone wrote")
+		t.Error("Write = nil after the pool was closed")
 	}
 	const want = "activity_ingest 1 0 11:1"
 	if got := text(t, pool, written); got != want {
-		t.Errorf("after the kill: %s, want what was written, %s", got, want)
+		t.Errorf("after the kill: %s, want only what was written before, %s", got, want)
 	}
 
 	lives := newRecorder(pool)
@@ -121,7 +121,7 @@ func TestKilledProcessLosesNothingWritten(t *testing.T) {
 	execute(t, pool, `ALTER TABLE river.away RENAME TO worker_throughput`)
 	write(t, lives)
 	if got := text(t, pool, written); got != "activity_ingest 3 0 11:3" {
-		t.Errorf("after the outage: %s, want the two of it as well", got)
+		t.Errorf("after the outage: %s, want the outage's two jobs as well", got)
 	}
 	execute(t, pool, `ALTER TABLE river.worker_throughput RENAME TO away`)
 	for range maxFailures {
@@ -134,7 +134,7 @@ func TestKilledProcessLosesNothingWritten(t *testing.T) {
 	lives.Count("activity_ingest").Committed(time.Second)
 	write(t, lives)
 	if got := text(t, pool, written); got != "activity_ingest 4 0 11:4" {
-		t.Errorf("after a long outage: %s, want nothing of it, which is of other times", got)
+		t.Errorf("after a long outage: %s, want none of the outage's jobs, which belong to older buckets", got)
 	}
 }
 
@@ -161,11 +161,11 @@ func TestIdleProcessWritesNothing(t *testing.T) {
 	write(t, r)
 	write(t, r)
 	if db.n != 1 {
-		t.Errorf("three writes of which one had something to write took %d statements, want 1", db.n)
+		t.Errorf("three writes, one with counts, took %d statements, want 1", db.n)
 	}
 }
 
-// inMemory answers like a server whose clock reads like this machine's.
+// inMemory answers like a server whose clock agrees with this machine's.
 type inMemory struct {
 	dbpool.Querier
 	writes []time.Time
@@ -203,7 +203,7 @@ func TestOneWriteInEachBucket(t *testing.T) {
 			}
 			cancel()
 			wg.Wait()
-			db.writes = db.writes[1:] // from it on the server's clock is known
+			db.writes = db.writes[1:] // its answer gives the server's clock
 			for i, at := range db.writes[1:] {
 				if before := db.writes[i]; at.UnixNano()/int64(Bucket) != before.UnixNano()/int64(Bucket)+1 {
 					t.Fatalf("a write at %v follows one at %v, want one in each bucket", at, before)
@@ -216,8 +216,8 @@ func TestOneWriteInEachBucket(t *testing.T) {
 	}
 }
 
-// TestManyWritersAtOnce: they lose nothing and do not deadlock, in whatever order each
-// counted.
+// TestManyWritersAtOnce: they lose no counts and do not deadlock, whatever order each
+// counted in.
 func TestManyWritersAtOnce(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -247,11 +247,11 @@ func TestManyWritersAtOnce(t *testing.T) {
 	}
 	const equal = `SELECT bool_and(committed = (SELECT sum(n) FROM unnest(latencies) AS n) AND cardinality(latencies) = 25)::text FROM river.worker_throughput`
 	if got := text(t, pool, equal); got != "true" {
-		t.Error("latencies are not as many as jobs were committed")
+		t.Error("the number of latencies differs from that of committed jobs")
 	}
 }
 
-// fullDay fills the table as four kinds that are always busy do, for more than a day.
+// fullDay fills the table with more than a day of four kinds that are always busy.
 const fullDay = `
 INSERT INTO river.worker_throughput (bucket, kind, committed, failed, latencies)
 SELECT date_bin('10 seconds', now(), timestamptz 'epoch') - i * interval '10 seconds', kind, 100, 1, array_fill(0, array[5]) || array[50, 49, 1] || array_fill(0, array[17])
@@ -274,22 +274,22 @@ func TestLastHour(t *testing.T) {
 		t.Errorf("of an empty table (-want +got):\n%s", diff)
 	}
 	execute(t, pool, fullDay)
-	// 200 of 16 to 32 ms, 196 of 32 to 64 ms and 4 of 64 to 128 ms in each bucket.
+	// Each bucket has 200 of 16 to 32 ms, 196 of 32 to 64 ms and 4 of 64 to 128 ms.
 	want := Point{Committed: 6 * 400, Failed: 6 * 4, Median: 32 * time.Millisecond, P99: 64 * time.Millisecond}
 	for i, got := range lastHour(t, pool) {
 		if got != want {
 			t.Errorf("point %d = %+v, want %+v", i, got, want)
 		}
 	}
-	// The bucket that is not over is not shown, and what is older than an hour neither.
+	// The current bucket is not shown, nor buckets older than an hour.
 	execute(t, pool, `DELETE FROM river.worker_throughput WHERE bucket < now() - interval '10 minutes'`)
 	points := lastHour(t, pool)
 	if points[Points-1] != want || points[Points-9] != want || points[0] != (Point{}) || points[Points-12] != (Point{}) {
-		t.Errorf("of ten minutes: %+v", points)
+		t.Errorf("with ten minutes of work: %+v", points)
 	}
 }
 
-// TestLastHourFollowsTheIndex reads the rows of an hour and no others.
+// TestLastHourFollowsTheIndex: only the rows of an hour are read.
 func TestLastHourFollowsTheIndex(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -318,7 +318,7 @@ func TestLastHourFollowsTheIndex(t *testing.T) {
 	}
 }
 
-// TestForget deletes what is older than a day, in portions, and nothing else.
+// TestForget deletes rows older than a day, in portions, and nothing else.
 func TestForget(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -335,12 +335,12 @@ func TestForget(t *testing.T) {
 		}
 	}
 	const left = `SELECT concat_ws(' ', count(*), min(bucket) >= now() - interval '1 day 1 minute', max(bucket) > now() - interval '1 minute') FROM river.worker_throughput`
-	if got := text(t, pool, left); !strings.HasSuffix(got, " t t") || total < 1440 || total > 1440+4*int64(2+time.Since(began)/Bucket) { // an hour, and what grew old meanwhile
+	if got := text(t, pool, left); !strings.HasSuffix(got, " t t") || total < 1440 || total > 1440+4*int64(2+time.Since(began)/Bucket) { // an hour, and the rows that passed a day meanwhile
 		t.Errorf("%d of 36004 rows were deleted, left are %s", total, got)
 	}
 }
 
-// TestBins has every latency within its bin, in bins without gaps.
+// TestBins: every latency lies within its bin, and bins have no gaps.
 func TestBins(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
