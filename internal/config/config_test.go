@@ -139,7 +139,7 @@ func TestSecretsOfTokens(t *testing.T) {
 	}
 }
 
-// TestRetentionTakesZero, which means that finished jobs are deleted at once.
+// TestRetentionTakesZero: zero deletes finished jobs at once.
 func TestRetentionTakesZero(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "config.yaml")

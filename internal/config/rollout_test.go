@@ -28,7 +28,7 @@ func TestShareIsEvenAndGrows(t *testing.T) {
 					t.Errorf("ids from %d by %d: %d of %d in at %d percent", first, stride, in, ids, percent)
 				}
 				if in < before {
-					t.Errorf("fewer in at %d percent than below", percent)
+					t.Errorf("fewer in at %d percent than at a lower one", percent)
 				}
 				before = in
 			}
