@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// The same tests as an ordinary user: as root they run once more under the
-// account of the server, otherwise the test run itself is the case and it
-// remains to show that no other account comes into play.
+// TestAsOrdinaryUser runs the tests as an ordinary user: a root test run repeats them
+// under the server's account. Any other run is that case already, and only has to show
+// that no other account is used.
 func TestAsOrdinaryUser(t *testing.T) {
 	t.Parallel()
 	owner, err := serverAccount()
@@ -46,9 +46,9 @@ func TestAsOrdinaryUser(t *testing.T) {
 	}
 }
 
-// copyExecutable puts this program where every user can run it. cp does it,
-// because a file that this process had open for writing could not be run while
-// another test's fork holds it too.
+// copyExecutable copies this program to where every user can run it. cp writes the
+// copy, because a file that this process opened for writing could not be run while a
+// fork of another test still has it open.
 func copyExecutable(t *testing.T) string {
 	t.Helper()
 	to := filepath.Join(reachable(t), "localpg.test")
@@ -61,10 +61,10 @@ func copyExecutable(t *testing.T) string {
 	return to
 }
 
-// TMPDIR in a place that the server's account cannot use.
+// TestUnreachableTemporaryDirectory: the server's account cannot enter TMPDIR.
 func TestUnreachableTemporaryDirectory(t *testing.T) {
 	locked := t.TempDir()
-	mode := os.FileMode(0o700) // root's alone
+	mode := os.FileMode(0o700) // for root only
 	if os.Geteuid() != 0 {
 		mode = 0
 	}

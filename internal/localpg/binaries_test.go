@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// fakeBinaries makes a directory with programs that know only their version.
+// fakeBinaries makes a directory of programs that only print their version.
 func fakeBinaries(t *testing.T, versions map[string]string) string {
 	t.Helper()
 	dir := reachable(t)
@@ -53,7 +53,7 @@ func TestInstalledChoosesVersion(t *testing.T) {
 	}
 }
 
-// A PATH entry may hold a link to one of the two programs only.
+// TestCandidatesFollowLinks: a PATH entry may link to only one of the two programs.
 func TestCandidatesFollowLinks(t *testing.T) {
 	bin := fakeBinaries(t, map[string]string{"postgres": "17.1", "initdb": "17.1"})
 	want, err := filepath.EvalSymlinks(bin)
@@ -72,7 +72,7 @@ func TestCandidatesFollowLinks(t *testing.T) {
 	}
 }
 
-// A cluster is only ever run by the version that made it.
+// TestOtherVersionsCluster: a cluster is only run by the version that created it.
 func TestOtherVersionsCluster(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// child is another process with a server of its own.
+// child is another process with its own server.
 type child struct {
 	cmd  *exec.Cmd
 	pid  int // of its server
@@ -51,7 +51,7 @@ func startChild(t *testing.T, dir string) *child {
 	}
 	if _, err := fmt.Sscan(line, &c.pid, &c.dir, &c.url); err != nil {
 		rest, _ := io.ReadAll(stdout)
-		t.Fatalf("child says %s%s", line, rest)
+		t.Fatalf("the child printed %s%s", line, rest)
 	}
 	return c
 }
@@ -69,7 +69,7 @@ func TestServerDiesWithItsParent(t *testing.T) {
 			t.Parallel()
 			c := startChild(t, "")
 			if got := ask(t, c.url, "SELECT 'here'"); got != "here" {
-				t.Fatalf("child's server answers %s", got)
+				t.Fatalf("the child's server answers %s", got)
 			}
 			if err := kill(c.cmd.Process.Pid); err != nil {
 				t.Fatal(err)
@@ -85,8 +85,8 @@ func TestServerDiesWithItsParent(t *testing.T) {
 	}
 }
 
-// Before it is ready a server is kept by its marker "keep", which must not
-// outlive the starter either.
+// TestKilledDuringStart: until a server is ready its marker "keep" protects it; the
+// marker must not outlive the starter.
 func TestKilledDuringStart(t *testing.T) {
 	t.Parallel()
 	for _, milestone := range []string{"data.new/PG_VERSION", "data/postmaster.pid"} {
@@ -123,8 +123,8 @@ func TestKilledDuringStart(t *testing.T) {
 	}
 }
 
-// A directory that the user named outlives everything, and can be used again
-// at once: Start waits for the shutdown of the dead process's server.
+// TestTakeOverFromKilledProcess: a directory that the user named is kept, and can be
+// used again at once: Start waits for the shutdown of the dead process's server.
 func TestTakeOverFromKilledProcess(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
@@ -157,7 +157,7 @@ func TestServerCrash(t *testing.T) {
 
 	// postmaster.pid is stale now.
 	if firstNumber(filepath.Join(dir, "data", "postmaster.pid")) != pid {
-		t.Fatalf("postmaster.pid has gone, the test has no point")
+		t.Fatalf("postmaster.pid is gone, so the test would prove nothing")
 	}
 	s = startServer(t, Options{Dir: dir})
 	if got := ask(t, s.URL(""), "SELECT what FROM kept"); got != "data" {
@@ -195,7 +195,7 @@ func processes(t *testing.T) string {
 	return string(bytes.TrimSpace(out))
 }
 
-// eventually polls because the events are another process's.
+// eventually polls, because it cannot wait on another process's events.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(15 * time.Second)

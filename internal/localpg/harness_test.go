@@ -10,12 +10,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// skipInShort leaves a test out of go test -short, which is for everything that needs no
-// server.
+// skipInShort skips a test under go test -short, which runs what needs no server.
 func skipInShort(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("-short leaves out what needs PostgreSQL")
+		t.Skip("-short skips tests that need PostgreSQL")
 	}
 }
 
@@ -59,7 +58,7 @@ func ask(t *testing.T, url, query string) string {
 	return answer
 }
 
-// store commits a row that later answers SELECT what FROM kept.
+// store commits the row that SELECT what FROM kept later returns.
 func store(t *testing.T, url string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
@@ -81,10 +80,10 @@ func gone(t *testing.T, path string) {
 	}
 }
 
-// reachable is t.TempDir for a directory that the server's account can enter.
+// reachable is t.TempDir for directories that the server's account can enter.
 func reachable(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "localpg-test-") //nolint:usetesting // the parents of t.TempDir let only their owner in
+	dir, err := os.MkdirTemp("", "localpg-test-") //nolint:usetesting // only their owner can enter the parents of t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +98,7 @@ func reachable(t *testing.T) string {
 	return dir
 }
 
-// clusterDir is a directory for Options.Dir.
+// clusterDir returns a directory for Options.Dir.
 func clusterDir(t *testing.T) string {
 	t.Helper()
 	return filepath.Join(reachable(t), "pg")

@@ -6,9 +6,10 @@ import (
 	"testing"
 )
 
-// Not parallel: it counts what the whole process holds.
+// TestStopLeaksNothing is not parallel, because it counts what the whole process has
+// open.
 func TestStopLeaksNothing(t *testing.T) {
-	stop(t, startServer(t, Options{})) // whatever the first start initialises stays
+	stop(t, startServer(t, Options{})) // the first start initializes things that stay
 	files, goroutines := openFiles(t), runtime.NumGoroutine()
 	for range 2 {
 		s := startServer(t, Options{})

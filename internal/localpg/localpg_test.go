@@ -19,8 +19,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// childMode makes the test binary a program that starts a server and waits to
-// be killed.
+// childMode makes the test binary a program that starts a server and waits to be
+// killed.
 const childMode = "LOCALPG_TEST_CHILD_DIR"
 
 func TestMain(m *testing.M) {
@@ -77,7 +77,7 @@ func TestServerAnswersAndGoes(t *testing.T) {
 		}
 	}
 	if alive(pid) {
-		t.Errorf("server %d lives after Stop", pid)
+		t.Errorf("server %d still runs after Stop", pid)
 	}
 	gone(t, s.dir.path)
 	if tail := s.LogTail(); !strings.Contains(tail, "database system is shut down") {
@@ -159,7 +159,7 @@ func TestBootTakesAnotherPort(t *testing.T) {
 		t.Errorf("port = %d, which is taken", s.port)
 	}
 
-	// What Start meets when it loses the race for a port.
+	// loser is in the state of a Start that lost the race for its port.
 	loser := &Server{dir: s.dir, bin: s.bin, password: s.password, port: first.port}
 	stopKeepingDirectory(t, s)
 	if err := loser.run(t.Context()); !errors.Is(err, errPortTaken) {
@@ -177,7 +177,7 @@ func TestBrokenSettingShowsLog(t *testing.T) {
 		t.Errorf("Start() = %v, want PostgreSQL's complaint", err)
 	}
 	if took := time.Since(began); took > startTimeout/2 {
-		t.Errorf("Start() took %s to see that the server had ended", took)
+		t.Errorf("Start() took %s to notice that the server had ended", took)
 	}
 }
 
@@ -194,9 +194,9 @@ func TestCancelledStartLeavesNothing(t *testing.T) {
 			continue
 		}
 		if pid := firstNumber(filepath.Join(dir, "data", "postmaster.pid")); alive(pid) {
-			t.Errorf("server %d lives after a Start cancelled after %s", pid, after)
+			t.Errorf("server %d still runs after a Start cancelled after %s", pid, after)
 		}
-		// Nobody holds the lock, so a second try succeeds.
+		// The lock is released, so a second try succeeds.
 		stop(t, startServer(t, Options{Dir: dir}))
 	}
 }

@@ -35,7 +35,7 @@ func TestClusterPersists(t *testing.T) {
 		t.Errorf("kept = %s, want data", got)
 	}
 	if got := ask(t, s.URL(""), "SHOW work_mem"); got != "4MB" {
-		t.Errorf("work_mem = %s, want PostgreSQL's 4MB: settings hold for one start", got)
+		t.Errorf("work_mem = %s, want PostgreSQL's 4MB: settings apply to one start", got)
 	}
 }
 
@@ -89,7 +89,8 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// initdb that was killed halfway leaves data.new; a new Start does it again.
+// TestHalfMadeClusterIsMadeAgain: a killed initdb leaves data.new; the next Start
+// repeats it.
 func TestHalfMadeClusterIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// The watchdog removes nothing but what this package made, whatever it receives.
+// TestWatchdogRemovesOnlyOurs: the watchdog only removes directories that this package
+// made, whatever its arguments.
 func TestWatchdogRemovesOnlyOurs(t *testing.T) {
 	t.Parallel()
 	root := reachable(t)
