@@ -55,7 +55,7 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
-// TestSlowStatementsAreLoggedOnceInAWhile, by name, without their arguments.
+// TestSlowStatementsAreLoggedOnceInAWhile: by name, without their arguments.
 func TestSlowStatementsAreLoggedOnceInAWhile(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -73,12 +73,12 @@ func TestSlowStatementsAreLoggedOnceInAWhile(t *testing.T) {
 		run(2 * time.Second)
 		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
 		if len(lines) != 2 || !strings.Contains(lines[0], "statement=injected took=1s times=1") || !strings.Contains(lines[1], "times=10") || strings.Contains(log.String(), "s3cr3t") {
-			t.Errorf("log = %q, want the first and, 10 s later, how often since", lines)
+			t.Errorf("log = %q, want the first one and, 10 s later, the number since", lines)
 		}
 	})
 }
 
-// BenchmarkCommitted is what a job costs.
+// BenchmarkCommitted measures what metrics cost a job.
 func BenchmarkCommitted(b *testing.B) {
 	o := New("test", time.Second, slog.New(slog.DiscardHandler)).Observer("activity_ingest", "live")
 	b.RunParallel(func(pb *testing.PB) {

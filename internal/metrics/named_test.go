@@ -12,12 +12,12 @@ import (
 
 var unnamed = regexp.MustCompile("(\\w+)\\s*=\\s*`\\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH)\\b")
 
-// fragments begin like statements and are parts of some that have a name, or are
-// only explained.
+// fragments begin like statements, but are parts of named statements or are only
+// explained.
 var fragments = []string{"selectWithoutResults", "stateJobsQuery", "queueJobsQuery", "waitingActivitiesQuery", "usersToRefreshQuery", "waitingJobs", "chunksOfBackfill", "windowsWith"}
 
-// TestStatementsAreNamed, so that metrics, the log of slow statements and
-// pg_stat_statements can distinguish them. The oracle is not part of the load.
+// TestStatementsAreNamed: metrics, the log of slow statements and pg_stat_statements
+// distinguish statements by name. The oracle is not part of the load.
 func TestStatementsAreNamed(t *testing.T) {
 	t.Parallel()
 	seen := 0
