@@ -39,13 +39,13 @@ func TestAccessCheck(t *testing.T) {
 
 const user, password = "operator", "correct horse battery staple"
 
-// answer is what matters of a response.
+// answer is the part of a response that tests check.
 type answer struct {
 	status int
 	header http.Header
 }
 
-// request sends what a test changed of a plain request.
+// request sends a plain request with a test's changes.
 func request(t *testing.T, method, address, body string, change ...func(*http.Request)) answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
@@ -94,15 +94,15 @@ func TestPagesNeedCredentials(t *testing.T) {
 			t.Errorf("%s with credentials = %d, want 200", path, got.status)
 		}
 	}
-	for path, want := range map[string]int{"/healthz": 200, "/readyz": 503, "/metrics": 200} { // nothing was checked yet
+	for path, want := range map[string]int{"/healthz": 200, "/readyz": 503, "/metrics": 200} { // no check has run yet
 		if got := request(t, http.MethodGet, base+path, ""); got.status != want {
 			t.Errorf("%s = %d, want %d: probes and metrics are open", path, got.status, want)
 		}
 	}
 }
 
-// TestWithoutCredentialsOnlyThisMachine refuses a name that a web page elsewhere
-// had resolve to 127.0.0.1.
+// TestWithoutCredentialsOnlyThisMachine: a host name that another site's page had
+// resolve to 127.0.0.1 is refused.
 func TestWithoutCredentialsOnlyThisMachine(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -165,8 +165,7 @@ func TestOversizedRequestsAreRefused(t *testing.T) {
 	}
 }
 
-// TestSlowRequestsAreCutOff sends a header byte by byte, and a body that never
-// comes.
+// TestSlowRequestsAreCutOff sends a header byte by byte, and a body that never arrives.
 func TestSlowRequestsAreCutOff(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))

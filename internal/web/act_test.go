@@ -27,7 +27,7 @@ type visitor struct {
 	log     *lockedBuffer
 }
 
-// lockedBuffer is a log that is read while it is written.
+// lockedBuffer is a log that can be read while it is written.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -39,7 +39,7 @@ func (l *lockedBuffer) Write(b []byte) (int, error) {
 	return l.b.Write(b)
 }
 
-// lines returns the log's lines with a message, and forgets all.
+// lines returns the log's lines with a message, and clears the log.
 func (l *lockedBuffer) lines(t *testing.T, message string) (lines []map[string]any) {
 	t.Helper()
 	l.mu.Lock()
@@ -57,7 +57,7 @@ func (l *lockedBuffer) lines(t *testing.T, message string) (lines []map[string]a
 	return lines
 }
 
-// visit visits a rig that has credentials.
+// visit returns a visitor of a rig with credentials.
 func (r *rig) visit() visitor {
 	r.Helper()
 	log := &lockedBuffer{}
@@ -91,7 +91,7 @@ var (
 	doneNote    = regexp.MustCompile(`<p class="done" role="status">\d\d:\d\d:\d\d UTC: ([^<]*)</p>`)
 )
 
-// confirm follows a link to a question and returns it and the form's fields.
+// confirm follows a link to a question, and returns the question and the form's fields.
 func (v visitor) confirm(path string) (question string, form url.Values) {
 	v.Helper()
 	got := v.do(http.MethodGet, path, nil)
@@ -107,7 +107,7 @@ func (v visitor) confirm(path string) (question string, form url.Values) {
 	return strings.TrimSpace(html.UnescapeString(match[1] + " " + match[2])), form
 }
 
-// press sends a form and returns what the page it leads to says was done.
+// press sends a form and returns what the resulting page says was done.
 func (v visitor) press(form url.Values) (says string) {
 	v.Helper()
 	got := v.do(http.MethodPost, "/act", form)
@@ -133,8 +133,8 @@ func (r *rig) text(sql string, args ...any) (text string) {
 
 const jobStates = `SELECT coalesce(string_agg(id || ' ' || state, ', ' ORDER BY id), '') FROM river.river_job`
 
-// failures has jobs 1 to 5, of which 1 to 3 were discarded and 4 is retried, and rejects 1
-// to 3.
+// failures inserts jobs 1 to 5, of which 1 to 3 are discarded and 4 is retryable, and
+// rejects 1 to 3.
 func (r *rig) failures() {
 	r.Helper()
 	r.exec(`INSERT INTO river.river_job (id, state, kind, queue, args, attempt, max_attempts, finalized_at, scheduled_at, attempted_at, errors)
@@ -150,7 +150,7 @@ func (r *rig) failures() {
 	r.takeSnapshot()
 }
 
-// TestButtons do what the commands do, step by step without scripts, and each leaves one
+// TestButtons: buttons do what the commands do, without scripts, and each leaves one
 // line in the log.
 func TestButtons(t *testing.T) {
 	t.Parallel()
@@ -222,7 +222,7 @@ func sorted(ids any) []float64 {
 	return all
 }
 
-// TestButtonsThatCannot say why, and change nothing.
+// TestButtonsThatCannot: a button that cannot act says why and changes nothing.
 func TestButtonsThatCannot(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -265,7 +265,7 @@ func TestButtonsThatCannot(t *testing.T) {
 		"/act?do=retry_rejects&reason=other": 409,
 	} {
 		if got := v.do(http.MethodGet, path, nil); got.Code != status || !strings.Contains(got.Body.String(), "Refused") {
-			t.Errorf("GET %s = %d, want %d and why", path, got.Code, status)
+			t.Errorf("GET %s = %d, want %d and the reason", path, got.Code, status)
 		}
 	}
 	if after := r.text(jobStates); after != before {
@@ -273,7 +273,7 @@ func TestButtonsThatCannot(t *testing.T) {
 	}
 }
 
-// TestButtonsNeedCredentials, and a page of ours.
+// TestButtonsNeedCredentials: and a request from our own page.
 func TestButtonsNeedCredentials(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -314,11 +314,11 @@ func TestButtonsNeedCredentials(t *testing.T) {
 		t.Errorf("jobs were %s, are %s", before, after)
 	}
 	if got := v.do(http.MethodGet, "/act?do=retry_jobs&id=1", nil).Header().Get("Referrer-Policy"); got != "same-origin" {
-		t.Errorf("Referrer-Policy of the question = %q: a browser would hide where its form comes from", got)
+		t.Errorf("Referrer-Policy of the question = %q: a browser would omit the form's origin", got)
 	}
 }
 
-// TestDoneIsNotForged: no link makes a page say what was not done.
+// TestDoneIsNotForged: no forged link makes a page say that something was done.
 func TestDoneIsNotForged(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -333,13 +333,13 @@ func TestDoneIsNotForged(t *testing.T) {
 		regexp.MustCompile(`at=\d+`).ReplaceAllString(location, "at=1"), "/?done=Call+me", "/?done=x&at=x&by=x",
 	} {
 		if page := v.do(http.MethodGet, forged, nil).Body.String(); strings.Contains(page, `class="done"`) {
-			t.Errorf("%s is believed", forged)
+			t.Errorf("the page shows the forged %s", forged)
 		}
 	}
 }
 
-// TestButtonThatWaits: a row that somebody holds makes the button give up in time, with
-// nothing done and no connection kept.
+// TestButtonThatWaits: if a row stays locked, the button gives up in time, with nothing
+// changed and no connection kept.
 func TestButtonThatWaits(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.MigratedURL(t)
@@ -372,11 +372,11 @@ func TestButtonThatWaits(t *testing.T) {
 		}
 	}
 	if lines := v.log.lines(t, "operator's change refused"); len(lines) != 1 {
-		t.Errorf("it is logged as %v", lines)
+		t.Errorf("the button is logged as %v", lines)
 	}
 }
 
-// TestRiverUIChangesAreLogged like those of our own buttons.
+// TestRiverUIChangesAreLogged: like those of our own buttons.
 func TestRiverUIChangesAreLogged(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -393,6 +393,6 @@ func TestRiverUIChangesAreLogged(t *testing.T) {
 	}
 	lines := v.log.lines(t, "River's UI is asked for a change")
 	if len(lines) != 1 || lines[0]["user"] != user || lines[0]["change"] != "POST /river/api/jobs/retry" || lines[0]["asked"] != `{"ids":["3"]}` {
-		t.Errorf("it is logged as %v", lines)
+		t.Errorf("River's retry is logged as %v", lines)
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// answers reports whether Prometheus would find the target up.
+// answers reports whether Prometheus would consider the target up.
 func answers(ctx context.Context, address string) bool {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/metrics", nil)
 	if err != nil {
@@ -31,8 +31,8 @@ func answers(ctx context.Context, address string) bool {
 	return errors.Join(readErr, response.Body.Close()) == nil && response.StatusCode == http.StatusOK
 }
 
-// TestNoWorker causes NoWorker: the only target there is goes down, and another
-// process comes up at its address.
+// TestNoWorker causes NoWorker: the only target goes down, and another process comes up
+// at its address.
 func TestNoWorker(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -58,8 +58,8 @@ func TestNoWorker(t *testing.T) {
 	}
 }
 
-// TestOverviewOld causes OverviewOld, and ends it: the age is that of the last
-// snapshot that succeeded.
+// TestOverviewOld causes OverviewOld and ends it: the age is that of the last snapshot
+// that succeeded.
 func TestOverviewOld(t *testing.T) {
 	t.Parallel()
 	through, proxy := proxied(t, dbtest.MigratedURL(t))
@@ -74,8 +74,8 @@ func TestOverviewOld(t *testing.T) {
 	r.value(`tmworker_overview_age_seconds`, soon, func(age float64) bool { return age < 1 })
 }
 
-// TestBackfillThatStands causes BackfillStands, by a lock that somebody holds,
-// and BackfillChunksFailed, by a row that is refused, and ends both.
+// TestBackfillThatStands causes BackfillStands, by a lock, and BackfillChunksFailed, by
+// a row that is refused, and ends both.
 func TestBackfillThatStands(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.MigratedURL(t)
@@ -116,7 +116,7 @@ func TestBackfillThatStands(t *testing.T) {
 	}
 	r.value(failed, soon, is(1))
 	r.value(`tmworker_jobs_worked_total{kind="acwr_backfill"`, soon, above(3))
-	r.gone(done, soon) // the others are done; what failed is still reported
+	r.gone(done, soon) // the other chunks are done; the failed one is still reported
 	r.value(failed, soon, is(1))
 
 	r.exec(`ALTER TABLE activities DROP CONSTRAINT injected`)
@@ -130,7 +130,7 @@ func TestBackfillThatStands(t *testing.T) {
 	r.gone(done, soon)
 }
 
-// gone waits until there is no such series.
+// gone waits until the series is gone.
 func (r *rig) gone(series string, within time.Duration) {
 	r.Helper()
 	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
@@ -144,8 +144,8 @@ func (r *rig) gone(series string, within time.Duration) {
 	}
 }
 
-// TestTokensExpired causes TokensExpired: athletes' tokens expire and nobody
-// refreshes them. New ones end it.
+// TestTokensExpired causes TokensExpired: tokens expire and no worker refreshes them.
+// New tokens end it.
 func TestTokensExpired(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))

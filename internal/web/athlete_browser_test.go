@@ -50,8 +50,8 @@ func sampled(t *testing.T, databaseURL string, change ...func(*config.Config)) *
 	return r
 }
 
-// TestAthletePagesInABrowser opens every state of the athlete's pages, in both
-// schemes, wide and narrow.
+// TestAthletePagesInABrowser opens every state of the athlete pages, in both schemes,
+// wide and narrow.
 func TestAthletePagesInABrowser(t *testing.T) {
 	ctx := browser(t)
 	full, shadow := sampled(t, dbtest.MigratedURL(t)), newRig(t, dbtest.MigratedURL(t), func(c *config.Config) { c.ACWR.Write = "compare" })
@@ -77,7 +77,7 @@ func TestAthletePagesInABrowser(t *testing.T) {
 		for _, width := range []int64{390, 1280} {
 			for _, dark := range []bool{false, true} {
 				if c.base != "shadow" && !strings.Contains(c.path, "-") && dark == (width > 390) {
-					continue // a page with little on it is opened twice
+					continue // a page with little on it needs only two of the four
 				}
 				scheme := map[bool]string{false: "light", true: "dark"}[dark]
 				l := view{name: fmt.Sprintf("athlete-%s-%s-%d", strings.ReplaceAll(c.name, " ", "-"), scheme, width), path: bases[c.base] + c.path, width: width, dark: dark, says: c.says, refused: c.name == "bad dates" || c.name == "away"}
@@ -89,8 +89,8 @@ func TestAthletePagesInABrowser(t *testing.T) {
 
 const readoutScript = `[...document.querySelectorAll("[data-value]")].map(e => e.dataset.value + "=" + (e.href || e.textContent)).join(" ")`
 
-// TestAthleteReadoutInABrowser reads days under the pointer and by the keyboard,
-// and compares them with SQL's; without scripts the charts have titles.
+// TestAthleteReadoutInABrowser selects days by pointer and keyboard, and compares the
+// readouts with SQL; without scripts the charts have titles.
 func TestAthleteReadoutInABrowser(t *testing.T) {
 	ctx := browser(t)
 	r := sampled(t, dbtest.MigratedURL(t))
@@ -163,8 +163,8 @@ func TestAthleteReadoutInABrowser(t *testing.T) {
 	}
 }
 
-// TestPicturesInABrowser keeps the documentation's pictures small, and takes them
-// anew with -pictures.
+// TestPicturesInABrowser checks that the documentation's pictures are small, and with
+// -pictures takes them anew.
 func TestPicturesInABrowser(t *testing.T) {
 	dir := cmp.Or(*pictures, "../../docs/pictures")
 	if *pictures != "" {
@@ -182,7 +182,7 @@ func TestPicturesInABrowser(t *testing.T) {
 	}
 }
 
-// take writes a page down to the end of its charts as a picture.
+// take writes a picture of a page, down to the end of its charts.
 func (v view) take(t *testing.T, browser context.Context, dir string) {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser)
@@ -213,7 +213,7 @@ func (v view) take(t *testing.T, browser context.Context, dir string) {
 	}
 }
 
-// paletted has the picture's 256 most frequent colours.
+// paletted returns the picture with its 256 most frequent colours.
 func paletted(of image.Image) *image.Paletted {
 	bounds := of.Bounds()
 	counts := map[color.RGBA]int{}

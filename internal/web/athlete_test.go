@@ -42,7 +42,7 @@ func TestAthletePage(t *testing.T) {
 		"?user=7&from=yesterday":                 {400, "from must be a date as 2025-01-31, got &#34;yesterday&#34;."},
 		"?user=7&to=2025-02-30":                  {400, "to must be a date as 2025-01-31, got &#34;2025-02-30&#34;."},
 		"?user=7&day=0":                          {400, "day must be a date as 2025-01-31, got &#34;0&#34;."},
-		"?user=x&from=y":                         {400, "from must be a date as 2025-01-31, got &#34;y&#34;."}, // all at once
+		"?user=x&from=y":                         {400, "from must be a date as 2025-01-31, got &#34;y&#34;."}, // all faults at once
 		"?user=7&from=2025-02-01&to=2025-01-31":  {400, "from (2025-02-01) must not be after to (2025-01-31)."},
 		"?user=7&from=1900-01-01&to=2025-01-31":  {400, "from (1900-01-01) must be at most 14639 days before to (2025-01-31)."},
 		"?user=7&from=2098-01-01&to=2098-01-31":  {200, "31 days: the day lies after today"},
@@ -55,7 +55,7 @@ func TestAthletePage(t *testing.T) {
 		}
 	}
 	if got := r.get("/athlete?user=7").Body.String(); !strings.Contains(got, `Today, </span><b data-value="date">`+today+"</b>") || !strings.Contains(got, `<strong data-value="ratio">0.00</strong>`) {
-		t.Errorf("an athlete who stopped training does not stand at 0 today:\n%s", got)
+		t.Errorf("an athlete who stopped training is not at 0 today:\n%s", got)
 	}
 	r.exec(`INSERT INTO activities (activity_id, user_id, date, total_load_miles) VALUES (1000010, 10, (now() AT TIME ZONE 'UTC')::date - 2, 5)`)
 	got := r.get("/athlete?user=10").Body.String()
@@ -76,8 +76,8 @@ func TestAthletePage(t *testing.T) {
 	}
 }
 
-// TestAthletePageIsWithinItsPolicy: its script and stylesheet are files of the
-// server, and nothing is inline.
+// TestAthletePageIsWithinItsPolicy: script and stylesheet are files of the server, and
+// nothing is inline.
 func TestAthletePageIsWithinItsPolicy(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -90,7 +90,7 @@ func TestAthletePageIsWithinItsPolicy(t *testing.T) {
 	got := r.get("/athlete?user=7&day=2025-03-01&to=2025-12-31")
 	page := strings.Replace(got.Body.String(), `<script src="/athlete.js" defer></script>`, "", 1)
 	if page == got.Body.String() || !strings.Contains(got.Header().Get("Content-Security-Policy"), "script-src 'self';") {
-		t.Error("the page has no script, or may not have it")
+		t.Error("the page has no script, or its policy forbids it")
 	}
 	for _, never := range []string{"<script", "<style", "style=", "onclick", "http://", "https://", "ZgotmplZ", "%!", "NaN", "Inf"} {
 		if strings.Contains(page, never) {
@@ -104,8 +104,8 @@ var (
 	rangeInPage = regexp.MustCompile(`<a href="([^"]*)"( aria-current="true")?>(3 months|1 year|all)</a>`)
 )
 
-// TestAthletePageHasTheSeries compares every value of every day with SQL's, under
-// every formula and both roundings, and with it what the table says.
+// TestAthletePageHasTheSeries compares every value of every day, and of the table, with
+// SQL's, under every formula and both roundings.
 func TestAthletePageHasTheSeries(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -162,8 +162,8 @@ func TestAthletePageHasTheSeries(t *testing.T) {
 	}
 }
 
-// near reports whether two days are the same but for the last digit of a day's sum,
-// which is exact on the page and a double in SQL.
+// near reports whether two days are equal up to the last digit of a day's sum, which is
+// exact on the page and a double in SQL.
 func near(got, want string) bool {
 	g, w := strings.Split(got, " "), strings.Split(want, " ")
 	if len(g) != len(w) || g[8] != w[8] {
@@ -186,8 +186,8 @@ func near(got, want string) bool {
 	return true
 }
 
-// TestAthletePageOfTenYears draws a range too long for a bar a day: quickly, in a
-// page of a bounded size, with its highest day.
+// TestAthletePageOfTenYears draws a range too long for a bar per day: quickly, in a
+// page of bounded size, and without losing its highest day.
 func TestAthletePageOfTenYears(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -209,20 +209,19 @@ func TestAthletePageOfTenYears(t *testing.T) {
 		}
 	}
 	curve := regexp.MustCompile(`<path class="load-acute" d="([^"]*)"`).FindStringSubmatch(page)
-	if curve == nil || strings.Count(curve[1], "L") > 1700 || !strings.Contains(curve[1], ",7.35L") { // 117.86 of 127.2, on one day only
-		t.Errorf("the curve has too many points, or not the highest: %v", curve)
+	if curve == nil || strings.Count(curve[1], "L") > 1700 || !strings.Contains(curve[1], ",7.35L") { // 117.86 of 127.2, on a single day
+		t.Errorf("the curve has too many points, or lacks the highest: %v", curve)
 	}
 	t.Logf("%d bytes after %v", len(page), took)
 	if short := r.get("/athlete?user=7&from=2024-01-01&to=2024-12-31").Body.String(); strings.Contains(short, "mean of a week") || !strings.Contains(short, ">2024</text>") || !strings.Contains(short, ">Feb</text>") {
-		t.Error("a year has no bar a day, or no months")
+		t.Error("a year has no bar per day, or no months")
 	}
 	if weeks := r.get("/athlete?user=7&from=2024-11-01&to=2024-11-30").Body.String(); !strings.Contains(weeks, ">4 Nov</text>") {
 		t.Error("a month has no weeks")
 	}
 }
 
-// TestAthletePageLinksRanges: three months, a year and all, with the one that is shown
-// marked.
+// TestAthletePageLinksRanges: three months, a year and all; the current one is marked.
 func TestAthletePageLinksRanges(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -236,7 +235,7 @@ func TestAthletePageLinksRanges(t *testing.T) {
 		page := r.get(path).Body.String()
 		found := daysInPage.FindStringSubmatch(page)
 		if found == nil {
-			t.Fatalf("%s shows no days:\n%s", path, page)
+			t.Fatalf("%s does not say how many days it shows:\n%s", path, page)
 		}
 		if n := strings.Count(found[1], ";") + 1; n < want.days[0] || n > want.days[1] {
 			t.Errorf("%s shows %d days, want %s", path, n, want.shown)
@@ -257,8 +256,8 @@ func TestAthletePageLinksRanges(t *testing.T) {
 	}
 }
 
-// TestAthletePageBeside: every part shows data of one athlete, and none of it is on the
-// page of another.
+// TestAthletePageBeside: each part shows one athlete's data, and another athlete's page
+// shows none of it.
 func TestAthletePageBeside(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -303,8 +302,8 @@ func TestAthletePageBeside(t *testing.T) {
 	}
 }
 
-// TestAthletePageWithoutItsSettings: a role that may read of the application's
-// table only what the series needs sees the page.
+// TestAthletePageWithoutItsSettings: a role that can read only what the series needs of
+// the application's table sees the page.
 func TestAthletePageWithoutItsSettings(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.MigratedURL(t)
@@ -333,7 +332,8 @@ func TestAthletePageWithoutItsSettings(t *testing.T) {
 	}
 }
 
-// TestAthletePagesWithTheDatabaseAway: they answer, and say that the database does not.
+// TestAthletePagesWithTheDatabaseAway: the pages are served, and say that the database
+// does not answer.
 func TestAthletePagesWithTheDatabaseAway(t *testing.T) {
 	t.Parallel()
 	through, proxy := proxied(t, dbtest.MigratedURL(t))
@@ -347,7 +347,7 @@ func TestAthletePagesWithTheDatabaseAway(t *testing.T) {
 	}
 }
 
-// TestAthletePageListsDoubles: a run was recorded twice, before and after the athlete
+// TestAthletePageListsDoubles: a run recorded twice, before and after the athlete
 // ignores doubles.
 func TestAthletePageListsDoubles(t *testing.T) {
 	t.Parallel()

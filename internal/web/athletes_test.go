@@ -8,8 +8,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestAthletesOutsideTheBand: the page lists the athletes who train and are outside the
-// band today, and says which it read if there are very many.
+// TestAthletesOutsideTheBand: the page lists the athletes in training who are outside
+// the band today, and says which it read if there are too many.
 func TestAthletesOutsideTheBand(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -37,7 +37,7 @@ func TestAthletesOutsideTheBand(t *testing.T) {
 		order = append(order, link[1])
 	}
 	if got := strings.Join(order, " "); got != "5 3 2" {
-		t.Errorf("athletes %s, want 5 3 2: who trained last is first", got)
+		t.Errorf("athletes %s, want 5 3 2: the one who trained last is first", got)
 	}
 	for query, want := range map[string]string{
 		"?below=x": "below must be a user id, a positive whole number below 2147483648, got &#34;x&#34;.",

@@ -49,11 +49,11 @@ type view struct {
 	name, path string
 	width      int64
 	dark       bool
-	says       string // text that the page has
-	refused    bool   // its status is no success, and the browser logs that
+	says       string // text on the page
+	refused    bool   // its status is an error, which the browser logs
 }
 
-// seen collects the errors that the browser reports and the addresses that it requested.
+// seen collects the errors that the browser reports and the addresses that it requests.
 type seen struct {
 	mu       sync.Mutex
 	faults   []string
@@ -77,8 +77,8 @@ func (s *seen) event(event any) {
 	}
 }
 
-// textContrastScript returns every text whose contrast with what is behind it
-// is below that of WCAG 2.2 AA, 4.5, or 3 for large text.
+// textContrastScript returns every text whose contrast with its background is below
+// WCAG 2.2 AA: 4.5, or 3 for large text.
 const textContrastScript = `(() => {
 	const channels = c => c.match(/[\d.]+/g).map(Number);
 	const luminance = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
@@ -99,10 +99,10 @@ const textContrastScript = `(() => {
 	return texts > 10 ? low : ["only " + texts + " texts found"];
 })()`
 
-// overflowScript returns by how many pixels the page is wider than the window.
+// overflowScript returns how many pixels the page is wider than the window.
 const overflowScript = `document.scrollingElement.scrollWidth - window.innerWidth`
 
-// namelessScript returns the elements that have no name for a screen reader.
+// namelessScript returns the elements without a name for screen readers.
 const namelessScript = `[...document.querySelectorAll("a, button, input:not([type=hidden]), [role]")].filter(e => !(e.textContent.trim() || e.getAttribute("aria-label") ||
 	e.labels?.length || document.getElementById(e.getAttribute("aria-labelledby")))).map(e => e.outerHTML.slice(0, 80))`
 
@@ -142,7 +142,7 @@ func (v view) check(t *testing.T, browser context.Context) {
 	s.want(t, v.path)
 }
 
-// signIn sends the operator's credentials with whatever the tab asks for.
+// signIn sends the operator's credentials with every request of the tab.
 func signIn(t *testing.T, ctx context.Context) {
 	t.Helper()
 	headers := network.SetExtraHTTPHeadersParams{Headers: network.Headers{"Authorization": "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))}}
@@ -164,7 +164,7 @@ func (v view) emulate(t *testing.T, ctx context.Context) {
 	}
 }
 
-// listen enables the events that report faults and requests, and collects them.
+// listen enables the events for faults and requests, and collects them.
 func listen(t *testing.T, ctx context.Context) *seen {
 	t.Helper()
 	s := &seen{}
@@ -189,7 +189,7 @@ func evaluate[T any](t *testing.T, ctx context.Context, script string) T {
 	return value
 }
 
-// picture stores the whole page, however long it is.
+// picture stores the whole page, whatever its height.
 func (v view) picture(t *testing.T, ctx context.Context) {
 	t.Helper()
 	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
@@ -201,7 +201,7 @@ func (v view) picture(t *testing.T, ctx context.Context) {
 	}
 }
 
-// forget drops what the browser logs of a page whose status is no success.
+// forget drops what the browser logged about a page with an error status.
 func (s *seen) forget(address string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -210,7 +210,7 @@ func (s *seen) forget(address string) {
 	})
 }
 
-// want fails the test when the browser complained or went elsewhere.
+// want fails the test if the browser complained or requested another server.
 func (s *seen) want(t *testing.T, address string) {
 	t.Helper()
 	s.mu.Lock()
@@ -221,7 +221,7 @@ func (s *seen) want(t *testing.T, address string) {
 	for _, request := range s.requests {
 		u, err := url.Parse(request)
 		if err != nil || (u.Scheme != "data" && u.Host != hostName(t, address)) {
-			t.Errorf("the page asked elsewhere: %s", request)
+			t.Errorf("the page requested %s", request)
 		}
 	}
 	if len(s.requests) < 2 {
@@ -234,8 +234,8 @@ const focusScript = `(() => { const e = document.activeElement, style = getCompu
 
 const usableScript = `document.activeElement.blur(), [...document.querySelectorAll("a, button, input:not([type=hidden]), summary, [tabindex='0']")].filter(e => e.checkVisibility()).map(e => e.outerHTML.slice(0, 60))`
 
-// checkKeyboard goes through the page with the tab key: everything that can be
-// used is reached, in its order, and shows that it has the focus.
+// checkKeyboard goes through the page with the tab key: every usable element is
+// reached, in order, and shows its focus.
 func checkKeyboard(t *testing.T, ctx context.Context) {
 	t.Helper()
 	want := evaluate[[]string](t, ctx, usableScript)

@@ -88,21 +88,21 @@ func TestPageLivesInABrowser(t *testing.T) {
 	if !evaluate[bool](t, ctx, stayed) {
 		t.Errorf("the focus is on %s, scrolled by %v", evaluate[string](t, ctx, "document.activeElement.outerHTML.slice(0, 100)"), evaluate[float64](t, ctx, "scrollY"))
 	}
-	r.exec(`DELETE FROM river.river_job WHERE state = 'retryable'`) // a whole section goes
+	r.exec(`DELETE FROM river.river_job WHERE state = 'retryable'`) // a whole section disappears
 	r.takeSnapshot()
 	waitFor(t, ctx, `!document.getElementById("retryable")`)
-	r.exec(`UPDATE river.river_job SET state = 'retryable' WHERE id = 5`) // and comes, at its place
+	r.exec(`UPDATE river.river_job SET state = 'retryable' WHERE id = 5`) // and reappears, in its place
 	r.takeSnapshot()
 	waitFor(t, ctx, `document.getElementById("retryable") !== null && [...document.querySelectorAll("#parts > *")].map(e => e.querySelector("h1, h2").id).join(" ").includes("backfills retryable discarded cancelled rejects")`)
 	if !evaluate[bool](t, ctx, stayed) {
-		t.Error("sections that come and go move the focus or the page")
+		t.Error("sections that appear and disappear move the focus or the page")
 	}
 	evaluate[bool](t, ctx, `window.kept = document.getElementById("rejects").parentElement, getSelection().selectAllChildren(window.kept), true`)
 	r.exec(`DELETE FROM ingest_rejects`)
 	r.takeSnapshot()
 	time.Sleep(time.Second)
 	if !evaluate[bool](t, ctx, `getSelection().toString().includes("total_load_miles") && window.kept.isConnected`) {
-		t.Error("what is selected is replaced")
+		t.Error("the selected text was replaced")
 	}
 	evaluate[bool](t, ctx, `getSelection().removeAllRanges(), true`)
 	r.takeSnapshot()
@@ -110,8 +110,8 @@ func TestPageLivesInABrowser(t *testing.T) {
 	s.want(t, base)
 }
 
-// TestPageWithoutItsWorkerInABrowser: the page says that it is old, and is updated again
-// when the worker is back.
+// TestPageWithoutItsWorkerInABrowser: the page says that it is out of date, and updates
+// again when the worker is back.
 func TestPageWithoutItsWorkerInABrowser(t *testing.T) {
 	browser := browser(t)
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -167,7 +167,7 @@ func TestButtonInABrowser(t *testing.T) {
 			if got := r.text(`SELECT state::text FROM river.river_job WHERE id = $1`, i+1); got != "available" {
 				t.Errorf("job %d is %s", i+1, got)
 			}
-			// Without TLS a browser passes over what it says of other windows.
+			// Without TLS a browser ignores Cross-Origin-Opener-Policy and logs that.
 			s.faults = slices.DeleteFunc(s.faults, func(fault string) bool {
 				return strings.Contains(fault, "Cross-Origin-Opener-Policy header has been ignored")
 			})
@@ -176,8 +176,8 @@ func TestButtonInABrowser(t *testing.T) {
 	}
 }
 
-// TestBackFromRiverUIInABrowser: River's page of a job is a link away, and ours from
-// there.
+// TestBackFromRiverUIInABrowser: our page links to River's page of a job, and that
+// links back.
 func TestBackFromRiverUIInABrowser(t *testing.T) {
 	browser := browser(t)
 	r := newRig(t, dbtest.MigratedURL(t))

@@ -10,10 +10,10 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// soon is how long a condition may take to show in the metrics of these tests.
+// soon is how long a condition may take to appear in the metrics of these tests.
 const soon = 20 * time.Second
 
-// keepTakingSnapshots takes snapshots all the time.
+// keepTakingSnapshots takes one snapshot after another.
 func (r *rig) keepTakingSnapshots() {
 	ctx, cancel := context.WithCancel(r.Context())
 	done := make(chan struct{})
@@ -90,9 +90,8 @@ func TestFailures(t *testing.T) {
 	r.value(`tmworker_queue_jobs{queue="recalc",state="discarded"}`, soon, is(1))
 }
 
-// TestLaneStandsStill causes LaneStandsStill by a fault that no job can help, and
-// transactions that are tried again by a lock that is held. Neither costs a job
-// an attempt.
+// TestLaneStandsStill causes LaneStandsStill by a fault that is no job's, and retried
+// transactions by a lock. Neither costs a job an attempt.
 func TestLaneStandsStill(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.MigratedURL(t)
@@ -173,8 +172,8 @@ func TestConnections(t *testing.T) {
 	r.value(`tmworker_ready`, soon, is(1))
 }
 
-// TestRoundTripsAreConstant has one batch of many jobs take as many as one of a
-// single job.
+// TestRoundTripsAreConstant: a batch of many jobs takes as many round trips as a batch
+// of one.
 func TestRoundTripsAreConstant(t *testing.T) {
 	t.Parallel()
 	trips := func(n int) (worst string) {
@@ -200,7 +199,7 @@ func TestRoundTripsAreConstant(t *testing.T) {
 	}
 }
 
-// deadlockTwiceQuery has PostgreSQL say deadlock without anybody having to wait.
+// deadlockTwiceQuery makes PostgreSQL report two deadlocks without a wait.
 const deadlockTwiceQuery = `
 CREATE SEQUENCE tries;
 CREATE FUNCTION deadlock() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -210,7 +209,7 @@ BEGIN
 END $$;
 CREATE TRIGGER deadlock BEFORE INSERT ON activities FOR EACH ROW EXECUTE FUNCTION deadlock()`
 
-// TestDeadlocks causes Deadlocks, which cost no job anything.
+// TestDeadlocks causes Deadlocks, which cost no job an attempt.
 func TestDeadlocks(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))

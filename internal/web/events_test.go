@@ -34,7 +34,7 @@ func follow(t *testing.T, base string) stream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	response, err := http.DefaultClient.Do(request) //nolint:bodyclose // where it is read
+	response, err := http.DefaultClient.Do(request) //nolint:bodyclose // closed by its reader
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func follow(t *testing.T, base string) stream {
 	return s
 }
 
-// next waits for an event; false when the stream ends first.
+// next waits for an event, and returns false if the stream ends first.
 func (s stream) next(t *testing.T, within time.Duration) (pageEvent, bool) {
 	t.Helper()
 	select {
@@ -68,8 +68,8 @@ func (s stream) next(t *testing.T, within time.Duration) (pageEvent, bool) {
 	}
 }
 
-// TestEventsHaveWhatChanged: the page, when a snapshot changes it, and the time alone
-// while all is as before.
+// TestEventsHaveWhatChanged: the page if a snapshot changed it, otherwise only the
+// time.
 func TestEventsHaveWhatChanged(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -84,15 +84,15 @@ func TestEventsHaveWhatChanged(t *testing.T) {
 	if e, _ := s.next(t, 2*time.Second); !strings.Contains(e.HTML, "1 activity was rejected within a day") {
 		t.Errorf("the next event has %q, want the reject", e.HTML)
 	}
-	for range 3 { // readiness, which does not run, is older by a few seconds each time
+	for range 3 { // readiness does not run, and its age grows each time
 		if e, ok := s.next(t, 8*time.Second); !ok || e.At == "" {
 			t.Fatalf("event %+v, open: %v, want an event without a snapshot", e, ok)
 		}
 	}
 }
 
-// TestEventsKeepNoConnection: as many streams as there may be keep neither a connection nor a
-// page from being served, and one that ends makes room.
+// TestEventsKeepNoConnection: with the maximum of streams open, connections are free
+// and pages are served; a stream that ends makes room for another.
 func TestEventsKeepNoConnection(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -107,10 +107,10 @@ func TestEventsKeepNoConnection(t *testing.T) {
 		open = append(open, s)
 	}
 	if s := follow(t, base); s.status != http.StatusServiceUnavailable {
-		t.Errorf("one stream more = %d, want 503", s.status)
+		t.Errorf("one stream too many = %d, want 503", s.status)
 	}
 	if n := r.pool.Stat().AcquiredConns(); n != 0 {
-		t.Errorf("streams hold %d connections", n)
+		t.Errorf("streams keep %d connections", n)
 	}
 	for _, path := range []string{"/", "/athlete?user=7", "/river/api/queues"} {
 		if got := request(t, http.MethodGet, base+path, ""); got.status != http.StatusOK {
@@ -125,12 +125,12 @@ func TestEventsKeepNoConnection(t *testing.T) {
 			break
 		}
 		if time.Since(began) > 5*time.Second {
-			t.Fatal("a stream that ended makes no room")
+			t.Fatal("a stream that ended made no room")
 		}
 	}
 }
 
-// TestEventsEndWithTheServer, at once and all of them.
+// TestEventsEndWithTheServer: all of them, at once.
 func TestEventsEndWithTheServer(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -151,11 +151,11 @@ func TestEventsEndWithTheServer(t *testing.T) {
 	began := time.Now()
 	server.Shutdown(t.Context())
 	if took := time.Since(began); took > 150*time.Millisecond {
-		t.Errorf("open streams hold up the stop for %v", took)
+		t.Errorf("open streams delay the stop by %v", took)
 	}
 	for _, s := range open {
 		if _, ok := s.next(t, time.Second); ok {
-			t.Error("a stream goes on after the stop")
+			t.Error("a stream is open after the stop")
 		}
 	}
 	if err := <-done; err != nil {
@@ -163,7 +163,7 @@ func TestEventsEndWithTheServer(t *testing.T) {
 	}
 }
 
-// TestEventsOutliveTheTimeouts that requests have.
+// TestEventsOutliveTheTimeouts: the timeouts of requests do not end a stream.
 func TestEventsOutliveTheTimeouts(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -188,7 +188,8 @@ func TestEventsOutliveTheTimeouts(t *testing.T) {
 	}
 }
 
-// TestEventsNobodyReads: a browser that takes nothing is given up, and its place is free.
+// TestEventsNobodyReads: a stream whose browser reads nothing is closed, and its place
+// is free.
 func TestEventsNobodyReads(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -217,7 +218,7 @@ func TestEventsNobodyReads(t *testing.T) {
 	}
 	full := false
 	for began, i := time.Now(), 0; ; i++ {
-		r.exec(`UPDATE ingest_rejects SET reason = md5($1::int::text) || repeat(' reason', 30)`, i) // another event
+		r.exec(`UPDATE ingest_rejects SET reason = md5($1::int::text) || repeat(' reason', 30)`, i) // causes another event
 		r.takeSnapshot()
 		time.Sleep(100 * time.Millisecond)
 		s := follow(t, server.URL)
@@ -227,7 +228,7 @@ func TestEventsNobodyReads(t *testing.T) {
 			return
 		}
 		if time.Since(began) > time.Minute {
-			t.Fatalf("after %v the places were full: %v, and none is free", time.Since(began), full)
+			t.Fatalf("after %v no stream is free; all were taken: %v", time.Since(began), full)
 		}
 	}
 }

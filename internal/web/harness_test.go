@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// rig is a worker as cmd/worker puts it together.
+// rig is a worker, assembled as by cmd/worker.
 type rig struct {
 	*testing.T
 	pool      *dbpool.Pool
@@ -36,11 +36,11 @@ type rig struct {
 	options   web.Options
 
 	stopOnce sync.Once
-	stop     context.CancelFunc // of the service
+	stop     context.CancelFunc // stops the service
 	stopped  chan error
 }
 
-// newRig prepares a worker on the database of databaseURL that does not run yet.
+// newRig prepares a worker on the database of databaseURL, and does not run it.
 func newRig(t *testing.T, databaseURL string, change ...func(*config.Config)) *rig {
 	t.Helper()
 	c := config.Default()
@@ -118,7 +118,7 @@ func (r *rig) serve() string {
 	return "http://" + server.Address()
 }
 
-// get asks the handler as a browser on this machine would.
+// get sends the handler a request like that of a browser on this machine.
 func (r *rig) get(path string) *httptest.ResponseRecorder {
 	r.Helper()
 	handler, err := web.Handler(r.options)
@@ -130,7 +130,7 @@ func (r *rig) get(path string) *httptest.ResponseRecorder {
 	return recorder
 }
 
-// readiness of a process as /readyz has it.
+// readyz is the answer of /readyz.
 type readyz struct {
 	Ready   bool
 	Reasons []web.Reason
@@ -150,14 +150,14 @@ func (r *rig) readyz() readyz {
 	return got
 }
 
-// waitForReason waits until /readyz gives the check as a reason, or none for "".
+// waitForReason waits until /readyz reports the check as a reason, or no reason for "".
 func (r *rig) waitForReason(check string, within time.Duration) {
 	r.Helper()
 	began := time.Now()
 	for {
 		got := r.readyz()
 		if (check == "" && got.Ready) || (len(got.Reasons) > 0 && got.Reasons[0].Check == check) {
-			r.Logf("/readyz says %q after %v: %v", check, time.Since(began).Round(10*time.Millisecond), got.Reasons)
+			r.Logf("/readyz has reason %q after %v: %v", check, time.Since(began).Round(10*time.Millisecond), got.Reasons)
 			return
 		}
 		if time.Since(began) > within {
@@ -190,7 +190,7 @@ func (r *rig) enqueue(activities ...jobs.Activity) {
 	}
 }
 
-// activity is a run of a user on a day of 2025.
+// activity is a user's run on a day of 2025.
 func activity(id int64, user int32, day int) jobs.Activity {
 	load, trimp := float64(3+day%5), float64(40+day%31)
 	return jobs.Activity{
@@ -199,8 +199,8 @@ func activity(id int64, user int32, day int) jobs.Activity {
 	}
 }
 
-// metric returns the value of a series, named as in the text format; false when
-// there is none.
+// metric returns the value of a series, named as in the text format, and false if there
+// is none.
 func (r *rig) metric(series string) (value string, found bool) {
 	r.Helper()
 	for line := range strings.Lines(r.get("/metrics").Body.String()) {
@@ -211,8 +211,7 @@ func (r *rig) metric(series string) (value string, found bool) {
 	return "", false
 }
 
-// value waits until the sum of the series whose names begin like this is as
-// wanted.
+// value waits until the sum of all series with this prefix is as wanted.
 func (r *rig) value(series string, within time.Duration, wanted func(float64) bool) {
 	r.Helper()
 	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {

@@ -7,8 +7,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestLastHourIsOfAllProcesses: a process that has just started and did nothing shows
-// what others did, also those that are gone.
+// TestLastHourIsOfAllProcesses: a process that has just started shows what others did,
+// even those that have ended.
 func TestLastHourIsOfAllProcesses(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.MigratedURL(t)
@@ -20,7 +20,7 @@ func TestLastHourIsOfAllProcesses(t *testing.T) {
 		return section
 	}
 	if got := section(); !strings.Contains(got, "all processes</span>") || !strings.Contains(got, "No job was worked.") {
-		t.Errorf("where nobody worked the page says %s", got)
+		t.Errorf("with no work done the section is %s", got)
 	}
 	for user := range int32(2) {
 		gone := newRig(t, databaseURL)
@@ -32,8 +32,7 @@ func TestLastHourIsOfAllProcesses(t *testing.T) {
 		}
 		gone.pool.Close()
 	}
-	// Both wrote when they ended. The ten seconds in which they did are shown when they
-	// are over.
+	// Both wrote when they ended; those ten seconds are shown when they are over.
 	fresh.exec(`UPDATE river.worker_throughput SET bucket = bucket - interval '10 seconds'`)
 	fresh.takeSnapshot()
 	got := section()

@@ -12,7 +12,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestEveryKindIsShown in the metrics by kind and on the status page.
+// TestEveryKindIsShown: in the metrics by kind and on the status page.
 func TestEveryKindIsShown(t *testing.T) {
 	t.Parallel()
 	ring, err := tokens.ParseKeyring("k1:" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", tokens.KeyBytes))))
@@ -35,6 +35,6 @@ func TestEveryKindIsShown(t *testing.T) {
 		}
 	}
 	if _, found := r.metric(`tmworker_token_users_total{outcome="refreshed"}`); !found {
-		t.Error("there is no metric of the users whose tokens are refreshed")
+		t.Error("there is no metric of users whose tokens were refreshed")
 	}
 }

@@ -27,8 +27,8 @@ var (
 	equalLabel    = regexp.MustCompile(`([a-z]+)="([^"]*)"`)
 )
 
-// TestQueriesUseWhatIsExposed compares the alert rules and the dashboard with
-// what a worker exposes: names, labels and the labels' values.
+// TestQueriesUseWhatIsExposed compares the alert rules and the dashboard with the
+// worker's metrics: names, labels and the labels' values.
 func TestQueriesUseWhatIsExposed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -62,7 +62,7 @@ func TestQueriesUseWhatIsExposed(t *testing.T) {
 	}
 }
 
-// alertRules are the names and queries of the alert rules.
+// alertRules returns the names and queries of the alert rules.
 func alertRules(t *testing.T) map[string]string {
 	t.Helper()
 	var file struct {
@@ -86,7 +86,7 @@ func alertRules(t *testing.T) map[string]string {
 	return rules
 }
 
-// allQueries returns every query of the rules and the dashboard by its place.
+// allQueries returns every query of the rules and the dashboard, by its place.
 func allQueries(t *testing.T) map[string]string {
 	t.Helper()
 	var dashboard struct {
@@ -114,7 +114,7 @@ func allQueries(t *testing.T) map[string]string {
 	return queries
 }
 
-// TestEveryAlertIsTested holds the rules and promtool's tests of them together.
+// TestEveryAlertIsTested: every rule has a promtool test.
 func TestEveryAlertIsTested(t *testing.T) {
 	t.Parallel()
 	var file struct {
@@ -135,13 +135,13 @@ func TestEveryAlertIsTested(t *testing.T) {
 	var tested []string
 	for _, test := range file.Tests {
 		if len(test.Runs) != 2 || len(test.Runs[0].Samples) != 1 || test.Runs[0].Samples[0].Labels != `{alertname="`+test.Name+`"}` || len(test.Runs[1].Samples) != 0 {
-			t.Errorf("the test of %s does not have it fire alone and clear", test.Name)
+			t.Errorf("in the test of %s it does not fire as the only alert and clear", test.Name)
 		}
 		tested = append(tested, test.Name)
 	}
 	for name := range alertRules(t) {
 		if !slices.Contains(tested, name) {
-			t.Errorf("no test has %s fire", name)
+			t.Errorf("%s fires in no test", name)
 		}
 	}
 }
@@ -149,8 +149,7 @@ func TestEveryAlertIsTested(t *testing.T) {
 // alertRow finds the names in a row of the runbook's table of alerts.
 var alertRow = regexp.MustCompile(`(?m)^\| ([A-Z]\w+(?:, [A-Z]\w+)*) \|`)
 
-// TestEveryAlertIsInTheRunbook holds the rules and what to do about them
-// together.
+// TestEveryAlertIsInTheRunbook: the runbook describes every rule, and no other.
 func TestEveryAlertIsInTheRunbook(t *testing.T) {
 	t.Parallel()
 	content, err := os.ReadFile("../../docs/operations.md")
@@ -173,7 +172,7 @@ func TestEveryAlertIsInTheRunbook(t *testing.T) {
 	}
 }
 
-// TestLabelsAreBounded lets others fill the database with names of their own.
+// TestLabelsAreBounded: names that others put into the database do not become labels.
 func TestLabelsAreBounded(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))

@@ -52,8 +52,8 @@ func (r *rig) takeSnapshot() {
 	}
 }
 
-// hour has processes that are gone have worked for minutes up to now, with ups and
-// downs and an idle stretch.
+// hour records work of processes that have ended, for minutes up to now, of varying
+// rate and with an idle stretch.
 func (r *rig) hour(minutes int) {
 	r.Helper()
 	r.exec(`INSERT INTO river.worker_throughput (bucket, kind, committed, failed, latencies)
@@ -86,7 +86,7 @@ func TestStatusPage(t *testing.T) {
 	}
 	const script = `<script src="/live.js" defer></script>`
 	if strings.Count(text, script) != 1 || strings.Contains(r.get("/?refresh").Body.String(), "<script") {
-		t.Error("the page has to have its script, and none where it is loaded again and again")
+		t.Error("the page must have its script, except where it reloads itself")
 	}
 	text = strings.Replace(text, script, "", 1)
 	for _, never := range []string{"<script", "style=", "http://", "https://", "ZgotmplZ", "%!", "NaN"} {
@@ -95,20 +95,20 @@ func TestStatusPage(t *testing.T) {
 		}
 	}
 	if strings.Contains(text, "http-equiv") || !strings.Contains(r.get("/?refresh").Body.String(), `<meta http-equiv="refresh" content="10">`) {
-		t.Error("the page has to refresh when asked to, and only then")
+		t.Error("the page must reload itself if asked to, and only then")
 	}
 	if t.Failed() {
 		t.Log(text)
 	}
 }
 
-// TestEmptyQueuesTakeOneLine, and those with jobs or paused a row each.
+// TestEmptyQueuesTakeOneLine: queues with jobs and paused queues have a row each.
 func TestEmptyQueuesTakeOneLine(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
 	r.takeSnapshot()
 	if text := r.get("/").Body.String(); !strings.Contains(text, `<p class="empty">Empty: backfill, ingest, ingest_bulk, recalc, recalc_bulk, `) || strings.Contains(text, `<th scope="col">Queue</th>`) {
-		t.Errorf("queues without jobs take more than a line:\n%s", text)
+		t.Errorf("queues without jobs take more than one line:\n%s", text)
 	}
 	r.exec(`INSERT INTO river.river_queue (name, paused_at, updated_at) VALUES ('recalc', now(), now())`)
 	r.exec(`INSERT INTO river.river_job (state, kind, queue, args, max_attempts, finalized_at) VALUES ('discarded', 'activity_ingest', 'ingest_bulk', '{}', 25, now())`)
@@ -121,7 +121,7 @@ func TestEmptyQueuesTakeOneLine(t *testing.T) {
 	}
 }
 
-// TestFailuresAreGrouped by reason, and each job names its athletes.
+// TestFailuresAreGrouped: by reason, and each job names its athletes.
 func TestFailuresAreGrouped(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))
@@ -138,19 +138,19 @@ func TestFailuresAreGrouped(t *testing.T) {
 		}
 	}
 	if strings.Contains(text, "class=\"scope\">the newest") {
-		t.Error("the page says that it read a part of the failures")
+		t.Error("the page says that it read only some of the failures")
 	}
 	r.exec(`INSERT INTO ingest_rejects (job_id, payload, reason) SELECT i, '{}', repeat('x', i % 30 + 1) FROM generate_series(1, 600) AS i`)
 	r.takeSnapshot()
 	text = r.get("/").Body.String()
 	for _, want := range []string{`<h3 id="reasons-rejects">By reason <span class="scope">the newest 500</span></h3>`, "others, for other reasons."} {
 		if !strings.Contains(text, want) {
-			t.Errorf("of many rejects the page lacks %q:\n%s", want, text)
+			t.Errorf("with many rejects the page lacks %q:\n%s", want, text)
 		}
 	}
 }
 
-// TestBusyServer lets one request at a time use the database.
+// TestBusyServer: one request at a time uses the database.
 func TestBusyServer(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.MigratedURL(t)
@@ -183,7 +183,7 @@ func TestBusyServer(t *testing.T) {
 	}
 	for range 2 {
 		if got := <-statuses; got != http.StatusServiceUnavailable {
-			t.Errorf("a page without a turn = %d, want 503", got)
+			t.Errorf("a page that had to wait too long = %d, want 503", got)
 		}
 	}
 	if in := r.pool.Stat().AcquiredConns(); in > 1 {
@@ -193,6 +193,6 @@ func TestBusyServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := <-statuses; got != http.StatusOK {
-		t.Errorf("the page that had its turn = %d, want 200", got)
+		t.Errorf("the page that used the database = %d, want 200", got)
 	}
 }

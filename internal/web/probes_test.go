@@ -18,7 +18,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// noticed is how soon /readyz has to report it.
+// noticed is how soon /readyz must report a condition.
 const noticed = 10 * time.Second
 
 func TestHealthzAnswersWithoutAnything(t *testing.T) {
@@ -44,18 +44,18 @@ func TestReadyzWhenTheDatabaseStops(t *testing.T) {
 	if err := proxy.Start(); err != nil {
 		t.Fatal(err)
 	}
-	r.waitForReason("", 2*noticed) // River waits before it tries again
+	r.waitForReason("", 2*noticed) // River waits before it retries
 }
 
-// TestReadyzWhenNothingCanBeWritten: a failover has left the worker with a server
-// that is no primary any more, or somebody made transactions read-only.
+// TestReadyzWhenNothingCanBeWritten: after a failover the worker's server is no longer
+// the primary, or transactions were made read-only.
 func TestReadyzWhenNothingCanBeWritten(t *testing.T) {
 	t.Parallel()
 	database := dbtest.MigratedURL(t)
 	r := newRig(t, database)
 	r.run()
 	r.waitForReason("", noticed)
-	admin, err := pgx.Connect(t.Context(), database) // no pool, whose other connections would be ended as well
+	admin, err := pgx.Connect(t.Context(), database) // not a pool, whose other connections would end too
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,13 +87,13 @@ func proxied(t *testing.T, databaseURL string) (through string, proxy *toxiproxy
 	return u.String(), proxy
 }
 
-// stallsSoon makes a queue count as stalled after little more than 8 s.
+// stallsSoon makes a queue count as stalled after just over 8 s.
 func stallsSoon(c *config.Config) {
 	c.River.FetchPollInterval, c.Batching.TransactionTimeout = 100*time.Millisecond, time.Second
 }
 
-// TestReadyzWhenClaimingStalls has another session lock the table of jobs: the
-// database answers, the migrations are up to date, and no claim succeeds.
+// TestReadyzWhenClaimingStalls has another session lock the job table: the database
+// answers, the migrations are up to date, and no claim succeeds.
 func TestReadyzWhenClaimingStalls(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t), stallsSoon)
@@ -111,9 +111,9 @@ func TestReadyzWhenClaimingStalls(t *testing.T) {
 	saysIngest := func(reason web.Reason) bool {
 		return strings.HasPrefix(reason.Reason, "queue ingest: nothing was claimed for ")
 	}
-	for deadline := time.Now().Add(noticed); !slices.ContainsFunc(r.readyz().Reasons, saysIngest); time.Sleep(50 * time.Millisecond) { // each queue has a time of its own
+	for deadline := time.Now().Add(noticed); !slices.ContainsFunc(r.readyz().Reasons, saysIngest); time.Sleep(50 * time.Millisecond) { // each queue has its own limit
 		if time.Now().After(deadline) {
-			t.Fatalf("reasons = %v, want also that nothing was claimed from ingest", r.readyz().Reasons)
+			t.Fatalf("reasons = %v, want also one that nothing was claimed from ingest", r.readyz().Reasons)
 		}
 	}
 	if err := tx.Rollback(t.Context()); err != nil {
@@ -122,9 +122,8 @@ func TestReadyzWhenClaimingStalls(t *testing.T) {
 	r.waitForReason("", noticed)
 }
 
-// TestReadyzNamesTheQueueThatStandsStill takes a table away that only one kind of
-// job needs, and brings it back: nobody has to start anything again, and no
-// attempt is spent.
+// TestReadyzNamesTheQueueThatStandsStill removes a table that only one kind of job
+// needs, and restores it: no restart is necessary, and no attempt is spent.
 func TestReadyzNamesTheQueueThatStandsStill(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ queue, kind, table, args string }{
@@ -141,10 +140,10 @@ func TestReadyzNamesTheQueueThatStandsStill(t *testing.T) {
 			r.waitForReason("claiming", noticed)
 			want := "queue " + c.queue + " stands still, which is no job's fault: "
 			if got := r.readyz().Reasons; len(got) != 1 || !strings.HasPrefix(got[0].Reason, want) || !strings.Contains(got[0].Reason, `relation "`+c.table+`" does not exist`) {
-				t.Errorf("reasons = %v, want queue %s alone, and the table that is missing", got, c.queue)
+				t.Errorf("reasons = %v, want queue %s only, and the missing table", got, c.queue)
 			}
 			if page := r.get("/").Body.String(); strings.Count(page, "stands still</span>") != 1 {
-				t.Error("the page does not show one lane that stands still")
+				t.Error("the page does not show one stalled lane")
 			}
 			r.exec(`ALTER TABLE hidden RENAME TO ` + c.table)
 			r.waitForReason("", noticed)
@@ -153,8 +152,8 @@ func TestReadyzNamesTheQueueThatStandsStill(t *testing.T) {
 	}
 }
 
-// TestReadyzWhileAQueueIsPaused expects nothing of a paused queue, and does not
-// blame it when it is resumed.
+// TestReadyzWhileAQueueIsPaused: a paused queue is not stalled, nor is it when it is
+// resumed.
 func TestReadyzWhileAQueueIsPaused(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t), stallsSoon)
@@ -190,8 +189,8 @@ func TestReadyzWhenAMigrationIsMissing(t *testing.T) {
 	r.waitForReason("", noticed)
 }
 
-// TestReadyzWhileDraining keeps a transaction of the worker waiting, so that
-// draining takes as long as the test needs.
+// TestReadyzWhileDraining blocks a transaction of the worker, so that draining takes as
+// long as the test needs.
 func TestReadyzWhileDraining(t *testing.T) {
 	t.Parallel()
 	databaseURL := dbtest.MigratedURL(t)
@@ -217,7 +216,7 @@ func TestReadyzWhileDraining(t *testing.T) {
 			break
 		}
 		if time.Now().After(until) {
-			t.Fatal("the job was never taken")
+			t.Fatal("the job was never claimed")
 		}
 	}
 	r.stop()

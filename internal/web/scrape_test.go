@@ -11,8 +11,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestScrapeIsCheap takes the best of many: the others waited for a processor.
-// Under the race detector it would measure that one.
+// TestScrapeIsCheap takes the fastest of many scrapes, because the others waited for a
+// processor. The race detector would dominate the time.
 func TestScrapeIsCheap(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))

@@ -8,8 +8,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestPageWithTheDatabaseAway: what is not known is said not to be known, and what
-// is old says how old.
+// TestPageWithTheDatabaseAway: the page marks unknown values as unknown, and old ones
+// with their age.
 func TestPageWithTheDatabaseAway(t *testing.T) {
 	t.Parallel()
 	through, proxy := proxied(t, dbtest.MigratedURL(t))
@@ -48,11 +48,11 @@ func TestPageWithTheDatabaseAway(t *testing.T) {
 	r.gone(`tmworker_freshness_seconds{lane="live"}`, 40*time.Second)
 }
 
-// TestHeadlineIsOfAllProcesses: what is wrong with the one that shows the page is
-// said of it alone.
+// TestHeadlineIsOfAllProcesses: faults of only the process that shows the page are
+// listed as its own.
 func TestHeadlineIsOfAllProcesses(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, dbtest.MigratedURL(t)) // whose readiness does not run
+	r := newRig(t, dbtest.MigratedURL(t)) // its readiness does not run
 	r.exec(`INSERT INTO worker_processes (client_id, beat_at, acwr_write, acwr_rollout_percent) VALUES ('another', now() + interval '1 hour', 'on', 100)`)
 	r.takeSnapshot()
 	page := r.get("/").Body.String()
@@ -64,11 +64,11 @@ func TestHeadlineIsOfAllProcesses(t *testing.T) {
 	r.exec(`DELETE FROM worker_processes`)
 	r.takeSnapshot()
 	if page := r.get("/").Body.String(); !strings.Contains(page, `<h1 id="headline">Trouble</h1>`) {
-		t.Errorf("what is wrong with all processes does not come first:\n%s", page)
+		t.Errorf("faults of all processes do not come first:\n%s", page)
 	}
 }
 
-// TestCancelledJobsAreShown like discarded ones, on the page and in the metrics.
+// TestCancelledJobsAreShown: like discarded ones, on the page and in the metrics.
 func TestCancelledJobsAreShown(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))

@@ -9,7 +9,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestPageSaysWhatIsNotWritten: what is computed and compared only is not fresh.
+// TestPageSaysWhatIsNotWritten: results that are only compared do not count as fresh.
 func TestPageSaysWhatIsNotWritten(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t), func(c *config.Config) { c.ACWR.Write = "compare" })
@@ -39,7 +39,7 @@ func TestPageSaysWhatIsNotWritten(t *testing.T) {
 	r.value(`tmworker_rows_without_results`, soon, is(60))
 	athlete := r.get("/athlete?user=7&to=2025-03-31").Body.String()
 	if !strings.Contains(athlete, `<span class="tag warning">not written</span> acwr.write is compare: results are computed and compared, and not written. The values below`) {
-		t.Errorf("the athlete's page does not say that nothing is written:\n%s", athlete)
+		t.Errorf("the athlete's page does not say that no results are written:\n%s", athlete)
 	}
 	if !strings.Contains(athlete, "not stored like this yet: acwr.write is compare") || strings.Contains(athlete, "still to come") {
 		t.Errorf("the athlete's page promises a recalculation:\n%s", athlete)
