@@ -23,7 +23,7 @@ func execute(t *testing.T, pool *dbpool.Pool, sql string, args ...any) {
 	}
 }
 
-// anyRecording draws values around every bound of the rule, and none.
+// anyRecording draws values around every bound of the rule, and missing ones.
 func anyRecording(r *rapid.T) trainingload.Recording {
 	single := func(x float64) float64 { return float64(float32(x)) }
 	number := rapid.OneOf(
@@ -42,8 +42,8 @@ func anyRecording(r *rapid.T) trainingload.Recording {
 	}
 }
 
-// mostlyLike takes most of the fields of a recording: of two that have nothing to do
-// with each other hardly any are alike.
+// mostlyLike copies most of a's fields to b, because two independent recordings hardly
+// ever resemble each other.
 func mostlyLike(r *rapid.T, a, b trainingload.Recording) trainingload.Recording {
 	fields := rapid.SliceOfN(rapid.IntRange(0, 3), 5, 5).Draw(r, "other fields")
 	if fields[0] > 0 {
@@ -64,8 +64,8 @@ func mostlyLike(r *rapid.T, a, b trainingload.Recording) trainingload.Recording 
 	return b
 }
 
-// TestRuleIsTheSameInSQL compares trainingload.Resembles with acwr_resembles, both
-// ways round, on thousands of pairs.
+// TestRuleIsTheSameInSQL compares trainingload.Resembles with acwr_resembles, in both
+// orders, on thousands of pairs.
 func TestRuleIsTheSameInSQL(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -98,7 +98,7 @@ func TestRuleIsTheSameInSQL(t *testing.T) {
 		}
 		for i := range n {
 			a, b := recordings[i], recordings[n+i]
-			// real is what both have.
+			// The columns are of type real.
 			a.Miles, a.Minutes, b.Miles, b.Minutes = float64(float32(a.Miles)), float64(float32(a.Minutes)), float64(float32(b.Miles)), float64(float32(b.Minutes))
 			want := trainingload.Resembles(a, b)
 			if there[i] != want || back[i] != want || trainingload.Resembles(b, a) != want {
@@ -115,8 +115,9 @@ func TestRuleIsTheSameInSQL(t *testing.T) {
 	}
 }
 
-// TestList has three recordings of a training, of which the last two are doubles of
-// the first, beside what is none: another day, another athlete, a start unknown.
+// TestList stores three recordings of one training, the last two doubles of the first,
+// beside activities that are no doubles: on another day, of another athlete, without a
+// start.
 func TestList(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -169,7 +170,7 @@ func TestList(t *testing.T) {
 		}
 	}
 	if _, err := pool.Exec(t.Context(), `UPDATE acwr_settings SET doubles = 'ignore'`); err == nil || !strings.Contains(err.Error(), "doubles_are_counted_or_ignored") {
-		t.Errorf("a setting that there is not: %v", err)
+		t.Errorf("an unknown setting: %v", err)
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestLatestFollowsTheIndex: the walk from athlete to athlete neither scans nor
-// sorts activities, whatever statistics say.
+// TestLatestFollowsTheIndex: the walk from athlete to athlete neither scans nor sorts
+// activities, whatever the statistics.
 func TestLatestFollowsTheIndex(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -24,7 +24,7 @@ func TestLatestFollowsTheIndex(t *testing.T) {
 			has  string
 		}{
 			"latest": {latestQuery, []any{int32(1000), 500, ActiveDays, "none"}, "Index Cond: (user_id < walked_1.user_id)"},
-			"bounds": {boundsQuery, []any{int32(7)}, "->  Limit "}, // the first date ends the walk; its condition is worded by version
+			"bounds": {boundsQuery, []any{int32(7)}, "->  Limit "}, // the first date ends the walk; versions word its condition differently
 			"day":    {activitiesQuery, []any{int32(7), "2025-01-01", 200}, "Index Cond: ((user_id = 7) AND (date = "},
 		} {
 			rows, err := pool.Query(t.Context(), "EXPLAIN "+q.sql, q.args...)

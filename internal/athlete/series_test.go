@@ -26,8 +26,8 @@ func read(t *testing.T, pool *dbpool.Pool, user int32) []athlete.Day {
 	return days
 }
 
-// TestSeriesRunsToToday: whoever stopped training 60 days ago has a ratio of 0
-// today, where they live, whatever else is dated in the future.
+// TestSeriesRunsToToday: an athlete who stopped training 60 days ago has a ratio of 0
+// today, in their own time zone, despite activities in the future.
 func TestSeriesRunsToToday(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -74,7 +74,7 @@ func TestSeriesRunsToToday(t *testing.T) {
 	}
 }
 
-// TestSeriesWithoutDates: the SQL form without dates is the one with them, from
+// TestSeriesWithoutDates: the SQL form without dates equals the form with dates from
 // the first activity to today.
 func TestSeriesWithoutDates(t *testing.T) {
 	t.Parallel()
@@ -82,7 +82,7 @@ func TestSeriesWithoutDates(t *testing.T) {
 	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date, total_load_miles, trimp)
 		SELECT i, 1 + i % 2, current_date - i * 3, i % 7 + 0.7, i % 90 FROM generate_series(1, 40) AS i`)
 	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date, total_load_miles) VALUES (50, 3, '2098-01-01', 5), (60, 4, '0001-01-01', 5)`)
-	for user, first := range map[int32]int{1: 120, 2: 117, 3: -1, 5: -1} { // so many days before the activities were inserted
+	for user, first := range map[int32]int{1: 120, 2: 117, 3: -1, 5: -1} { // the first activity's age in days
 		for call, rounding := range map[string]string{"acwr_series($1)": "none", "acwr_series($1, 'none')": "none", "acwr_series($1, 'app')": "app"} {
 			var days, want, differing int
 			err := pool.QueryRow(t.Context(), `
@@ -96,7 +96,7 @@ func TestSeriesWithoutDates(t *testing.T) {
 				t.Fatal(err)
 			}
 			if days != want || differing > 0 {
-				t.Errorf("%s of user %d: %d days, %d differ from those of the form with dates, want %d and 0", call, user, days, differing, want)
+				t.Errorf("%s of user %d: %d days, %d differ from the form with dates, want %d and 0", call, user, days, differing, want)
 			}
 		}
 	}
@@ -106,8 +106,8 @@ func TestSeriesWithoutDates(t *testing.T) {
 	}
 }
 
-// TestRoleWithoutUserSettings: who may read activities and formulas may call
-// acwr_series, and lives in UTC.
+// TestRoleWithoutUserSettings: a role that may read activities and formulas may call
+// acwr_series, which then uses UTC.
 func TestRoleWithoutUserSettings(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -133,7 +133,7 @@ func TestRoleWithoutUserSettings(t *testing.T) {
 	}
 }
 
-// TestQuality has a day for every mark, and one beside it that has none.
+// TestQuality has a day for every mark, and a similar day without it.
 func TestQuality(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -162,7 +162,7 @@ func TestQuality(t *testing.T) {
 		{1, "2025-01-04", "short_history"},
 		{1, "2025-01-05", "short_history"},
 		{1, "2025-01-31", "short_history"},
-		{1, "2025-02-01", ""}, // the window begins with the first activity
+		{1, "2025-02-01", ""}, // its window begins with the first activity
 		{1, "2025-03-01", "no_heart_rate"},
 		{1, "2025-03-02", "no_heart_rate"},
 		{1, "2025-03-03", ""},
@@ -177,7 +177,7 @@ func TestQuality(t *testing.T) {
 		{2, "2025-01-31", "short_history"}, // of 42 days
 		{2, "2025-02-14", "short_history"},
 		{2, "2025-02-15", ""},
-		{3, "2025-02-15", "short_history"}, // never an activity
+		{3, "2025-02-15", "short_history"}, // no activity at all
 	} {
 		var got string
 		if err := pool.QueryRow(t.Context(), `SELECT array_to_string(quality, ' ') FROM acwr_series($1, $2, $2)`, c.user, c.date).Scan(&got); err != nil {
@@ -189,8 +189,8 @@ func TestQuality(t *testing.T) {
 	}
 }
 
-// TestDoublesInSeries marks the day of a double and leaves its load out where it is
-// ignored, whose faults then do not mark the day either.
+// TestDoublesInSeries: a double marks its day. Where doubles are ignored, its load does
+// not count and its faults do not mark the day.
 func TestDoublesInSeries(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -225,8 +225,8 @@ func TestDoublesInSeries(t *testing.T) {
 	}
 }
 
-// TestPlausibilityIsTheSameInSQL compares internal/trainingload with
-// acwr_implausible on values around every bound.
+// TestPlausibilityIsTheSameInSQL compares internal/trainingload with acwr_implausible
+// on values around every bound.
 func TestPlausibilityIsTheSameInSQL(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
