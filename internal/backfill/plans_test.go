@@ -12,8 +12,8 @@ import (
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// largeBackfillQueries make a backfill half of whose chunks are pending, each
-// with a job, among the jobs of a long queue.
+// largeBackfillQueries create a backfill with half its chunks pending, each with a job,
+// among the jobs of a long queue.
 var largeBackfillQueries = []string{
 	`INSERT INTO acwr_backfills (id, state, planned) OVERRIDING SYSTEM VALUE VALUES (1, 'running', true)`,
 	`INSERT INTO acwr_backfill_chunks (backfill_id, number, users, rows, state, job_id)
@@ -22,8 +22,8 @@ var largeBackfillQueries = []string{
 	`ANALYZE`,
 }
 
-// TestQueriesFindJobsByID keeps what is read of a backfill every few seconds off
-// a scan of all jobs.
+// TestQueriesFindJobsByID: what is read of a backfill every few seconds does not scan
+// all jobs.
 func TestQueriesFindJobsByID(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
