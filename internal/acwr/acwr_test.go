@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// day is one day's only activity in the worked cases.
+// day is the only activity of a day in the worked cases.
 type day = Activity
 
 func repeated(n int, d day) []day {
@@ -68,8 +68,8 @@ func TestStandardWorkedCases(t *testing.T) {
 	}
 }
 
-// TestRoundingReadsDecimals has cases in which the last digit depends on what a
-// real is taken for, and on the order in which loads are added. The values are
+// TestRoundingReadsDecimals has cases whose last digit depends on how a real is
+// converted to a double, and on the order in which loads are added. The values are
 // Python's.
 func TestRoundingReadsDecimals(t *testing.T) {
 	t.Parallel()
@@ -127,7 +127,8 @@ func TestStandardProperties(t *testing.T) {
 			if r := got.AcuteChronicRatio; r < 0 || r > 4 {
 				t.Fatalf("day %d: ratio %v lies outside [0, 4]", d, r)
 			}
-			// Where the computation began must not matter once the window is covered.
+			// The values must not depend on where the computation began, once the
+			// window is covered.
 			late := NewCalculator(DefaultSettings(), RoundNone)
 			var fromLater Values
 			for _, e := range days[:i+1] {
@@ -146,7 +147,7 @@ func TestSameAcceptsNaN(t *testing.T) {
 	t.Parallel()
 	nan := float32(math.NaN())
 	if !Same(nan, nan) {
-		t.Error("a stored NaN must not be written again and again")
+		t.Error("a stored NaN does not equal itself, so it would always be rewritten")
 	}
 	if Same(nan, 0) || Same(0, nan) {
 		t.Error("NaN equals 0")

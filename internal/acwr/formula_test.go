@@ -50,7 +50,7 @@ func TestMenaspa(t *testing.T) {
 	}
 }
 
-// bruteForce computes the means of a day straight from the definitions.
+// bruteForce computes the means of a day directly from the definitions.
 func bruteForce(s Settings, loads map[int]float64, on int) (acute, chronic float64) {
 	sum := func(from, to int, weight func(age int) float64) (total float64) {
 		for d := from; d <= to; d++ {
@@ -101,7 +101,7 @@ func anySettings(t *rapid.T) Settings {
 	}
 }
 
-// nearlyEqual allows for what the last bits of a sum depend on its order.
+// nearlyEqual allows for sums whose last bits depend on the order of addition.
 func nearlyEqual(got float32, want float64) bool {
 	return math.Abs(float64(got)-want) <= 1e-6*math.Max(math.Abs(want), 1e-3)
 }
@@ -117,7 +117,7 @@ func TestEveryFormulaMatchesItsDefinition(t *testing.T) {
 			t.Fatal(err)
 		}
 		c, withRestDays := NewCalculator(settings, RoundNone), NewCalculator(settings, RoundNone)
-		c.Next(-5000, Activity{3, 4}) // of another athlete
+		c.Next(-5000, Activity{3, 4}) // another athlete's
 		c.Reset()
 		loads := map[int]float64{}
 		day := rapid.IntRange(-800, 800).Draw(t, "first")
@@ -176,8 +176,8 @@ func TestConstantLoadGivesOne(t *testing.T) {
 	})
 }
 
-// TestLongRestEnds: after centuries without a load the averages are 0, and
-// computing them does not take centuries.
+// TestLongRestEnds: after centuries without load the averages are 0, and are computed
+// quickly.
 func TestLongRestEnds(t *testing.T) {
 	t.Parallel()
 	c := NewCalculator(Settings{EWMA, 90, 0.05}, RoundNone)
