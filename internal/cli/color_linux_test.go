@@ -12,7 +12,7 @@ import (
 	"github.com/trainingmonkey/worker/test/commandtest"
 )
 
-// TestColorsAreForTerminals that show them, and for nobody who asked for none.
+// TestColorsAreForTerminals: for those that show colors, unless NO_COLOR is set.
 func TestColorsAreForTerminals(t *testing.T) {
 	terminal, printed := commandtest.Terminal(t, 80)
 	file, err := os.Create(t.TempDir() + "/out")

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestBarFitsTheTerminal, whatever it is wide, and says how many of what, how fast,
-// and how long it takes yet.
+// TestBarFitsTheTerminal: at any width, with what was counted, the rate and the time
+// left.
 func TestBarFitsTheTerminal(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -43,7 +43,8 @@ func TestBarFitsTheTerminal(t *testing.T) {
 	}
 }
 
-// TestBarWithoutTerminal prints a whole line now and then, and none of a short work.
+// TestBarWithoutTerminal: without a terminal, a whole line is printed at intervals, and
+// none for short work.
 func TestBarWithoutTerminal(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

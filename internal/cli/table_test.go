@@ -34,8 +34,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// TestClippedLine is as wide as the terminal whatever is painted in it, and a color that
-// begins in it ends in it.
+// TestClippedLine: colors take no width, and a color that begins in a clipped line ends
+// in it.
 func TestClippedLine(t *testing.T) {
 	for _, c := range []struct {
 		line  string
