@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// keys returns a keyring of keys whose bytes are their ids' first.
+// keys returns a keyring in which each key repeats the first byte of its id.
 func keys(t testing.TB, ids ...string) *tokens.Keyring {
 	t.Helper()
 	entries := make([]string, len(ids))
@@ -35,12 +35,13 @@ func newStore(t testing.TB, pool *dbpool.Pool, ids ...string) *tokens.Store {
 
 var expiry = time.Unix(1_900_000_000, 0)
 
-// first is a user's authorization.
+// first stores the tokens of a user's first authorization.
 func first(user int32) tokens.Operation {
 	return tokens.Operation{UserID: user, Access: fmt.Sprintf("access-%d-0", user), Refresh: fmt.Sprintf("refresh-%d-0", user), ExpiresAt: expiry}
 }
 
-// answer is the n-th answer of the provider, to the one before.
+// answer stores the provider's n-th answer, which replaces the tokens of the one
+// before.
 func answer(user int32, n int) tokens.Operation {
 	return tokens.Operation{
 		UserID: user, Access: fmt.Sprintf("access-%d-%d", user, n), Refresh: fmt.Sprintf("refresh-%d-%d", user, n),
@@ -66,7 +67,7 @@ func saved(t testing.TB, store *tokens.Store, operations ...tokens.Operation) {
 	}
 }
 
-// stored returns the refresh token that is stored of a user, or what is wrong.
+// stored returns a user's stored refresh token, or what is wrong with it.
 func stored(t testing.TB, store *tokens.Store, user int32) string {
 	t.Helper()
 	loaded, err := store.Load(t.Context(), []int32{user})

@@ -80,7 +80,7 @@ func TestErrors(t *testing.T) {
 		}
 	}
 	if got, err := ring.Open("here", "as it was before"); err != nil || got != "as it was before" {
-		t.Errorf("a text that nobody sealed opens as %q, %v", got, err)
+		t.Errorf("an unsealed text opens as %q, %v", got, err)
 	}
 	if !strings.HasPrefix(sealed, ring.CurrentPrefix()) || ring.CurrentPrefix() != "enc:v1:k1:" {
 		t.Errorf("prefix %s of %s", ring.CurrentPrefix(), sealed)

@@ -49,7 +49,7 @@ func TestOneLeaseAtATime(t *testing.T) {
 		t.Errorf("%d leases and %d busy, want 1 and 11", leased.Load(), busy.Load())
 	}
 	if got := text(t, pool, `SELECT quarter_used || ' ' || day_used FROM token_provider`); got != "1 1" {
-		t.Errorf("%s requests counted, want one: who gets no lease asks nothing", got)
+		t.Errorf("%s requests counted, want one: without a lease, no request is made", got)
 	}
 }
 
@@ -83,8 +83,8 @@ func TestLeaseStatuses(t *testing.T) {
 	}
 }
 
-// TestALeftLeaseMeansALostAnswer: a lease that was never ended says that its token was
-// sent to the provider before.
+// TestALeftLeaseMeansALostAnswer: a lease that was never ended reports that its token
+// was already sent to the provider.
 func TestALeftLeaseMeansALostAnswer(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -104,19 +104,19 @@ func TestALeftLeaseMeansALostAnswer(t *testing.T) {
 	}
 	expect("first", false)
 	failed("first", tokens.Failure{Reason: "the provider says no"})
-	expect("second", false) // the failure was a clear one
+	expect("second", false) // the provider refused, so no answer was lost
 	failed("second", tokens.Failure{Reason: "half an answer", AnswerMayBeLost: true})
 	expect("third", true)
 	execute(t, pool, over) // the process died
 	expect("fourth", true)
-	failed("third", tokens.Failure{Reason: "a zombie's"}) // does not end the fourth's
+	failed("third", tokens.Failure{Reason: "a zombie's"}) // must not end the fourth's lease
 	if _, status, _ := lease(t, store, 1, wanted, "fifth", plenty); status != tokens.Busy {
-		t.Errorf("a zombie ended another one's lease: status %d", status)
+		t.Errorf("a zombie ended another's lease: status %d", status)
 	}
 	if got := text(t, pool, `SELECT refresh_hash FROM user_tokens`); strings.Contains(got, "refresh-1") || len(got) != 64 {
-		t.Errorf("the lease is left with %s, want a hash", got)
+		t.Errorf("the lease has stored %s, want a hash", got)
 	}
-	// What the application stores meanwhile is not the token that was used.
+	// A token that the application stores later is not the one that was sent.
 	execute(t, pool, `SELECT river.save_user_token(1, 'a', 'b', 1900000000)`)
 	expect("sixth", false)
 }
@@ -131,7 +131,7 @@ func TestLimits(t *testing.T) {
 	wanted := tokens.Wanted{Since: time.Now().Add(time.Hour)}
 	var wg sync.WaitGroup
 	var leased, limited atomic.Int32
-	// The row says when the quarter is over: this test may run across the end of one.
+	// The row says when the quarter ends, as this test may run across that moment.
 	execute(t, pool, `UPDATE token_provider SET quarter = date_bin('15 minutes', now(), 'epoch'), quarter_used = 5, day = date_trunc('day', now(), 'UTC'), day_used = 5`)
 	for user := int32(1); user <= 40; user++ {
 		wg.Go(func() {
@@ -155,7 +155,7 @@ func TestLimits(t *testing.T) {
 	}
 	execute(t, pool, `UPDATE user_tokens SET refresh_by = NULL, refresh_until = NULL`)
 	if _, status, wait := lease(t, store, 1, wanted, "me", tokens.Limits{Quarter: 1, Day: 1000}); status != tokens.Limited || wait > 15*time.Minute {
-		t.Errorf("over the quarter's: status %d for %v", status, wait)
+		t.Errorf("over the quarter's limit: status %d for %v", status, wait)
 	}
 	execute(t, pool, `UPDATE token_provider SET quarter = quarter - interval '15 minutes', day = day - interval '1 day'`)
 	if _, status, _ := lease(t, store, 1, wanted, "me", tokens.Limits{Quarter: 1, Day: 1}); status != tokens.Leased {

@@ -42,8 +42,8 @@ func TestSaveAndLoad(t *testing.T) {
 	}
 }
 
-// TestAnOldAnswerNeverOverwritesANewerOne is the race that erases tokens: the
-// answers to two refreshes of one token, and to an older one.
+// TestAnOldAnswerNeverOverwritesANewerOne is the race that destroys tokens: answers to
+// two refreshes of one token, and to an older one.
 func TestAnOldAnswerNeverOverwritesANewerOne(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -65,18 +65,18 @@ func TestAnOldAnswerNeverOverwritesANewerOne(t *testing.T) {
 		t.Errorf("%s audit rows of refusals, want 3", got)
 	}
 	if got := save(t, store, answer(2, 1))[0]; !errors.Is(got, tokens.ErrMissing) {
-		t.Errorf("an answer for a user of whom nothing is stored: %v, want ErrMissing", got)
+		t.Errorf("an answer for a user without stored tokens: %v, want ErrMissing", got)
 	}
-	// The same answer a second time: its commit got no answer, say.
+	// The same answer again, as after a commit whose confirmation was lost.
 	before := text(t, pool, auditLog)
 	saved(t, store, answer(1, 2))
 	if text(t, pool, auditLog) != before {
-		t.Error("an answer that is stored already was audited again")
+		t.Error("a stored answer was audited again")
 	}
 }
 
-// TestConcurrentAnswersToOneToken: of many answers to one refresh token, exactly
-// one is stored, again and again, whatever batches they come in.
+// TestConcurrentAnswersToOneToken: of many answers to one refresh token exactly one is
+// stored, however they are batched.
 func TestConcurrentAnswersToOneToken(t *testing.T) {
 	t.Parallel()
 	const users, rounds, rivals = 10, 8, 6
@@ -95,7 +95,7 @@ func TestConcurrentAnswersToOneToken(t *testing.T) {
 			wg.Go(func() {
 				var batch []tokens.Operation
 				for i := range int32(users) {
-					user := 1 + (i*7+int32(rival)*3)%users // everyone in an order of his own
+					user := 1 + (i*7+int32(rival)*3)%users // each rival in another order
 					batch = append(batch, tokens.Operation{
 						UserID: user, Access: fmt.Sprint("a", round, rival), Refresh: fmt.Sprint("r", user, "-", round, "-", rival), Used: current[user], ExpiresAt: expiry,
 					})
@@ -117,7 +117,7 @@ func TestConcurrentAnswersToOneToken(t *testing.T) {
 		wg.Wait()
 		for user := int32(1); user <= users; user++ {
 			if len(winners[user]) != 1 || stored(t, store, user) != winners[user][0] {
-				t.Fatalf("user %d: %d answers say that they are stored", user, len(winners[user]))
+				t.Fatalf("user %d: %d answers were reported as stored", user, len(winners[user]))
 			}
 			current[user] = winners[user][0]
 		}
@@ -163,7 +163,7 @@ func TestTroubleEndsWithNewTokens(t *testing.T) {
 	if got, want := text(t, pool, auditLog), `1 save t {}; 1 refresh f {"needs_reauthorization":"refused","reason":"no"}`; got != want {
 		t.Errorf("audit %s, want %s", got, want)
 	}
-	// An answer that was under way while another process gave the user up.
+	// The answer of a refresh that was in flight when another process marked the user.
 	saved(t, store, answer(1, 1))
 	if got := stored(t, store, 1); got != "refresh-1-1" {
 		t.Errorf("stored %s, want refresh-1-1 and no mark", got)
@@ -233,7 +233,7 @@ func TestUnreadableRows(t *testing.T) {
 	}
 }
 
-// TestAnswersAfterAPurge: a refresh that was under way stores nothing of the user, and a
+// TestAnswersAfterAPurge: a refresh in flight stores nothing for a purged user, and a
 // user who authorizes again is treated like any other.
 func TestAnswersAfterAPurge(t *testing.T) {
 	t.Parallel()

@@ -13,8 +13,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// tripCounter counts what waits for the server's answer: statements, and whole
-// batches of them.
+// tripCounter counts round trips: statements, and batches as one each.
 type tripCounter struct{ trips atomic.Int64 }
 
 func (c *tripCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
@@ -30,8 +29,8 @@ func (c *tripCounter) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.Tr
 func (c *tripCounter) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
 func (c *tripCounter) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData)     {}
 
-// TestSavesTakeConstantRoundTrips compares 1,000 saves with what the
-// application does: a connection for each query.
+// TestSavesTakeConstantRoundTrips compares 1,000 saves with the application's way: a
+// connection for each query.
 func TestSavesTakeConstantRoundTrips(t *testing.T) {
 	const users, baselineUsers = 1000, 20
 	url := dbtest.MigratedURL(t)
@@ -56,7 +55,7 @@ func TestSavesTakeConstantRoundTrips(t *testing.T) {
 	if oneConn != 1 {
 		t.Errorf("one save and its audit took %d connections, want 1", oneConn)
 	}
-	for range 2 { // new users, then known ones
+	for range 2 { // first new users, then known ones
 		var operations []tokens.Operation
 		for user := range int32(users) {
 			operations = append(operations, first(user+1))
@@ -79,8 +78,8 @@ func TestSavesTakeConstantRoundTrips(t *testing.T) {
 	}
 }
 
-// saveOneByOne saves tokens as the application does: read, write and audit, each
-// on a connection of its own.
+// saveOneByOne saves tokens as the application does: read, write and audit, each on its
+// own connection.
 func saveOneByOne(t *testing.T, url string, ring *tokens.Keyring, users int) time.Duration {
 	t.Helper()
 	started := time.Now()

@@ -29,7 +29,7 @@ func ring(t testing.TB) *tokens.Keyring {
 	return r
 }
 
-// rig is a database, a provider and the refreshers of some processes.
+// rig is a database, a provider and the refreshers of several processes.
 type rig struct {
 	*testing.T
 	pool       *dbpool.Pool
@@ -61,7 +61,7 @@ func (r *rig) addProcess(store *tokens.Store) {
 	}))
 }
 
-// authorize stores tokens that expire soon, some time ago.
+// authorize stores tokens that expire soon and were saved two hours ago.
 func (r *rig) authorize(user int32) {
 	r.Helper()
 	access, refresh := r.provider.Authorize(user)
@@ -83,7 +83,7 @@ func (r *rig) refresh(process int, wanted tokens.Wanted, users ...int32) refresh
 	return result
 }
 
-// stored returns the user's refresh token, and why it cannot be used, if so.
+// stored returns the user's refresh token and the reason why it is marked, if it is.
 func (r *rig) stored(user int32) (refresh string, mark tokens.Reason) {
 	r.Helper()
 	loaded, err := r.store.Load(r.Context(), []int32{user})
@@ -97,7 +97,7 @@ func (r *rig) expect(user int32, mark tokens.Reason) {
 	r.Helper()
 	refresh, got := r.stored(user)
 	if current, _ := r.provider.Current(user); got != mark || (mark == "" && refresh != current) {
-		r.Errorf("user %d: marked %q, want %q; the stored token is the provider's: %v", user, got, mark, refresh == current)
+		r.Errorf("user %d: marked %q, want %q; stored token is the provider's: %v", user, got, mark, refresh == current)
 	}
 }
 
@@ -114,8 +114,8 @@ func now() tokens.Wanted { return tokens.Wanted{Since: time.Now()} }
 
 var soon = tokens.Wanted{Since: time.Now().Add(-time.Hour), Within: 30 * time.Minute}
 
-// TestWhoComesSecondDoesNothing: two processes refresh the same users at the same time,
-// again and again.
+// TestWhoComesSecondDoesNothing: two processes refresh the same users concurrently, for
+// many rounds.
 func TestWhoComesSecondDoesNothing(t *testing.T) {
 	t.Parallel()
 	const users, rounds = 20, 5
@@ -149,7 +149,7 @@ func TestWhoComesSecondDoesNothing(t *testing.T) {
 	}
 }
 
-// TestFaults: what each fault means for the user, at once and when it is over.
+// TestFaults: what each fault means for the user, during it and afterwards.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -195,7 +195,7 @@ func TestFaults(t *testing.T) {
 			}
 			if c.fault == providertest.Throttle {
 				if got := r.refresh(0, now(), 2); got.Left != 1 || got.Wait <= 0 || got.Wait > time.Second {
-					t.Errorf("another user = %+v, want nobody to ask for a second", got)
+					t.Errorf("another user = %+v, want no request for a second", got)
 				}
 				return
 			}
@@ -215,7 +215,7 @@ func TestFaults(t *testing.T) {
 				return
 			}
 			if got := r.refresh(0, now(), 1); got.Marked != 1 || r.provider.Counts().Reused != 1 {
-				t.Errorf("a marked user = %+v, want nobody to ask", got)
+				t.Errorf("a marked user = %+v, want no request", got)
 			}
 			r.authorize(1)
 			if got := r.refresh(0, now(), 1); got.Refreshed != 1 {
@@ -234,7 +234,7 @@ func TestPanicFailsTheUser(t *testing.T) {
 		ClientID: "broken", Workers: 2, Lease: leaseTime,
 		Limits: tokens.Limits{Quarter: 1_000_000, Day: 1_000_000}, Logger: slog.New(slog.DiscardHandler),
 	})
-	for _, want := range []refresh.Result{{Failed: 2}, {Left: 2}} { // then they wait for their leases: no worker is lost
+	for _, want := range []refresh.Result{{Failed: 2}, {Left: 2}} { // then both leases are still running; no goroutine is lost
 		result, err := broken.Refresh(t.Context(), []int32{1, 2}, now())
 		if err != nil || result.Failed != want.Failed || result.Left != want.Left {
 			t.Fatalf("Refresh = %+v, %v, want %d failed and %d left", result, err, want.Failed, want.Left)
@@ -259,8 +259,8 @@ func TestRevokedUserIsMarkedAndKept(t *testing.T) {
 	}
 }
 
-// TestARotatedTokenIsStoredWhenTheDatabaseIsBack: the provider has answered, and
-// for a while nothing can be written.
+// TestARotatedTokenIsStoredWhenTheDatabaseIsBack: the provider has answered, and then
+// writes fail for a while.
 func TestARotatedTokenIsStoredWhenTheDatabaseIsBack(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 1)
@@ -301,8 +301,8 @@ func TestARotatedTokenIsStoredWhenTheDatabaseIsBack(t *testing.T) {
 	r.expect(1, "")
 }
 
-// TestNoConnectionIsHeldWhileTheProviderIsAsked: if one were held, the test would wait for
-// ever.
+// TestNoConnectionIsHeldWhileTheProviderIsAsked: the second half would never end if a
+// connection stayed in use.
 func TestNoConnectionIsHeldWhileTheProviderIsAsked(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1, 4)
@@ -324,7 +324,7 @@ func TestNoConnectionIsHeldWhileTheProviderIsAsked(t *testing.T) {
 	for r.provider.Counts().Requests < 4 {
 		time.Sleep(time.Millisecond)
 	}
-	for r.pool.Stat().AcquiredConns() > 0 { // of the last lease
+	for r.pool.Stat().AcquiredConns() > 0 { // the last lease returns its connection
 		select {
 		case <-done:
 			t.Fatal("a connection was in use all the time")
@@ -334,7 +334,7 @@ func TestNoConnectionIsHeldWhileTheProviderIsAsked(t *testing.T) {
 	<-done
 }
 
-// TestStopFinishesWhoIsUnderWay: and no other refresh is begun.
+// TestStopFinishesWhoIsUnderWay: refreshes in flight finish, and no other begins.
 func TestStopFinishesWhoIsUnderWay(t *testing.T) {
 	t.Parallel()
 	const users = 40
@@ -349,7 +349,7 @@ func TestStopFinishesWhoIsUnderWay(t *testing.T) {
 	})
 	got := r.refresh(0, soon, allUsers...)
 	if got.Refreshed == 0 || got.Refreshed > 5 || got.Refreshed+got.Left != users {
-		t.Errorf("%+v, want the few under way finished and the others left", got)
+		t.Errorf("%+v, want the few in flight finished and the others left", got)
 	}
 	for _, user := range allUsers {
 		r.expect(user, "")

@@ -12,9 +12,9 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestRotationUnderRefreshes gives 10,000 rows, some encrypted with an old key
-// and some not at all, a new key, while two processes refresh and one of them
-// still has the old key as its current one.
+// TestRotationUnderRefreshes rotates 10,000 rows to a new key, some encrypted with an
+// old key and some not at all, while two processes refresh, one of which still has the
+// old key as its current one.
 func TestRotationUnderRefreshes(t *testing.T) {
 	t.Parallel()
 	const rows, refreshed = 10_000, 150
@@ -63,7 +63,7 @@ func TestRotationUnderRefreshes(t *testing.T) {
 				}
 				var users []int32
 				for i := range refreshed / 10 {
-					users = append(users, 1+int32((first+i)*61%rows), plain+int32(first+i)) // of both sorts, ahead of and behind the rotation
+					users = append(users, 1+int32((first+i)*61%rows), plain+int32(first+i)) // encrypted and plain, ahead of and behind the rotation
 				}
 				result, err := r.refreshers[process].Refresh(t.Context(), users, now())
 				if err != nil || result.Failed+result.Marked+result.Absent > 0 {
@@ -77,7 +77,8 @@ func TestRotationUnderRefreshes(t *testing.T) {
 	calls := 0
 	rotation, err := both.Rotate(t.Context(), func(tokens.Rotation) {
 		calls++
-		// However busy the machine is, both processes refresh between two batches of the first pass.
+		// On a busy machine too, both processes refresh between two batches of the
+		// first pass.
 		for calls <= rows/tokens.RotateBatch && min(refreshes[0].Load(), refreshes[1].Load()) < int64(calls) && !t.Failed() {
 			time.Sleep(time.Millisecond)
 		}
@@ -87,7 +88,7 @@ func TestRotationUnderRefreshes(t *testing.T) {
 	if err != nil || rotation.Total < rows-refreshed || rotation.Rotated < rows-refreshed || len(rotation.Unreadable) > 0 || calls < rows/tokens.RotateBatch {
 		t.Errorf("rotation %+v in %d calls, %v", rotation, calls, err)
 	}
-	// What the late process wrote behind its back, once that has the new configuration.
+	// Rows that the late process wrote with the old key are rotated by a second run.
 	if rotation, err = both.Rotate(t.Context(), func(tokens.Rotation) {}); err != nil {
 		t.Fatal(err)
 	}
