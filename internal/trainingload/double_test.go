@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestResembles has each condition just met and just missed, and each field
-// unknown. Every case holds both ways round.
+// TestResembles has each condition just met and just missed, and each field unknown.
+// Every case holds in both orders.
 func TestResembles(t *testing.T) {
 	t.Parallel()
 	unknown := math.NaN()
@@ -48,7 +48,7 @@ func TestResembles(t *testing.T) {
 		"neither type nor sport":  {with(func(r *Recording) { r.Sport, r.Type = "", "" }), false},
 	} {
 		if got, back := Resembles(run, c.other), Resembles(c.other, run); got != c.want || back != c.want {
-			t.Errorf("%s: Resembles = %v, the other way round %v, want %v", name, got, back, c.want)
+			t.Errorf("%s: Resembles = %v, swapped %v, want %v", name, got, back, c.want)
 		}
 	}
 	for name, c := range map[string]struct {

@@ -88,7 +88,7 @@ func TestExternalLoadParts(t *testing.T) {
 			Session{Type: "Workout", Minutes: 60},
 			Load{Sport: Strength, TotalLoadMiles: 1.8, StrengthEquivalentMiles: f(1.8)},
 		},
-		{Session{Miles: 1.5, Minutes: 3.6e-307}, Load{Sport: Running, DistanceMiles: 1.5, TotalLoadMiles: 1.5}}, // of infinite speed
+		{Session{Miles: 1.5, Minutes: 3.6e-307}, Load{Sport: Running, DistanceMiles: 1.5, TotalLoadMiles: 1.5}}, // at infinite speed
 		{Session{}, Load{Sport: Running}},
 	} {
 		if diff := cmp.Diff(c.want, ExternalLoad(c.in)); diff != "" {
@@ -127,7 +127,7 @@ func TestLoadNeverShrinks(t *testing.T) {
 			more.Miles += rapid.Float64Range(0, 100).Draw(t, "by")
 		case "feet":
 			more.Feet += rapid.Float64Range(0, 5000).Draw(t, "by")
-		default: // slower for a given distance: a ride may load less, so its speed is pinned
+		default: // a slower ride may have less load, so its speed stays the same
 			more.Minutes += rapid.Float64Range(0, 500).Draw(t, "by")
 			if s.Mph == 0 {
 				s.Mph, more.Mph = 10, 10

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestImplausible has records, which are plausible, and what devices and
-// conversions make of a training.
+// TestImplausible has records, which are plausible, and errors of devices and
+// conversions, which are not.
 func TestImplausible(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -63,8 +63,8 @@ func TestSpacedType(t *testing.T) {
 	}
 }
 
-// Strava's two spellings of a type, with and without blanks, must not differ in
-// anything that is computed from them.
+// TestSpacingChangesNothing: Strava spells types with and without blanks, and both
+// spellings give the same results.
 func TestSpacingChangesNothing(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
