@@ -14,7 +14,7 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// summary is what matters of an activity of an export.
+// summary is the part of an exported activity that tests compare.
 func summary(a jobs.Activity) string {
 	return fmt.Sprintf("%d %s %s %s: %v miles, load %v, %v min, TRIMP %v", a.ActivityID, a.Date, value(a.StartTime), value(a.Type),
 		value(a.DistanceMiles), value(a.TotalLoadMiles), value(a.DurationMinutes), value(a.Trimp))
@@ -46,8 +46,8 @@ func berlin(t *testing.T) *time.Location {
 	return location
 }
 
-// TestExportsInAllLanguages has the same run of 9.44 km and the same swim of
-// 1,500 m, whose second distance is empty, in every language and shape.
+// TestExportsInAllLanguages has the same run of 9.44 km and the same swim of 1,500 m,
+// whose second distance is empty, in every language and column layout.
 func TestExportsInAllLanguages(t *testing.T) {
 	t.Parallel()
 	const (
@@ -80,7 +80,7 @@ func TestExportsInAllLanguages(t *testing.T) {
 			if misses := len(r.Missing()) > 0; misses != (want[0] != run) {
 				t.Errorf("Missing() = %v", r.Missing())
 			}
-			// From a pipe, which has no name that ends in .csv.
+			// A pipe has no name that ends in .csv.
 			text, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
@@ -93,7 +93,7 @@ func TestExportsInAllLanguages(t *testing.T) {
 	}
 }
 
-// TestOtherNamesOfColumns reads a header in which columns have the second of their names.
+// TestOtherNamesOfColumns reads a header with the alternative names of columns.
 func TestOtherNamesOfColumns(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("testdata/exports/italian.csv")
@@ -107,8 +107,8 @@ func TestOtherNamesOfColumns(t *testing.T) {
 	}
 }
 
-// TestUnpackedExport reads the folder that an export was unpacked into, where the
-// file may be compressed.
+// TestUnpackedExport reads the folder of an unpacked export, whose file may be
+// compressed.
 func TestUnpackedExport(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("testdata/exports/german.csv")
@@ -137,8 +137,8 @@ func TestUnpackedExport(t *testing.T) {
 	}
 }
 
-// TestWhatCannotBeKnownIsRefused: the error has the line and the reason, and the records
-// that follow are read.
+// TestWhatCannotBeKnownIsRefused: the error has the line and the reason, and the
+// following records are read.
 func TestWhatCannotBeKnownIsRefused(t *testing.T) {
 	t.Parallel()
 	english := func(id, date, name, distance string) string {
@@ -238,7 +238,7 @@ func TestNumbersOfExports(t *testing.T) {
 		{point, ",", 0, errNoNumber},
 		{comma, ",5", 0, errNoNumber},
 	} {
-		if got, err := c.form.parse(c.cell); got != c.want || err != c.err { //nolint:errorlint // parse returns it bare
+		if got, err := c.form.parse(c.cell); got != c.want || err != c.err { //nolint:errorlint // parse returns it unwrapped
 			t.Errorf("%+v.parse(%q) = %v, %v, want %v, %v", c.form, c.cell, got, err, c.want, c.err)
 		}
 	}

@@ -26,8 +26,8 @@ func TestStravaExport(t *testing.T) {
 	if r.Size() == 0 || r.BytesRead() != r.Size() {
 		t.Errorf("BytesRead() = %d, Size() = %d, want the same", r.BytesRead(), r.Size())
 	}
-	// 11:19:20 PM in UTC is the afternoon in California; the distance is from the
-	// second column, 2432.77 m.
+	// 11:19:20 PM in UTC is the afternoon in California; the distance is the second
+	// column's, 2432.77 m.
 	want := jobs.Activity{
 		ActivityID: 9100000000, UserID: 7, Partial: true, DayFromUTC: true, Date: "2022-10-06", StartTime: new("16:19:20"), Name: new("Run"), Type: new("Run"), SportType: new("running"),
 		DistanceMiles: new(1.51), ElevationGainFeet: new(0.), ElevationLoadMiles: new(0.), TotalLoadMiles: new(1.51), AverageSpeedMph: new(5.6),
@@ -77,7 +77,7 @@ func TestStravaExportCells(t *testing.T) {
 	}
 }
 
-// TestOldExportOfASwim has one column of distances: 900 m, not 559 miles.
+// TestOldExportOfASwim has a single column of distances: 900 m, not 559 miles.
 func TestOldExportOfASwim(t *testing.T) {
 	t.Parallel()
 	const old = "Activity ID,Activity Date,Activity Name,Activity Type,Activity Description,Elapsed Time,Distance,Commute,Activity Gear,Filename\n" +
@@ -144,7 +144,7 @@ func TestStravaExportHeader(t *testing.T) {
 	} {
 		checkOutcome(t, in, Options{Format: StravaExport, UserID: 7}, outcome{final: want})
 	}
-	// Columns move, repeat and are added; a byte order mark may stand in front.
+	// Columns may move, repeat and be added, and a byte order mark may come first.
 	moved := "\ufeffNew,Distance,Activity Type,Activity Name,Activity Date,Activity ID,Elapsed Time\nx,1,Run,n,\"Oct 6, 2022, 11:19:20 PM\",5,60\n"
 	checkOutcome(t, moved, Options{Format: StravaExport, UserID: 7}, outcome{ids: []int64{5}})
 }

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// checkReading is what must hold for any input: reading ends, what is returned
-// is valid, and every fault is a line that names the place.
+// checkReading checks what holds for any input: reading ends, returned activities are
+// valid, and every fault is one line that names its place.
 func checkReading(t *testing.T, text []byte, o Options) {
 	t.Helper()
 	r, err := Open("-", strings.NewReader(string(text)), o)
@@ -33,14 +33,14 @@ func checkReading(t *testing.T, text []byte, o Options) {
 			if fault.File != "stdin" || fault.Line < 1 || fault.Line > strings.Count(string(text), "\n")+1 {
 				t.Fatalf("Next() = %+v, a place that does not exist", fault)
 			}
-		case errors.Is(err, io.EOF) && err != io.EOF: //nolint:errorlint // a wrapped io.EOF would be taken for success
+		case errors.Is(err, io.EOF) && err != io.EOF: //nolint:errorlint // a wrapped io.EOF could pass for success
 			t.Fatalf("Next() = %v, which wraps io.EOF", err)
 		default:
 			if err != io.EOF { //nolint:errorlint // as above
 				checkMessage(t, err)
 			}
-			if _, again := r.Next(); again != err { //nolint:errorlint // the very same
-				t.Fatalf("Next() = %v behind %v", again, err)
+			if _, again := r.Next(); again != err { //nolint:errorlint // must be the same value
+				t.Fatalf("Next() = %v after %v", again, err)
 			}
 			return
 		}

@@ -126,7 +126,7 @@ func TestRecordErrorFields(t *testing.T) {
 	}
 	defer r.Close() //nolint:errcheck // read only
 	_, err = r.Next()
-	fault, ok := err.(*RecordError) //nolint:errorlint // Next promises it bare
+	fault, ok := err.(*RecordError) //nolint:errorlint // Next promises it unwrapped
 	if !ok {
 		t.Fatalf("Next() = %v, want a *RecordError", err)
 	}

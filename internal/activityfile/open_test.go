@@ -71,7 +71,8 @@ func TestDetection(t *testing.T) {
 	}
 }
 
-// Auto must not wait for more of a pipe than the first activity.
+// TestPipeIsReadAsItComes: to detect the format, Auto must not wait for more of a pipe
+// than the first activity.
 func TestPipeIsReadAsItComes(t *testing.T) {
 	t.Parallel()
 	in, out := io.Pipe()
@@ -94,7 +95,7 @@ func TestPipeIsReadAsItComes(t *testing.T) {
 			}
 		}
 		if got := <-read; got != int64(want+1) {
-			t.Fatalf("read activity %d behind %s", got, line)
+			t.Fatalf("read activity %d after %s", got, line)
 		}
 	}
 }
@@ -245,7 +246,7 @@ func TestGzip(t *testing.T) {
 		t.Errorf("reading gave %d activities, %q, %v", len(activities), faults, final)
 	}
 
-	// A truncated stream must not pass for the end of the file.
+	// A truncated stream must not pass for a complete file.
 	_, _, final = readText(t, whole[:len(whole)-10], Options{})
 	if !errors.Is(final, io.ErrUnexpectedEOF) || !strings.Contains(final.Error(), "read stdin:") {
 		t.Errorf("reading a truncated file ended with %v, want the place and io.ErrUnexpectedEOF", final)

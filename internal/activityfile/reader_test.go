@@ -14,8 +14,8 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// readAll reads to the end and returns what was read, the faults of single
-// records, and the error that ended it, nil for the end of the file.
+// readAll reads to the end and returns the activities, the faults of single records,
+// and the error that ended it, nil for the end of the file.
 func readAll(t testing.TB, r *Reader) (activities []jobs.Activity, faults []string, final error) {
 	t.Helper()
 	for {
@@ -28,7 +28,7 @@ func readAll(t testing.TB, r *Reader) (activities []jobs.Activity, faults []stri
 			faults = append(faults, err.Error())
 		default:
 			if _, again := r.Next(); !errors.Is(again, err) {
-				t.Errorf("Next() behind the end = %v, want %v again", again, err)
+				t.Errorf("Next() after the end = %v, want %v again", again, err)
 			}
 			if errors.Is(err, io.EOF) {
 				return activities, faults, nil
@@ -38,7 +38,7 @@ func readAll(t testing.TB, r *Reader) (activities []jobs.Activity, faults []stri
 	}
 }
 
-// readText reads text as the standard input.
+// readText reads text as if from standard input.
 func readText(t testing.TB, text string, o Options) (activities []jobs.Activity, faults []string, final error) {
 	t.Helper()
 	r, err := Open("-", strings.NewReader(text), o)
@@ -66,8 +66,8 @@ func pacific(t testing.TB) *time.Location {
 	return where
 }
 
-// outcome is what a case expects: the ids that were read, the faults of single
-// records and the final error, both by a part of their text.
+// outcome is what a case expects: the ids read, and the faults of single records and
+// the final error, both as substrings.
 type outcome struct {
 	ids    []int64
 	faults []string

@@ -26,7 +26,7 @@ func TestStravaAPI(t *testing.T) {
 		t.Errorf("reading gave %v, %v (-want +got):\n%s", faults, final, diff)
 	}
 
-	// Where the athlete's time zone is known, Strava's own is not asked.
+	// If the athlete's time zone is known, Strava's local time is ignored.
 	want.Date, want.StartTime, want.DayFromUTC = "2026-01-30", new("21:30:00"), true
 	got, _, _ = readText(t, "["+trailRun+"]", Options{Format: StravaAPI, UserID: 7, Location: pacific(t)})
 	if diff := cmp.Diff([]jobs.Activity{want}, got); diff != "" {

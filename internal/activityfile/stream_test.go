@@ -9,8 +9,7 @@ import (
 	"testing"
 )
 
-// endless gives head, then record after record until size bytes are out, then
-// tail.
+// endless yields head, then record repeatedly until size bytes are out, then tail.
 type endless struct {
 	head, record, tail string
 	size               int
@@ -52,8 +51,8 @@ func inputs(size int) map[Format]*endless {
 	}
 }
 
-// A file of any size costs the memory of one record. The heap is measured
-// while the file is read, so what a reader kept would be seen.
+// TestMemoryStaysBounded: a file of any size takes the memory of one record. The heap
+// is measured while reading, so that anything kept would show.
 func TestMemoryStaysBounded(t *testing.T) {
 	const size, maxHeap, maxForFaults = 2 << 20, 1 << 20, 4 << 20
 	for format, in := range inputs(size) {
@@ -61,7 +60,7 @@ func TestMemoryStaysBounded(t *testing.T) {
 			checkHeap(t, in, Options{Format: format, UserID: 7}, maxHeap, false)
 		})
 	}
-	// Records that do not end: nothing to return, but no reason to keep them.
+	// A record that does not end cannot be returned, and must not be kept.
 	t.Run("one line of 200 MB", func(t *testing.T) {
 		checkHeap(t, &endless{record: strings.Repeat("x", 1<<16), tail: "\n" + ownRecord, size: 200 << 20}, Options{Format: NDJSON}, maxForFaults, true)
 	})
