@@ -30,7 +30,7 @@ func TestUnprotectedPagesAreRefused(t *testing.T) {
 	}
 }
 
-// takePort takes the port that the worker is to listen on, and returns its address.
+// takePort occupies the port that the worker is to listen on, and returns its address.
 func takePort(t *testing.T) string {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -50,20 +50,20 @@ func TestPortInUse(t *testing.T) {
 	workerUntil(t, `"msg":"working"`, "run").want(t, 0, `"msg":"stopped"`)
 }
 
-// TestDevTakesAnotherPort where the usual one is taken, and says where the page is.
+// TestDevTakesAnotherPort: if the usual one is taken; it prints where the page is.
 func TestDevTakesAnotherPort(t *testing.T) {
 	t.Setenv("DATABASE_URL", dbtest.MigratedURL(t))
 	taken := takePort(t)
 	got := workerUntil(t, `"msg":"working"`, "dev")
 	got.want(t, 0, "the status page is at http://127.0.0.1:")
 	if bytes.Contains([]byte(got.stdout), []byte(taken)) {
-		t.Errorf("the page is said to be at the port that is taken: %s", got.stdout)
+		t.Errorf("the printed address has the port that is taken: %s", got.stdout)
 	}
 	t.Setenv("DATABASE_URL", "")
 	workerUntil(t, "the status page is at http://127.0.0.1:", "demo", "--keep").want(t, 0)
 }
 
-// TestRunServesOperations finds the address in the log, as an operator would.
+// TestRunServesOperations takes the address from the log, like an operator.
 func TestRunServesOperations(t *testing.T) {
 	t.Setenv("DATABASE_URL", dbtest.MigratedURL(t))
 	ctx, stop := context.WithCancel(t.Context())

@@ -21,7 +21,7 @@ func TestMigrate(t *testing.T) {
 	up := worker(t, "migrate", "up")
 	up.want(t, 0, "applied river 1\n", "applied 00001_activities\n", "the database is up to date\n")
 	if again := worker(t, "migrate", "up"); again.code != 0 || again.stdout != "the database is up to date\n" {
-		t.Errorf("the second migrate up = %+v, want that nothing was applied", again)
+		t.Errorf("the second migrate up = %+v, want nothing applied", again)
 	}
 	status := worker(t, "migrate", "status")
 	status.want(t, 0, "up to date")
@@ -35,7 +35,7 @@ func TestMigrate(t *testing.T) {
 	}
 	for _, newest := range []string{fmt.Sprintf("applied %05d_", got.Worker.Current), fmt.Sprintf("applied river %d\n", got.River.Current)} {
 		if got.Worker.Pending() || got.River.Pending() || !strings.Contains(up.stdout, newest) {
-			t.Errorf("status --json = %s, want what was applied: %q of %s", asJSON.stdout, newest, up.stdout)
+			t.Errorf("status --json = %s, want what was applied, %q of %s", asJSON.stdout, newest, up.stdout)
 		}
 	}
 	for _, field := range []string{`"worker":{"current":`, `"river":{"current":`, `"newest":`} {
@@ -96,7 +96,7 @@ func TestMigrateEnqueueRole(t *testing.T) {
 	worker(t, "migrate", "up", "--enqueue-role", role).want(t, 0, "may enqueue jobs\nwarning: role ")
 }
 
-// findings runs check --json; its list must say the same as the exit code.
+// findings runs check --json, and checks that its exit code agrees with its findings.
 func findings(t *testing.T) map[string]doctor.Finding {
 	t.Helper()
 	got := worker(t, "check", "--json")
@@ -191,8 +191,8 @@ func TestDevOnDatabaseURL(t *testing.T) {
 	worker(t, "migrate", "status").want(t, 0, "up to date")
 }
 
-// TestDemo also sees that a database that is there is left alone, wherever its
-// URL names it.
+// TestDemo also checks that an existing database is left alone, wherever its URL names
+// it.
 func TestDemo(t *testing.T) {
 	url := dbtest.MigratedURL(t)
 	pool := dbtest.Open(t, url)
@@ -204,6 +204,6 @@ func TestDemo(t *testing.T) {
 	err := pool.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM activities) + (SELECT count(*) FROM river.river_job),
 		(SELECT count(*) FROM pg_database WHERE datname = $1)`, name).Scan(&rows, &left)
 	if err != nil || name == "" || rows > 0 || left > 0 {
-		t.Errorf("behind the demo in %q are %d rows in another database and %d databases of its own, %v, want none", name, rows, left, err)
+		t.Errorf("after the demo in %q there are %d rows in another database and %d databases of its own, %v, want none", name, rows, left, err)
 	}
 }

@@ -8,14 +8,14 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestErrorsAreSaidOnce, each in full, whatever the kind.
+// TestErrorsAreSaidOnce: each in full, for every kind of error.
 func TestErrorsAreSaidOnce(t *testing.T) {
 	const away = `connect to database "nothing" at 127.0.0.1:1 as someone: connection refused`
 	empty := dbtest.New(t)
 	for _, c := range []struct {
 		about, url, args string
 		code             int
-		stdout, stderr   string // the end of it
+		stdout, stderr   string // how it ends
 	}{
 		{"server away", nowhere, "run", 1, "", "error: " + away + "\ncheck that the server runs and that DATABASE_URL (or the PG* variables) is correct\n"},
 		{"server away, migrating", nowhere, "migrate up", 1, "", "error: " + away + "\ncheck that the server runs and that DATABASE_URL (or the PG* variables) is correct\n"},

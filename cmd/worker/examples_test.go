@@ -17,16 +17,17 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// interruptedAt is what those commands say that work until they are stopped.
+// interruptedAt has the output at which commands that run until stopped are
+// interrupted.
 var interruptedAt = map[string]string{
 	"worker run":         "ready",
 	"worker dev":         "working until Ctrl-C",
 	"worker demo --keep": "staying up until Ctrl-C",
 }
 
-// TestExamplesRun runs every example of every command's help, and every command
-// of the README, as it stands there but for what names this machine's: a
-// configuration file, a role, the address of the database.
+// TestExamplesRun runs every example of every command's help, and every command of the
+// README, unchanged except for what names this machine's: a configuration file, a role,
+// the address of the database.
 func TestExamplesRun(t *testing.T) {
 	examples := commandtest.Examples(t, rootCommand(&cli.Program{Out: io.Discard, Err: io.Discard}))
 	if len(examples) < 15 {
@@ -38,7 +39,7 @@ func TestExamplesRun(t *testing.T) {
 	}
 	t.Setenv("TMWORKER_TOKEN_KEYS", "k1:"+base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", tokens.KeyBytes))))
 	here := t.TempDir()
-	for _, dir := range []string{here, filepath.Dir(here)} { // which are for their owner alone, and a server of root's has another
+	for _, dir := range []string{here, filepath.Dir(here)} { // only their owner can enter these, and root's server runs as another user
 		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +50,7 @@ func TestExamplesRun(t *testing.T) {
 			url := dbtest.MigratedURL(t)
 			switch {
 			case strings.Contains(example, "--dir"), strings.Contains(example, "--keep"):
-				url = "" // they start servers of their own, and print how to connect
+				url = "" // they start their own server, and print how to connect
 			case strings.Contains(example, "migrate"):
 				url = dbtest.New(t)
 			}
@@ -72,7 +73,7 @@ func TestExamplesRun(t *testing.T) {
 				t.Errorf("exit code %d, want 0\nstdout:\n%s\nstderr:\n%s", got.code, got.stdout, got.stderr)
 			}
 			if !strings.Contains(got.stdout+got.stderr, words) {
-				t.Errorf("it ended before it said %q", words)
+				t.Errorf("it ended before it printed %q", words)
 			}
 			if strings.Contains(example, "--json") && !json.Valid([]byte(got.stdout)) {
 				t.Errorf("not JSON: %s", got.stdout)
@@ -81,7 +82,7 @@ func TestExamplesRun(t *testing.T) {
 	}
 }
 
-// newRole makes a role that exists for the test alone.
+// newRole creates a role that exists for the duration of the test.
 func newRole(t *testing.T, url string) string {
 	t.Helper()
 	role := "webapp_" + strings.ToLower(rand.Text()[:10])

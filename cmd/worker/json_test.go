@@ -10,8 +10,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestJSONIsDocumented compares what every --json prints with what scripts are
-// promised.
+// TestJSONIsDocumented compares every --json output with its documented fields.
 func TestJSONIsDocumented(t *testing.T) {
 	url := dbtest.MigratedURL(t)
 	t.Setenv("DATABASE_URL", url)

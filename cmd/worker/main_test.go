@@ -13,13 +13,13 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestMain has every worker take a port of its own.
+// TestMain gives every worker a free port.
 func TestMain(m *testing.M) {
 	_ = os.Setenv("TMWORKER_OPERATIONS_LISTEN", "127.0.0.1:0")
 	dbtest.Main(m)
 }
 
-// outcome is what a caller sees of a command.
+// outcome is what the caller of a command gets.
 type outcome struct {
 	stdout, stderr string
 	code           int
@@ -31,8 +31,7 @@ func worker(t *testing.T, args ...string) outcome {
 	return workerUntil(t, "", args...)
 }
 
-// workerUntil interrupts the program when it has written the words to stdout or
-// stderr.
+// workerUntil interrupts the program once it has written the words to stdout or stderr.
 func workerUntil(t *testing.T, words string, args ...string) outcome {
 	t.Helper()
 	ctx, interrupt := context.WithCancel(t.Context())
@@ -62,7 +61,7 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// want fails the test unless the command ended with the code and said the words.
+// want fails the test unless the command ended with the code and printed the words.
 func (o outcome) want(t *testing.T, code int, words ...string) {
 	t.Helper()
 	if o.code != code {
@@ -81,7 +80,7 @@ func (o outcome) want(t *testing.T, code int, words ...string) {
 	}
 }
 
-// nowhere is a server that cannot be reached.
+// nowhere is an address without a server.
 const nowhere = "postgres://someone:s3cr3t@127.0.0.1:1/nothing"
 
 func TestUsage(t *testing.T) {

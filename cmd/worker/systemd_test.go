@@ -11,8 +11,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestSystemdIsNotified plays the service manager: it hears that the worker is
-// ready, then that it lives, and when it stops.
+// TestSystemdIsNotified acts as the service manager: it is notified that the worker is
+// ready, then that it is alive, and when it stops.
 func TestSystemdIsNotified(t *testing.T) {
 	for _, listen := range []string{"127.0.0.1:0", ""} {
 		socket := filepath.Join(t.TempDir(), "notify")

@@ -9,7 +9,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestMarksAreColoredOnATerminal, and nowhere else.
+// TestMarksAreColoredOnATerminal: and nowhere else.
 func TestMarksAreColoredOnATerminal(t *testing.T) {
 	t.Setenv("DATABASE_URL", dbtest.New(t)) // without tables
 	t.Setenv("TERM", "xterm")
@@ -21,7 +21,7 @@ func TestMarksAreColoredOnATerminal(t *testing.T) {
 		"migrate status":        "\x1b[33mrun: worker migrate up\x1b[0m\n",
 		"migrate status --json": `"worker":{"current":0,`,
 	} {
-		_ = run(t.Context(), strings.Fields(args), terminal, io.Discard) // check fails: there are no tables
+		_ = run(t.Context(), strings.Fields(args), terminal, io.Discard) // check fails, because there are no tables
 		got := printed()
 		if !strings.Contains(got, want) || strings.Contains(args, "--json") && strings.Contains(got, "\x1b") {
 			t.Errorf("worker %s on a terminal lacks %q, or has colors: %q", args, want, got)

@@ -14,8 +14,8 @@ func testKey(id string) string {
 	return id + ":" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(id[:1], tokens.KeyBytes)))
 }
 
-// TestRotate encrypts rows that never were, changes the key, and leaves alone
-// what does not decrypt.
+// TestRotate encrypts plain rows, changes the key, and leaves alone what does not
+// decrypt.
 func TestRotate(t *testing.T) {
 	url := dbtest.MigratedURL(t)
 	t.Setenv("DATABASE_URL", url)
@@ -45,6 +45,6 @@ func TestRotate(t *testing.T) {
 	}
 	loaded, err := tokens.New(pool, ring, dbtest.RiverSchema).Load(t.Context(), []int32{1, 600, 1200})
 	if err != nil || len(loaded.Tokens) != 2 || len(loaded.Unreadable) != 1 || loaded.Tokens[1].Refresh != "refresh-1200" {
-		t.Errorf("with the new key alone: %+v, %v", loaded, err)
+		t.Errorf("with only the new key: %+v, %v", loaded, err)
 	}
 }
