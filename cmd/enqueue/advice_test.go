@@ -9,7 +9,7 @@ import (
 	"github.com/trainingmonkey/worker/test/commandtest"
 )
 
-// TestRecommendedCommandsAreAccepted, wherever they are recommended.
+// TestRecommendedCommandsAreAccepted: wherever they are recommended.
 func TestRecommendedCommandsAreAccepted(t *testing.T) {
 	t.Parallel()
 	found := commandtest.CheckAdvice(t, func() *cobra.Command { return rootCommand(&program{}) })

@@ -18,7 +18,7 @@ func settings(t *testing.T, pool *dbpool.Pool) {
 	}
 }
 
-// hour is an activity whose TRIMP is to be computed.
+// hour is an hour's activity whose TRIMP must be computed.
 func hour(user string) string {
 	return `{"activity_id":` + user + `1,"user_id":` + user + `,"date":"2025-09-28","type":"Run","distance_miles":6,"avg_heart_rate":150,"duration_minutes":60}` + "\n"
 }
@@ -34,7 +34,7 @@ func TestHeartRatesComeFromTheApplication(t *testing.T) {
 		t.Errorf("TRIMPs = %s, want %s", got, want)
 	}
 
-	// Flags win over what is entered.
+	// Flags override the settings.
 	if _, err := pool.Exec(t.Context(), `TRUNCATE river.river_job`); err != nil {
 		t.Fatal(err)
 	}
@@ -44,8 +44,8 @@ func TestHeartRatesComeFromTheApplication(t *testing.T) {
 	}
 }
 
-// TestBadSettingsCostNobodyElse: what an athlete has entered cannot be used. The
-// others have their TRIMP, and the athlete the external load.
+// TestBadSettingsCostNobodyElse: an athlete's settings cannot be used. The athlete's
+// activities get the external load only, the others' their TRIMP too.
 func TestBadSettingsCostNobodyElse(t *testing.T) {
 	pool := migrated(t)
 	settings(t, pool)
@@ -60,7 +60,7 @@ func TestBadSettingsCostNobodyElse(t *testing.T) {
 			t.Errorf("stderr %q, want one warning, %q", got.stderr, complaint)
 		}
 		if got, want := query[string](t, pool, trimps), "7 106.73"; got != want {
-			t.Errorf("TRIMPs beside user %s = %s, want %s", user, got, want)
+			t.Errorf("TRIMPs with user %s = %s, want %s", user, got, want)
 		}
 		if n := query[int](t, pool, `SELECT count(*) FROM river.river_job, jsonb_array_elements(args->'activities') AS a WHERE a->>'total_load_miles' = '6'`); n != 3 {
 			t.Errorf("%d activities have their external load, want 3", n)
@@ -68,8 +68,8 @@ func TestBadSettingsCostNobodyElse(t *testing.T) {
 	}
 }
 
-// TestFlagsWinBeforeSettingsAreJudged has a row in which nothing can be used, in
-// columns of numbers and in columns of text.
+// TestFlagsWinBeforeSettingsAreJudged has a row without a usable value, in numeric
+// columns and in text columns.
 func TestFlagsWinBeforeSettingsAreJudged(t *testing.T) {
 	pool := migrated(t)
 	const export = csvHeader + `5,"Oct 7, 2022, 3:19:20 AM",Run,Run,1800,5` + "\n"
@@ -92,8 +92,8 @@ func TestFlagsWinBeforeSettingsAreJudged(t *testing.T) {
 	}
 }
 
-// TestSettingsAsPeopleWriteThem: 0 is not entered, and what can be meant only one
-// way is taken.
+// TestSettingsAsPeopleWriteThem: 0 means not entered, and unambiguous spellings are
+// accepted.
 func TestSettingsAsPeopleWriteThem(t *testing.T) {
 	pool := migrated(t)
 	execute(t, pool, `CREATE TABLE user_settings (id int, resting_hr int, max_hr int, gender text, timezone text);
@@ -107,8 +107,8 @@ func TestSettingsAsPeopleWriteThem(t *testing.T) {
 		want(t, 0, "enqueued 1 activity of 1 user from 2022-10-06")
 }
 
-// TestLocalDatesComeFromTheApplication: a run late in the evening is one of the
-// day before in UTC.
+// TestLocalDatesComeFromTheApplication: a run in the late evening is on the day before
+// in UTC.
 func TestLocalDatesComeFromTheApplication(t *testing.T) {
 	pool := migrated(t)
 	settings(t, pool)
@@ -131,7 +131,7 @@ func TestLocalDatesComeFromTheApplication(t *testing.T) {
 		got := enqueue(t, append(append([]string{"ingest"}, c.args...), file(t, "activities.csv", export))...)
 		got.want(t, 0, "enqueued 1 activity")
 		if strings.Contains(got.stderr, unknown) != c.warns {
-			t.Errorf("stderr with %v = %q, want that it says %q: %v", c.args, got.stderr, unknown, c.warns)
+			t.Errorf("stderr with %v = %q, want %q in it: %v", c.args, got.stderr, unknown, c.warns)
 		}
 		if got := query[string](t, pool, date); got != c.want {
 			t.Errorf("date with %v = %s, want %s", c.args, got, c.want)

@@ -11,8 +11,8 @@ const good = `{"activity_id":1,"user_id":7,"date":"2025-09-28","total_load_miles
 
 const csvHeader = "Activity ID,Activity Date,Activity Name,Activity Type,Elapsed Time,Distance\n"
 
-// TestBadInput hands in what cannot be meant. The caller pays for it, before
-// anything is enqueued.
+// TestBadInput: input that cannot be valid is a usage error, before anything is
+// enqueued.
 func TestBadInput(t *testing.T) {
 	pool := migrated(t)
 	for _, c := range []struct {
@@ -64,7 +64,7 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// many is more activities than one insert takes.
+// many is more activities than one insert has.
 const many = portionSize + 500
 
 func manyActivities(user int) string {
@@ -75,8 +75,8 @@ func manyActivities(user int) string {
 	return s.String()
 }
 
-// TestBadInputBehindInserts finds the fault when chunks are in the transaction
-// already.
+// TestBadInputBehindInserts: the fault is found when the transaction has already
+// inserted chunks.
 func TestBadInputBehindInserts(t *testing.T) {
 	pool := migrated(t)
 	all := manyActivities(7)

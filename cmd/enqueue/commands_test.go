@@ -10,8 +10,8 @@ import (
 	"github.com/trainingmonkey/worker/internal/cli"
 )
 
-// TestIngestSaysWhatBecameOfActivities: the first import brings sixty; the second,
-// with one changed, one more and one that another user has, says so.
+// TestIngestSaysWhatBecameOfActivities: the first import stores sixty; the second has
+// one that changed, one more and one of another user, and says so.
 func TestIngestSaysWhatBecameOfActivities(t *testing.T) {
 	pool := migrated(t)
 	working(t, pool)
@@ -34,7 +34,7 @@ func TestIngestSaysWhatBecameOfActivities(t *testing.T) {
 	}
 }
 
-// TestWaitSaysWhyNothingHappens: a paused queue is not for want of a worker.
+// TestWaitSaysWhyNothingHappens: a paused queue is not reported as a missing worker.
 func TestWaitSaysWhyNothingHappens(t *testing.T) {
 	pool := migrated(t)
 	waiting := func() string {
@@ -48,11 +48,11 @@ func TestWaitSaysWhyNothingHappens(t *testing.T) {
 	execute(t, pool, `INSERT INTO river.river_queue (name, paused_at, updated_at) VALUES ('ingest_bulk', now(), now()), ('recalc', now(), now())`)
 	working(t, pool)
 	if said := waiting(); !strings.Contains(said, "nothing happens: jobs wait in ingest_bulk, paused; go on with: enqueue queues resume ingest_bulk\n") {
-		t.Errorf("of a paused queue: %s", said)
+		t.Errorf("with a paused queue: %s", said)
 	}
 }
 
-// TestACWRShowsEightWeeks unless it is asked for more.
+// TestACWRShowsEightWeeks: unless more is requested.
 func TestACWRShowsEightWeeks(t *testing.T) {
 	pool := migrated(t)
 	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date, total_load_miles) VALUES (1, 7, (now() AT TIME ZONE 'UTC')::date - 99, 5)`)
@@ -76,7 +76,6 @@ func TestACWRShowsEightWeeks(t *testing.T) {
 	}
 }
 
-// TestLongArgsAreFolded.
 func TestLongArgsAreFolded(t *testing.T) {
 	pool := migrated(t)
 	execute(t, pool, `INSERT INTO river.river_job (kind, queue, args, max_attempts)
@@ -94,13 +93,13 @@ func TestVersionAndTokensThatAreNotConfigured(t *testing.T) {
 	enqueue(t, "tokens", "status").want(t, 0, "not set here: TMWORKER_TOKEN_KEYS, TMWORKER_TOKENS_CLIENT_SECRET, tokens.client_id; a worker with these settings refreshes no tokens\n")
 }
 
-// TestPrintedAdviceWorks: the commands that findings print run as they are.
+// TestPrintedAdviceWorks: the commands that findings print run unchanged.
 func TestPrintedAdviceWorks(t *testing.T) {
 	operated(t)
 	said := enqueue(t, "status").stdout
 	for _, advice := range []string{"rejects retry --all", "jobs retry --state discarded", "jobs list --state cancelled", "jobs retry --state cancelled"} {
 		if !strings.Contains(said, "enqueue "+advice) {
-			t.Errorf("status does not say enqueue %s:\n%s", advice, said)
+			t.Errorf("status does not recommend enqueue %s:\n%s", advice, said)
 		}
 		if got := enqueue(t, strings.Fields(advice)...); got.code != 0 {
 			t.Errorf("enqueue %s = %+v", advice, got)

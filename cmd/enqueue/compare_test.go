@@ -20,7 +20,7 @@ func TestCompare(t *testing.T) {
 		return r
 	}
 	if r := compare(); r.Rows != 3 || r.Differing != 1 || r.Missing != 1 || r.Columns[4] != (athlete.ComparedColumn{Name: "acute_chronic_ratio", Rows: 1, Missing: 1}) || r.Examples[0].Stored != nil {
-		t.Errorf("before the last row is computed: %+v, want it missing and no difference", r)
+		t.Errorf("before the last row is computed: %+v, want one missing and no difference", r)
 	}
 	enqueue(t, "acwr", "--compare").want(t, 0, "COLUMN                     ROWS  NEVER COMPUTED  LARGEST DIFFERENCE", "acute_chronic_ratio           1               1                   -")
 	working(t, pool)
@@ -36,7 +36,7 @@ func TestCompare(t *testing.T) {
 		t.Errorf("against the application's rounding: %+v, want every row to differ", r)
 	}
 
-	// Injected: one wrong value is found exactly.
+	// One injected wrong value is found exactly.
 	if _, err := pool.Exec(t.Context(), `UPDATE activities SET acute_chronic_ratio = acute_chronic_ratio + 0.25 WHERE activity_id = 2`); err != nil {
 		t.Fatal(err)
 	}

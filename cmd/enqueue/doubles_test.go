@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// twice is an export of the watch's run and the application's, of a training that
-// is stored as another activity, and of one that is like nothing.
+// twice is an export with a run recorded by watch and phone, a run that is stored as
+// another activity, and one that resembles none.
 const twice = exportWithLoads +
 	`21,"Sep 20, 2025, 2:00:00 PM",Watch,Run,3600,3600,10,0,` + "\n" +
 	`22,"Sep 20, 2025, 2:03:00 PM",Phone,Run,3700,3500,10.2,0,` + "\n" +
@@ -17,8 +17,8 @@ const twice = exportWithLoads +
 const storedBefore = `INSERT INTO activities (activity_id, user_id, date, start_time, type, sport_type, distance_miles, duration_minutes, total_load_miles, trimp) VALUES
 	(1, 7, '2025-09-21', '07:00:00', 'Run', 'running', 6.2, 60, 6.2, 0), (2, 8, '2025-09-22', '07:00:00', 'Run', 'running', 6.2, 60, 6.2, 0)`
 
-// TestIngestCountsDoubles beside what is stored, and without a database among
-// themselves; and doubles list finds the same once they are worked.
+// TestIngestCountsDoubles: against stored activities, and without a database among
+// themselves; doubles list finds the same once they are stored.
 func TestIngestCountsDoubles(t *testing.T) {
 	pool := migrated(t)
 	execute(t, pool, storedBefore)
@@ -52,8 +52,8 @@ likely doubles, the same training as an earlier one of the day:
 	enqueue(t, append(ingest, "--dry-run")...).want(t, 0, "(1 likely double)\n", "  activity 22 of user 7 on 2025-09-20: like activity 21\n")
 }
 
-// TestIngestCountsDoublesAsTheyWillBe: of versions of an activity, of what is stored
-// and is going to be another, and of what is going to be deleted.
+// TestIngestCountsDoublesAsTheyWillBe: several versions of an activity, and stored
+// activities that the import changes or deletes.
 func TestIngestCountsDoublesAsTheyWillBe(t *testing.T) {
 	pool := migrated(t)
 	execute(t, pool, storedBefore)
@@ -70,12 +70,13 @@ func TestIngestCountsDoublesAsTheyWillBe(t *testing.T) {
 	} {
 		got := enqueue(t, "ingest", "--dry-run", file(t, "a.ndjson", c.input+"\n"))
 		if got.code != 0 || !strings.HasSuffix(got.stdout, c.want) {
-			t.Errorf("%s: exit code %d, it says\n%s\nwant it to end with\n%s\n%s", name, got.code, got.stdout, c.want, got.stderr)
+			t.Errorf("%s: exit code %d, stdout is\n%s\nwant it to end with\n%s\n%s", name, got.code, got.stdout, c.want, got.stderr)
 		}
 	}
 }
 
-// TestIngestComparesMoreThanItHolds: more activities than are compared at once.
+// TestIngestComparesMoreThanItHolds: more activities than are kept in memory for
+// comparison.
 func TestIngestComparesMoreThanItHolds(t *testing.T) {
 	migrated(t)
 	var input strings.Builder

@@ -11,7 +11,7 @@ import (
 	"github.com/trainingmonkey/worker/test/commandtest"
 )
 
-// TestErrorsAreSaidOnce, each in full, whatever the kind.
+// TestErrorsAreSaidOnce: each in full, for every kind of error.
 func TestErrorsAreSaidOnce(t *testing.T) {
 	pool := operated(t)
 	database, err := url.Parse(os.Getenv("DATABASE_URL"))

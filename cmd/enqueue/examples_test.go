@@ -14,8 +14,8 @@ import (
 	"github.com/trainingmonkey/worker/test/commandtest"
 )
 
-// TestExamplesRun runs every example of every command's help, and every command
-// of the README, as it stands there. What it names exists.
+// TestExamplesRun runs every example of every command's help, and every command of the
+// README, unchanged. Everything they name exists.
 func TestExamplesRun(t *testing.T) {
 	examples := commandtest.Examples(t, rootCommand(&program{}))
 	if len(examples) < 50 {
@@ -62,8 +62,8 @@ func TestExamplesRun(t *testing.T) {
 	}
 }
 
-// inDirectoryOfExports works where activities.csv is, and export.zip, as Strava
-// makes them.
+// inDirectoryOfExports changes to a directory with an activities.csv and an export.zip
+// like Strava's.
 func inDirectoryOfExports(t *testing.T) {
 	t.Helper()
 	csv, err := os.ReadFile("../../internal/activityfile/testdata/activities.csv")
@@ -94,8 +94,8 @@ func inDirectoryOfExports(t *testing.T) {
 	}
 }
 
-// prepare makes the jobs, rejects, activities and backfills that examples name,
-// in states in which an example can change them.
+// prepare creates the jobs, rejects, activities and backfills that examples name, in
+// states that the example can change.
 func prepare(t *testing.T, pool *dbpool.Pool, example string) {
 	t.Helper()
 	refill(t, pool)
@@ -105,7 +105,7 @@ func prepare(t *testing.T, pool *dbpool.Pool, example string) {
 		execute(t, pool, `UPDATE river.river_job SET state = 'retryable', finalized_at = NULL WHERE id = 42`)
 		execute(t, pool, `UPDATE river.river_job SET id = 43 WHERE state = 'pending'`)
 	}
-	if strings.Contains(example, "athlete purge") { // which waits for jobs that are being worked
+	if strings.Contains(example, "athlete purge") { // a purge waits for jobs that are being worked
 		execute(t, pool, `UPDATE river.river_job SET state = 'completed', finalized_at = now() WHERE state = 'running'`)
 	}
 	execute(t, pool, `UPDATE ingest_rejects SET activity_id = 34 WHERE id = 3`)

@@ -39,7 +39,7 @@ func TestExamplesOfImports(t *testing.T) {
 			}
 			got := enqueue(t, "ingest", "--dry-run", "--user", "7", "--timezone", "US/Pacific", file(t, "activities.csv", example["csv"]))
 			if got.code != 0 || strings.TrimSpace(got.stdout) != strings.TrimSpace(example["text"]) {
-				t.Errorf("exit code %d, it says\n%s\nwant\n%s\n%s", got.code, got.stdout, example["text"], got.stderr)
+				t.Errorf("exit code %d, stdout is\n%s\nwant\n%s\n%s", got.code, got.stdout, example["text"], got.stderr)
 			}
 		})
 	}

@@ -59,7 +59,8 @@ func TestSkipInvalidEnqueuesTheRest(t *testing.T) {
 	}
 }
 
-// TestSkipInvalidStopsAtWhatIsNoRecord shows what --skip-invalid does not cover.
+// TestSkipInvalidStopsAtWhatIsNoRecord has the errors that --skip-invalid does not
+// skip.
 func TestSkipInvalidStopsAtWhatIsNoRecord(t *testing.T) {
 	pool := migrated(t)
 	for content, want := range map[string]string{
@@ -75,7 +76,7 @@ func TestSkipInvalidStopsAtWhatIsNoRecord(t *testing.T) {
 }
 
 // TestDryRunListsImplausible: implausible activities are enqueued unchanged, and
-// said.
+// listed.
 func TestDryRunListsImplausible(t *testing.T) {
 	t.Setenv("DATABASE_URL", nowhere)
 	content := good + `{"activity_id":2,"user_id":7,"date":"2098-01-01","total_load_miles":5}
@@ -91,7 +92,7 @@ func TestDryRunListsImplausible(t *testing.T) {
 	got := enqueue(t, "ingest", "--dry-run", file(t, "a.ndjson", many))
 	got.want(t, 0, "(25 implausible)", "\n  and 5 more activities\n")
 	if strings.Count(got.stdout, "a date after today") != maxReported {
-		t.Errorf("not %d of them are listed:\n%s", maxReported, got.stdout)
+		t.Errorf("the number listed is not %d:\n%s", maxReported, got.stdout)
 	}
 }
 
@@ -102,7 +103,8 @@ func TestDryRunNeedsNoDatabase(t *testing.T) {
 	enqueue(t, "ingest", "--dry-run", "--skip-invalid", file(t, "a.ndjson", good+"{")).want(t, 0, "would enqueue 1 activity", "(left out 1 invalid)")
 }
 
-// TestDatabaseFaults are failures, not usage, and keep the password to themselves.
+// TestDatabaseFaults: they are failures, not usage errors, and do not print the
+// password.
 func TestDatabaseFaults(t *testing.T) {
 	empty := dbtest.New(t)
 	path := file(t, "a.ndjson", good)
@@ -157,28 +159,28 @@ func TestWaitUntilEveryACWRIsUpToDate(t *testing.T) {
 		t.Errorf("%d rows, want 610", n)
 	}
 	enqueue(t, "recalc", "--user", "7", "--wait").want(t, 0, "the results of user 7 are written\n")
-	// The same activity of another user is accepted here and rejected by the worker.
+	// enqueue accepts another user's activity, and the worker rejects it.
 	if _, err := pool.Exec(t.Context(), `INSERT INTO activities (activity_id, user_id, date) VALUES (1, 9, '2025-09-28')`); err != nil {
 		t.Fatal(err)
 	}
 	rejected := enqueue(t, "ingest", "--wait", file(t, "a.ndjson", good))
 	if rejected.code != 1 || rejected.stderr != "error: 1 activity was rejected; see: enqueue rejects list\n" {
-		t.Errorf("waiting for a rejected activity = %+v, want code 1 and how to see why", rejected)
+		t.Errorf("waiting for a rejected activity = %+v, want code 1 and how to list the reasons", rejected)
 	}
 }
 
-// TestInterruptedWaitLeavesTheJobs stops waiting when nobody works.
+// TestInterruptedWaitLeavesTheJobs interrupts the wait while no worker runs.
 func TestInterruptedWaitLeavesTheJobs(t *testing.T) {
 	pool := migrated(t)
 	ctx, interrupt := context.WithCancel(t.Context())
 	var stderr bytes.Buffer
 	stdout := writerFunc(func(p []byte) (int, error) {
-		interrupt() // "enqueued …" is written when all is committed
+		interrupt() // "enqueued …" is written after the commit
 		return len(p), nil
 	})
 	err := run(ctx, []string{"ingest", "--wait", "-"}, strings.NewReader(good), stdout, &stderr)
 	if err == nil || !strings.Contains(err.Error(), "the jobs stay enqueued") {
-		t.Errorf("run = %v, want that the jobs stay enqueued", err)
+		t.Errorf("run = %v, want an error that the jobs stay enqueued", err)
 	}
 	if n := query[int](t, pool, countActivities); n != 1 {
 		t.Errorf("%d activities are enqueued, want 1", n)
@@ -207,8 +209,8 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// TestUnorderedFile has the jobs in the order of dates, and of two versions of an activity
-// the last one wins, though its date is the earlier one.
+// TestUnorderedFile: jobs are in the order of dates, and of two versions of an activity
+// the file's last one wins, although its date is earlier.
 func TestUnorderedFile(t *testing.T) {
 	pool := migrated(t)
 	line := func(user, id int, date string) string {

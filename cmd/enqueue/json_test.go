@@ -8,8 +8,8 @@ import (
 	"github.com/trainingmonkey/worker/test/commandtest"
 )
 
-// TestJSONIsDocumented compares what every --json prints, of a database with
-// something of everything, with what docs/json.md promises to scripts.
+// TestJSONIsDocumented compares every --json output, of a database with rows of every
+// kind, with docs/json.md.
 func TestJSONIsDocumented(t *testing.T) {
 	pool := operated(t)
 	stored(t, pool)
@@ -19,7 +19,7 @@ func TestJSONIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// No job of operated knows this activity, so that it keeps the date that is refused.
+	// No job of operated has this activity, so it keeps the date that is refused.
 	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date, total_load_miles) VALUES (99, 7, '2025-04-20', 3)`)
 	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date, name, type, start_time, distance_miles, duration_minutes, total_load_miles, trimp)
 		SELECT i, 9, '2025-02-20', 'Run', 'Run', '07:00:00', 6, 60, 6, 80 FROM generate_series(101, 102) AS i`)

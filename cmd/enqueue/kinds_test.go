@@ -7,7 +7,7 @@ import (
 	"github.com/trainingmonkey/worker/workers"
 )
 
-// TestEveryKindIsCompleted, and every queue is listed.
+// TestEveryKindIsCompleted: and every queue is listed.
 func TestEveryKindIsCompleted(t *testing.T) {
 	migrated(t)
 	enqueue(t, "__complete", "jobs", "list", "--kind", "").want(t, 0, jobs.Kinds()...)

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// outcome is what a caller sees of a command.
+// outcome is what the caller of a command gets.
 type outcome struct {
 	stdout, stderr string
 	code           int
@@ -35,8 +35,8 @@ func enqueueFrom(t *testing.T, ctx context.Context, stdin io.Reader, args ...str
 	return outcome{stdout.String(), stderr.String(), code}
 }
 
-// want fails the test unless the command ended with the code and said the words,
-// on stdout for code 0 and on stderr otherwise.
+// want fails the test unless the command ended with the code and printed the words, on
+// stdout for code 0 and on stderr otherwise.
 func (o outcome) want(t *testing.T, code int, words ...string) {
 	t.Helper()
 	said := o.stderr
@@ -59,7 +59,7 @@ func (o outcome) want(t *testing.T, code int, words ...string) {
 	}
 }
 
-// migrated makes a database of the test's own the one of DATABASE_URL.
+// migrated points DATABASE_URL at a new migrated database.
 func migrated(t *testing.T) *dbpool.Pool {
 	t.Helper()
 	url := dbtest.MigratedURL(t)
@@ -67,13 +67,13 @@ func migrated(t *testing.T) *dbpool.Pool {
 	return dbtest.Open(t, url)
 }
 
-// nowhere is a server that cannot be reached, with a secret in its URL.
+// nowhere is an address without a server, with a secret in it.
 const (
 	nowhere = "postgres://someone:" + secret + "@127.0.0.1:1/nothing"
 	secret  = "s3cr3t"
 )
 
-// file writes a file of the test's own and returns its path.
+// file writes a temporary file and returns its path.
 func file(t *testing.T, name, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)

@@ -9,14 +9,15 @@ import (
 	"github.com/trainingmonkey/worker/internal/cli"
 )
 
-// Numbers whose noun does not agree with them.
+// These match a number and a noun that do not agree.
 var (
 	oneOfMany = regexp.MustCompile(`(?:^|[^0-9.,:/-])1 (?:\w+ )?(?:jobs|activities|rows|users|days|rejects|chunks|lines|imports|recalculations|workers|athletes|processes|transactions|TRIMPs|doubles|others)\b`)
 	oneDo     = regexp.MustCompile(`(?:^|[^0-9.,:/-])1 (?:\w+ )?(?:job|activity|row|user|worker|athlete|import) (?:wait|are|have|were|differ|stay)\b`)
 	manyOfOne = regexp.MustCompile(`\b[02-9] (?:job|activity|row|user|day|reject|chunk|line|recalculation|worker|athlete|process|transaction|TRIMP|double|other)\b`)
 )
 
-// TestNounsAgree runs the commands that count with none, one and two of everything.
+// TestNounsAgree runs the commands that print counts with none, one and two of
+// everything.
 func TestNounsAgree(t *testing.T) {
 	pool := migrated(t)
 	settings, err := cli.LoadConfig("")

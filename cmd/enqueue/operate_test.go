@@ -15,8 +15,8 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// operated fills a database with something of everything: jobs 1 to 8 of user 7,
-// one in each state, and rejects 1 to 4.
+// operated returns a database with rows of every kind: jobs 1 to 8 of user 7, one in
+// each state, and rejects 1 to 4.
 func operated(t *testing.T) *dbpool.Pool {
 	t.Helper()
 	pool := migrated(t)
@@ -24,7 +24,7 @@ func operated(t *testing.T) *dbpool.Pool {
 	return pool
 }
 
-// refill makes the database as operated has it, whatever was done to it.
+// refill restores the rows of operated, whatever was done to them.
 func refill(t *testing.T, pool *dbpool.Pool) {
 	t.Helper()
 	execute(t, pool, `TRUNCATE river.river_job, river.river_queue, ingest_rejects, ingest_versions, activities RESTART IDENTITY CASCADE`)
@@ -89,7 +89,7 @@ func TestJobsAreListedAndShown(t *testing.T) {
 	enqueue(t, "jobs", "show", "99").want(t, 1, "job 99: no such row")
 }
 
-// TestAdminJSON fixes the names that scripts rely on.
+// TestAdminJSON pins the names that scripts rely on.
 func TestAdminJSON(t *testing.T) {
 	operated(t)
 	job := "attempt attempted_at created_at error finalized_at id kind max_attempts priority queue scheduled_at state"
@@ -160,7 +160,8 @@ func TestJobsChangeState(t *testing.T) {
 	enqueue(t, "jobs", "retry", "2", "3", "99").want(t, 1, "nothing was done\njob 2 is running and cannot be retried\njob 99: no such row")
 }
 
-// TestManyJobsAreRetriedAndWorked goes through several transactions, to the end.
+// TestManyJobsAreRetriedAndWorked: the retry takes several transactions, and every job
+// is worked.
 func TestManyJobsAreRetriedAndWorked(t *testing.T) {
 	pool := migrated(t)
 	execute(t, pool, `
@@ -181,7 +182,7 @@ func eventually(t *testing.T, holds func() bool) {
 		select {
 		case <-ticker.C:
 		case <-deadline:
-			t.Fatal("still not so after 20 s")
+			t.Fatal("condition not met within 20 s")
 		}
 	}
 }
@@ -215,7 +216,7 @@ func TestStatusOfALivingWorker(t *testing.T) {
 	got := enqueueFrom(t, ctx, strings.NewReader(""), "status", "--watch", "--json", "--interval", "500ms")
 	got.want(t, 0)
 	if lines := strings.Split(strings.TrimSpace(got.stdout), "\n"); len(lines) < 2 || !json.Valid([]byte(lines[0])) || !json.Valid([]byte(lines[1])) {
-		t.Errorf("status --watch --json = %s, want an object a line", got.stdout)
+		t.Errorf("status --watch --json = %s, want one object per line", got.stdout)
 	}
 }
 
@@ -240,7 +241,7 @@ func TestRejectsAreTriedAgain(t *testing.T) {
 		t.Errorf("enqueued %s, want the newest version of each", got)
 	}
 	if got := query[string](t, pool, `SELECT string_agg(id::text, ' ' ORDER BY id) FROM ingest_rejects`); got != "2 3" {
-		t.Errorf("rejects %s stayed, want 2 and 3", got)
+		t.Errorf("rejects %s are left, want 2 and 3", got)
 	}
 	working(t, pool)
 	eventually(t, func() bool {

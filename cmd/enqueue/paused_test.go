@@ -5,8 +5,7 @@ import (
 	"testing"
 )
 
-// TestPausedQueuesAreNotFresh: a live job and 306 of imports wait in queues that are
-// paused.
+// TestPausedQueuesAreNotFresh: a live job and 306 import jobs wait in paused queues.
 func TestPausedQueuesAreNotFresh(t *testing.T) {
 	pool := migrated(t)
 	execute(t, pool, `INSERT INTO worker_processes (client_id, beat_at, acwr_write, acwr_rollout_percent) VALUES ('a', now() + interval '1 hour', 'on', 100)`)
@@ -17,11 +16,11 @@ func TestPausedQueuesAreNotFresh(t *testing.T) {
 	got.want(t, 0, "Paused, and jobs wait. 1 live job is not worked yet, ", "307 jobs wait in paused queues: ingest, ingest_bulk.\n",
 		"warning: Queue ingest is paused since ", ", and 1 job waits in it. ", ", and 306 jobs wait in it. ")
 	if strings.Contains(got.stdout, "Fresh") {
-		t.Error("what is paused is said to be fresh")
+		t.Error("status says Fresh although the queues are paused")
 	}
 }
 
-// TestCancelledJobsAreSaid, like discarded ones.
+// TestCancelledJobsAreSaid: like discarded ones.
 func TestCancelledJobsAreSaid(t *testing.T) {
 	operated(t)
 	enqueue(t, "status").want(t, 0, "warning: 1 job was cancelled within a day, and not worked.", "warning: 1 job was discarded within a day", "CANCELLED")

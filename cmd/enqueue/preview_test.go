@@ -7,9 +7,9 @@ import (
 
 const exportWithLoads = "Activity ID,Activity Date,Activity Name,Activity Type,Elapsed Time,Moving Time,Distance,Elevation Gain,Average Heart Rate\n"
 
-// TestDryRunSaysWhatWouldChange imports the archive of an athlete who lives in
-// California, beside what the application stored: a run in Tokyo with the TRIMP of
-// its stream, one that was renamed, and one of somebody else.
+// TestDryRunSaysWhatWouldChange imports the archive of an athlete in California over
+// what the application stored: a run in Tokyo with the TRIMP of its stream, a renamed
+// run, and another user's activity.
 func TestDryRunSaysWhatWouldChange(t *testing.T) {
 	pool := migrated(t)
 	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date, start_time, type, total_load_miles, trimp, trimp_calculation_method) VALUES
@@ -32,7 +32,7 @@ would enqueue 4 activities of 1 user from 2025-09-20 to 2025-09-28 (left out 2 w
 		t.Errorf("%d jobs were enqueued", n)
 	}
 
-	// And that is what it does.
+	// The import then changes just that.
 	execute(t, pool, `DELETE FROM activities WHERE activity_id = 3`)
 	working(t, pool)
 	enqueue(t, "ingest", "--wait", "--user", "7", "--timezone", "US/Pacific", path).want(t, 0, "enqueued 4 activities")
@@ -48,6 +48,6 @@ func TestDryRunWithoutDatabaseSaysSo(t *testing.T) {
 	got := enqueue(t, "ingest", "--dry-run", file(t, "a.ndjson", good))
 	got.want(t, 0, "would enqueue 1 activity of 1 user from 2025-09-28\n")
 	if !strings.Contains(got.stderr, "what is stored was not compared: ") || strings.Contains(got.stderr, secret) {
-		t.Errorf("stderr %q, want why nothing was compared, without the password", got.stderr)
+		t.Errorf("stderr %q, want the reason why nothing was compared, without the password", got.stderr)
 	}
 }

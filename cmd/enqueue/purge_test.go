@@ -9,7 +9,7 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// allRows is everything that stands in the tables that a purge touches.
+// allRows returns the contents of the tables that a purge changes.
 func allRows(t *testing.T, pool *dbpool.Pool) string {
 	t.Helper()
 	return query[string](t, pool, `SELECT concat_ws('|', (SELECT string_agg(a::text, ' ') FROM activities a), (SELECT string_agg(j::text, ' ' ORDER BY id) FROM river.river_job j),

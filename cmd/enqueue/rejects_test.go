@@ -15,11 +15,11 @@ import (
 	"github.com/trainingmonkey/worker/migrations"
 )
 
-// ages are what differs between two runs.
+// ages match what differs from run to run.
 var ages = regexp.MustCompile(`\b[0-9.]+ (ms|s|days)\b`)
 
-// TestRejectsAreGrouped by reason, the most frequent first, with what job_status says of
-// it, the newest of them, and the single reasons where these differ.
+// TestRejectsAreGrouped: by reason, the most frequent first, with job_status's
+// sentence, the newest reject, and the individual reasons if they differ.
 func TestRejectsAreGrouped(t *testing.T) {
 	pool := operated(t)
 	execute(t, pool, `UPDATE ingest_rejects SET rejected_at = now() - interval '3 days'`)
@@ -60,7 +60,7 @@ after a fix: enqueue rejects retry --all
 	grouped := enqueue(t, "rejects", "list", "--user", "8", "--older-than", "1h")
 	grouped.want(t, 0, "2 × not_storable, the newest ", "\nafter a fix: enqueue rejects retry --user 8 --older-than 1h0m0s\n")
 	if strings.Contains(grouped.stdout, "invalid_date") || strings.Contains(grouped.stdout, "one by one") {
-		t.Errorf("of user 8, all of whose rejects are shown:\n%s", grouped.stdout)
+		t.Errorf("for user 8, all of whose rejects are shown:\n%s", grouped.stdout)
 	}
 	for _, args := range [][]string{{"--each"}, {"--limit", "50"}} {
 		each := enqueue(t, append([]string{"rejects", "list"}, args...)...)
@@ -74,7 +74,7 @@ after a fix: enqueue rejects retry --all
 	}
 }
 
-// TestManyRejectsAreGrouped: what is not shown is counted.
+// TestManyRejectsAreGrouped: rejects that are not shown are counted.
 func TestManyRejectsAreGrouped(t *testing.T) {
 	pool := migrated(t)
 	execute(t, pool, `
@@ -83,8 +83,8 @@ SELECT i, 7, i, '{}', 'refused by the database: ' || translate((i % 22)::text, '
 	enqueue(t, "rejects", "list").want(t, 0, "of the newest 500, and there may be more:\n\n23 × not_storable", "22 × not_storable", "\nand 44 others, for other reasons\nlist them one by one with: enqueue rejects list --each\n")
 }
 
-// TestRejectsAreGroupedForEveryRole: codes need a privilege that a role may not have been
-// given yet, and the rest does without.
+// TestRejectsAreGroupedForEveryRole: the codes need a privilege that a role may not
+// have yet; the rest does not.
 func TestRejectsAreGroupedForEveryRole(t *testing.T) {
 	pool := operated(t)
 	role := "worker_" + strings.ToLower(rand.Text()[:10])
@@ -110,6 +110,6 @@ func TestRejectsAreGroupedForEveryRole(t *testing.T) {
 	got := enqueue(t, "rejects", "list")
 	got.want(t, 0, "3 × the newest ", "refused by the database: injected\n")
 	if strings.Contains(got.stdout, "for the athlete") {
-		t.Errorf("explained without the privilege to:\n%s", got.stdout)
+		t.Errorf("explained without the privilege:\n%s", got.stdout)
 	}
 }

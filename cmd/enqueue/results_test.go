@@ -11,8 +11,8 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// stored puts three activities of user 7 on two days into the table; only the
-// first day has results.
+// stored inserts three activities of user 7 on two days; only the first day has
+// results.
 func stored(t *testing.T, pool *dbpool.Pool) {
 	t.Helper()
 	_, err := pool.Exec(t.Context(), `
@@ -86,8 +86,7 @@ func TestACWRTable(t *testing.T) {
 
 func today() string { return time.Now().UTC().Format(time.DateOnly) }
 
-// TestACWRUpToToday: an activity in the future hides nothing, and is not hidden
-// itself.
+// TestACWRUpToToday: an activity in the future hides no day, and is itself reported.
 func TestACWRUpToToday(t *testing.T) {
 	pool := migrated(t)
 	stored(t, pool)
@@ -108,11 +107,11 @@ func TestACWRUpToToday(t *testing.T) {
 	got = enqueue(t, "acwr", "--user", "7", "--from", "2098-01-01", "--to", "2098-01-31")
 	got.want(t, 0, "2098-01-01")
 	if strings.Contains(got.stderr, "after today") {
-		t.Errorf("what was asked for is said to be left out: %s", got.stderr)
+		t.Errorf("a day within the requested dates is reported as left out: %s", got.stderr)
 	}
 }
 
-// TestACWRJSON fixes the names that scripts rely on.
+// TestACWRJSON pins the names that scripts rely on.
 func TestACWRJSON(t *testing.T) {
 	stored(t, migrated(t))
 	days := func(args ...string) (all []map[string]any) {
@@ -126,7 +125,7 @@ func TestACWRJSON(t *testing.T) {
 	}
 	all := days("7")
 	if len(all) < 70 || all[len(all)-1]["date"] != today() {
-		t.Fatalf("%d days to %v, want them to run to today", len(all), all[len(all)-1]["date"])
+		t.Fatalf("%d days to %v, want the last to be today", len(all), all[len(all)-1]["date"])
 	}
 	want := []map[string]any{
 		{
@@ -149,6 +148,6 @@ func TestACWRJSON(t *testing.T) {
 		t.Errorf("acwr --json with dates (-want +got):\n%s", diff)
 	}
 	if got := days("8"); got == nil || len(got) > 0 {
-		t.Errorf("acwr --json of nobody = %v, want []", got)
+		t.Errorf("acwr --json of an unknown user = %v, want []", got)
 	}
 }

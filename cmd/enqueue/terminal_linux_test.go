@@ -18,8 +18,8 @@ import (
 
 var painted = regexp.MustCompile("\x1b\\[[0-9]+m")
 
-// TestTerminalOf80Columns shows states in color and every column of the tables; JSON and
-// whoever sets NO_COLOR get none.
+// TestTerminalOf80Columns: states are in color and every column of the tables is shown;
+// JSON and NO_COLOR have no colors.
 func TestTerminalOf80Columns(t *testing.T) {
 	pool := operated(t)
 	execute(t, pool, `UPDATE river.river_queue SET paused_at = now() - interval '3 days' WHERE name = 'backfill'`)
@@ -55,7 +55,7 @@ func TestTerminalOf80Columns(t *testing.T) {
 		}
 		if args == "status" {
 			_, tables, _ := strings.Cut(got, "\n\n")
-			got = tables // what is above is sentences
+			got = tables // above the tables are sentences
 		}
 		for line := range strings.Lines(painted.ReplaceAllString(got, "")) {
 			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 && !strings.Contains(line, "for the athlete") {
@@ -76,7 +76,7 @@ func TestTerminalOf80Columns(t *testing.T) {
 	}
 }
 
-// TestHelpFitsTheTerminal, but for examples, which are to be copied.
+// TestHelpFitsTheTerminal: except for examples, which are to be copied.
 func TestHelpFitsTheTerminal(t *testing.T) {
 	terminal, printed := commandtest.Terminal(t, 80)
 	var check func(c *cobra.Command)
@@ -94,7 +94,7 @@ func TestHelpFitsTheTerminal(t *testing.T) {
 			}
 		}
 		if words := strings.Fields(c.Long); len(words) > 0 && !strings.Contains(strings.Join(strings.Fields(help), " "), strings.Join(words, " ")) {
-			t.Errorf("%s --help has other words than its description: %s", c.CommandPath(), help)
+			t.Errorf("%s --help changes the words of its description: %s", c.CommandPath(), help)
 		}
 		for _, sub := range c.Commands() {
 			check(sub)

@@ -14,8 +14,8 @@ import (
 	"github.com/trainingmonkey/worker/test/providertest"
 )
 
-// withTokens gives users 1 to n tokens of a provider that expire in ten minutes,
-// and this process the secrets that refreshing takes.
+// withTokens stores a provider's tokens for users 1 to n that expire in ten minutes,
+// and sets the secrets that refreshing needs.
 func withTokens(t *testing.T, pool *dbpool.Pool, n int32) *providertest.Provider {
 	t.Helper()
 	provider := providertest.New(t, nil)
@@ -23,7 +23,7 @@ func withTokens(t *testing.T, pool *dbpool.Pool, n int32) *providertest.Provider
 	for name, value := range map[string]string{
 		"TMWORKER_TOKEN_KEYS": key, "TMWORKER_TOKENS_CLIENT_SECRET": providertest.ClientSecret,
 		"TMWORKER_TOKENS_CLIENT_ID": providertest.ClientID, "TMWORKER_TOKENS_TOKEN_URL": provider.URL, "TMWORKER_TOKENS_REFRESH_EVERY": "1h",
-		"TMWORKER_TOKENS_LIMIT_QUARTER": "1000000", "TMWORKER_TOKENS_LIMIT_DAY": "1000000", // or it waits for the next quarter of an hour
+		"TMWORKER_TOKENS_LIMIT_QUARTER": "1000000", "TMWORKER_TOKENS_LIMIT_DAY": "1000000", // so that it never waits for the next quarter of an hour
 	} {
 		t.Setenv(name, value)
 	}
@@ -63,7 +63,7 @@ func TestTokensAreRefreshedOnDemand(t *testing.T) {
 	}
 	refused := enqueue(t, "tokens", "refresh", "--user", "2", "--user", "3", "--wait")
 	if refused.code != 1 || !strings.Contains(refused.stderr, "1 user has to authorize the application again") || !strings.Contains(refused.stdout, "the provider refuses the refresh token") {
-		t.Errorf("a user who took the authorization back: %+v", refused)
+		t.Errorf("a user who revoked the authorization: %+v", refused)
 	}
 	for query[int](t, pool, `SELECT count(*) FROM river.river_job WHERE state <> 'completed'`) > 0 {
 		time.Sleep(10 * time.Millisecond)

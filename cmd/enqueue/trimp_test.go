@@ -18,10 +18,10 @@ func TestTRIMPIsRecomputed(t *testing.T) {
 	preview.want(t, 0, "resting heart rate 50, maximum 180, male\nactivity 1 on 2025-03-01: TRIMP 99 → 129.36\n",
 		"left as they are: 1 activity without a heart rate or a duration", "1 of 2 activities with a TRIMP from the average heart rate would change; nothing was done. Do it with --yes")
 	if !strings.Contains(preview.stderr, "1 import of the user still waits") {
-		t.Errorf("stderr %q, want that an import waits", preview.stderr)
+		t.Errorf("stderr %q, want a warning that an import waits", preview.stderr)
 	}
 	if got := query[string](t, pool, trimps); got != "99 98 97" {
-		t.Errorf("the preview made TRIMPs %s", got)
+		t.Errorf("the preview changed TRIMPs to %s", got)
 	}
 	enqueue(t, "trimp", "--user", "7", "--yes").want(t, 0, "changed; enqueued their recalculation in 1 job")
 	if got := query[string](t, pool, trimps); got != "129.36 98 97" {

@@ -10,7 +10,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestWatchReportsAnAbsentServerOnce, however often it tries again, in few words.
+// TestWatchReportsAnAbsentServerOnce: however often it retries, and in few words.
 func TestWatchReportsAnAbsentServerOnce(t *testing.T) {
 	server := dbtest.Server(t)
 	url := server.URL("postgres")
@@ -27,7 +27,7 @@ func TestWatchReportsAnAbsentServerOnce(t *testing.T) {
 			if err := server.Stop(ctx); err != nil {
 				t.Error(err)
 			}
-			time.AfterFunc(4*time.Second, interrupt) // some seven tries
+			time.AfterFunc(4*time.Second, interrupt) // about seven tries
 		}
 		return len(p), nil
 	})
@@ -37,6 +37,6 @@ func TestWatchReportsAnAbsentServerOnce(t *testing.T) {
 	}
 	said := stderr.String()
 	if n := strings.Count(said, "no answer: connection refused; the last one is from "); n != 1 || strings.Contains(said, "failed to connect") {
-		t.Errorf("said %d times that the connection is refused, want once, in these words:\n%s", n, said)
+		t.Errorf("printed %d times that the connection is refused, want once, in these words:\n%s", n, said)
 	}
 }

@@ -10,7 +10,8 @@ import (
 	"github.com/trainingmonkey/worker/internal/config"
 )
 
-// sixtyDays are activities of user 7, whom a rollout of 1 percent leaves out.
+// sixtyDays returns a file with activities of user 7, whom a rollout of 1 percent
+// excludes.
 func sixtyDays(t *testing.T) string {
 	t.Helper()
 	var lines strings.Builder
@@ -20,9 +21,8 @@ func sixtyDays(t *testing.T) string {
 	return file(t, "days.ndjson", lines.String())
 }
 
-// TestStatusSaysWhatIsNotWritten: sixty activities are stored, and none of them
-// has results, because the workers are not to write them. Their settings are not
-// those of the command.
+// TestStatusSaysWhatIsNotWritten: sixty activities are stored without results, because
+// the workers do not write them. The command's own settings differ from the workers'.
 func TestStatusSaysWhatIsNotWritten(t *testing.T) {
 	for name, c := range map[string]struct {
 		change   func(*config.ACWR)
@@ -43,7 +43,7 @@ func TestStatusSaysWhatIsNotWritten(t *testing.T) {
 			workingAs(t, pool, settings)
 			enqueue(t, "ingest", sixtyDays(t)).want(t, 0)
 			eventually(t, func() bool { return query[int](t, pool, `SELECT count(*) FROM activities`) == 60 })
-			if name != "off" { // the queue is left alone
+			if name != "off" { // off leaves the queue alone
 				eventually(t, func() bool {
 					return query[int](t, pool, `SELECT count(*) FROM river.river_job WHERE kind = 'acwr_recalc' AND state <> 'completed'`) == 0
 				})
@@ -75,7 +75,7 @@ func TestStatusSaysWhatIsNotWritten(t *testing.T) {
 			table := enqueue(t, "acwr", "--user", "7", "--to", "2025-03-20")
 			table.want(t, 0, "* not stored yet, or stored otherwise: ")
 			if strings.Contains(table.stdout, "still to come") {
-				t.Errorf("a recalculation is promised that writes nothing:\n%s", table.stdout)
+				t.Errorf("acwr promises a recalculation that would write nothing:\n%s", table.stdout)
 			}
 			if name == "off" {
 				return
@@ -83,19 +83,19 @@ func TestStatusSaysWhatIsNotWritten(t *testing.T) {
 			recalculated := enqueue(t, "recalc", "--user", "7", "--wait")
 			recalculated.want(t, 0, "nothing was written")
 			if strings.Contains(recalculated.stdout, "right") {
-				t.Errorf("recalc says of results that are not written: %s", recalculated.stdout)
+				t.Errorf("recalc calls unwritten results correct: %s", recalculated.stdout)
 			}
 			again := enqueue(t, "ingest", "--wait", sixtyDays(t))
 			again.want(t, 0, "stored")
 			if strings.Contains(again.stdout, "is right") {
-				t.Errorf("ingest says of results that are not written: %s", again.stdout)
+				t.Errorf("ingest calls unwritten results correct: %s", again.stdout)
 			}
 		})
 	}
 }
 
-// TestWorkersThatDiffer: the status is the live workers' own, and says when they
-// differ or one does not say.
+// TestWorkersThatDiffer: the status has the live workers' settings, and says if they
+// differ or one does not report its own.
 func TestWorkersThatDiffer(t *testing.T) {
 	pool := migrated(t)
 	execute(t, pool, `INSERT INTO worker_processes (client_id, beat_at, acwr_write, acwr_rollout_percent) VALUES
