@@ -1,4 +1,4 @@
-// Package deploy_test tries out what the files beside it say.
+// Package deploy_test runs and checks the files beside it.
 package deploy_test
 
 import (
@@ -29,8 +29,8 @@ func read(t *testing.T, path string) string {
 
 var buildCommand = regexp.MustCompile(`(?m)^RUN (CGO_ENABLED=0 go build .*) -o /out/ (.*)$`)
 
-// TestStaticBinariesRunOnNothing builds both commands as the Dockerfile does and
-// runs them, as its user, in a root that holds nothing else.
+// TestStaticBinariesRunOnNothing builds both commands like the Dockerfile and runs
+// them, as its user, in a root directory that has nothing else.
 func TestStaticBinariesRunOnNothing(t *testing.T) {
 	t.Parallel()
 	parts := buildCommand.FindStringSubmatch(read(t, "Dockerfile"))
@@ -44,7 +44,7 @@ func TestStaticBinariesRunOnNothing(t *testing.T) {
 		t.Fatalf("%s: %v\n%s", parts[0], err, out)
 	}
 	for dir := root; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil { // t.TempDir is for its owner alone
+		if err := os.Chmod(dir, 0o755); err != nil { // only its owner can enter t.TempDir
 			t.Fatal(err)
 		}
 	}
@@ -56,7 +56,7 @@ func TestStaticBinariesRunOnNothing(t *testing.T) {
 		c := exec.CommandContext(t.Context(), "/"+args[0], args[1:]...)
 		c.Dir, c.Env = "/", []string{"PATH=/"}
 		c.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: 65532, Gid: 65532}}
-		if os.Getuid() != 0 { // only root may change its root; the binaries are as static
+		if os.Getuid() != 0 { // only root may chroot; the binaries are static either way
 			c.Path, c.SysProcAttr = filepath.Join(root, args[0]), nil
 		}
 		if out, err := c.CombinedOutput(); err != nil || len(out) == 0 {
@@ -65,8 +65,7 @@ func TestStaticBinariesRunOnNothing(t *testing.T) {
 	}
 }
 
-// documents parses every document of a YAML file; a key that occurs twice is an
-// error.
+// documents parses every document of a YAML file; a repeated key is an error.
 func documents(t *testing.T, path string) (all []map[string]any) {
 	t.Helper()
 	d := yaml.NewDecoder(bytes.NewReader([]byte(read(t, path))))
@@ -119,7 +118,7 @@ func at(t *testing.T, v any, path ...any) any {
 	return v
 }
 
-// TestKubernetesManifestsAreConsistent: what one names, another one has.
+// TestKubernetesManifestsAreConsistent: whatever one manifest names, another defines.
 func TestKubernetesManifestsAreConsistent(t *testing.T) {
 	t.Parallel()
 	objects := map[string]map[string]any{}
@@ -163,8 +162,8 @@ func TestKubernetesManifestsAreConsistent(t *testing.T) {
 	}
 }
 
-// TestSystemdUnit: the unit is confined, and nothing in it is misspelt so that
-// systemd would pass over the line.
+// TestSystemdUnit: the unit is confined, and has no misspelt setting, which systemd
+// would ignore.
 func TestSystemdUnit(t *testing.T) {
 	t.Parallel()
 	const path = "systemd/trainingmonkey-worker.service"
