@@ -37,7 +37,7 @@ func asJSON(t *testing.T, v any) string {
 	return string(data)
 }
 
-// jobRow reads all of a job that does not differ from one insert to the next.
+// jobRow reads what is the same of a job from one insert to the next.
 func jobRow(t *testing.T, pool *dbpool.Pool, id int64) string {
 	t.Helper()
 	var row string
@@ -51,9 +51,9 @@ func jobRow(t *testing.T, pool *dbpool.Pool, id int64) string {
 	return row
 }
 
-// TestTextsThatJSONBRefusesAreNamed has a name that was cut inside an emoji among
-// a thousand activities, handed in as programs do: as a literal and as a
-// parameter without a type.
+// TestTextsThatJSONBRefusesAreNamed has a name that was cut inside an emoji, among a
+// thousand activities, passed as programs do: as a literal and as a parameter without a
+// type.
 func TestTextsThatJSONBRefusesAreNamed(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -119,7 +119,7 @@ func TestFunctionsInsertWhatEnqueuerInserts(t *testing.T) {
 			t.Fatal(err)
 		}
 		want, wantNotified := jobRow(t, pool, id), ""
-		for wantNotified = notified(); !strings.Contains(wantNotified, " : "); { // River's own, at times
+		for wantNotified = notified(); !strings.Contains(wantNotified, " : "); { // sometimes River's own comes first
 			wantNotified = notified()
 		}
 		if err := pool.QueryRow(t.Context(), sql, args...).Scan(&id); err != nil {
@@ -151,7 +151,7 @@ func TestFunctionsInsertWhatEnqueuerInserts(t *testing.T) {
 	}
 }
 
-// TestDateStyleDoesNotMatter: args are the same for every caller.
+// TestDateStyleDoesNotMatter: args do not depend on the caller's DateStyle.
 func TestDateStyleDoesNotMatter(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -192,8 +192,8 @@ func TestRollbackLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestFieldsThatActivitiesDoNotHave are refused, all at once, each with the name
-// that was probably meant; of those that they have, the wrong types.
+// TestFieldsThatActivitiesDoNotHave: unknown fields are refused, all at once, each with
+// the name that was probably meant; so are wrong types of known fields.
 func TestFieldsThatActivitiesDoNotHave(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -222,7 +222,7 @@ func TestFieldsThatActivitiesDoNotHave(t *testing.T) {
 		}
 	}
 
-	// All that there are, as they are, and none beyond.
+	// Every field of jobs.Activity is known, with its own type.
 	var a jobs.Activity
 	value, known := reflect.ValueOf(&a).Elem(), []string{}
 	for i := range value.NumField() {
@@ -240,7 +240,7 @@ func TestFieldsThatActivitiesDoNotHave(t *testing.T) {
 		t.Errorf("every field: %v", err)
 	}
 
-	// The same names as in files.
+	// The suggestions are those for files.
 	for _, name := range []string{"load", "Distance", "hr", "avg_hr", "duration", "elevation", "moving_time", "athlete_id", "zone1", "start", "ß", "é_load", ""} {
 		var bySQL string
 		if err := pool.QueryRow(t.Context(), `SELECT coalesce(river.nearest_name($1, $2), '')`, name, known).Scan(&bySQL); err != nil {
@@ -329,8 +329,8 @@ func checkRefusal(t *testing.T, given string, err error, want string) {
 	}
 }
 
-// TestEveryDayIsJudgedAsByEnqueuer tries each day string from 0 to 32 of each
-// month of years that leap and do not.
+// TestEveryDayIsJudgedAsByEnqueuer tries every day from 0 to 32 of every month from 0
+// to 13, in leap years and others.
 func TestEveryDayIsJudgedAsByEnqueuer(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -364,7 +364,7 @@ func TestEveryDayIsJudgedAsByEnqueuer(t *testing.T) {
 	}
 }
 
-// TestFunctionsInAnotherSchema: the schema is a setting.
+// TestFunctionsInAnotherSchema: the schema of River's tables is configurable.
 func TestFunctionsInAnotherSchema(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Open(t, dbtest.New(t))

@@ -19,8 +19,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// connectAsEnqueuer makes a role of the test's own, grants it enqueuing, and
-// returns a connection as that role.
+// connectAsEnqueuer creates a role for the test, grants it enqueuing, and returns a
+// connection as that role.
 func connectAsEnqueuer(t *testing.T, pool *dbpool.Pool) (conn *pgx.Conn, role string) {
 	t.Helper()
 	role = "enqueuer_" + strings.ToLower(rand.Text()[:10]) // roles belong to the server, which other tests use too
@@ -90,7 +90,7 @@ func TestEnqueueRoleCanEnqueueAndNothingElse(t *testing.T) {
 		t.Fatal(tables, err)
 	}
 	for _, table := range tables {
-		if !slices.Contains([]string{"activities", "acwr_settings"}, table) { // of which acwr_series reads columns
+		if !slices.Contains([]string{"activities", "acwr_settings"}, table) { // acwr_series reads columns of these
 			attempts = append(attempts, `SELECT FROM `+table)
 		}
 		attempts = append(attempts, `SELECT ctid FROM `+table, `INSERT INTO `+table+` DEFAULT VALUES`, `DELETE FROM `+table, `TRUNCATE `+table, `DO $$ BEGIN LOCK `+table+`; END $$`, `DROP TABLE `+table)
@@ -105,12 +105,12 @@ func TestEnqueueRoleCanEnqueueAndNothingElse(t *testing.T) {
 	}
 }
 
-// sqlOfReadme is what README.md says in SQL about enqueuing and about results.
+// sqlOfReadme matches README.md's SQL about enqueuing and about results.
 var sqlOfReadme = regexp.MustCompile("(?s)```sql\n(SELECT river.*?)```|`(SELECT \\* FROM acwr_series[^`]*)`|`(acwr_series\\([^`]*\\))`")
 
-// TestEnqueueRoleCanDoWhatTheReadmeSays with SQL: enqueue, ask what became of it, and
-// read the results. The schema of the tables is one that not everyone may use, and the
-// application's user_settings says what day it is.
+// TestEnqueueRoleCanDoWhatTheReadmeSays: by SQL it enqueues, queries the jobs' status,
+// and reads the results. The tables are in a schema that is not open to everyone, and
+// the application's user_settings determine today.
 func TestEnqueueRoleCanDoWhatTheReadmeSays(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -149,7 +149,7 @@ func TestEnqueueRoleCanDoWhatTheReadmeSays(t *testing.T) {
 	}
 }
 
-// TestRolesThatMayEnqueueMayAsk after migrating, without another grant.
+// TestRolesThatMayEnqueueMayAsk: after migrating, without another grant.
 func TestRolesThatMayEnqueueMayAsk(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -166,7 +166,7 @@ func TestRolesThatMayEnqueueMayAsk(t *testing.T) {
 	}
 }
 
-// TestPurgeRoleCanPurgeAndNothingElse: neither enqueue nor read what it removes.
+// TestPurgeRoleCanPurgeAndNothingElse: it can neither enqueue nor read what it removes.
 func TestPurgeRoleCanPurgeAndNothingElse(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -198,7 +198,7 @@ func TestPurgeRoleCanPurgeAndNothingElse(t *testing.T) {
 	}
 }
 
-// TestPurgeIsNotCaptured: what goes with its athlete has nothing recalculated.
+// TestPurgeIsNotCaptured: a purged athlete's rows enqueue no recalculation.
 func TestPurgeIsNotCaptured(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -208,7 +208,7 @@ func TestPurgeIsNotCaptured(t *testing.T) {
 	execute(t, pool, `SET LOCAL trainingmonkey.worker = 'on'; INSERT INTO activities (activity_id, user_id, date, total_load_miles) VALUES (1, 7, '2025-01-01', 5), (2, 8, '2025-01-01', 5)`)
 	execute(t, pool, `SELECT river.purge_athlete(7); UPDATE activities SET total_load_miles = 6`)
 	if got := text(t, pool, `SELECT string_agg(args->'ranges'->0->>'user_id', ' ') FROM river.river_job`); got != "8" {
-		t.Errorf("recalculations of users %s, want of 8", got)
+		t.Errorf("recalculations of users %s, want 8", got)
 	}
 	execute(t, pool, `INSERT INTO acwr_settings (user_id, formula) VALUES (9, 'ewma')`)
 	if got := text(t, pool, `SELECT count(*)::text FROM river.river_job`); got != "1" {
@@ -225,8 +225,8 @@ func query(t *testing.T, pool *dbpool.Pool, sql string) pgx.Rows {
 	return rows
 }
 
-// shadows are objects that would run, or refuse, if the functions resolved names
-// up where their caller can create: %s is public and pg_temp in turn.
+// shadows are objects that would run, or refuse rows, if the functions resolved names
+// in a schema where their caller can create: {in} is public and then pg_temp.
 const shadows = `
 CREATE FUNCTION {in}.jsonb_typeof(jsonb) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'shadowed as %', current_user; END $$;
 CREATE FUNCTION {in}.jsonb_array_length(jsonb) RETURNS integer LANGUAGE plpgsql AS $$ BEGIN RAISE 'shadowed as %', current_user; END $$;
@@ -255,7 +255,7 @@ func TestNothingThatACallerCreatesIsUsed(t *testing.T) {
 	for _, in := range []string{"public", "pg_temp"} {
 		pool := dbtest.Migrated(t)
 		conn, role := connectAsEnqueuer(t, pool)
-		execute(t, pool, `GRANT CREATE ON SCHEMA public TO `+role) // as everyone has on PostgreSQL 14
+		execute(t, pool, `GRANT CREATE ON SCHEMA public TO `+role) // the default of PostgreSQL 14
 		if _, err := conn.Exec(t.Context(), strings.ReplaceAll(shadows, "{in}", in)); err != nil {
 			t.Fatal(err)
 		}
@@ -273,7 +273,7 @@ func TestNothingThatACallerCreatesIsUsed(t *testing.T) {
 		if got := text(t, pool, `SELECT count(*)::text FROM river.river_job`); got != "12" {
 			t.Errorf("shadows in %s: %s jobs, want 12", in, got)
 		}
-		// They do bite where a function does not protect itself.
+		// The shadows do take effect in a function without its own search_path.
 		execute(t, pool, `ALTER FUNCTION river.enqueue_activity_ingest(jsonb, integer) RESET search_path`)
 		if _, err := conn.Exec(t.Context(), `SET search_path = `+in+`, pg_catalog; `+enqueueBoth); err == nil || !strings.Contains(err.Error(), "shadow") && !strings.Contains(err.Error(), "constraint") {
 			t.Errorf("shadows in %s against an unguarded function: %v", in, err)
@@ -302,8 +302,8 @@ func TestGrantRefusals(t *testing.T) {
 	}
 }
 
-// TestUpWithoutCreateOnTheDatabase: somebody else makes the schema, and the owner of
-// the tables migrates without being able to.
+// TestUpWithoutCreateOnTheDatabase: another role creates the schema, and the owner of
+// the tables, who could not, migrates.
 func TestUpWithoutCreateOnTheDatabase(t *testing.T) {
 	t.Parallel()
 	address := dbtest.New(t)
@@ -322,7 +322,7 @@ func TestUpWithoutCreateOnTheDatabase(t *testing.T) {
 	u.User = url.UserPassword(role, "own")
 	owner := dbtest.Open(t, u.String())
 	if _, err := migrations.Up(t.Context(), owner.Pool, dbtest.RiverSchema); err == nil || !strings.Contains(err.Error(), `CREATE SCHEMA "river" AUTHORIZATION "`+role+`"`) {
-		t.Errorf("without the schema: %v, want what makes it", err)
+		t.Errorf("without the schema: %v, want the statement that creates it", err)
 	}
 	execute(t, pool, `CREATE SCHEMA river AUTHORIZATION `+role)
 	for range 2 {

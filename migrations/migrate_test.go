@@ -48,7 +48,7 @@ func TestUpOnAnEmptyDatabase(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Open(t, dbtest.New(t))
 	if err := migrations.Check(t.Context(), pool.Pool, dbtest.RiverSchema); !errors.Is(err, migrations.ErrUnmigrated) || !strings.Contains(err.Error(), "worker migrate up") {
-		t.Errorf("Check of an empty database = %v, want ErrUnmigrated and the command that helps", err)
+		t.Errorf("Check of an empty database = %v, want ErrUnmigrated with the command to run", err)
 	}
 	if first := up(t, pool); len(first.Worker) < 3 || len(first.River) < 8 {
 		t.Errorf("applied %+v", first)
@@ -86,7 +86,7 @@ func TestUpBySeveralProcessesAtOnce(t *testing.T) {
 	}
 }
 
-// catalogQuery describes a table's columns, indexes and rows as they were made.
+// catalogQuery describes a table's original columns, indexes and rows.
 const catalogQuery = `
 SELECT concat_ws(E'\n',
 	(SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid)), ', ' ORDER BY attnum)
@@ -151,7 +151,7 @@ func TestUpRefusesWhatItWouldHaveToConvert(t *testing.T) {
 				t.Errorf("Up = %v, want ErrIncompatible with %q", err, c.want)
 			}
 			if got := text(t, pool, `SELECT count(*)::text FROM pg_class WHERE relname IN ('river_job', 'ingest_rejects')`); got != "0" {
-				t.Error("a refused database was changed all the same")
+				t.Error("a refused database was changed")
 			}
 		})
 	}
@@ -177,8 +177,8 @@ func TestNewerDatabaseIsRefused(t *testing.T) {
 	}
 }
 
-// TestSeriesIsReplaced: not under a view, which is named, and after going back
-// once more.
+// TestSeriesIsReplaced: a view that uses acwr_series prevents it and is named; without
+// the view the migrations apply, even a second time.
 func TestSeriesIsReplaced(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -203,8 +203,8 @@ func TestSeriesIsReplaced(t *testing.T) {
 	}
 }
 
-// TestQueueIsVacuumedEarly: migrating sets when autovacuum vacuums the queue's table, and
-// leaves what an operator has set.
+// TestQueueIsVacuumedEarly: migrating sets when autovacuum vacuums the queue's table,
+// and keeps an operator's own settings.
 func TestQueueIsVacuumedEarly(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -217,12 +217,12 @@ func TestQueueIsVacuumedEarly(t *testing.T) {
 	execute(t, pool, `DELETE FROM worker_migrations WHERE version_id >= 24`)
 	up(t, pool)
 	if got, want := text(t, pool, settings), strings.Replace(chosen, "0.01", "0.5", 1); got != want {
-		t.Errorf("settings beside an operator's: %s, want %s", got, want)
+		t.Errorf("settings with an operator's own: %s, want %s", got, want)
 	}
 }
 
-// TestLeftoversOfReindexing interrupts REINDEX CONCURRENTLY as a lock timeout
-// does, and has migrating drop what that leaves behind.
+// TestLeftoversOfReindexing interrupts REINDEX CONCURRENTLY by a lock timeout;
+// migrating drops the index that it left behind.
 func TestLeftoversOfReindexing(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

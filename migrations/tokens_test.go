@@ -10,8 +10,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestTokensOnTheApplicationsTables: whatever expires_at is, both functions
-// speak of seconds, and nothing that is there changes.
+// TestTokensOnTheApplicationsTables: whatever the type of expires_at, both functions
+// use seconds, and existing rows do not change.
 func TestTokensOnTheApplicationsTables(t *testing.T) {
 	t.Parallel()
 	for _, expiry := range []string{"bigint", "integer", "timestamptz", "timestamp"} {
@@ -52,7 +52,7 @@ func TestTokensOnTheApplicationsTables(t *testing.T) {
 				t.Errorf("saved %s", got)
 			}
 			if got := text(t, pool, `SELECT count(*)::text FROM user_tokens WHERE num_nulls(refresh_by, refresh_until, refresh_hash, reauthorize_since, reauthorize_reason) = 5 AND saved_at IS NOT NULL AND scope = 'read'`); got != "2" {
-				t.Errorf("%s rows as they should be, want 2", got)
+				t.Errorf("%s rows are correct, want 2", got)
 			}
 			if got := text(t, pool, `SELECT string_agg(concat_ws(' ', user_id, operation, success, ip_address, user_agent, details), '; ' ORDER BY user_id) FROM token_audit_log`); got != "7 save t {}; 8 save t 10.0.0.1 browser {}" {
 				t.Errorf("audit: %s", got)

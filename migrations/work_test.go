@@ -51,8 +51,8 @@ func checkOracle(t *testing.T, pool *dbpool.Pool) {
 	}
 }
 
-// TestWorkerStartsOnCommit enqueues by SQL while a worker waits: the
-// notification, not the next poll, has to wake it.
+// TestWorkerStartsOnCommit enqueues by SQL while a worker waits: it must wake by the
+// notification, not by the next poll.
 func TestWorkerStartsOnCommit(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -75,7 +75,7 @@ func TestWorkerStartsOnCommit(t *testing.T) {
 		return 0
 	}
 	const ingest = `SELECT river.enqueue_activity_ingest('[{"activity_id": 12000000001, "user_id": 7, "date": "2025-09-28", "total_load_miles": 10, "trimp": 8}]')`
-	enqueue(ingest) // until the service has started
+	enqueue(ingest) // waits until the service has started
 	const ratios = `SELECT concat_ws(' ', seven_day_avg_load, twentyeight_day_avg_load, acute_chronic_ratio) FROM activities WHERE activity_id = 12000000001`
 	if got := text(t, pool, ratios); got != "1.4285715 0.35714287 4" {
 		t.Errorf("after ingest: %s", got)
