@@ -17,8 +17,8 @@ CREATE TABLE user_settings (id serial PRIMARY KEY, email varchar(255) UNIQUE, re
 	strava_token_expires_at bigint, strava_athlete_id bigint);
 INSERT INTO user_settings (email, resting_hr, max_hr, gender) SELECT i || '@example.org', 50, 180, 'female' FROM generate_series(1, 50) i;`
 
-// oldColumns are those that every copy of the application's table has, in an
-// order of its own; laterColumns may be absent.
+// oldColumns are the columns of every copy of the application's table, in its own
+// order; laterColumns may be missing.
 const (
 	oldColumns = `activity_id bigint PRIMARY KEY, date date NOT NULL, name text, type text, distance_miles real, elevation_gain_feet real,
 	elevation_load_miles real, total_load_miles real, avg_heart_rate real, max_heart_rate real, duration_minutes real, trimp real,
@@ -32,8 +32,8 @@ const (
 	start_time text, device_name text, avg_temp_f real, trimp_dynamic real`
 )
 
-// Of 50 users, 80 rows each on 60 days: activities, every fifth day with two or
-// three, and rest days whose id is made of the date's ordinal and the user.
+// rows inserts, for each of 50 users, 80 rows on 60 days: activities, two or three
+// every fifth day, and rest days whose id combines the date's ordinal and the user.
 const rows = `
 INSERT INTO activities (activity_id, user_id, date, name, type, total_load_miles, trimp, notes, perceived_effort, seven_day_avg_load, acute_chronic_ratio)
 SELECT CASE WHEN rest THEN -((day - date '0001-01-01' + 1) * 1000 + u) ELSE 12000000000 + u * 1000 + n END, u, day,
@@ -43,10 +43,10 @@ SELECT CASE WHEN rest THEN -((day - date '0001-01-01' + 1) * 1000 + u) ELSE 1200
 FROM generate_series(1, 50) u, generate_series(0, 79) n,
 	LATERAL (SELECT date '2025-07-01' + CASE WHEN n < 60 THEN n ELSE (n - 60) % 12 * 5 END AS day, n < 60 AND n % 5 = 4 AS rest) AS d`
 
-// variant is one state that the application's database may be in.
+// variant is a possible state of the application's database.
 type variant struct {
 	name, columns, index string
-	planned              []string // what the plan has to say
+	planned              []string // what the plan must contain
 }
 
 var variants = []variant{

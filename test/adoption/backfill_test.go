@@ -22,11 +22,11 @@ import (
 	"github.com/trainingmonkey/worker/workers"
 )
 
-// loadsQuery prints loads as the application gets them: as text.
+// loadsQuery prints loads as text, which is how the application gets them.
 const loadsQuery = `
 SELECT string_agg(concat_ws(' ', user_id, date, activity_id, coalesce(total_load_miles, 0), coalesce(trimp, 0)), E'\n' ORDER BY activity_id) FROM activities`
 
-// wrongRowsQuery counts the rows that do not have the values of their day.
+// wrongRowsQuery counts the rows without their day's values.
 const wrongRowsQuery = `
 SELECT count(*) FILTER (WHERE (seven_day_avg_load, twentyeight_day_avg_load, seven_day_avg_trimp, twentyeight_day_avg_trimp,
 	acute_chronic_ratio, trimp_acute_chronic_ratio, normalized_divergence) IS DISTINCT FROM
@@ -35,7 +35,7 @@ FROM activities AS a
 LEFT JOIN (SELECT split_part(line, ' ', 1)::int AS user_id, split_part(line, ' ', 2)::date AS date, (string_to_array(line, ' '))[3:9] AS v
 	FROM unnest(string_to_array($1, E'\n')) AS line) AS right_values USING (user_id, date)`
 
-// wrongRows compares every row with what Python computes.
+// wrongRows compares every row with Python's results.
 func wrongRows(t *testing.T, pool *dbpool.Pool) string {
 	t.Helper()
 	python := exec.CommandContext(t.Context(), "python3", "testdata/standard.py")
@@ -49,8 +49,8 @@ func wrongRows(t *testing.T, pool *dbpool.Pool) string {
 	return text(t, pool, wrongRowsQuery, strings.TrimSpace(string(out)))
 }
 
-// besideApplication are the settings of docs/cutover.md for a worker beside the
-// application: its rounding, and chunks that hold their rows briefly.
+// besideApplication returns docs/cutover.md's settings for a worker beside the
+// application: its rounding, and chunks that lock their rows briefly.
 func besideApplication() config.Config {
 	c := config.Default()
 	c.ACWR.Rounding = "app"
@@ -58,10 +58,9 @@ func besideApplication() config.Config {
 	return c
 }
 
-// TestBackfillBesideTheApplication: with 4,000 rows, rest days and days of
-// several activities among them, a backfill leaves the values that the
-// application's rules give, while the application goes on writing and never waits
-// longer than maxWait.
+// TestBackfillBesideTheApplication: a backfill of 4,000 rows, with rest days and days
+// of several activities, gives the values of the application's rules, while the
+// application keeps writing and never waits longer than maxWait.
 func TestBackfillBesideTheApplication(t *testing.T) {
 	pool := openApplication(t, variants[0])
 	if _, err := migrations.Up(t.Context(), pool.Pool, dbtest.RiverSchema); err != nil {
@@ -90,7 +89,7 @@ func TestBackfillBesideTheApplication(t *testing.T) {
 	wg.Go(func() { errs[2] = s.Run(ctx) })
 	for range 3 {
 		runBackfill(t, pool, enqueuer)
-		for user := 1; user <= 50; user++ { // apart, for a statement over all rows would have the application wait itself
+		for user := 1; user <= 50; user++ { // one by one, because a single statement would itself make the application wait
 			execute(t, pool, fmt.Sprintf(`UPDATE activities SET acute_chronic_ratio = 77, seven_day_avg_trimp = NULL WHERE user_id = %d`, user))
 		}
 	}

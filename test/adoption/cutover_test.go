@@ -23,8 +23,8 @@ var discard = slog.New(slog.DiscardHandler)
 
 var shellBlock = regexp.MustCompile("(?ms)^```sh\n(.*?)^```$")
 
-// cutover is a shell in which the documentation's commands run. A worker goes on
-// until the next one starts, as in a deployment.
+// cutover is a shell for the documentation's commands. A worker runs until the next one
+// starts, as in a deployment.
 type cutover struct {
 	t      *testing.T
 	dir    string
@@ -59,7 +59,7 @@ func (c *cutover) run(block string) (out string) {
 		command.Dir, command.Env = c.dir, c.env
 		if strings.HasSuffix(strings.TrimSpace(line), "./worker run") {
 			c.stopWorker()
-			command = exec.CommandContext(context.WithoutCancel(ctx), "bash", "-c", "exec env "+line) // until it is stopped
+			command = exec.CommandContext(context.WithoutCancel(ctx), "bash", "-c", "exec env "+line) // runs until it is stopped
 			command.Dir, command.Env = c.dir, c.env
 			command.Stderr = io.Discard
 			if err := command.Start(); err != nil {
@@ -88,7 +88,7 @@ func (c *cutover) stopWorker() {
 	c.worker = nil
 }
 
-// untouchedUsersQuery is the users whose results are still the application's.
+// untouchedUsersQuery returns the users whose results are still the application's.
 const untouchedUsersQuery = `
 SELECT coalesce(string_agg(user_id::text, ' ' ORDER BY user_id), '') FROM (
 	SELECT user_id FROM activities GROUP BY user_id HAVING bool_and(seven_day_avg_load = 1.23::real AND acute_chronic_ratio = 0.97::real)
@@ -141,10 +141,10 @@ func TestCutoverAsDocumented(t *testing.T) {
 		t.Errorf("%s rows are not what the application's rules give", got)
 	}
 
-	// Back: what the application changes now waits, and is worked later.
+	// Rolling back: the application's changes wait, and are worked later.
 	c.run(blocks[4])
 	execute(t, pool, `UPDATE activities SET total_load_miles = total_load_miles + 1 WHERE user_id = 7 AND date = '2025-07-03'`)
-	time.Sleep(2 * time.Second) // in which a worker that took recalculations would have
+	time.Sleep(2 * time.Second) // long enough for a worker to work the recalculation
 	if got := text(t, pool, `SELECT count(*)::text FROM river.river_job WHERE kind = 'acwr_recalc' AND state = 'available'`); got != "1" {
 		t.Errorf("%s recalculations wait, want 1", got)
 	}
@@ -153,7 +153,7 @@ func TestCutoverAsDocumented(t *testing.T) {
 	}
 	const unfinished = `SELECT count(*)::text FROM river.river_job WHERE state NOT IN ('completed')`
 	for end := time.Now().Add(time.Minute); text(t, pool, unfinished) != "0" && time.Now().Before(end); {
-		time.Sleep(50 * time.Millisecond) // the backfill may be done before the recalculation
+		time.Sleep(50 * time.Millisecond) // the recalculation may finish after the backfill
 	}
 	c.stopWorker()
 	if got := text(t, pool, unfinished); got != "0" {

@@ -9,9 +9,9 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// historiesQuery makes up histories of 40 athletes: gaps, days of up to four
-// activities whose ids are in no order of time, loads of one and two decimals and
-// some of every digit that a real has, NULLs and rest days.
+// historiesQuery generates histories of 40 athletes: gaps, days of up to four
+// activities with ids in random order, loads of one and two decimals and some with
+// every digit of a real, NULLs and rest days.
 const historiesQuery = `
 SELECT setseed(0.16);
 CREATE TABLE histories AS
@@ -21,7 +21,7 @@ SELECT row_number() OVER (ORDER BY random()) AS activity_id, u AS user_id, date 
 FROM generate_series(1, 40) AS u, generate_series(1, 330) AS d, generate_series(1, 4) AS again, LATERAL (SELECT random() + 0 * (u + d + again) AS kind) AS k
 WHERE random() < 0.25 AND d % (40 + u) > u / 3`
 
-// differingSeriesQuery counts the rows whose values are not those of acwr_series.
+// differingSeriesQuery counts the rows whose values differ from acwr_series.
 const differingSeriesQuery = `
 SELECT count(*) FILTER (WHERE (a.seven_day_avg_load, a.twentyeight_day_avg_load, a.seven_day_avg_trimp, a.twentyeight_day_avg_trimp,
 		a.acute_chronic_ratio, a.trimp_acute_chronic_ratio, a.normalized_divergence) IS DISTINCT FROM
@@ -31,8 +31,8 @@ FROM generate_series(1, 40) AS u
 CROSS JOIN LATERAL acwr_series(u, '2023-12-01', '2025-01-31', 'app') AS s
 JOIN activities AS a ON a.user_id = u AND a.date = s.date`
 
-// TestRoundingOfTheApplication: whatever computes a row with acwr.rounding app,
-// it has every digit that Python has.
+// TestRoundingOfTheApplication: with acwr.rounding app every way to compute a row gives
+// Python's result digit for digit.
 func TestRoundingOfTheApplication(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -51,7 +51,7 @@ func TestRoundingOfTheApplication(t *testing.T) {
 	for _, changes := range []string{
 		`SELECT river.enqueue_activity_ingest(jsonb_agg(to_jsonb(h) - 'job'))
 			FROM (SELECT *, activity_id / 900 AS job FROM histories) AS h GROUP BY job`,
-		// Of every second athlete one more, of the others one that moves.
+		// Half the athletes get one more activity; one of the others' is moved.
 		`SELECT river.enqueue_activity_ingest(jsonb_agg(jsonb_build_object('activity_id', user_id % 2 * 1000000 + activity_id,
 				'user_id', user_id, 'date', date + 3, 'total_load_miles', 7.7, 'trimp', 33.3)))
 			FROM (SELECT DISTINCT ON (user_id) * FROM histories WHERE date > '2024-05-01' ORDER BY user_id, date) AS h`,

@@ -16,8 +16,8 @@ import (
 	"github.com/trainingmonkey/worker/workers"
 )
 
-// catalogQuery describes what the application made: columns up to the last that
-// it has, constraints, triggers, indexes with the files that they are in.
+// catalogQuery describes what the application created: columns up to its last one,
+// constraints, triggers, and indexes with their files.
 const catalogQuery = `
 SELECT concat_ws(E'\n',
 	(SELECT string_agg(concat_ws(' ', attrelid::regclass, attnum, attname, format_type(atttypid, atttypmod), attnotnull, attstattarget, pg_get_expr(adbin, adrelid)), E'\n' ORDER BY attrelid, attnum)
@@ -30,8 +30,8 @@ SELECT concat_ws(E'\n',
 	 WHERE i.indrelid IN ('activities'::regclass, 'user_settings'::regclass) AND c.relname NOT LIKE '%\_worker\_idx'),
 	(SELECT string_agg(concat_ws(' ', oid::regclass, relfilenode, relowner, relacl, reloptions), E'\n' ORDER BY oid) FROM pg_class WHERE oid IN ('activities'::regclass, 'user_settings'::regclass)))`
 
-// contentQuery is a hash over every row version, where it lies and what it says
-// in the columns that the application has.
+// contentQuery is a hash over every row version: its position, and its values in the
+// application's columns.
 const contentQuery = `
 SELECT count(*) || ' ' || md5(string_agg(concat_ws(' ', xmin, xmax, ctid, to_jsonb(a) - $1::text[]), '|' ORDER BY activity_id)) FROM activities a`
 
@@ -102,7 +102,8 @@ func TestMigratingLeavesEverythingAsItIs(t *testing.T) {
 				t.Errorf("indexes %s were built, the plan was:\n%s", got, planned)
 			}
 
-			// And the worker can work there: every row right, nothing else changed.
+			// The worker also works there: every result is correct, and nothing else
+			// changes.
 			execute(t, pool, `SELECT river.enqueue_acwr_recalc(id, '2025-07-01', '2025-08-31') FROM user_settings`)
 			s, err := workers.New(t.Context(), pool, config.Default(), slog.New(slog.DiscardHandler), nil)
 			if err != nil {

@@ -14,13 +14,13 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// maxWait is how long a statement of the application may wait for a lock.
-// The server enforces it: one that waits longer fails. That does not depend on
-// how busy the machine is, as its duration would.
+// maxWait is how long a statement of the application may wait for a lock. The server
+// enforces it, and a statement that waits longer fails. Unlike a measured duration,
+// that does not depend on the machine's load.
 const maxWait = "200ms"
 
-// write does as the application does until the context ends: select, then insert
-// or update, each in a transaction of its own on a connection of its own.
+// write acts like the application until the context ends: it selects, then inserts or
+// updates, each in its own transaction on its own connection.
 func write(ctx context.Context, config *pgx.ConnConfig, user int) (statements int, err error) {
 	statement := func(sql string, args ...any) (affected int64, err error) {
 		conn, err := pgx.ConnectConfig(context.WithoutCancel(ctx), config)
@@ -59,7 +59,7 @@ func TestNobodyWaitsForAMigration(t *testing.T) {
 				config := pool.Config().ConnConfig.Copy()
 				config.RuntimeParams["lock_timeout"] = maxWait
 
-				// As pg_dump does: it reads the table and keeps its lock.
+				// Like pg_dump, it reads the table and keeps its lock.
 				dump, err := pool.Begin(t.Context())
 				if err != nil {
 					t.Fatal(err)
