@@ -17,10 +17,10 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestBackfillUnderRepeatedKills kills every worker again and again until
-// 300,000 rows are correct. Only the chunks in flight are worked again.
+// TestBackfillUnderRepeatedKills kills every worker repeatedly until 300,000 rows are
+// correct. Only chunks in progress are worked again.
 func TestBackfillUnderRepeatedKills(t *testing.T) {
-	const killEvery = 2 * time.Second // a third of what it takes undisturbed; later where nothing was done yet
+	const killEvery = 2 * time.Second // a third of the time without kills; longer if no chunk is done yet
 	r := shared(t)
 	r.exec(`
 		INSERT INTO activities (activity_id, user_id, date, total_load_miles, trimp)
@@ -94,7 +94,7 @@ func TestBackfillUnderRepeatedKills(t *testing.T) {
 	work := float64(got.Chunks.Total+int64(again)) / float64(got.Chunks.Total)
 	t.Logf("%d kills in %v, %d chunks, %d of them worked again: %.2f × the work", kills, time.Since(started).Round(time.Second), got.Chunks.Total, again, work)
 	if kills == 0 {
-		t.Error("it was finished before the first kill")
+		t.Error("the backfill finished before the first kill")
 	}
 	if work > 1.3 {
 		t.Errorf("%.2f × the work, want at most 1.3 ×", work)

@@ -14,8 +14,8 @@ import (
 	"github.com/trainingmonkey/worker/test/commandtest"
 )
 
-// shiftSource gives package time a clock that is off by SHIFT_CLOCK seconds. Only
-// the date is: how much time has passed is right.
+// shiftSource gives package time a wall clock that is off by SHIFT_CLOCK seconds.
+// Elapsed time stays correct.
 const shiftSource = `package time
 
 import "syscall"
@@ -34,7 +34,7 @@ var shiftedBy = func() (seconds int64) {
 }()
 `
 
-// buildShifted builds the commands with that clock.
+// buildShifted builds the commands with the shifted clock.
 func buildShifted(t *testing.T) commandtest.Commands {
 	t.Helper()
 	root, err := exec.Command("go", "env", "GOROOT").Output()
@@ -48,7 +48,7 @@ func buildShifted(t *testing.T) commandtest.Commands {
 	}
 	const now = "	sec, nsec, mono := runtimeNow()\n"
 	if strings.Count(string(source), now) == 0 {
-		t.Fatal("time.Now of this Go reads the clock in another way")
+		t.Fatal("this Go version's time.Now reads the clock differently")
 	}
 	dir := t.TempDir()
 	write := func(name string, content []byte) string {
@@ -72,9 +72,9 @@ func buildShifted(t *testing.T) commandtest.Commands {
 	return commandtest.Commands(dir)
 }
 
-// TestShiftedClocks works on a machine whose clock is an hour and a half ahead of
-// the server's, or behind it: what is enqueued is due at once, and a retry
-// neither comes early nor late.
+// TestShiftedClocks runs on a machine whose clock is an hour and a half ahead of the
+// server's, or behind it: enqueued jobs are due at once, and a retry is neither early
+// nor late.
 func TestShiftedClocks(t *testing.T) {
 	shifted := buildShifted(t)
 	for name, seconds := range map[string]string{"Ahead": "5400", "Behind": "-5400"} {
@@ -85,7 +85,7 @@ func TestShiftedClocks(t *testing.T) {
 			r.exec(`CREATE TRIGGER refuse BEFORE INSERT ON activities FOR EACH ROW WHEN (NEW.name = 'refused') EXECUTE FUNCTION refuse()`)
 			stdout, _, _ := shifted.Run(t, r.url, "worker", "check")
 			if !strings.Contains(stdout, "WARN  clock: this machine's and the server's differ by 1h30m") {
-				t.Errorf("worker check says nothing of the clock:\n%s", stdout)
+				t.Errorf("worker check does not mention the clock:\n%s", stdout)
 			}
 			r.start(shifted, "worker", settings)
 			file := filepath.Join(t.TempDir(), "activities.ndjson")

@@ -10,13 +10,13 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// freshWithin is what the athletes were promised: from enqueuing an activity to
-// its fresh ACWR, for 99 of 100 activities, also during a deploy.
+// freshWithin is what athletes were promised: 99 of 100 activities have a fresh ACWR
+// within this time of being enqueued, even during a deploy.
 const freshWithin = time.Second
 
 // TestRollingDeploy replaces every worker under load by one with other settings,
-// a new one first and then an old one away, as deploy/kubernetes does: nothing
-// is lost, no attempt is spent, and athletes do not notice.
+// starting the new one before the old one stops, like deploy/kubernetes: nothing is
+// lost, no attempt is spent, and results stay fresh.
 func TestRollingDeploy(t *testing.T) {
 	r := own(t)
 	r.exec(`ALTER SYSTEM SET track_commit_timestamp = on`)
@@ -24,7 +24,7 @@ func TestRollingDeploy(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.begin(3)
-	r.load.rate.Store(steadyRate / 4) // of few users, who wait for each other's locks; most of the load are athletes
+	r.load.rate.Store(steadyRate / 4) // the load's few users wait for each other's locks; most activities are the athletes'
 	athletes := startAthletes(r)
 	time.Sleep(time.Second)
 	r.fault(func() {
@@ -39,8 +39,8 @@ func TestRollingDeploy(t *testing.T) {
 	athletes.check()
 }
 
-// athletes each enqueue one activity and then read its ACWR. It is the only
-// one in its windows, so that nothing writes its row after the fresh values.
+// athletes each enqueue one activity and then read its ACWR. Each activity is the only
+// one in its windows, so that its row is written once.
 type athletes struct {
 	*rig
 	cancel   context.CancelFunc
@@ -49,7 +49,7 @@ type athletes struct {
 }
 
 const (
-	firstAthlete    = 1_000_000 // users and activities, apart from those of the load
+	firstAthlete    = 1_000_000 // the lowest id of users and activities, above those of the load
 	athletesAtOnce  = 3
 	betweenAthletes = 20 * time.Millisecond
 	ratioOfOneDay   = 4.0 // a week's load over a fourth of it
@@ -92,8 +92,8 @@ func (a *athletes) stop() {
 	<-a.done
 }
 
-// freshnessQuery measures by the server's clock, from the transaction that
-// enqueued an activity to the commit that made its ACWR fresh.
+// freshnessQuery measures, by the server's clock, from the transaction that enqueued an
+// activity to the commit with its ACWR.
 const freshnessQuery = `
 SELECT count(*), coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY s), 0), coalesce(percentile_cont(0.99) WITHIN GROUP (ORDER BY s), 0), coalesce(max(s), 0)
 FROM (
@@ -111,7 +111,7 @@ func (a *athletes) check() {
 	}
 	a.Logf("freshness of %d activities: p50 %.0f ms, p99 %.0f ms, the slowest %.0f ms", fresh, p50*1000, p99*1000, slowest*1000)
 	if fresh != a.enqueued || fresh == 0 {
-		a.Errorf("of %d activities %d are fresh", a.enqueued, fresh)
+		a.Errorf("of %d activities only %d are fresh", a.enqueued, fresh)
 	}
 	if p99 > freshWithin.Seconds() {
 		a.Errorf("freshness p99 was %.3f s, want at most %v", p99, freshWithin)

@@ -1,6 +1,6 @@
-// Package chaos proves, by breaking everything around it, that the worker loses
-// nothing: real worker processes, a real PostgreSQL, live enqueueing throughout,
-// and at the end an exact check of the whole history.
+// Package chaos proves that the worker loses nothing, by breaking everything around it:
+// with real worker processes, a real PostgreSQL, enqueuing throughout, and at the end an
+// exact check of the whole history.
 //
 // Its tests need the build tag chaos:
 //

@@ -12,15 +12,15 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// smallWorker is the worker with little memory.
+// smallWorker runs the worker with little memory.
 const smallWorker = "#!/bin/sh\nulimit -v 1950000\nexec \"$(dirname \"$0\")/worker\" \"$@\"\n"
 
-// ranOutOfMemory is how a process says so: Go's runtime, or the C library that
-// cannot start a thread.
+// ranOutOfMemory matches how a process reports it: by Go's runtime, or by the C library
+// when it cannot start a thread.
 var ranOutOfMemory = regexp.MustCompile(`out of memory|cannot allocate memory|pthread_create failed`)
 
-// TestJobThatKillsItsProcess has a job that exhausts its process's memory, among
-// others, in a process that is started again whenever it dies.
+// TestJobThatKillsItsProcess enqueues a job that exhausts its process's memory, among
+// others, and restarts the process whenever it dies.
 func TestJobThatKillsItsProcess(t *testing.T) {
 	const maxDeaths = 5
 	r := shared(t)
@@ -28,7 +28,7 @@ func TestJobThatKillsItsProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.load = startLoad(t, r.url)
-	time.Sleep(500 * time.Millisecond) // neighbours, before and after
+	time.Sleep(500 * time.Millisecond) // so that other jobs come before and after it
 	r.enqueuePoison(1, 5, "injected exhaustion")
 	stop := make(chan struct{})
 	recalculated := make(chan int)
@@ -42,10 +42,10 @@ func TestJobThatKillsItsProcess(t *testing.T) {
 		select {
 		case <-w.Done:
 			if !ranOutOfMemory.MatchString(w.Log()) {
-				t.Fatalf("a worker ended otherwise:\n%s", w.Log())
+				t.Fatalf("a worker ended for another reason:\n%s", w.Log())
 			}
 			if deaths++; deaths > 2*maxDeaths {
-				t.Fatal("there is no end of deaths")
+				t.Fatal("the process keeps dying")
 			}
 			w = r.start(commands, "small-worker", settings)
 		case <-time.After(20 * time.Millisecond):
@@ -68,7 +68,7 @@ func TestJobThatKillsItsProcess(t *testing.T) {
 	r.end()
 	t.Logf("%d of %d recalculations were done until then", meanwhile, enqueued)
 	if meanwhile == 0 {
-		t.Error("no recalculation was done while the process died again and again")
+		t.Error("no recalculation was done while the process kept dying")
 	}
 }
 

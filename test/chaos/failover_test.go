@@ -26,8 +26,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// pair is a primary and its synchronous standby: what was answered to a COMMIT is
-// on both.
+// pair is a primary and its synchronous standby: a confirmed COMMIT is on both.
 type pair struct {
 	*rig
 	primary, standby *localpg.Server
@@ -35,10 +34,10 @@ type pair struct {
 	startStandby     func()
 }
 
-// standbyName is what the primary waits for.
+// standbyName is the standby that the primary waits for.
 const standbyName = "standby"
 
-// newPair copies a stopped cluster, which is all that a standby begins with.
+// newPair copies a stopped cluster, which is all that a standby needs to start.
 func newPair(t *testing.T) *pair {
 	t.Helper()
 	dir := enterable(t)
@@ -79,8 +78,8 @@ func newPair(t *testing.T) *pair {
 	return p
 }
 
-// startAgain starts a server on a directory. At the end of the test it may be dead
-// already.
+// startAgain starts a server on an existing directory. It may have ended before the
+// test does.
 func startAgain(t *testing.T, dir string, settings map[string]string) *localpg.Server {
 	t.Helper()
 	s, err := localpg.Start(t.Context(), localpg.Options{Dir: dir, Settings: settings})
@@ -112,7 +111,7 @@ func (p *pair) synchronous() {
 	})
 }
 
-// promote makes the standby the primary and returns when it takes writes.
+// promote makes the standby the primary and returns once it accepts writes.
 func (p *pair) promote() {
 	p.Helper()
 	p.eventually("the standby is promoted", func(ctx context.Context) (promoted bool, err error) {
@@ -136,13 +135,13 @@ func (p *pair) eventually(what string, holds func(context.Context) (bool, error)
 			return
 		}
 		if ctx.Err() != nil {
-			p.Fatalf("%s: not within the time: %v", what, errors.Join(err, ctx.Err()))
+			p.Fatalf("%s: not in time: %v", what, errors.Join(err, ctx.Err()))
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
 }
 
-// both is the address of the two, of which one takes writes.
+// both returns an address with both servers, of which one accepts writes.
 func (p *pair) both() string {
 	p.Helper()
 	one, err := url.Parse(p.primary.URL(""))
@@ -157,7 +156,7 @@ func (p *pair) both() string {
 	return one.String()
 }
 
-// signalPrimary signals every process of the primary, as when its machine stops.
+// signalPrimary signals every process of the primary, as if its machine stopped.
 func (p *pair) signalPrimary(s syscall.Signal) {
 	p.Helper()
 	content, err := os.ReadFile(filepath.Join(p.primaryDir, "data", "postmaster.pid"))
@@ -181,8 +180,8 @@ func (p *pair) signalPrimary(s syscall.Signal) {
 	}
 }
 
-// TestFailoverByAddress: the address names both servers; the primary is killed and
-// the standby promoted.
+// TestFailoverByAddress: the address names both servers; the primary is killed and the
+// standby promoted.
 func TestFailoverByAddress(t *testing.T) {
 	p := newPair(t)
 	p.url, p.through = p.both(), p.both()
@@ -196,9 +195,8 @@ func TestFailoverByAddress(t *testing.T) {
 	p.recoveredWithin(10 * time.Second)
 }
 
-// TestFailoverByProxy: workers know one address, which leads to the new primary
-// from then on, while connections to the old one, whose machine has stopped,
-// stay open and silent.
+// TestFailoverByProxy: workers know one address, which then leads to the new primary,
+// while connections to the stopped machine of the old one stay open and silent.
 func TestFailoverByProxy(t *testing.T) {
 	p := newPair(t)
 	repoint := p.forward()
@@ -210,15 +208,15 @@ func TestFailoverByProxy(t *testing.T) {
 		p.promote()
 		repoint(p.standby)
 	})
-	// A worker that is asked to stop waits for connections that are silent, for up to
-	// its statement_timeout and five seconds: as long as its grace.
+	// A worker that is asked to stop waits for silent connections up to its
+	// statement_timeout plus five seconds, which is as long as its grace.
 	time.Sleep(grace)
 	p.end()
 	p.recoveredWithin(10 * time.Second)
 }
 
-// forward has everybody reach the primary by an address that can be given to
-// another server. Connections that exist stay as they are.
+// forward makes everyone reach the primary at an address that can be repointed to
+// another server. Existing connections stay as they are.
 func (p *pair) forward() (repoint func(*localpg.Server)) {
 	p.Helper()
 	var target atomic.Pointer[string]
@@ -262,8 +260,9 @@ func relay(client net.Conn, address string) {
 	_, _ = io.Copy(client, server)
 }
 
-// TestStandbyGone: commits wait for a standby that is away. What the worker gives
-// up is committed here all the same, and is neither lost nor done twice.
+// TestStandbyGone: commits wait for a standby that is down. A transaction that the
+// worker gives up is committed on the primary nevertheless, and is neither lost nor
+// done twice.
 func TestStandbyGone(t *testing.T) {
 	p := newPair(t)
 	p.begin(2)

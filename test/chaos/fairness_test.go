@@ -13,8 +13,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// liveLatencyQuery measures, for users who each sync one activity, the time
-// from the enqueueing of the activity to the commit that contains its ACWR.
+// liveLatencyQuery measures, for users who each sync one activity, from enqueueing the
+// activity to the commit with its ACWR.
 const liveLatencyQuery = `
 WITH latency AS (
 	SELECT extract(epoch FROM finalized_at - created_at) * 1000 AS ms

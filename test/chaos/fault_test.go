@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// TestFaultOfTheLane breaks what every job needs, with many waiting: nobody pays,
-// readiness says what is wrong, and the cure is all that it takes.
+// TestFaultOfTheLane breaks something that every job needs, while many wait: no job
+// spends an attempt, readiness reports the reason, and the fix is enough to resume.
 func TestFaultOfTheLane(t *testing.T) {
 	for _, fault := range []struct {
 		name, breaks, cures, says string
@@ -37,7 +37,7 @@ func TestFaultOfTheLane(t *testing.T) {
 			time.Sleep(*long)
 			answer := r.becomes(w, http.StatusServiceUnavailable, fault.says)
 			if spent := r.count(`SELECT count(*) FROM river.river_job WHERE attempt > 0 OR errors IS NOT NULL OR state <> 'available'`); spent > 0 {
-				t.Errorf("%d jobs paid for the fault", spent)
+				t.Errorf("%d jobs spent an attempt or changed state", spent)
 			}
 			r.exec(strings.ReplaceAll(fault.cures, "{role}", role))
 			cured := time.Now()

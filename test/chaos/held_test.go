@@ -15,9 +15,9 @@ import (
 )
 
 // heldQuery finds the jobs that a worker's transactions have claimed: they stay
-// available, and xmax of a locked row is the transaction that locked it. A server
-// that has half of a pipeline waits for the rest of it without a limit, unless it
-// has transaction_timeout (PostgreSQL 17): no bound holds for what that has.
+// available, and xmax of a locked row is the transaction that locked it. Jobs of
+// sessions that wait for the rest of a pipeline are excluded: without
+// transaction_timeout (PostgreSQL 17) the server waits for it indefinitely.
 const heldQuery = `
 SELECT job.id
 FROM pg_stat_activity AS backend JOIN river.river_job AS job ON job.xmax = backend.backend_xid
@@ -40,27 +40,26 @@ func (r *rig) heldBy(w *commandtest.Process) (ids []int64) {
 	return ids
 }
 
-// releasedWithin is how long after the server's timeout the jobs of a frozen or
-// cut-off worker are claimed by another: a second loop may have waited for locks of
-// the first (half a second) before its own time began to run, and whoever claims
-// them may be waiting for those locks, too. Usually it is a few hundred
-// milliseconds.
+// releasedWithin bounds the time from the server's timeout until another worker claims
+// the jobs of a frozen or cut-off one: a second loop may have waited for the first
+// one's locks (half a second) before its own timeout began, and the claiming worker may
+// wait for those locks, too. A few hundred milliseconds are usual.
 const releasedWithin = 2 * time.Second
 
-// closing is how long after a worker stopped talking its last statement, a
-// COMMIT perhaps, has ended for certain.
+// closing is how long a worker's last statement, perhaps a COMMIT, may run after the
+// worker stopped responding.
 const closing = 100 * time.Millisecond
 
-// takenAway takes a worker away at a moment when it holds jobs. what does so,
-// and its undo gives the worker back: it is tried until there are jobs. The time
-// is that of the last try; the server is on this machine, or its clock agrees.
+// takenAway disables a worker while it has claimed jobs. what disables it and undo
+// restores it; both repeat until there are such jobs. at is the time of the last try,
+// which the server's clock must agree with.
 func (r *rig) takenAway(w *commandtest.Process, what func() (undo func())) (held []int64, at time.Time) {
 	r.Helper()
 	r.load.rate.Store(10 * steadyRate)
 	defer r.load.rate.Store(steadyRate)
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		for works := time.Now().Add(5 * time.Second); len(r.heldBy(w)) == 0 && time.Now().Before(works); {
-			time.Sleep(time.Millisecond) // the last try may have cost it its connections
+			time.Sleep(time.Millisecond) // the last try may have broken its connections
 		}
 		at = time.Now()
 		undo := what()
@@ -76,7 +75,7 @@ func (r *rig) takenAway(w *commandtest.Process, what func() (undo func())) (held
 	}
 }
 
-// frozen stops a worker's process while it holds jobs.
+// frozen stops a worker's process while it has claimed jobs.
 func (r *rig) frozen(w *commandtest.Process) (held []int64, at time.Time) {
 	r.Helper()
 	return r.takenAway(w, func() (undo func()) {
@@ -85,7 +84,7 @@ func (r *rig) frozen(w *commandtest.Process) (held []int64, at time.Time) {
 	})
 }
 
-// killed kills a worker while it holds jobs.
+// killed kills a worker while it has claimed jobs.
 func (r *rig) killed(w *commandtest.Process) (held []int64, at time.Time) {
 	r.Helper()
 	held, _ = r.frozen(w)
@@ -95,15 +94,15 @@ func (r *rig) killed(w *commandtest.Process) (held []int64, at time.Time) {
 	return held, at
 }
 
-// claimedQuery says when the transactions began that completed the jobs, and of
-// how many it was not one attempt of another worker.
+// claimedQuery returns when the last of the transactions that completed the jobs began,
+// and how many jobs were not completed by one attempt of another worker.
 const claimedQuery = `
 SELECT max(attempted_at), count(*) FILTER (WHERE state <> 'completed' OR attempt <> 1 OR errors IS NOT NULL
 	OR array_length(attempted_by, 1) <> 1 OR attempted_by[1] LIKE '%-' || $2 || '-%')
 FROM river.river_job WHERE id = ANY($1)`
 
-// claimedElsewhere checks, when all jobs are done, that those which a worker held
-// were claimed by another in time, and that it completed none of them itself.
+// claimedElsewhere checks, when all jobs are done, that another worker claimed the jobs
+// of this one in time, and that this one completed none of them.
 func (r *rig) claimedElsewhere(w *commandtest.Process, held []int64, since time.Time, within time.Duration) {
 	r.Helper()
 	var last time.Time

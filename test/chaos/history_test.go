@@ -15,7 +15,7 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// workedJob is a job as the history has it.
+// workedJob is a job as stored at the end.
 type workedJob struct {
 	ID        int64
 	Kind      string
@@ -27,7 +27,8 @@ type workedJob struct {
 	Finalized *time.Time
 }
 
-// check compares everything that was acknowledged with everything that is there.
+// check compares every acknowledged job, and the rows that follow from them, with the
+// database.
 func (r *rig) check() {
 	r.Helper()
 	pool := r.pool()
@@ -44,7 +45,7 @@ func (r *rig) check() {
 			r.Errorf("job %d (%s) is %s", job.ID, job.Kind, job.State)
 		}
 		if job.Faults > 0 || job.Attempt != 1 {
-			r.Errorf("job %d spent an attempt: it is at %d with %d errors", job.ID, job.Attempt, job.Faults)
+			r.Errorf("job %d spent an attempt: attempt %d with %d errors", job.ID, job.Attempt, job.Faults)
 		}
 	}
 	for _, id := range r.load.acknowledged() {
@@ -80,15 +81,15 @@ func (r *rig) history(pool *dbpool.Pool) []workedJob {
 	return history
 }
 
-// version is what decides between two versions of an activity.
+// version is what distinguishes two versions of an activity.
 type version struct {
 	user        int32
 	date        string
 	load, trimp float32
 }
 
-// checkRows applies the jobs one after the other and compares the rows. Jobs
-// that a scenario injected to fail have no effect.
+// checkRows applies the jobs one by one and compares the rows. Jobs that a scenario
+// injected to fail have no effect.
 func (r *rig) checkRows(pool *dbpool.Pool, history []workedJob) {
 	r.Helper()
 	want := map[int64]version{}
@@ -143,13 +144,13 @@ func (r *rig) checkRows(pool *dbpool.Pool, history []workedJob) {
 	}
 	for id, v := range got {
 		if _, wanted := want[id]; !wanted {
-			r.Errorf("activity %d is %+v and should not be there", id, v)
+			r.Errorf("activity %d is %+v, want none", id, v)
 		}
 	}
 }
 
-// measure fills in the times: recovery is from the end of the fault until the
-// last job is finished that was enqueued before it ended.
+// measure fills in the times: recovery is from the end of the fault to the completion
+// of the last job enqueued before that end.
 func (r *rig) measure(o *outcome, history []workedJob) {
 	first, last := time.Time{}, time.Time{}
 	var before, during, after int
@@ -185,7 +186,7 @@ func (r *rig) measure(o *outcome, history []workedJob) {
 	r.Logf("recovery %v, slowest job %v", o.recovery, o.slowest)
 }
 
-// outcome returns what was recorded of this scenario.
+// outcome returns what was recorded for this scenario.
 func (r *rig) outcome() outcome {
 	r.Helper()
 	table.Lock()
@@ -199,7 +200,7 @@ func (r *rig) outcome() outcome {
 	return outcome{}
 }
 
-// recoveredWithin fails the test when recovery took longer.
+// recoveredWithin fails the test if recovery took longer.
 func (r *rig) recoveredWithin(limit time.Duration) {
 	r.Helper()
 	if o := r.outcome(); o.recovery > limit {

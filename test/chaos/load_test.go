@@ -20,7 +20,7 @@ import (
 // steadyRate is how many jobs a second the load enqueues.
 const steadyRate = 200
 
-// load enqueues like the application does, and remembers what was acknowledged.
+// load enqueues like the application, and records what was acknowledged.
 type load struct {
 	pool     *dbpool.Pool
 	enqueuer *jobs.Enqueuer
@@ -58,7 +58,7 @@ func (l *load) stop() {
 	<-l.done
 }
 
-// run enqueues some jobs every tick. What cannot be enqueued now is dropped: it
+// run enqueues some jobs every tick. A job that cannot be enqueued is dropped, as it
 // was not acknowledged.
 func (l *load) run(ctx context.Context) {
 	defer close(l.done)
@@ -106,8 +106,8 @@ const (
 	loadActivities = 2000
 )
 
-// randomJob has one activity, now and then several of overlapping users; edits,
-// moves and deletes come by themselves, because ids repeat.
+// randomJob has one activity, sometimes several of overlapping users; edits, moves and
+// deletes follow from repeated ids.
 func randomJob(random *rand.Rand) jobs.ActivityIngest {
 	n := 1
 	if random.IntN(20) == 0 {

@@ -67,7 +67,7 @@ func TestNetworkCuts(t *testing.T) {
 	r.recoveredWithin(15 * time.Second)
 }
 
-// TestCutOffWorker cuts the network of one worker while it holds jobs.
+// TestCutOffWorker cuts off one worker's network while it has claimed jobs.
 func TestCutOffWorker(t *testing.T) {
 	r := shared(t)
 	proxy := r.proxied()
@@ -92,8 +92,7 @@ func TestCutOffWorker(t *testing.T) {
 	r.recoveredWithin(15 * time.Second)
 }
 
-// TestNetworkHalfOpen lets data vanish without a FIN, for longer than anything
-// may wait.
+// TestNetworkHalfOpen drops data without a FIN, for longer than any timeout.
 func TestNetworkHalfOpen(t *testing.T) {
 	r := shared(t)
 	proxy := r.proxied()

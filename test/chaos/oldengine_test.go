@@ -17,13 +17,13 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// oldSettings are the settings of its workers.
+// oldSettings are the old workers' settings.
 var oldSettings = []string{
 	"TMWORKER_SHUTDOWN_GRACE=10s", "TMWORKER_BATCHING_FLUSH_TIMEOUT=3s", "TMWORKER_DATABASE_STATEMENT_TIMEOUT=5s",
 	"TMWORKER_DATABASE_ACQUIRE_TIMEOUT=2s", "TMWORKER_DATABASE_CONNECT_TIMEOUT=2s",
 }
 
-// oldCommands builds the old worker, once.
+// oldCommands builds the old worker once.
 var oldCommands = sync.OnceValues(func() (commandtest.Commands, error) {
 	dir, err := os.MkdirTemp("", "old-engine")
 	if err != nil {
@@ -34,9 +34,9 @@ var oldCommands = sync.OnceValues(func() (commandtest.Commands, error) {
 	return commandtest.Commands(filepath.Dir(binary)), err
 })
 
-// TestRollingDeployFromTheOldEngine replaces workers that have River fetch their
-// jobs by ones with lanes, under load: migrate, then a new one first and an old
-// one away.
+// TestRollingDeployFromTheOldEngine replaces workers whose jobs River fetches by
+// workers with lanes, under load: migrate, then start each new one before an old one
+// stops.
 func TestRollingDeployFromTheOldEngine(t *testing.T) {
 	r := beforeLanes(t)
 	r.fault(func() {
@@ -51,9 +51,9 @@ func TestRollingDeployFromTheOldEngine(t *testing.T) {
 	r.whoWorked()
 }
 
-// TestBackToTheOldEngine has workers with lanes beside old ones, which go on after
-// the migration that those bring but would not start any more, and stops the new
-// ones again under load: the old ones finish.
+// TestBackToTheOldEngine starts workers with lanes beside old ones, which continue
+// after the new migrations but could not start any more, and stops the new ones again
+// under load: the old ones finish the work.
 func TestBackToTheOldEngine(t *testing.T) {
 	r := beforeLanes(t)
 	old := slices.Clone(r.workers)
@@ -72,11 +72,11 @@ func TestBackToTheOldEngine(t *testing.T) {
 	r.end()
 	r.whoWorked()
 	if code := late.Exit(t, time.Second); code == 0 || !strings.Contains(late.Log(), "deploy that version or a newer one") {
-		t.Errorf("an old worker started on the newer database, or does not say why not: exit code %d\n%s", code, late.Log())
+		t.Errorf("an old worker started on the newer database, or did not report why it cannot: exit code %d\n%s", code, late.Log())
 	}
 }
 
-// beforeLanes is a database and two workers under load as they were before.
+// beforeLanes returns a database with two old workers under load.
 func beforeLanes(t *testing.T) *rig {
 	t.Helper()
 	old, err := oldCommands()
@@ -111,8 +111,8 @@ func (r *rig) migrate() {
 	}
 }
 
-// whoWorked prints who completed the jobs, and fails when not both kinds of
-// worker had a part.
+// whoWorked logs which workers completed the jobs, and fails unless both old and new
+// ones did.
 func (r *rig) whoWorked() {
 	r.Helper()
 	byOld, byNew := 0, 0

@@ -14,13 +14,13 @@ import (
 
 var operationsAddress = regexp.MustCompile(`"serving probes, metrics and pages","address":"([^"]+)"`)
 
-// get asks a running worker for a page.
+// get requests a page from a running worker.
 func (r *rig) get(w *commandtest.Process, path string) (status int, content string) {
 	r.Helper()
 	address := operationsAddress.FindStringSubmatch(w.Log())
 	for deadline := time.Now().Add(10 * time.Second); address == nil; address = operationsAddress.FindStringSubmatch(w.Log()) {
 		if time.Now().After(deadline) {
-			r.Fatalf("the worker does not log where it serves its pages:\n%s", w.Log())
+			r.Fatalf("the worker did not log the address of its pages:\n%s", w.Log())
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -49,7 +49,7 @@ func (r *rig) metrics(w *commandtest.Process) string {
 	return content
 }
 
-// becomes waits until a worker's readiness has a status and says something.
+// becomes waits until a worker's readiness has the status and contains the text.
 func (r *rig) becomes(w *commandtest.Process, status int, says string) (answer string) {
 	r.Helper()
 	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(50 * time.Millisecond) {
@@ -58,7 +58,7 @@ func (r *rig) becomes(w *commandtest.Process, status int, says string) (answer s
 			return strings.TrimSpace(answer)
 		}
 		if time.Now().After(deadline) {
-			r.Fatalf("/readyz says %d %s, want %d and %q", got, answer, status, says)
+			r.Fatalf("/readyz = %d %s, want %d and %q", got, answer, status, says)
 		}
 	}
 }

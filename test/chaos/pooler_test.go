@@ -19,8 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// poolerConfig is what docs/operations.md says of PgBouncer, and where to find
-// things.
+// poolerConfig has docs/operations.md's settings for PgBouncer, and addresses.
 const poolerConfig = `[databases]
 * = host=%s port=%s user=%s password=%s
 [pgbouncer]
@@ -42,8 +41,8 @@ func TestPgBouncerInSessionMode(t *testing.T) {
 	r.killsBehindPooler()
 }
 
-// TestPgBouncerInTransactionMode does so where each transaction may have another
-// session, by a version of PgBouncer that knows no prepared statements.
+// TestPgBouncerInTransactionMode does the same where each transaction may get another
+// session, with a PgBouncer version that does not support prepared statements.
 func TestPgBouncerInTransactionMode(t *testing.T) {
 	r := shared(t)
 	r.through = r.pooled("transaction")
@@ -59,7 +58,7 @@ func TestPgBouncerInTransactionMode(t *testing.T) {
 	r.killsBehindPooler()
 }
 
-// TestPgBouncerInStatementMode is refused.
+// TestPgBouncerInStatementMode: worker check refuses it.
 func TestPgBouncerInStatementMode(t *testing.T) {
 	r := shared(t)
 	r.through = r.pooled("statement")
@@ -77,7 +76,8 @@ func (r *rig) checked(code int, says ...string) {
 	}
 }
 
-// besideOtherClients runs fn while two others have short transactions through the pooler.
+// besideOtherClients runs fn while two other clients run short transactions through the
+// pooler.
 func (r *rig) besideOtherClients(fn func()) {
 	r.Helper()
 	ctx, stop := context.WithCancel(r.Context())
@@ -118,7 +118,7 @@ func (r *rig) killsBehindPooler() {
 	r.recoveredWithin(15 * time.Second)
 }
 
-// pooled starts PgBouncer before the server and returns the URL of the same
+// pooled starts PgBouncer in front of the server and returns the URL of the same
 // database through it.
 func (r *rig) pooled(mode string) string {
 	r.Helper()
@@ -140,7 +140,7 @@ func (r *rig) pooled(mode string) string {
 		r.Fatal(err)
 	}
 	cmd := exec.Command("pgbouncer", "--quiet", file)
-	if os.Getuid() == 0 { // it does not run as root
+	if os.Getuid() == 0 { // PgBouncer refuses to run as root
 		const nobody = 65534
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}
@@ -166,8 +166,8 @@ func (r *rig) pooled(mode string) string {
 	return fmt.Sprintf("postgres://%s@%s%s?sslmode=disable", u.User, address, u.Path)
 }
 
-// enterable returns a directory for servers that run as another user, which
-// t.TempDir is not.
+// enterable returns a directory that servers running as another user can enter, unlike
+// t.TempDir.
 func enterable(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "server") //nolint:usetesting // see above

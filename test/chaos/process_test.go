@@ -11,8 +11,8 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// claimedWithin is how soon jobs of a killed process are claimed by another. The
-// connection is the heartbeat: a frozen one lasts idleTimeout longer.
+// claimedWithin bounds the time until another worker claims a killed process's jobs.
+// The server notices its closed connection at once, and a frozen one after idleTimeout.
 const claimedWithin = time.Second
 
 func TestKilledWorker(t *testing.T) {
@@ -45,7 +45,8 @@ func TestRepeatedKills(t *testing.T) {
 	r.recoveredWithin(15 * time.Second)
 }
 
-// TestTerminatedTwice ends a worker at once; what it held is worked elsewhere.
+// TestTerminatedTwice: the second signal ends a worker at once; its claimed jobs are
+// worked elsewhere.
 func TestTerminatedTwice(t *testing.T) {
 	r := shared(t)
 	r.begin(2)
@@ -62,8 +63,8 @@ func TestTerminatedTwice(t *testing.T) {
 	r.recoveredWithin(15 * time.Second)
 }
 
-// TestFrozenWorker stops a process until its jobs were claimed by another, and lets it go
-// on: of what it held then it commits nothing.
+// TestFrozenWorker stops a process until another claimed its jobs, and resumes it: it
+// commits none of the jobs that it had claimed.
 func TestFrozenWorker(t *testing.T) {
 	r := shared(t)
 	r.begin(2)
@@ -80,7 +81,7 @@ func TestFrozenWorker(t *testing.T) {
 	r.recoveredWithin(15 * time.Second)
 }
 
-// enqueuePoison enqueues jobs that are to fail, whose activities have the given load and
+// enqueuePoison enqueues jobs that must fail; their activities have the given load and
 // name.
 func (r *rig) enqueuePoison(n int, load float64, name string) {
 	r.Helper()
@@ -110,7 +111,7 @@ func TestSIGTERMDuringBisection(t *testing.T) {
 	r.end()
 }
 
-// TestPanicInABatch has jobs that panic in the middle of their batches.
+// TestPanicInABatch: jobs panic in the middle of their batches.
 func TestPanicInABatch(t *testing.T) {
 	r := shared(t)
 	r.begin(2)

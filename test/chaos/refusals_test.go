@@ -19,8 +19,8 @@ import (
 	"github.com/trainingmonkey/worker/workers"
 )
 
-// refusedBy are the ways in which a database refuses an activity, each with what
-// makes it do so and what makes a job a poison job.
+// refusedBy are the ways in which a database refuses an activity, each with the
+// statement that sets it up and the change that makes a job a poison job.
 var refusedBy = []struct {
 	name    string
 	prepare string
@@ -50,7 +50,8 @@ var refusedBy = []struct {
 		func(a *jobs.Activity) { a.Name = new("spoiled") }, "TM001",
 	},
 	{
-		// The application's user_id may be NULL, and was when an athlete's id got lost.
+		// The application's user_id may be NULL, as it is where an athlete's id was
+		// lost.
 		"LegacyNull", `
 		ALTER TABLE activities ALTER user_id DROP NOT NULL;
 		INSERT INTO activities (activity_id, date) SELECT id, '2024-05-05' FROM generate_series(100001, 100500) AS id`,
@@ -58,13 +59,13 @@ var refusedBy = []struct {
 	},
 }
 
-// policyQuery lets the worker's role write the rows of some users only.
+// policyQuery lets the worker's role write only some users' rows.
 const policyQuery = `
 ALTER TABLE activities ENABLE ROW LEVEL SECURITY;
 ALTER TABLE activities FORCE ROW LEVEL SECURITY;
 CREATE POLICY theirs ON activities USING (true) WITH CHECK (user_id < 1000);`
 
-// later keeps jobs that failed from a second attempt while the test reads.
+// later delays the second attempt of failed jobs until the test has read them.
 const later = `
 CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.scheduled_at = now() + interval '1 hour'; RETURN NEW; END $$;
 CREATE TRIGGER later BEFORE UPDATE ON river.river_job FOR EACH ROW WHEN (NEW.errors IS NOT NULL) EXECUTE FUNCTION later()`
@@ -77,7 +78,7 @@ func randomText(n int) string {
 	return string(b)
 }
 
-// TestRefusedJobs has 1, 10 and 100 of 500 jobs refused, in every way.
+// TestRefusedJobs: 1, 10 and 100 of 500 jobs are refused, in every way.
 func TestRefusedJobs(t *testing.T) {
 	for _, by := range refusedBy {
 		for _, poisoned := range []int{1, 10, 100} {
@@ -126,14 +127,14 @@ func refuse(r *rig, url string, poisoned int, spoil func(*jobs.Activity), says s
 	r.Logf("%d of %d jobs refused: %v, %d transactions, %d tries, at most %d tries and %d savepoints in a transaction",
 		poisoned, refusedJobs, took.Round(time.Millisecond), seen.transactions, seen.tries, seen.maxSavepoints, savepoints)
 	if completed != refusedJobs-poisoned || stored != refusedJobs-poisoned || failedOnce != poisoned {
-		r.Errorf("%d completed, %d stored, %d with the one error; want %d, %d, %d", completed, stored, failedOnce, refusedJobs-poisoned, refusedJobs-poisoned, poisoned)
+		r.Errorf("%d completed, %d stored, %d with one error; want %d, %d, %d", completed, stored, failedOnce, refusedJobs-poisoned, refusedJobs-poisoned, poisoned)
 	}
 	if seen.maxSavepoints >= 64 || savepoints >= 64 {
 		r.Errorf("%d tries and %d savepoints in a transaction, want fewer than 64", seen.maxSavepoints, savepoints)
 	}
 }
 
-// drainOnce runs a worker within this process until every job has been tried.
+// drainOnce runs a worker in this process until every job has been tried.
 func drainOnce(r *rig, url string, poisoned int) (seen *turns, savepoints int) {
 	counter := &savepointCounter{}
 	o := dbtest.Options(url)
@@ -166,8 +167,8 @@ func drainOnce(r *rig, url string, poisoned int) (seen *turns, savepoints int) {
 	return seen, counter.maxSavepoints()
 }
 
-// role makes a role that may do everything but break a policy, and returns the
-// database's URL as that role.
+// role creates a role with every privilege that is still subject to policies, and
+// returns the database's URL for it.
 func (r *rig) role() (asRole string) {
 	r.Helper()
 	role := "worker_" + strings.ToLower(randomLetters(10))

@@ -23,7 +23,7 @@ import (
 // grace is the workers' shutdown.grace.
 const grace = 10 * time.Second
 
-// settings of every worker: quick to notice, short to stop.
+// settings of every worker: fast to detect a fault, fast to stop.
 var settings = []string{
 	"TMWORKER_SHUTDOWN_GRACE=10s", "TMWORKER_BATCHING_TRANSACTION_TIMEOUT=3s", "TMWORKER_DATABASE_STATEMENT_TIMEOUT=5s",
 	"TMWORKER_DATABASE_ACQUIRE_TIMEOUT=2s", "PGCONNECT_TIMEOUT=2",
@@ -36,25 +36,25 @@ const idleTimeout = 2 * time.Second
 // rig is one scenario's database, its workers and its steady load.
 type rig struct {
 	*testing.T
-	server  *localpg.Server // nil when the scenario shares one
-	url     string          // that tests use, past any proxy
-	through string          // that workers use
+	server  *localpg.Server // nil if the scenario uses the shared one
+	url     string          // for tests: without the proxy
+	through string          // for workers
 	load    *load
 	workers []*commandtest.Process
-	names   map[*commandtest.Process]string // as pg_stat_activity has them
+	names   map[*commandtest.Process]string // as in pg_stat_activity
 
 	faultBegan, faultEnded time.Time
-	injected               []int64 // jobs that are to fail
+	injected               []int64 // jobs that must fail
 }
 
-// shared gives a scenario a database on the server that all share.
+// shared gives a scenario a database on the shared server.
 func shared(t *testing.T) *rig {
 	t.Helper()
 	u := dbtest.MigratedURL(t)
 	return &rig{T: t, url: u, through: u}
 }
 
-// own gives a scenario a server that it may break.
+// own gives a scenario its own server, which it may break.
 func own(t *testing.T) *rig {
 	t.Helper()
 	server := dbtest.Server(t)
@@ -82,7 +82,7 @@ func (r *rig) startWorker(more ...string) *commandtest.Process {
 	return r.start(commands, "worker", append(append([]string{}, settings...), more...))
 }
 
-// start starts a worker of some version, named after its number.
+// start starts a worker of some version; its application name has its number.
 func (r *rig) start(c commandtest.Commands, command string, settings []string) *commandtest.Process {
 	r.Helper()
 	u, err := url.Parse(r.through)
@@ -102,7 +102,7 @@ func (r *rig) start(c commandtest.Commands, command string, settings []string) *
 	return p
 }
 
-// fault runs what breaks things and marks its time.
+// fault runs what causes the fault and records its time.
 func (r *rig) fault(what func()) {
 	r.Helper()
 	r.faultBegan = time.Now()
@@ -121,8 +121,8 @@ func (r *rig) end() {
 	r.check()
 }
 
-// stopWorkers terminates the workers that still run; each has to exit cleanly
-// within its grace period.
+// stopWorkers terminates the workers still running; each must exit with 0 within its
+// grace period.
 func (r *rig) stopWorkers() {
 	r.Helper()
 	for _, w := range r.workers {
@@ -143,8 +143,8 @@ func (r *rig) stopCleanly(w *commandtest.Process) {
 	}
 }
 
-// whatIsUnfinished says where the jobs are and who holds something in the
-// database, for whoever has to find out why.
+// whatIsUnfinished describes the states of the jobs and the locks in the database, for
+// diagnosis.
 func (r *rig) whatIsUnfinished() (text string) {
 	r.Helper()
 	err := r.pool().QueryRow(r.Context(), `
@@ -182,7 +182,7 @@ func (r *rig) unfinished() (n int, err error) {
 	return n, err
 }
 
-// connect runs fn on a connection of its own.
+// connect runs fn on its own connection.
 func (r *rig) connect(fn func(ctx context.Context, conn *pgx.Conn) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 10*time.Second)
 	defer cancel()
@@ -194,7 +194,7 @@ func (r *rig) connect(fn func(ctx context.Context, conn *pgx.Conn) error) error 
 	return fn(ctx, conn)
 }
 
-// exec runs a statement that has to succeed.
+// exec runs a statement that must succeed.
 func (r *rig) exec(sql string, args ...any) {
 	r.Helper()
 	err := r.connect(func(ctx context.Context, conn *pgx.Conn) error {
@@ -220,7 +220,7 @@ func (r *rig) address() string {
 	return u.Host
 }
 
-// throughAddress makes workers connect to another address, a proxy's.
+// throughAddress makes workers connect to another address, such as a proxy's.
 func (r *rig) throughAddress(address string) {
 	u, err := url.Parse(r.url)
 	if err != nil {

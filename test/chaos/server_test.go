@@ -27,7 +27,7 @@ func TestServerRestart(t *testing.T) {
 	r.recoveredWithin(5 * time.Second)
 }
 
-// TestServerDownForLong restarts the server again and again.
+// TestServerDownForLong restarts the server repeatedly.
 func TestServerDownForLong(t *testing.T) {
 	r := own(t)
 	r.begin(2)
@@ -47,7 +47,7 @@ func TestServerDownForLong(t *testing.T) {
 	r.recoveredWithin(10 * time.Second)
 }
 
-// repeatedly runs what every interval while the fault lasts.
+// repeatedly calls what at every interval while the fault lasts.
 func repeatedly(interval time.Duration, what func()) {
 	for end := time.Now().Add(*long); time.Now().Before(end); {
 		what()
@@ -68,8 +68,8 @@ func TestTerminatedBackends(t *testing.T) {
 	r.recoveredWithin(15 * time.Second)
 }
 
-// TestExhaustedServer fills the server's slots while it takes the workers'
-// connections away.
+// TestExhaustedServer fills the server's slots while it terminates the workers'
+// connections.
 func TestExhaustedServer(t *testing.T) {
 	server, err := localpg.Start(t.Context(), localpg.Options{Settings: map[string]string{"max_connections": "300", "fsync": "off"}})
 	if err != nil {
@@ -110,7 +110,7 @@ func TestExhaustedServer(t *testing.T) {
 	r.recoveredWithin(15 * time.Second)
 }
 
-// holdTransactions keeps transactions open that have read at the given level.
+// holdTransactions keeps transactions open that have read at the given isolation level.
 func (r *rig) holdTransactions(n int, level pgx.TxIsoLevel) (release func()) {
 	r.Helper()
 	var held []*pgx.Conn
@@ -182,8 +182,8 @@ func TestDiskFull(t *testing.T) {
 	r.recoveredWithin(15 * time.Second)
 }
 
-// TestOverlappingUsersDoNotDeadlock fills two workers' batches with the same
-// few users in random order.
+// TestOverlappingUsersDoNotDeadlock fills two workers' batches with the same few users
+// in random order.
 func TestOverlappingUsersDoNotDeadlock(t *testing.T) {
 	r := shared(t)
 	r.begin(2)
@@ -219,7 +219,7 @@ func TestBurst(t *testing.T) {
 	r.end()
 }
 
-// TestLoadAboveCapacity enqueues faster than can be worked, and stops a worker
+// TestLoadAboveCapacity enqueues faster than the workers can work, and stops a worker
 // in the middle of the backlog.
 func TestLoadAboveCapacity(t *testing.T) {
 	r := shared(t)

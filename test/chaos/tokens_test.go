@@ -23,8 +23,8 @@ import (
 	"github.com/trainingmonkey/worker/test/providertest"
 )
 
-// tokenRig is 200 users of a provider that fails in every way, and the workers
-// that refresh their tokens all the time.
+// tokenRig is 200 users of a provider with every fault, and the workers that keep
+// refreshing their tokens.
 type tokenRig struct {
 	*rig
 	pool     *dbpool.Pool
@@ -33,12 +33,12 @@ type tokenRig struct {
 	provider *providertest.Provider
 	settings []string
 
-	lostByProvider, lostByCrash int // answers, according to the users' marks
+	lostByProvider, lostByCrash int // lost answers, according to the users' marks
 }
 
 const (
 	tokenUsers   = 200
-	tokenWorkers = 8 // requests at once of a process
+	tokenWorkers = 8 // concurrent requests of a process
 )
 
 func newTokenRig(t *testing.T) *tokenRig {
@@ -74,8 +74,8 @@ func newTokenRig(t *testing.T) *tokenRig {
 	return r
 }
 
-// authorize is what the application does when a user has authorized it. It has
-// no key in this test: the worker reads what is not encrypted, too.
+// authorize stores tokens like the application once a user has authorized it. It has no
+// key in this test, because the worker also reads plain tokens.
 func (r *tokenRig) authorize(user int32) {
 	r.Helper()
 	access, refresh := r.provider.Authorize(user)
@@ -103,8 +103,8 @@ func allUsers() []int32 {
 	return users
 }
 
-// judge checks a user between refreshes: the stored token has to be the
-// provider's, or the user has to be marked, and never both.
+// judge checks a user between refreshes: either the stored token is the provider's, or
+// the user is marked, and never both.
 func (r *tokenRig) judge(token tokens.Token) (marked bool) {
 	r.Helper()
 	current, lost := r.provider.Current(token.UserID)
@@ -118,12 +118,12 @@ func (r *tokenRig) judge(token tokens.Token) (marked bool) {
 	case token.Reauthorize == tokens.AnswerLost:
 		r.lostByCrash++
 	case token.Reauthorize != "":
-		r.Errorf("user %d is marked as %s, but nobody took an authorization back", token.UserID, token.Reauthorize)
+		r.Errorf("user %d is marked as %s, but no authorization was revoked", token.UserID, token.Reauthorize)
 	}
 	return token.Reauthorize != ""
 }
 
-// reauthorizeMarked has users who are marked authorize again, as they would.
+// reauthorizeMarked has marked users authorize again.
 func (r *tokenRig) reauthorizeMarked() {
 	r.Helper()
 	loaded, err := r.store.Load(context.WithoutCancel(r.Context()), allUsers())
@@ -138,9 +138,8 @@ func (r *tokenRig) reauthorizeMarked() {
 	}
 }
 
-// TestKilledWhileRefreshing kills workers at random, all the time, while the
-// provider rotates tokens, takes each once, and fails. With -long 1m it does so
-// for a minute.
+// TestKilledWhileRefreshing kills workers at random while the provider rotates tokens,
+// accepts each once, and fails. With -long 1m it runs for a minute.
 func TestKilledWhileRefreshing(t *testing.T) {
 	length := max(20*time.Second, *long)
 	r := newTokenRig(t)
@@ -195,13 +194,13 @@ func TestKilledWhileRefreshing(t *testing.T) {
 	}
 	counts := r.provider.Counts()
 	t.Logf("%d jobs that killed processes had running were rescued and done", rescued)
-	t.Logf("%d kills in %v, %d requests to the provider: %d answers lost by the provider, %d between answer and commit; at the end %d of %d users marked, the others right",
+	t.Logf("%d kills in %v, %d requests to the provider: %d answers lost by the provider, %d between answer and commit; at the end %d of %d users marked, the others up to date",
 		kills, length, counts.Requests, r.lostByProvider, r.lostByCrash, marked, tokenUsers)
 	if counts.Collisions > 0 {
 		t.Errorf("%d refreshes of a user while another one was under way", counts.Collisions)
 	}
 	if limit := kills * tokenWorkers; r.lostByCrash > limit {
-		t.Errorf("%d answers lost between answer and commit, more than can have been under way in %d kills", r.lostByCrash, kills)
+		t.Errorf("%d answers lost between answer and commit, more than can have been in flight in %d kills", r.lostByCrash, kills)
 	}
 	if counts.Requests < 20*int(length.Seconds()) || kills < int(length.Seconds())/3 {
 		t.Errorf("%d requests and %d kills prove little", counts.Requests, kills)
@@ -210,7 +209,7 @@ func TestKilledWhileRefreshing(t *testing.T) {
 		reported["logs"] += w.Log()
 	}
 	if !strings.Contains(reported["metrics"], `tmworker_tokens{state="valid"}`) || !strings.Contains(reported["logs"], "user has to authorize again") {
-		t.Error("metrics and logs say nothing of tokens, so that nothing is found in them proves nothing")
+		t.Error("metrics and logs do not mention tokens, so finding no secret in them proves nothing")
 	}
 	for place, content := range reported {
 		for _, secret := range append(r.provider.Secrets(), strings.TrimPrefix(r.settings[0], "TMWORKER_TOKEN_KEYS=k1:")) {
@@ -221,13 +220,13 @@ func TestKilledWhileRefreshing(t *testing.T) {
 	}
 }
 
-// leftQuery finds the jobs that processes had running which are gone.
+// leftQuery finds the jobs still marked running by processes that ended.
 const leftQuery = `
 SELECT id FROM river.river_job
 WHERE state = 'running' AND kind = 'token_refresh' AND NOT attempted_by[array_upper(attempted_by, 1)] LIKE ANY($1)`
 
-// rescue has River return what the killed processes had running, as it does 90
-// seconds after they began, and waits until it is done.
+// rescue makes River return the jobs of killed processes, which it does 90 seconds
+// after they began, and waits until they are back.
 func (r *tokenRig) rescue(alive []*commandtest.Process) int {
 	r.Helper()
 	var theirs []string
