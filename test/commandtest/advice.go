@@ -19,24 +19,23 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// adviceMarker is what stands before a command in a text that recommends it.
+// adviceMarker matches what precedes a command in a text that recommends it.
 const adviceMarker = "(?:: |`|<code>|\\bsee |\\bwith |\\bthen |\\bor )"
 
-// noAdvice begins like a command after a marker.
+// noAdvice matches text after a marker that only begins like a command.
 var noAdvice = map[string]*regexp.Regexp{
 	"worker":  regexp.MustCompile("^worker (tables at|processes that) "),     // a count of migrations, the help of a metric
-	"enqueue": regexp.MustCompile("^enqueue (it as deleted|queues resume)$"), // a sentence; what internal/web/changes.go completes
+	"enqueue": regexp.MustCompile("^enqueue (it as deleted|queues resume)$"), // a sentence; a prefix that internal/web/changes.go completes
 }
 
-// CheckAdvice fails the test unless every command of root's program that the texts of the
-// commands, of the packages whose texts they print, and of the pages recommend is one that
-// the program accepts as it stands there: it exists, and so do its flags, and it is given
-// the arguments that it requires, except in pages, which also name commands without. It
-// returns what it found. The tests of the calling package must be two directories below
-// the module.
+// CheckAdvice fails the test unless root's program accepts every command that the texts
+// of the commands, the texts of packages that they print, and the pages recommend: the
+// command and its flags exist, and its required arguments are given, except in pages,
+// which also name commands without arguments. It returns the commands found. The
+// calling package must be two directories below the module.
 func CheckAdvice(t *testing.T, root func() *cobra.Command) []string {
 	t.Helper()
-	found := map[string][]string{} // where each was found
+	found := map[string][]string{} // the places where each was found
 	collect := func(path, text string, whole bool) {
 		for _, command := range adviceIn(text, root().Name(), whole) {
 			found[command] = append(found[command], path)
@@ -52,7 +51,7 @@ func CheckAdvice(t *testing.T, root func() *cobra.Command) []string {
 		case strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go"):
 			texts, err := literals(path)
 			for _, text := range texts {
-				collect(name, text, !strings.HasPrefix(name, "cmd/")) // where texts that begin with a program's name are names of sessions
+				collect(name, text, !strings.HasPrefix(name, "cmd/")) // in cmd/, texts that begin with a program's name are names of sessions
 			}
 			return err
 		case strings.HasSuffix(name, ".html"), strings.HasSuffix(name, ".md") && name != "CHANGELOG.md":
@@ -83,10 +82,10 @@ func CheckAdvice(t *testing.T, root func() *cobra.Command) []string {
 var (
 	adviceEnd   = regexp.MustCompile("[.,;)`<\n#|:](?:\\s|$|[^\\w])|[`<\n#|]")
 	placeholder = regexp.MustCompile(`%\[?\d?\]?[dsqvw]`)
-	continued   = regexp.MustCompile(`(\S)%s$`) // by flags, if any
+	continued   = regexp.MustCompile(`(\S)%s$`) // optional flags
 )
 
-// adviceIn returns the commands in a text; with whole also one that it begins with.
+// adviceIn returns the commands in a text; with whole, the text itself may be one.
 func adviceIn(text, program string, whole bool) (found []string) {
 	marker := adviceMarker
 	if whole {
@@ -103,7 +102,8 @@ func adviceIn(text, program string, whole bool) (found []string) {
 	return found
 }
 
-// literals returns the texts of a Go file; in a sum what is no literal is a 7.
+// literals returns the texts of a Go file; in a concatenation, 7 stands for anything
+// but a literal.
 func literals(path string) (texts []string, err error) {
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
 	if err != nil {
@@ -126,7 +126,7 @@ func literals(path string) (texts []string, err error) {
 	return texts, nil
 }
 
-// sum is a text; false for what has no literal in it.
+// sum returns the text of an expression, and false if it has no literal.
 func sum(e ast.Expr) (string, bool) {
 	switch e := e.(type) {
 	case *ast.BinaryExpr:
@@ -142,8 +142,8 @@ func sum(e ast.Expr) (string, bool) {
 	return "7", false
 }
 
-// accepts says why a program does not accept a command line, without running it. If it is
-// incomplete, the arguments may be missing.
+// accepts reports why a program does not accept a command line, without running it. In
+// an incomplete one, the arguments may be missing.
 func accepts(root *cobra.Command, args []string, incomplete bool) error {
 	root.PersistentFlags().String("config", "", "")
 	c, rest, err := root.Find(args)

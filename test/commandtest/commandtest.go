@@ -19,8 +19,8 @@ import (
 // Commands is the directory of the built commands.
 type Commands string
 
-// Build builds cmd/worker and cmd/enqueue, for use in a TestMain. The tests of
-// the calling package must be two directories below the module.
+// Build builds cmd/worker and cmd/enqueue, for use in a TestMain. The calling package
+// must be two directories below the module.
 func Build(tags string) (commands Commands, remove func(), err error) {
 	dir, err := os.MkdirTemp("", "commands")
 	if err != nil {
@@ -39,7 +39,7 @@ type Process struct {
 	*exec.Cmd
 	mu     sync.Mutex
 	output bytes.Buffer
-	Done   chan struct{} // closed when the process has ended
+	Done   chan struct{} // closed once the process has ended
 }
 
 // Write implements io.Writer for the command's output.
@@ -49,22 +49,22 @@ func (p *Process) Write(b []byte) (int, error) {
 	return p.output.Write(b)
 }
 
-// Log returns what the command wrote so far.
+// Log returns what the command has written so far.
 func (p *Process) Log() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.output.String()
 }
 
-// environment is that of a command on the database of url. The working directory has no
-// config.yaml, so settings are the defaults and these; only the port of the pages is its
-// own.
+// environment returns the environment of a command on the database of url. Its working
+// directory has no config.yaml, so its settings are the defaults, these, and a free
+// port for the pages.
 func environment(url string, settings ...string) []string {
 	return append(append(os.Environ(), "DATABASE_URL="+url, "TMWORKER_OPERATIONS_LISTEN=127.0.0.1:0"), settings...)
 }
 
-// Start starts a command on the database of url that is killed at the end of
-// the test at the latest.
+// Start starts a command on the database of url, which is killed at the end of the test
+// at the latest.
 func (c Commands) Start(t testing.TB, url string, settings []string, name string, args ...string) *Process {
 	t.Helper()
 	p := &Process{Cmd: exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(string(c), name), args...), Done: make(chan struct{})}
@@ -94,8 +94,8 @@ func (p *Process) Signal(t testing.TB, s os.Signal) {
 	}
 }
 
-// Exit waits for the end of the process and returns its exit code, -1 when a
-// signal ended it.
+// Exit waits for the end of the process and returns its exit code, -1 if a signal ended
+// it.
 func (p *Process) Exit(t testing.TB, within time.Duration) int {
 	t.Helper()
 	select {
@@ -109,7 +109,7 @@ func (p *Process) Exit(t testing.TB, within time.Duration) int {
 	}
 }
 
-// Run runs a command to its end.
+// Run runs a command until it ends.
 func (c Commands) Run(t testing.TB, url, name string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), filepath.Join(string(c), name), args...)

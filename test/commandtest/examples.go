@@ -10,16 +10,16 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// assignments before a command are its environment.
+// assignments match the environment in front of a command.
 var assignments = regexp.MustCompile(`^(\w+=\S+ +)+`)
 
-// pages are those whose lines that run a command are examples of it.
+// pages have lines that run commands, which are examples too.
 var pages = []string{"README.md", "docs/tokens.md"}
 
-// Examples returns the examples in the help of a command and those below it, and
-// the lines of the pages that run it, each once: without comments, environment and
-// the path of the program. A command that does something has to have some. The
-// tests of the calling package must be two directories below the module.
+// Examples returns the examples in the help of a command and its subcommands, and the
+// lines of the pages that run it, each once: without comments, environment and the path
+// of the program. Every runnable command must have one. The calling package must be two
+// directories below the module.
 func Examples(t *testing.T, root *cobra.Command) []string {
 	t.Helper()
 	examples := helpExamples(t, root)

@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// engineBeforeLanes is the last commit whose worker had River fetch the jobs. A
-// job passed through three transactions in it.
+// engineBeforeLanes is the last commit whose jobs River fetched; each job went through
+// three transactions.
 const engineBeforeLanes = "8423893efb34da0d873d10940d447c79390ef359"
 
 // BuildEngineBeforeLanes builds the worker of that commit into dir, from the
-// history of the repository and without a change to its files. A clone that does
-// not reach so far back fetches the rest of its history.
+// repository's history and without touching its files. A shallow clone fetches the
+// missing history.
 func BuildEngineBeforeLanes(ctx context.Context, dir string) (binary string, err error) {
 	top, err := output(ctx, "", "git", "rev-parse", "--show-toplevel")
 	if err != nil {
@@ -48,8 +48,8 @@ func BuildEngineBeforeLanes(ctx context.Context, dir string) (binary string, err
 	return binary, os.RemoveAll(source)
 }
 
-// output runs a command in a directory and returns what it prints. Its error has
-// what the command complained of.
+// output runs a command in a directory and returns its stdout. Its error includes
+// stderr.
 func output(ctx context.Context, dir, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir

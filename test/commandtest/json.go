@@ -9,15 +9,15 @@ import (
 	"testing"
 )
 
-// Documents of docs/json.md: a heading with the commands that print one, and a
-// table of its fields.
+// These match docs/json.md's documents: a heading with the commands that print one, and
+// a table of its fields.
 var (
 	documentHeading = regexp.MustCompile("(?m)^## (`[^\n]*`)\n")
 	documentField   = regexp.MustCompile("(?m)^\\| `([^`]+)` \\|")
 )
 
-// JSONDocuments returns the fields that docs/json.md gives for each command. The
-// tests of the calling package must be two directories below the module.
+// JSONDocuments returns the fields that docs/json.md lists for each command. The
+// calling package must be two directories below the module.
 func JSONDocuments(t testing.TB) map[string][]string {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/json.md")
@@ -42,9 +42,9 @@ func JSONDocuments(t testing.TB) map[string][]string {
 	return documents
 }
 
-// CheckJSON fails the test unless the documents that a command printed together
-// have the documented fields and no others. A field is named by its path, as
-// queues[].states[].jobs; below one that ends in * anything may come.
+// CheckJSON fails the test unless the documents that a command printed have, in total,
+// exactly the documented fields. A field is named by its path, such as
+// queues[].states[].jobs; below a path that ends in * anything is allowed.
 func CheckJSON(t testing.TB, command string, documented []string, printed ...string) {
 	t.Helper()
 	found := map[string]bool{}
@@ -78,7 +78,7 @@ func CheckJSON(t testing.TB, command string, documented []string, printed ...str
 	}
 }
 
-// addFields gathers the paths of what is neither object nor list.
+// addFields collects the paths of all values but objects and lists.
 func addFields(found map[string]bool, path string, v any) {
 	switch v := v.(type) {
 	case map[string]any:

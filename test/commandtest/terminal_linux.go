@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Terminal opens a terminal that is so many columns wide, for programs to print to, and
-// returns what reads what was printed since.
+// Terminal opens a terminal of the given width for programs to print to, and returns a
+// function that returns what was printed since its last call.
 func Terminal(t testing.TB, columns uint16) (terminal *os.File, printed func() string) {
 	t.Helper()
 	screen, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
@@ -36,8 +36,8 @@ func Terminal(t testing.TB, columns uint16) (terminal *os.File, printed func() s
 	return terminal, screenReader(t, screen, terminal)
 }
 
-// screenReader reads up to a mark that it prints itself, so that nothing printed before is
-// missed.
+// screenReader reads up to a mark that it prints itself, so that nothing printed
+// earlier is missed.
 func screenReader(t testing.TB, screen, terminal *os.File) func() string {
 	t.Helper()
 	lines := make(chan string)
