@@ -1,9 +1,9 @@
-// Package dbtest gives each test a PostgreSQL database of its own, migrated where it
-// asks for that, and a pool over it.
+// Package dbtest gives each test its own PostgreSQL database, migrated on request, and a
+// pool on it.
 //
-// No two tests ever see each other's data, also when several test processes
-// share the server that DATABASE_URL names. A test that cannot have a database
-// fails; it is never skipped but by -short.
+// No two tests ever see each other's data, even if several test processes share the
+// server that DATABASE_URL names. A test that cannot get a database fails; only -short
+// skips it.
 package dbtest
 
 import (
@@ -15,10 +15,10 @@ import (
 	"github.com/trainingmonkey/worker/migrations"
 )
 
-// RiverSchema is where River's tables are in these databases.
+// RiverSchema is the schema of River's tables in these databases.
 const RiverSchema = "river"
 
-// Options are pool options for tests over url.
+// Options returns pool options for tests on url.
 func Options(url string) dbpool.Options {
 	return dbpool.Options{
 		URL:                      url,
@@ -32,7 +32,7 @@ func Options(url string) dbpool.Options {
 	}
 }
 
-// MigratedURL returns the URL of a migrated database of the test's own.
+// MigratedURL returns the URL of the test's own migrated database.
 func MigratedURL(t testing.TB) string {
 	t.Helper()
 	return NewFrom(t, "migrated", func(ctx context.Context, url string) error {
@@ -46,7 +46,7 @@ func MigratedURL(t testing.TB) string {
 	})
 }
 
-// Open returns a pool over a database of the given URL, closed with the test.
+// Open returns a pool on the database of url, closed with the test.
 func Open(t testing.TB, url string) *dbpool.Pool {
 	t.Helper()
 	pool, err := dbpool.Open(t.Context(), Options(url))
@@ -57,7 +57,7 @@ func Open(t testing.TB, url string) *dbpool.Pool {
 	return pool
 }
 
-// Migrated returns a pool over a migrated database of the test's own.
+// Migrated returns a pool on the test's own migrated database.
 func Migrated(t testing.TB) *dbpool.Pool {
 	t.Helper()
 	return Open(t, MigratedURL(t))

@@ -15,12 +15,12 @@ import (
 	"github.com/trainingmonkey/worker/internal/localpg"
 )
 
-// emptyTemplate accepts no connections, and so can always be copied, unlike
-// the default template1.
+// emptyTemplate accepts no connections, and so, unlike the default template1, can
+// always be copied.
 const emptyTemplate = "template0"
 
-// fastSettings trade the data's safety, which no test database needs, for
-// speed. Tests of durability use Server.
+// fastSettings trade durability, which no test database needs, for speed. Tests of
+// durability use Server.
 var fastSettings = map[string]string{
 	"fsync":              "off",
 	"synchronous_commit": "off",
@@ -28,12 +28,12 @@ var fastSettings = map[string]string{
 	"max_connections":    "300",
 }
 
-// host is a server on which databases are made.
+// host is a server on which databases are created.
 type host struct {
 	admin   string          // URL of the database to connect to for CREATE and DROP
-	private *localpg.Server // nil when DATABASE_URL names the server
+	private *localpg.Server // nil if DATABASE_URL names the server
 
-	creating  sync.Mutex // PostgreSQL refuses to copy a template twice at once at times
+	creating  sync.Mutex // PostgreSQL sometimes refuses concurrent copies of a template
 	mu        sync.Mutex
 	templates map[string]*template
 }
@@ -53,9 +53,9 @@ func openHost(ctx context.Context, url string) (*host, error) {
 	return h, nil
 }
 
-// create makes a database as a copy of a template and returns its URL.
+// create creates a database as a copy of a template and returns its URL.
 func (h *host) create(ctx context.Context, template string) (string, error) {
-	// Random, because other processes make theirs on the same server.
+	// The name is random, because other processes use the same server.
 	name := "test_" + strings.ToLower(rand.Text())
 	url, err := withDatabase(h.admin, name)
 	if err != nil {
@@ -67,8 +67,8 @@ func (h *host) create(ctx context.Context, template string) (string, error) {
 	return url, nil
 }
 
-// createDatabase tries again while the template seems to be in use: a backend
-// of a closed connection takes a moment to end.
+// createDatabase retries while the template seems to be in use: the backend of a closed
+// connection takes a moment to end.
 func (h *host) createDatabase(ctx context.Context, name, template string) error {
 	h.creating.Lock()
 	defer h.creating.Unlock()
@@ -92,7 +92,7 @@ func (h *host) createDatabase(ctx context.Context, name, template string) error 
 	}
 }
 
-// drop removes the database that url, which create returned, leads to.
+// drop drops the database of url, which create returned.
 func (h *host) drop(ctx context.Context, url string) error {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
@@ -104,8 +104,7 @@ func (h *host) drop(ctx context.Context, url string) error {
 	return nil
 }
 
-// exec runs one statement on a connection of its own; tests are not so many
-// that a pool would pay.
+// exec runs one statement on its own connection; tests are too few for a pool to pay.
 func (h *host) exec(ctx context.Context, sql string) error {
 	conn, err := pgx.Connect(ctx, h.admin)
 	if err != nil {
@@ -115,7 +114,7 @@ func (h *host) exec(ctx context.Context, sql string) error {
 	return errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
 }
 
-// close stops the private server, or drops the templates from another's.
+// close stops the private server, or drops the templates from the named one.
 func (h *host) close(ctx context.Context) error {
 	if h.private != nil {
 		return h.private.Stop(ctx)

@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The tests of New and NewFrom on a server that DATABASE_URL names, as a role that has
-// CREATEDB and no more, twice at once. They must leave nothing there.
+// TestOnNamedServer runs the tests of New and NewFrom on a server that DATABASE_URL
+// names, as a role with only CREATEDB, twice at once. They must leave nothing there.
 func TestOnNamedServer(t *testing.T) {
 	t.Parallel()
 	s := Server(t)
@@ -40,7 +40,7 @@ func TestOnNamedServer(t *testing.T) {
 	}
 }
 
-// TestPrintURL is for TestProcessWithoutMain.
+// TestPrintURL is run by TestProcessWithoutMain.
 func TestPrintURL(t *testing.T) {
 	t.Parallel()
 	db := New(t)
@@ -68,7 +68,7 @@ func TestProcessWithoutMain(t *testing.T) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("server outlives its process: Connect() = %v", err)
+			t.Fatalf("the server outlives its process: Connect() = %v", err)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

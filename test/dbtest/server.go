@@ -11,19 +11,18 @@ import (
 	"github.com/trainingmonkey/worker/internal/localpg"
 )
 
-// cleanupTimeout bounds what must be done although its test is over.
+// cleanupTimeout bounds clean-up after a test has ended.
 const cleanupTimeout = time.Minute
 
-// Main runs the tests of a package and releases what they shared:
+// Main runs the tests of a package and releases what they share:
 //
-//	func TestMain(m *testing.M) { pgtest.Main(m) }
+//	func TestMain(m *testing.M) { dbtest.Main(m) }
 //
-// Without it a private server still ends with the process, but on a server
-// named by DATABASE_URL the templates of NewFrom would stay.
+// Without it a private server would still end with the process, but on a server that
+// DATABASE_URL names the templates of NewFrom would stay.
 func Main(m *testing.M) { os.Exit(Run(m)) }
 
-// Run is Main for a TestMain that has something of its own to clean up: it
-// returns the exit code.
+// Run is Main for a TestMain with its own clean-up: it returns the exit code.
 func Run(m *testing.M) int {
 	code := m.Run()
 	if err := release(); err != nil {
@@ -33,8 +32,8 @@ func Run(m *testing.M) int {
 	return code
 }
 
-// New returns the URL of a new, empty database, which is dropped at the end of
-// the test together with any connection to it.
+// New returns the URL of a new, empty database, which is dropped at the end of the
+// test, with any connection to it.
 func New(t testing.TB) string {
 	t.Helper()
 	h := sharedHost(t)
@@ -42,9 +41,9 @@ func New(t testing.TB) string {
 	return h.lend(t, url, err)
 }
 
-// NewFrom is New with a copy of a template database instead of an empty one.
-// prepare fills the template; it runs once per process and key, and must have
-// closed its connections when it returns.
+// NewFrom is New with a copy of a template database instead of an empty one. prepare
+// fills the template once per process and key, and must have closed its connections
+// when it returns.
 func NewFrom(t testing.TB, key string, prepare func(ctx context.Context, url string) error) string {
 	t.Helper()
 	h := sharedHost(t)
@@ -52,10 +51,9 @@ func NewFrom(t testing.TB, key string, prepare func(ctx context.Context, url str
 	return h.lend(t, url, err)
 }
 
-// Server returns a server of this test's own, which it may restart or crash.
-// It has PostgreSQL's durable settings and is stopped at the end of the test;
-// if that failed, the end of the server's log is shown. DATABASE_URL plays no
-// part.
+// Server returns the test's own server, which it may restart or crash. It has
+// PostgreSQL's durable settings and is stopped at the end of the test; if that fails,
+// the end of the server's log is shown. DATABASE_URL is ignored.
 func Server(t testing.TB) *localpg.Server {
 	t.Helper()
 	skipInShort(t)
@@ -76,16 +74,15 @@ func Server(t testing.TB) *localpg.Server {
 	return s
 }
 
-// skipInShort leaves a test out of go test -short, which is for everything that needs no
-// server.
+// skipInShort skips a test under go test -short, which runs what needs no server.
 func skipInShort(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("-short leaves out what needs PostgreSQL")
+		t.Skip("-short skips tests that need PostgreSQL")
 	}
 }
 
-// lend hands a created database to a test.
+// lend gives a created database to a test until it ends.
 func (h *host) lend(t testing.TB, url string, err error) string {
 	t.Helper()
 	if err != nil {
@@ -101,7 +98,7 @@ func (h *host) lend(t testing.TB, url string, err error) string {
 	return url
 }
 
-// The server that this process's tests share, found at first use.
+// shared is the server of this process's tests, opened on first use.
 var shared struct {
 	once sync.Once
 	host *host
@@ -112,7 +109,7 @@ func sharedHost(t testing.TB) *host {
 	t.Helper()
 	skipInShort(t)
 	shared.once.Do(func() {
-		// Not the first test's context: the others come later.
+		// Not the first test's context: the server outlives that test.
 		shared.host, shared.err = openHost(context.WithoutCancel(t.Context()), os.Getenv("DATABASE_URL"))
 	})
 	if shared.err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// noRelease makes TestMain end like one that does not know Main.
+// noRelease makes TestMain end without Main's release.
 const noRelease = "PGTEST_TEST_NO_RELEASE"
 
 func TestMain(m *testing.M) {
@@ -50,7 +50,7 @@ func TestNewIsDroppedDespiteConnections(t *testing.T) {
 		}
 	})
 	if err := conn.Ping(t.Context()); err == nil {
-		t.Error("connection outlives its test's database")
+		t.Error("the connection outlives its test's database")
 	}
 	if _, err := pgx.Connect(t.Context(), lent); err == nil || !strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("Connect() after the test = %v, want no such database", err)
@@ -101,12 +101,12 @@ func TestNewFromForgottenConnection(t *testing.T) {
 		return err
 	})
 	if got := ask(t, db, "SELECT 'here'"); got != "here" {
-		t.Errorf("copy answers %q", got)
+		t.Errorf("the copy answers %q", got)
 	}
 }
 
-// Every test of a key fails when its template could not be prepared; none gets
-// half of it.
+// TestCloneOfFailedTemplate: if its template could not be prepared, every test of a key
+// fails, and none gets half a template.
 func TestCloneOfFailedTemplate(t *testing.T) {
 	t.Parallel()
 	h := sharedHost(t)

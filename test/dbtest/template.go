@@ -7,15 +7,15 @@ import (
 	"sync"
 )
 
-// errUnprepared is what other tests see when prepare left through a panic or
-// t.FailNow instead of returning.
+// errUnprepared is the error of other tests if prepare ended by a panic or t.FailNow
+// instead of returning.
 var errUnprepared = errors.New("prepare did not return")
 
-// template is a database to copy. Its zero value has yet to be made.
+// template is a database to copy. Its zero value is not created yet.
 type template struct {
 	once sync.Once
-	url  string // set as soon as the database exists
-	name string // set when it can be copied
+	url  string // set once the database exists
+	name string // set once it can be copied
 	err  error
 }
 
@@ -52,8 +52,8 @@ func (h *host) makeTemplate(ctx context.Context, tpl *template, prepare func(ctx
 	if err != nil {
 		return err
 	}
-	// Copying needs that nobody is connected, now or later. A connection that
-	// prepare forgot is ended.
+	// A template can only be copied while nobody is connected. Connections that prepare
+	// left open are ended.
 	if err := h.exec(ctx, "ALTER DATABASE "+quote(name)+" ALLOW_CONNECTIONS false"); err != nil {
 		return err
 	}

@@ -8,11 +8,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// withDatabase returns the URL with the name of its database replaced and all
-// else, such as query parameters, kept. DSNs of the form key=value are not
-// supported: pgx reads but cannot print them.
+// withDatabase returns the URL with the name of its database replaced and everything
+// else, such as query parameters, kept. DSNs of the form key=value are not supported:
+// pgx reads but cannot print them.
 //
-// Errors leave out the URL, which may hold a password.
+// Errors omit the URL, which may have a password.
 func withDatabase(raw, name string) (string, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -27,7 +27,7 @@ func withDatabase(raw, name string) (string, error) {
 			"or postgres:///database?host=/socket/directory")
 	}
 	u.Path, u.RawPath = "/"+name, ""
-	// These would overrule the path.
+	// These would override the path.
 	if q := u.Query(); q.Has("dbname") || q.Has("database") {
 		q.Del("dbname")
 		q.Del("database")
@@ -41,7 +41,7 @@ func withDatabase(raw, name string) (string, error) {
 	return changed, nil
 }
 
-// databaseName returns the database that pgx would connect to.
+// databaseName returns the database to which pgx would connect.
 func databaseName(url string) (string, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
