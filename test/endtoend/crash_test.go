@@ -45,7 +45,7 @@ func enqueueHistories(t *testing.T, pool *dbpool.Pool, n int) {
 	}
 }
 
-// TestKilledWorker kills a worker in the middle; another one finishes its work.
+// TestKilledWorker kills a worker in the middle of its work; another one finishes it.
 func TestKilledWorker(t *testing.T) {
 	t.Parallel()
 	const n = 20_000
@@ -59,7 +59,7 @@ func TestKilledWorker(t *testing.T) {
 	first.Signal(t, syscall.SIGKILL)
 	<-first.Done
 	if done := query[int](t, pool, `SELECT count(*) FROM activities`); done == n {
-		t.Fatal("the worker was killed too late to matter")
+		t.Fatal("the worker was done before it was killed")
 	}
 	held := query[int](t, pool, `SELECT count(*) FROM river.river_job WHERE state = 'running'`)
 	commands.Start(t, url, nil, "worker", "run")
@@ -71,8 +71,8 @@ func TestKilledWorker(t *testing.T) {
 	checkOracle(t, pool)
 }
 
-// TestSIGTERMUnderLoad stops a worker in the middle: in time, with nothing lost
-// and no attempt spent.
+// TestSIGTERMUnderLoad stops a worker in the middle of its work: in time, with nothing
+// lost and no attempt spent.
 func TestSIGTERMUnderLoad(t *testing.T) {
 	t.Parallel()
 	const n = 20_000
@@ -98,7 +98,7 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 		t.Errorf("%d jobs spent an attempt", got)
 	}
 	if got := query[int](t, pool, `SELECT count(*) FROM activities`); got == n {
-		t.Error("the worker was stopped too late to matter")
+		t.Error("the worker was done before it was stopped")
 	}
 	if _, errs, code := commands.Run(t, url, "worker", "run", "--drain"); code != 0 {
 		t.Fatalf("worker run --drain = %d\n%s", code, errs)

@@ -7,7 +7,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestAthletesExport takes a real athlete's export all the way, twice.
+// TestAthletesExport takes a real athlete's export from file to results, twice.
 func TestAthletesExport(t *testing.T) {
 	t.Parallel()
 	url := dbtest.MigratedURL(t)

@@ -41,7 +41,7 @@ func query[T any](t testing.TB, pool *dbpool.Pool, sql string, args ...any) T {
 	return v
 }
 
-// eventually polls until ok, for at most the given time.
+// eventually polls until ok returns true, for at most the given time.
 func eventually(t testing.TB, within time.Duration, what string, ok func() bool) time.Duration {
 	t.Helper()
 	started := time.Now()

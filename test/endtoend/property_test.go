@@ -20,10 +20,9 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestRandomHistories lets two worker processes, which batch differently, work
-// random jobs in an order that is not that of their enqueueing. The rows must
-// be those of a model that applies one job after the other, their results those
-// of the SQL oracle.
+// TestRandomHistories has two worker processes with different batch sizes work random
+// jobs, in another order than they were enqueued in. The rows must be those of a model
+// that applies one job after the other, and the results those of the SQL oracle.
 func TestRandomHistories(t *testing.T) {
 	t.Parallel()
 	url := dbtest.MigratedURL(t)
@@ -40,7 +39,7 @@ func TestRandomHistories(t *testing.T) {
 	t.Logf("%d histories", cases.Load())
 }
 
-// history is one random case; its users and activities are its own.
+// history is one random case, with its own users and activities.
 type history struct {
 	base  int64
 	model map[int64]storedRow
@@ -91,8 +90,8 @@ func (h *history) round(t *testing.T, r *rapid.T, pool *dbpool.Pool) {
 	}
 }
 
-// activity draws an upsert or a delete. Few values, so that versions repeat;
-// dates within reach of each other's windows.
+// activity draws an upsert or a delete, from few values, so that versions repeat, and
+// from dates within each other's windows.
 func (h *history) activity(r *rapid.T) jobs.Activity {
 	n := rapid.Int64Range(0, historyActivities-1).Draw(r, "activity")
 	date := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, rapid.IntRange(0, 60).Draw(r, "date"))
@@ -111,7 +110,7 @@ func (h *history) activity(r *rapid.T) jobs.Activity {
 	return a
 }
 
-// apply is the model: one version after the other.
+// apply is the model's: one version after the other.
 func (h *history) apply(a jobs.Activity) {
 	if a.Deleted {
 		delete(h.model, a.ActivityID)
@@ -124,8 +123,8 @@ func (h *history) want() []storedRow {
 	return slices.SortedFunc(maps.Values(h.model), func(a, b storedRow) int { return cmp.Compare(a.ActivityID, b.ActivityID) })
 }
 
-// enqueue inserts the jobs in one transaction, so that all are there before the
-// first is worked, each with its own priority.
+// enqueue inserts the jobs in one transaction, so that all exist before the first is
+// worked, each with its own priority.
 func (h *history) enqueue(t *testing.T, pool *dbpool.Pool, args []jobs.ActivityIngest, priorities []int) {
 	t.Helper()
 	enqueuer, err := jobs.NewEnqueuer(pool.Pool, dbtest.RiverSchema)

@@ -8,7 +8,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestKilledPurge: what a killed purge had removed is gone, and the same command
+// TestKilledPurge: rows that a killed purge removed stay removed, and the same command
 // removes the rest.
 func TestKilledPurge(t *testing.T) {
 	t.Parallel()
@@ -24,7 +24,7 @@ func TestKilledPurge(t *testing.T) {
 	first.Signal(t, syscall.SIGKILL)
 	<-first.Done
 	if rest := query[int](t, pool, left); rest == 0 || rest%1000 != 0 {
-		t.Fatalf("%d activities are left by the killed purge, want a part of %d in thousands", rest, n)
+		t.Fatalf("%d activities are left by the killed purge, want a multiple of a thousand below %d", rest, n)
 	}
 	if out, errs, code := commands.Run(t, url, "enqueue", "athlete", "purge", "--user", "7", "--yes"); code != 0 {
 		t.Fatalf("the second purge = %d\n%s%s", code, out, errs)

@@ -10,8 +10,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestWorkerRole runs everything as a role that owns nothing and has what
-// `migrate up --worker-role` gives.
+// TestWorkerRole runs everything as a role that owns nothing and has the privileges of
+// `migrate up --worker-role`.
 func TestWorkerRole(t *testing.T) {
 	t.Parallel()
 	owners := dbtest.MigratedURL(t)
@@ -38,7 +38,7 @@ func TestWorkerRole(t *testing.T) {
 
 	for _, command := range [][]string{{"check"}, {"run", "--drain"}} {
 		if out, errs, code := commands.Run(t, mine, "worker", command...); code != 1 || !strings.Contains(out+errs, "worker migrate up --worker-role") {
-			t.Errorf("worker %v without privileges = %d, want 1 and the cure:\n%s%s", command, code, out, errs)
+			t.Errorf("worker %v without privileges = %d, want 1 and the command to run:\n%s%s", command, code, out, errs)
 		}
 	}
 	for range 2 {
@@ -46,12 +46,12 @@ func TestWorkerRole(t *testing.T) {
 			t.Fatalf("migrate up --worker-role = %d: %s", code, errs)
 		}
 	}
-	// A role that was given its rights by the version before: what only commands need
-	// keeps no worker from working.
+	// The role has the privileges that the previous version granted: a missing one that
+	// only commands need does not stop a worker.
 	execute(`REVOKE ALL ON FUNCTION river.purge_athlete(integer, interval) FROM ` + role)
 	for _, command := range [][]string{{"check"}, {"run", "--drain"}} {
 		if out, errs, code := commands.Run(t, mine, "worker", command...); code != 0 || !strings.Contains(out+errs, "river.purge_athlete(integer,interval)") {
-			t.Errorf("worker %v without a right of commands = %d, want 0 and a warning:\n%s%s", command, code, out, errs)
+			t.Errorf("worker %v without a privilege of commands = %d, want 0 and a warning:\n%s%s", command, code, out, errs)
 		}
 	}
 	if _, errs, code := commands.Run(t, owners, "worker", "migrate", "up", "--worker-role", role); code != 0 {
@@ -74,7 +74,7 @@ func TestWorkerRole(t *testing.T) {
 		t.Errorf("%d activities and %d unfinished jobs, want 610 and none", got, unfinished(t, pool))
 	}
 	if got := query[string](t, pool, `SELECT string_agg(DISTINCT kind, ' ' ORDER BY kind) FROM river.worker_throughput`); got != "activity_ingest acwr_backfill acwr_recalc" {
-		t.Errorf("throughput is recorded of %q, want of what was worked", got)
+		t.Errorf("throughput is recorded for %q, want the kinds that were worked", got)
 	}
 	checkOracle(t, pool)
 
