@@ -1,6 +1,5 @@
 // Package providertest is an OAuth 2 provider for tests. It rotates its refresh tokens
-// and accepts each of them once, and it can fail in every way in which a provider behind
-// a network can.
+// and accepts each of them once, and it has every fault of a provider behind a network.
 package providertest
 
 import (
@@ -15,16 +14,15 @@ import (
 	"time"
 )
 
-// Credentials of the application.
+// Credentials of the client.
 const (
 	ClientID     = "4711"
 	ClientSecret = "client-secret-that-must-not-show"
 )
 
-// Fault is a way to fail. It says whether the tokens were rotated before.
+// Fault is a way to fail. Its text says whether the tokens were rotated first.
 type Fault string
 
-// Faults.
 const (
 	None               Fault = ""
 	Down               Fault = "500 before rotating"
@@ -56,21 +54,21 @@ type Provider struct {
 
 	mu         sync.Mutex
 	next       func(user int32) Fault
-	current    map[int32]string // the refresh token that is good
-	owner      map[string]int32 // of every refresh token ever
-	asking     map[int32]int    // requests under way
-	lost       map[int32]bool   // users to whom a rotated token was never sent
+	current    map[int32]string // the valid refresh token of each user
+	owner      map[string]int32 // the user of every refresh token ever issued
+	asking     map[int32]int    // requests in flight
+	lost       map[int32]bool   // users whose rotated token was never delivered
 	secrets    []string
 	requests   int
 	collisions int
 	reused     int
 }
 
-// silence is how long no answer takes.
+// silence is how long the provider stays silent.
 const silence = 3 * time.Second
 
-// New starts a provider that is stopped with the test. faults says how the next
-// request for a user fails; nil: not at all.
+// New starts a provider that is stopped with the test. faults returns how the next
+// request for a user fails; nil means that none fails.
 func New(t testing.TB, faults func(user int32) Fault) *Provider {
 	t.Helper()
 	p := &Provider{current: map[int32]string{}, owner: map[string]int32{}, asking: map[int32]int{}, lost: map[int32]bool{}}
@@ -81,7 +79,7 @@ func New(t testing.TB, faults func(user int32) Fault) *Provider {
 	return p
 }
 
-// SetFaults changes how requests fail from now on.
+// SetFaults changes how requests fail from then on.
 func (p *Provider) SetFaults(faults func(user int32) Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -91,7 +89,7 @@ func (p *Provider) SetFaults(faults func(user int32) Fault) {
 	p.next = faults
 }
 
-// Sometimes fails in one of the ways with the chance, in percent.
+// Sometimes returns one of the faults with the given chance, in percent.
 func Sometimes(percent int, faults ...Fault) func(int32) Fault {
 	return func(int32) Fault {
 		if rng.IntN(100) >= percent {
@@ -101,7 +99,7 @@ func Sometimes(percent int, faults ...Fault) func(int32) Fault {
 	}
 }
 
-// Authorize gives a user new tokens.
+// Authorize issues new tokens to a user.
 func (p *Provider) Authorize(user int32) (access, refresh string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -115,36 +113,36 @@ func (p *Provider) rotate(user int32) (access, refresh string) {
 	return access, refresh
 }
 
-// Revoke takes a user's authorization back.
+// Revoke revokes a user's authorization.
 func (p *Provider) Revoke(user int32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.current, user)
 }
 
-// Counts are what a provider saw.
+// Counts are what a provider counted.
 type Counts struct {
 	Requests   int
-	Collisions int // requests for a user while another one was under way
-	Reused     int // refresh tokens shown again after they were used
+	Collisions int // requests for a user while another was in flight
+	Reused     int // refresh tokens sent again after they were used
 }
 
-// Counts returns what it saw so far.
+// Counts returns the counts so far.
 func (p *Provider) Counts() Counts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return Counts{p.requests, p.collisions, p.reused}
 }
 
-// Current returns the refresh token that is good for the user, and whether the
-// provider itself failed to deliver one.
+// Current returns the user's valid refresh token, and whether the provider failed to
+// deliver it.
 func (p *Provider) Current(user int32) (refresh string, lost bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.current[user], p.lost[user]
 }
 
-// Secrets returns every token that was ever given, and the client's secret.
+// Secrets returns every token ever issued, and the client's secret.
 func (p *Provider) Secrets() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -240,7 +238,7 @@ func (p *Provider) answer(w http.ResponseWriter, r *http.Request, user int32, us
 	}
 }
 
-// wait says nothing until the client gives up, or not for a long time.
+// wait stays silent until the client gives up, and for at most silence.
 func wait(r *http.Request) {
 	select {
 	case <-r.Context().Done():
