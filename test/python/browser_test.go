@@ -66,8 +66,8 @@ func startExample(t *testing.T, pool *dbpool.Pool) string {
 	}
 }
 
-// TestExampleInABrowser presses the button while no worker runs, sees that nothing is
-// claimed to be done, and sees the outcome once one does.
+// TestExampleInABrowser presses the button while no worker runs, checks that the page
+// does not claim that the job is done, and then sees its outcome once a worker runs.
 func TestExampleInABrowser(t *testing.T) {
 	pool := dbtest.Migrated(t)
 	address := startExample(t, pool)

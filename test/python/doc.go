@@ -1,4 +1,4 @@
 // Package python tests clients/python and what docs/python.md promises a Flask
-// application to do with it: its blocks of code run as they stand there, with
-// psycopg 2 and, by another import, 3. It has no code of its own.
+// application: its blocks of code run unchanged, with psycopg 2 and, with another
+// import, psycopg 3. It only has tests.
 package python

@@ -7,9 +7,9 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// latencyQuery measures, in the database, from the transaction that enqueued a
-// single activity to the completion of the job, which made its ACWR right. The
-// commit that follows is not in it.
+// latencyQuery measures, by the server's clock, from the transaction that enqueued a
+// single activity to the completion of its job, which includes its ACWR. The commit
+// that follows is not included.
 const latencyQuery = `
 WITH latency AS (
 	SELECT extract(epoch FROM finalized_at - created_at) * 1000 AS ms
@@ -18,8 +18,8 @@ WITH latency AS (
 )
 SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY ms), percentile_cont(0.99) WITHIN GROUP (ORDER BY ms) FROM latency`
 
-// BenchmarkLatency enqueues 1,000 single activities from Python, 50 a second, a
-// commit each, while a worker runs:
+// BenchmarkLatency enqueues 1,000 single activities from Python, 50 a second, each in its
+// own commit, while a worker runs:
 //
 //	go test ./test/python -run '^$' -bench Latency -benchtime 1x
 func BenchmarkLatency(b *testing.B) {
@@ -29,7 +29,7 @@ func BenchmarkLatency(b *testing.B) {
 		ctx, stop := context.WithCancel(b.Context())
 		done := make(chan error, 1)
 		go func() { done <- s.Run(ctx) }()
-		app.use(b, pool, "commit") // until the worker has started
+		app.use(b, pool, "commit") // waits until the worker has started
 		app.use(b, pool, "fifty_a_second")
 		stop()
 		if err := <-done; err != nil {

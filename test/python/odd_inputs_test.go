@@ -9,7 +9,8 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestOddInputs are refused with their place and field, or taken for what they are.
+// TestOddInputs: they are refused with their place and field, or accepted with their
+// evident meaning.
 func TestOddInputs(t *testing.T) {
 	t.Parallel()
 	for _, driver := range drivers {
@@ -40,7 +41,7 @@ func TestOddInputs(t *testing.T) {
 	}
 }
 
-// TestRefusalTakesBackEveryJob on a connection that commits by itself.
+// TestRefusalTakesBackEveryJob: even on a connection with autocommit.
 func TestRefusalTakesBackEveryJob(t *testing.T) {
 	t.Parallel()
 	for _, driver := range drivers {
@@ -55,7 +56,7 @@ func TestRefusalTakesBackEveryJob(t *testing.T) {
 	}
 }
 
-// TestTaskBeforeItsCommit is not done because nobody else knows of it.
+// TestTaskBeforeItsCommit: the task is not done, because workers cannot see it yet.
 func TestTaskBeforeItsCommit(t *testing.T) {
 	t.Parallel()
 	for _, driver := range drivers {

@@ -25,8 +25,8 @@ const (
 	packages = "python3-psycopg2 python3-psycopg python3-cryptography python3-flask python3-flask-sqlalchemy"
 )
 
-// interpreter returns a Python that has the modules. The system's comes first: it
-// is the one that packages of the system install modules for.
+// interpreter returns a Python that has the modules. The system's comes first, because
+// the system's packages install modules for it.
 func interpreter(t testing.TB) string {
 	t.Helper()
 	var tried []string
@@ -41,14 +41,14 @@ func interpreter(t testing.TB) string {
 	return ""
 }
 
-// block is a block of Python in the documentation that begins with its file name.
+// block matches a block of Python in the documentation that begins with its file name.
 var block = regexp.MustCompile("(?ms)^```python\n# (\\S+\\.py)\n.*?^```$")
 
-// The drivers, by their packages.
+// drivers are named by their packages.
 var drivers = []string{"psycopg2", "psycopg"}
 
-// application is a directory with the documentation's modules for a driver, beside
-// which the module of clients/python is copied.
+// application is a directory with the documentation's modules for a driver, and a copy
+// of clients/python's module.
 type application struct {
 	dir, python, driver string
 	files               []string
@@ -74,7 +74,7 @@ func newApplication(t testing.TB, driver string) application {
 		write(string(found[1]), strings.ReplaceAll(code, "psycopg2", driver))
 	}
 	if want := strings.Count(string(text), "```python"); len(app.files) != want || want != 4 {
-		t.Fatalf("docs/python.md: %d blocks of Python, of which %d begin with a file name; want 4", want, len(app.files))
+		t.Fatalf("docs/python.md has %d blocks of Python, %d of them with a file name; want 4", want, len(app.files))
 	}
 	module, err := os.ReadFile("../../clients/python/trainingmonkey_worker.py")
 	if err != nil {
@@ -84,7 +84,7 @@ func newApplication(t testing.TB, driver string) application {
 	return app
 }
 
-// use runs one of the ways of testdata/use.py and returns what it printed.
+// use runs one of the functions of testdata/use.py and returns what it printed.
 func (app application) use(t testing.TB, pool *dbpool.Pool, how ...string) string {
 	t.Helper()
 	return app.run(t, pool.Config().ConnString(), append([]string{"testdata/use.py"}, how...)...)
@@ -148,7 +148,7 @@ func work(t *testing.T, pool *dbpool.Pool) {
 	})
 }
 
-// drain works everything that is queued and compares all results.
+// drain works every queued job and checks all results.
 func drain(t testing.TB, pool *dbpool.Pool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -215,7 +215,7 @@ func TestOneTransactionWithTheApplicationsWrites(t *testing.T) {
 	}
 }
 
-// TestRefusals name the element by its place in the list, not in its job.
+// TestRefusals: an element is named by its place in the list, not in its job.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	for _, driver := range drivers {

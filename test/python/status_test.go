@@ -32,7 +32,7 @@ func TestStatus(t *testing.T) {
 			want(t, app.use(t, pool, "wait_too_early"), "wait: the connection is in a transaction; commit it first, workers see its jobs only then\n"+
 				"jobs still queued: 2 queued True\nTrue", "waiting")
 			ways := []string{"rows_as_dicts", "autocommit"}
-			if app.driver == "psycopg2" { // Debian's SQLAlchemy 1.4 knows no other
+			if app.driver == "psycopg2" { // Debian's SQLAlchemy 1.4 has no other
 				ways = append(ways, "sqlalchemy")
 			}
 			for _, how := range ways {
@@ -66,7 +66,7 @@ func execute(t testing.TB, pool *dbpool.Pool, sql string) {
 	}
 }
 
-// TestTasks are enqueued while no worker runs and waited for while one does.
+// TestTasks: tasks are enqueued while no worker runs, and waited for while one does.
 func TestTasks(t *testing.T) {
 	t.Parallel()
 	for _, driver := range drivers {
@@ -119,7 +119,8 @@ func line(t *testing.T, out *bufio.Reader) string {
 	return strings.TrimSpace(s)
 }
 
-// TestStatesInCelerysWords of jobs that did not end well, also once they are gone.
+// TestStatesInCelerysWords: of jobs that failed, were cancelled or still wait, even
+// when their rows are gone.
 func TestStatesInCelerysWords(t *testing.T) {
 	t.Parallel()
 	for _, driver := range drivers {
@@ -142,7 +143,7 @@ func TestStatesInCelerysWords(t *testing.T) {
 	}
 }
 
-// TestDocumentedApplication runs the blocks of the documentation.
+// TestDocumentedApplication runs the documentation's blocks of code.
 func TestDocumentedApplication(t *testing.T) {
 	t.Parallel()
 	for _, driver := range drivers {
@@ -160,8 +161,8 @@ func TestDocumentedApplication(t *testing.T) {
 	}
 }
 
-// TestRoleOfTheApplication has all of it work as a role that was given
-// --enqueue-role and owns nothing.
+// TestRoleOfTheApplication: everything works as a role that has --enqueue-role's
+// privileges and owns nothing.
 func TestRoleOfTheApplication(t *testing.T) {
 	t.Parallel()
 	for _, driver := range drivers {

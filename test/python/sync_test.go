@@ -16,13 +16,14 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// stravaTypes are Strava's own, and spellings that are hard to take apart.
+// stravaTypes are Strava's own types, and spellings that are hard to split into words.
 var stravaTypes = strings.Fields(`Run TrailRun Walk Hike VirtualRun Ride GravelRide EBikeRide EMountainBikeRide MountainBikeRide VirtualRide Velomobile Handcycle
 	Swim Rowing VirtualRow Kayaking Canoeing StandUpPaddling BackcountrySki NordicSki RollerSki AlpineSki Snowboard WeightTraining Workout Crossfit
 	HighIntensityIntervalTraining Yoga Pilates Golf Surfing Sail Windsurf Kitesurf IceSkate InlineSkate Snowshoe Soccer Tennis Elliptical StairStepper
 	OpenWaterSwim open_water_swim indoor_rowing PoolRunning PrideWalk CrowPose HIIT eBike XCSkiing HorsebackRiding`)
 
-// stravaList has every type with many quantities, and what may be absent absent.
+// stravaList has every type with many values, and activities without the optional
+// fields.
 func stravaList() (list []map[string]any) {
 	quantities := []float64{0, 0.1, 12.3, 1609.344, 5000, 10000.7, 42195}
 	for i, kind := range append(stravaTypes, "") {
@@ -50,8 +51,8 @@ func stravaList() (list []map[string]any) {
 	return list
 }
 
-// TestConversionIsTheImports: sync() makes of Strava's list what `enqueue ingest`
-// makes of it, digit for digit, in the athlete's zone and in Strava's.
+// TestConversionIsTheImports: sync() converts Strava's list like `enqueue ingest`,
+// digit for digit, in the athlete's time zone and in Strava's.
 func TestConversionIsTheImports(t *testing.T) {
 	t.Parallel()
 	app, pool := newApplication(t, "psycopg2"), dbtest.Migrated(t)
@@ -89,7 +90,7 @@ func TestConversionIsTheImports(t *testing.T) {
 	}
 }
 
-// readAll returns what enqueue ingest would enqueue of a file, as JSON.
+// readAll returns what `enqueue ingest` would enqueue from a file, as JSON.
 func readAll(t *testing.T, file string, o activityfile.Options) (all []map[string]any) {
 	t.Helper()
 	r, err := activityfile.Open(file, nil, o)
@@ -117,7 +118,8 @@ func readAll(t *testing.T, file string, o activityfile.Options) (all []map[strin
 	}
 }
 
-// TestSync passes over what cannot be read only when it is asked to, and says why.
+// TestSync: unreadable activities are skipped only on request, and reported with the
+// reason.
 func TestSync(t *testing.T) {
 	t.Parallel()
 	for _, driver := range drivers {

@@ -10,7 +10,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestTokensOfEitherSideAreReadByTheOther, with the current key and an older one.
+// TestTokensOfEitherSideAreReadByTheOther: with the current key and an older one.
 func TestTokensOfEitherSideAreReadByTheOther(t *testing.T) {
 	key := func(id, of string) string {
 		return id + ":" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(of, tokens.KeyBytes)))
@@ -50,7 +50,7 @@ func TestTokensOfEitherSideAreReadByTheOther(t *testing.T) {
 		t.Errorf("the application reads %s", got)
 	}
 	if got := python(bothKeys, "unseal elsewhere", "7"); got != "refresh-2\nInvalidTag\nInvalidTag" {
-		t.Errorf("in its place and in others: %s", got)
+		t.Errorf("unsealed in its place and in others: %s", got)
 	}
 	if _, err := pool.Exec(t.Context(), `UPDATE user_tokens SET access_token = 'plain', reauthorize_since = NULL`); err != nil {
 		t.Fatal(err)
@@ -62,6 +62,6 @@ func TestTokensOfEitherSideAreReadByTheOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := python(bothKeys, "load", "7"); got != "{}" {
-		t.Errorf("of a user who has to authorize again: %s", got)
+		t.Errorf("a user who has to authorize again: %s", got)
 	}
 }
