@@ -12,8 +12,8 @@ import (
 )
 
 // latencyQuery measures, by the server's clock, from the transaction that enqueued an
-// activity to the commit with its ACWR: nothing writes the row after that. It counts the
-// activities whose ACWR is correct: each is the only one in its windows.
+// activity to the commit with its ACWR, after which nothing writes the row. It counts
+// the activities with a correct ACWR: each is the only one in its windows.
 const latencyQuery = `
 WITH measured AS (
 	SELECT extract(epoch FROM pg_xact_commit_timestamp(a.xmin) - j.created_at) * 1000 AS ms,
@@ -30,21 +30,20 @@ SELECT count(*) FILTER (WHERE
        coalesce(max(ms), 0)
 FROM measured`
 
-// latency is milliseconds from enqueueing to the ACWR.
+// latency is the time from enqueuing to the ACWR, in milliseconds.
 type latency struct {
 	activities          int
 	p50, p99, p999, max float64
 }
 
-// arrivals are single activities that arrive one job each at a steady rate, of
-// many athletes, each activity further from the athlete's last one than any
-// window reaches.
+// arrivals are single activities of many athletes that arrive at a steady rate, one per
+// job. Each is too far from the athlete's previous one to be in its windows.
 type arrivals struct {
 	enqueuer     *jobs.Enqueuer
 	pool         *dbpool.Pool
 	firstAthlete int
 	athletes     int
-	batch        int // in a transaction
+	batch        int // activities in each transaction
 	arrived      int
 }
 
@@ -53,7 +52,7 @@ func newArrivals(pool *dbpool.Pool) (*arrivals, error) {
 	return &arrivals{enqueuer: enqueuer, pool: pool, firstAthlete: 1, athletes: 1, batch: 1}, err
 }
 
-// firstArrival is the least id of an activity that arrives in this way.
+// firstArrival is the lowest id of these activities.
 const firstArrival = 5_000_000_000_000
 
 func (a *arrivals) activity(n int) jobs.Activity {
@@ -64,7 +63,7 @@ func (a *arrivals) activity(n int) jobs.Activity {
 	}
 }
 
-// enqueue enqueues a batch of activities, the first of which is n.
+// enqueue enqueues the batch of activities that begins with number n.
 func (a *arrivals) enqueue(ctx context.Context, n int) error {
 	args := make([]jobs.ActivityIngest, a.batch)
 	for i := range args {
@@ -74,11 +73,11 @@ func (a *arrivals) enqueue(ctx context.Context, n int) error {
 	return err
 }
 
-// senders is how many connections the application enqueues from.
+// senders is the number of connections that the application enqueues from.
 const senders = 4
 
-// measure enqueues at a rate, a second, for a time, and waits until all results are
-// correct.
+// measure enqueues rate activities per second for a time, and waits until all results
+// are correct.
 func (a *arrivals) measure(ctx context.Context, rate int, during time.Duration) (l latency, err error) {
 	first, amount := a.arrived, int(during.Seconds()*float64(rate))/a.batch*a.batch
 	a.arrived += amount
@@ -100,7 +99,8 @@ func (a *arrivals) measure(ctx context.Context, rate int, during time.Duration) 
 	return a.await(ctx, first)
 }
 
-// measureUntil enqueues at a rate until done ends, and waits until all results are correct.
+// measureUntil enqueues rate activities per second until done ends, and waits until all
+// results are correct.
 func (a *arrivals) measureUntil(ctx, done context.Context, rate int) (l latency, err error) {
 	first := a.arrived
 	for ticker := time.NewTicker(time.Second / time.Duration(rate)); ; {
@@ -117,8 +117,8 @@ func (a *arrivals) measureUntil(ctx, done context.Context, rate int) (l latency,
 	}
 }
 
-// await waits until everything that arrived is correct, and measures it from the
-// first of some on.
+// await waits until the results of all arrived activities are correct, and measures
+// those from number first on.
 func (a *arrivals) await(ctx context.Context, first int) (l latency, err error) {
 	for deadline := time.Now().Add(time.Minute); ; {
 		err := a.pool.QueryRow(ctx, latencyQuery, firstArrival+first, firstArrival+a.arrived-1).Scan(&l.activities, &l.p50, &l.p99, &l.p999, &l.max)

@@ -18,8 +18,8 @@ SELECT coalesce(sum(hashtextextended(concat_ws(',', activity_id, seven_day_avg_l
 	twentyeight_day_avg_trimp, acute_chronic_ratio, trimp_acute_chronic_ratio, normalized_divergence), 0)), 0)::text
 FROM activities`
 
-// backfillSuite measures the statement and a backfill that compute the ACWR of all users,
-// and a backfill that finds it up to date.
+// backfillSuite compares the single statement with a backfill, both computing the ACWR
+// of all users, and measures a backfill that finds them up to date.
 func backfillSuite(ctx context.Context, r *rig) error {
 	sizes := []int{200, 2000}
 	if r.short {
@@ -82,8 +82,8 @@ func benchBackfill(ctx context.Context, r *rig, t training) error {
 	return r.dropTemplates(ctx, contestants)
 }
 
-// updated returns a copy of template in which the statement has run, and the
-// digest of what it wrote.
+// updated returns a copy of template after the statement, and the digest of its
+// results.
 func (r *rig) updated(ctx context.Context, template string) (database, digest string, err error) {
 	if database, err = r.database(ctx, template); err != nil {
 		return "", "", err
@@ -133,7 +133,8 @@ func (r *rig) backfill(ctx context.Context, database string) (o outcome, err err
 	return o, err
 }
 
-// backfillOnce returns the seconds from the creation of a backfill to its end.
+// backfillOnce returns the seconds from the creation of a backfill until it is
+// finished.
 func backfillOnce(ctx context.Context, pool *dbpool.Pool) (seconds float64, err error) {
 	enqueuer, err := jobs.NewEnqueuer(pool.Pool, jobs.DefaultSchema)
 	if err != nil {

@@ -10,10 +10,10 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// backlogSuite compares the first and the last jobs of a very long queue with as
-// many jobs that wait, on their own. Nobody waits for the middle of the queue: it is
-// deleted, and vacuumed as it would have been on the way. Between the first and
-// the last, while the worker works, operators read the state of the queue.
+// backlogSuite compares the first and the last jobs of a very long queue with a queue
+// of as many jobs. To save time the middle is deleted, and vacuumed as it would have
+// been while being worked. Between the first and the last jobs, while the worker works,
+// operators read the state of the queue.
 func backlogSuite(ctx context.Context, r *rig) error {
 	if err := r.buildEnqueuer(ctx); err != nil {
 		return err
@@ -79,19 +79,19 @@ func backlogSuite(ctx context.Context, r *rig) error {
 	return nil
 }
 
-// insertLiveJobs inserts the same rows as enqueueing, faster.
+// insertLiveJobs inserts the rows that enqueuing would, faster.
 const insertLiveJobs = `
 INSERT INTO river.river_job (kind, queue, args, priority, max_attempts)
 SELECT 'activity_ingest', 'ingest', jsonb_build_object('activities', activities), 1, 25 FROM (` + jobsOfArriving + `) AS job`
 
-// storedQuery counts the rows of the table once the server's own count, which costs
-// nothing, says that it may be so.
+// storedQuery counts the table's rows only once the server's statistics, which cost
+// nothing, say that there may be enough.
 const storedQuery = `
 SELECT CASE WHEN n_tup_ins >= %[1]d THEN (SELECT count(*) >= %[1]d FROM activities) ELSE false END
 FROM pg_stat_user_tables WHERE relname = 'activities'`
 
 // bothEnds works the beginning of the queue, measures what operators read, deletes the
-// middle and works the end.
+// middle, and works the end.
 func (r *rig) bothEnds(ctx context.Context, database string, part int, seconds map[string][]float64) (p pace, err error) {
 	worker, err := r.startWorker(ctx, database)
 	if err != nil {
@@ -137,7 +137,7 @@ WITH middle AS (
 )
 DELETE FROM arriving USING middle WHERE arriving.activity_id = middle.activity_id`
 
-// deleteMiddle returns when it was done.
+// deleteMiddle returns the time when it was done.
 func deleteMiddle(ctx context.Context, pool *dbpool.Pool, keep int) (at time.Time, err error) {
 	deleted, err := pool.Exec(ctx, deleteMiddleQuery, keep)
 	if err != nil {
@@ -146,7 +146,7 @@ func deleteMiddle(ctx context.Context, pool *dbpool.Pool, keep int) (at time.Tim
 	if deleted.RowsAffected() == 0 {
 		return at, fmt.Errorf("fewer than %d jobs were left to work last", keep)
 	}
-	// Vacuum now, so that it does not run while the end of the queue is measured.
+	// Vacuuming now keeps it out of the measurement of the end.
 	for _, sql := range []string{`VACUUM ANALYZE river.river_job`, `VACUUM ANALYZE arriving`, `CHECKPOINT`} {
 		if _, err := pool.Exec(ctx, sql); err != nil {
 			return at, err

@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// otherAthlete is none of those of a training.
+// otherAthlete is in no training.
 const otherAthlete = 2_000_000_000
 
-// waitingEmpty reports whether the jobs that waited are done, regardless of later ones.
+// waitingEmpty reports whether the waiting jobs are done, regardless of later ones.
 const waitingEmpty = `
 SELECT NOT EXISTS (SELECT FROM river.river_job WHERE state IN ('available', 'running', 'retryable', 'scheduled', 'pending') AND id <= %d)`
 
-// waitingTimeQuery is drainTimeQuery for the jobs that waited.
+// waitingTimeQuery is drainTimeQuery for the waiting jobs only.
 const waitingTimeQuery = `
 SELECT extract(epoch FROM max(pg_xact_commit_timestamp(xmin)) - min(attempted_at)) FROM river.river_job WHERE id <= $1`
 
-// workBeside has the worker do the jobs that wait in a database while single
-// activities of another athlete arrive at a rate, from its first commit on.
+// workBeside has the worker work the waiting jobs of a database while single activities
+// of another athlete arrive at a rate, from the worker's first commit on.
 func (r *rig) workBeside(ctx context.Context, database string, rate int) (o outcome, l latency, err error) {
 	pool, err := r.open(ctx, database)
 	if err != nil {
@@ -56,7 +56,7 @@ func (r *rig) workBeside(ctx context.Context, database string, rate int) (o outc
 	return o, l, pool.QueryRow(ctx, waitingTimeQuery, newest).Scan(&o.seconds)
 }
 
-// pace is how many jobs a second a worker completed at first and at last.
+// pace is how many jobs per second a worker completed at first and at last.
 type pace struct{ first, last float64 }
 
 // paceQuery selects the first and the last completed jobs of a queue, a given number of
@@ -77,7 +77,7 @@ SELECT count(*) FILTER (WHERE at <= first_until) / extract(epoch FROM first_unti
 FROM done, spans
 GROUP BY began, first_until, last_after`
 
-// readPace reads the pace of what was fetched from a queue since a time.
+// readPace reads the pace of the jobs fetched from a queue since a time.
 func (r *rig) readPace(ctx context.Context, database, queue string, since time.Time, jobs int) (p pace, err error) {
 	pool, err := r.open(ctx, database)
 	if err != nil {

@@ -33,7 +33,7 @@ func command(ctx context.Context, dir string, environment []string, name string,
 	return nil
 }
 
-// buildEnqueuer builds the command that operate runs, before the clock starts.
+// buildEnqueuer builds the command that operate runs, before any time is measured.
 func (r *rig) buildEnqueuer(ctx context.Context) (err error) {
 	if r.enqueuer == "" {
 		r.enqueuer, err = build(ctx, r.dir, "enqueue")
@@ -41,8 +41,8 @@ func (r *rig) buildEnqueuer(ctx context.Context) (err error) {
 	return err
 }
 
-// operate runs the command enqueue on a database, as an operator does, and
-// returns what that took.
+// operate runs an enqueue command on a database, as an operator does, and returns the
+// seconds it took.
 func (r *rig) operate(ctx context.Context, database string, args ...string) (seconds float64, err error) {
 	started := time.Now()
 	err = command(ctx, r.dir, []string{"DATABASE_URL=" + r.server.URL(database)}, r.enqueuer, args...)

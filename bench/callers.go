@@ -14,10 +14,10 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// callersSuite has some sessions call the SQL function that enqueues an activity, each
-// call a transaction of its own, while the worker works: beside the server, and as far from
-// it as an application is that has another machine. Inserting a row of one number in the
-// same way, without a worker, shows how the machine scales with sessions.
+// callersSuite has several sessions call the SQL function that enqueues an activity,
+// each call in its own transaction, while the worker works: next to the server, and as
+// far from it as an application on another machine. Inserting a row with one number in
+// the same way, without a worker, shows how the machine scales with sessions.
 func callersSuite(ctx context.Context, r *rig) error {
 	t := training{users: 1000, every: 1, first: 1, last: 20}
 	if r.short {
@@ -78,7 +78,7 @@ func checkBare(rows int) func(context.Context, *dbpool.Pool) (string, error) {
 	}
 }
 
-// called returns what the calls took; the worker may take longer.
+// called measures the calls only; the worker may finish later.
 func (r *rig) called(ctx context.Context, database string, sessions, milliseconds int) (o outcome, err error) {
 	through := r.server.URL(database)
 	if milliseconds > 0 {
@@ -98,8 +98,8 @@ func (r *rig) called(ctx context.Context, database string, sessions, millisecond
 	return o, errors.Join(callErr, err)
 }
 
-// callAll makes a call for each activity that arrives. The sessions, which connect to
-// through, share them.
+// callAll makes one call for each arriving activity. The sessions share the calls, and
+// connect to through.
 func (r *rig) callAll(ctx context.Context, database, through, call string, sessions int) (seconds float64, err error) {
 	pool, err := r.open(ctx, database)
 	if err != nil {

@@ -11,39 +11,40 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// contestant is one way of doing a suite's work.
+// contestant is one way to do a suite's work.
 type contestant struct {
 	name     string
-	template string // the database that each run gets a copy of
-	amount   int    // of what a run does, and what is counted by the second
+	template string // the database of which each run gets a copy
+	amount   int    // units of work in a run; rates are in these
 	run      func(ctx context.Context, database string) (outcome, error)
-	// check says what is wrong with a database after a run, exactly, or "".
+	// check describes any fault of the database after a run, checked exactly, or
+	// returns "".
 	check func(ctx context.Context, pool *dbpool.Pool) (fault string, err error)
 }
 
-// outcome is what a run took.
+// outcome is what a run used.
 type outcome struct {
 	seconds float64
 
-	// Of the whole server, as compete fills them in.
+	// Of the whole server, set by compete.
 	commits  int64
 	walBytes int64
 
-	// Of the worker's process, where there is one.
-	memory     int64   // bytes at most
+	// Of the worker's process, if there is one.
+	memory     int64   // peak, in bytes
 	processor  float64 // seconds
 	statements int64
 }
 
-// score is how a contestant fared in all rounds.
+// score has a contestant's outcomes of all rounds.
 type score struct {
 	contestant
 	outcomes []outcome
-	fault    string // the first that was found
+	fault    string // the first found
 }
 
-// compete runs every contestant once a round. Each round begins with another one, so that
-// no contestant always runs after the same one.
+// compete runs every contestant once per round. Each round begins with another
+// contestant, so that none always runs after the same one.
 func (r *rig) compete(ctx context.Context, contestants ...contestant) ([]*score, error) {
 	scores := make([]*score, len(contestants))
 	for i, c := range contestants {
@@ -67,7 +68,7 @@ func (r *rig) compete(ctx context.Context, contestants ...contestant) ([]*score,
 	return scores, nil
 }
 
-// once runs and checks one contestant on a database of its own.
+// once runs and checks one contestant on its own database.
 func (r *rig) once(ctx context.Context, c contestant) (o outcome, fault string, err error) {
 	database, err := r.database(ctx, c.template)
 	if err != nil {
@@ -90,7 +91,7 @@ func (r *rig) once(ctx context.Context, c contestant) (o outcome, fault string, 
 		return o, "", err
 	}
 	defer pool.Close()
-	if _, err := pool.Exec(ctx, `ANALYZE`); err != nil { // the check has not much time either
+	if _, err := pool.Exec(ctx, `ANALYZE`); err != nil { // so that the check is fast, too
 		return o, "", err
 	}
 	if fault, err = c.check(ctx, pool); err != nil {
@@ -99,7 +100,7 @@ func (r *rig) once(ctx context.Context, c contestant) (o outcome, fault string, 
 	return o, fault, r.drop(ctx, database)
 }
 
-// dropTemplates ends a contest.
+// dropTemplates drops the contestants' templates.
 func (r *rig) dropTemplates(ctx context.Context, contestants []contestant) error {
 	for _, c := range contestants {
 		if err := r.drop(ctx, c.template); err != nil {
@@ -109,8 +110,8 @@ func (r *rig) dropTemplates(ctx context.Context, contestants []contestant) error
 	return nil
 }
 
-// writtenQuery reads the commits of a database, which begin at 0 in each copy,
-// and the position in the log that all databases share.
+// writtenQuery reads the commits of a database, which start at 0 in each copy, and the
+// position in the WAL that all databases share.
 const writtenQuery = `
 SELECT coalesce(sum(xact_commit), 0)::bigint, pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint
 FROM pg_stat_database WHERE datname = $1`
@@ -127,7 +128,7 @@ func (r *rig) written(ctx context.Context, database string) (commits, wal int64,
 	return commits, wal, err
 }
 
-// result sums up the rounds.
+// result summarizes the rounds.
 func (s *score) result(beside ...figure) result {
 	return newResult(s.name, s.perSecond(), s.fault == "", beside...)
 }
@@ -139,7 +140,7 @@ func (s *score) perSecond() (values []float64) {
 	return values
 }
 
-// times returns how many times as fast as the other s is.
+// times returns by what factor s is faster than other.
 func (s *score) times(other *score) float64 {
 	return median(s.perSecond()) / median(other.perSecond())
 }
@@ -173,12 +174,12 @@ func (s *score) cost() []figure {
 	return []figure{{"commits_each", "%.2f commits each", s.each(commits)}, {"wal_bytes_each", "%.0f bytes of WAL each", s.each(walBytes)}}
 }
 
-// ofTimes compares s with another.
+// ofTimes returns by what factor s is faster than other, as a figure.
 func (s *score) ofTimes(other *score) figure {
 	return figure{"x_" + other.name, "%.2f × " + other.name, s.times(other)}
 }
 
-// named returns the score of a contestant.
+// named returns the score with the given name.
 func named(scores []*score, name string) *score {
 	return scores[slices.IndexFunc(scores, func(s *score) bool { return s.name == name })]
 }

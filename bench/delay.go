@@ -11,12 +11,12 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// delay is of a round trip between worker and server, in milliseconds: two
+// delay is the round-trip time between worker and server, in milliseconds, of two
 // machines in one region.
 const delay = 2
 
-// delaySuite has the worker do the same as in the suite ingest, further away
-// from its server. The proxy that delays is there without a delay as well.
+// delaySuite has the worker do the same work as in the suite ingest, with a distant
+// server. Without a delay, it connects through the same proxy.
 func delaySuite(ctx context.Context, r *rig) error {
 	t := training{users: 1000, every: 1, first: 1, last: 100}
 	if r.short {
@@ -60,8 +60,8 @@ func delaySuite(ctx context.Context, r *rig) error {
 	return r.dropTemplates(ctx, contestants)
 }
 
-// away returns the URL of a database through a proxy that keeps what it is sent
-// for half of a round trip in each direction.
+// away returns the URL of a database through a proxy that delays data by half a round
+// trip in each direction.
 func (r *rig) away(database string, milliseconds int) (through string, stop func(), err error) {
 	u, err := url.Parse(r.server.URL(database))
 	if err != nil {

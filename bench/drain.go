@@ -11,26 +11,26 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// queuesEmpty does not count, so that it does not slow down the work.
+// queuesEmpty does not count jobs, which would slow down the work.
 const queuesEmpty = `
 SELECT NOT EXISTS (SELECT FROM river.river_job WHERE state IN ('available', 'running', 'retryable', 'scheduled', 'pending'))`
 
-// drainTimeQuery measures, by the server's clock, from the first fetch to the
-// last commit of a job; where completed jobs are not kept, from the first to the
-// last commit of an activity.
+// drainTimeQuery measures, by the server's clock, from the first fetch to the last
+// commit of a job, or if completed jobs are not kept, from the first to the last commit
+// of an activity.
 const drainTimeQuery = `
 SELECT extract(epoch FROM coalesce(
 	(SELECT max(pg_xact_commit_timestamp(xmin)) - min(attempted_at) FROM river.river_job),
 	(SELECT max(pg_xact_commit_timestamp(xmin)) - min(pg_xact_commit_timestamp(xmin)) FROM activities)))`
 
-// work has the worker of this checkout empty the queues of a database, which it
-// reaches at url.
+// work has this checkout's worker empty the queues of a database, which it reaches at
+// url.
 func (r *rig) work(ctx context.Context, database, url string) (outcome, error) {
 	return r.workWith(ctx, r.worker, database, url, nil)
 }
 
-// workWith is work of any worker and with some settings, and with something that
-// is done meanwhile, until its context ends.
+// workWith is work with any worker and settings, and with meanwhile running until the
+// queues are empty, when its context ends.
 func (r *rig) workWith(ctx context.Context, binary, database, url string, meanwhile func(context.Context, *process), settings ...string) (o outcome, err error) {
 	p, err := r.launch(ctx, binary, url, settings...)
 	if err != nil {
@@ -39,8 +39,8 @@ func (r *rig) workWith(ctx context.Context, binary, database, url string, meanwh
 	return r.drain(ctx, database, meanwhile, p)
 }
 
-// drain waits until some workers have emptied the queues, and ends them. The
-// memory of the outcome is that of the largest.
+// drain waits until the workers have emptied the queues, and ends them. The outcome has
+// the memory of the largest.
 func (r *rig) drain(ctx context.Context, database string, meanwhile func(context.Context, *process), workers ...*process) (o outcome, err error) {
 	pool, err := r.open(ctx, database)
 	if err != nil {
@@ -74,8 +74,8 @@ func (r *rig) drain(ctx context.Context, database string, meanwhile func(context
 	return o, pool.QueryRow(ctx, drainTimeQuery).Scan(&o.seconds)
 }
 
-// until polls the database until the query returns true. The workers must be alive until
-// then.
+// until polls the database until the query returns true. The workers must stay alive
+// until then.
 func until(ctx context.Context, pool *dbpool.Pool, question string, workers ...*process) error {
 	for {
 		var yes bool
@@ -93,8 +93,8 @@ func until(ctx context.Context, pool *dbpool.Pool, question string, workers ...*
 	}
 }
 
-// countStatements asks a worker how many statements it sent. One that serves no
-// metrics says 0.
+// countStatements returns how many statements a worker has sent, by its metrics, and 0
+// if it serves none.
 func (p *process) countStatements(ctx context.Context) (n int64, err error) {
 	select {
 	case <-p.served:

@@ -11,9 +11,8 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// enqueueSuite puts one job for each activity into the queue from one
-// connection, as Go does it and as SQL does it: a transaction for each job, or
-// for a hundred.
+// enqueueSuite enqueues one job per activity from one connection, by Go and by SQL: in
+// a transaction per job, or per hundred.
 func enqueueSuite(ctx context.Context, r *rig) error {
 	t := training{users: 1000, every: 1, first: 1, last: 5}
 	if r.short {
@@ -51,7 +50,7 @@ func enqueueSuite(ctx context.Context, r *rig) error {
 	return r.dropTemplates(ctx, contestants)
 }
 
-// enqueueFunc enqueues a job for each activity in one transaction.
+// enqueueFunc enqueues a job per activity in one transaction.
 type enqueueFunc func(ctx context.Context, pool *dbpool.Pool, enqueuer *jobs.Enqueuer, activities []jobs.Activity) error
 
 func (r *rig) enqueueAll(ctx context.Context, database string, enqueue enqueueFunc, atOnce int) (o outcome, err error) {
@@ -100,8 +99,8 @@ func enqueueSQL(ctx context.Context, pool *dbpool.Pool, _ *jobs.Enqueuer, activi
 	return err
 }
 
-// notQueuedQuery counts the activities that arrived and are not in exactly one
-// job as they are, and the jobs in all less those activities.
+// notQueuedQuery counts the arriving activities that are not in exactly one job,
+// unchanged, and the jobs in excess.
 const notQueuedQuery = `
 SELECT (SELECT count(*) FROM arriving
         WHERE (SELECT count(*) FROM queued WHERE activity = to_jsonb(arriving)) <> 1),

@@ -4,8 +4,8 @@ import (
 	"context"
 )
 
-// fairnessSuite has one athlete's live jobs fill the queue, and measures how
-// long those of another athlete take that come one by one meanwhile.
+// fairnessSuite fills the queue with one athlete's live jobs, and measures the latency
+// of another athlete's jobs, which arrive one by one meanwhile.
 func fairnessSuite(ctx context.Context, r *rig) error {
 	t, rate := training{users: 1, every: 1, first: 1, last: 100_000}, 1
 	if r.short {

@@ -5,10 +5,9 @@ import (
 	"fmt"
 )
 
-// growthSuite has the worker do the same on tables of very different sizes:
-// activities of a thousand users arrive, one in a job, after a history that is
-// a hundred days long, a thousand, or a thousand beside that of nine thousand
-// others.
+// growthSuite has the worker do the same work on tables of very different sizes: a
+// thousand users' activities arrive, one per job, after a history of a hundred days, of
+// a thousand, or of a thousand beside nine thousand other users'.
 func growthSuite(ctx context.Context, r *rig) error {
 	arriving := training{users: 1000, every: 10, first: 1001, last: 1060}
 	histories := []training{

@@ -8,16 +8,14 @@ import (
 	"github.com/trainingmonkey/worker/test/commandtest"
 )
 
-// ingestSuite has the same activities stored and their ACWR computed in every
-// way there is.
+// ingestSuite stores the same activities and computes their ACWR in every available way.
 //
-// What arrives waits in the queue before the clock starts. The time of the
-// workers, and of plain River, is by the server's clock: from the first fetch to
-// the last commit of a job, recalculations included. So starting a process
-// does not count, and neither does enqueuing; see the suite enqueue. A
-// connection per query, which has no queue, and the limit start from activities
-// in memory. Plain River and a connection per query are so slow that they get
-// fewer of the activities: the first days of the same users.
+// The activities wait in the queue before the clock starts. The time of the workers and of
+// plain River is by the server's clock: from the first fetch to the last commit of a job,
+// recalculations included, so that neither starting a process nor enqueuing counts (see
+// the suite enqueue). A connection per query, which has no queue, and the limit start from
+// activities in memory. Plain River and a connection per query are so slow that they get
+// only the first days of the same users.
 func ingestSuite(ctx context.Context, r *rig) error {
 	engine, err := commandtest.BuildEngineBeforeLanes(ctx, r.dir)
 	if err != nil {
@@ -67,8 +65,8 @@ func ingestSuite(ctx context.Context, r *rig) error {
 	return r.dropTemplates(ctx, append(contestants, contestant{template: arriving[1]}))
 }
 
-// besideIngest compares a contestant with the others. That of a lane is compared
-// with the engine that gets the same jobs.
+// besideIngest compares a contestant with the others. A lane is compared with the
+// engine that gets the same jobs.
 func besideIngest(s *score, scores []*score) []figure {
 	beside := []figure{s.ofTimes(named(scores, "connection_per_query")), s.ofTimes(named(scores, "plain_river"))}
 	if perJob, ok := strings.CutPrefix(s.name, "lane_"); ok {
@@ -84,8 +82,7 @@ func besideIngest(s *score, scores []*score) []figure {
 	return beside
 }
 
-// arriving returns a new database, migrated by a worker, at which so much
-// arrives.
+// arriving returns a new database, migrated by a worker, at which a training arrives.
 func (r *rig) arriving(ctx context.Context, t training, binary string) (name string, err error) {
 	if name, err = r.migrated(ctx, binary); err != nil {
 		return "", err
@@ -93,15 +90,14 @@ func (r *rig) arriving(ctx context.Context, t training, binary string) (name str
 	return name, t.arrive(ctx, r, name)
 }
 
-// lane is the worker of this checkout, as it ships, with what arrives at a
-// database in its queue.
+// lane is this checkout's worker, with what arrives at a database in its queue.
 func (r *rig) lane(ctx context.Context, arriving string, t training, perJob int) (c contestant, err error) {
 	c, err = r.worked(ctx, r.worker, arriving, t, perJob)
 	c.name = fmt.Sprintf("lane_%d", perJob)
 	return c, err
 }
 
-// worked is any worker in the same place.
+// worked is any worker under the same conditions.
 func (r *rig) worked(ctx context.Context, binary, arriving string, t training, perJob int) (c contestant, err error) {
 	template, err := r.database(ctx, arriving)
 	if err != nil {

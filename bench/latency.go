@@ -12,8 +12,7 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// latencySuite measures how late an ACWR is, at several rates, and what a
-// backfill beside it does to that.
+// latencySuite measures the latency of an ACWR at several rates, and beside a backfill.
 func latencySuite(ctx context.Context, r *rig) error {
 	users, during, rates := 2000, 20*time.Second, []int{100, 500, 1000, 2000, besideBackfill}
 	if r.short {
@@ -65,8 +64,8 @@ func latencySuite(ctx context.Context, r *rig) error {
 	return r.drop(ctx, template)
 }
 
-// besideBackfill is the rate at which activities arrive beside a backfill, and
-// just before it.
+// besideBackfill is the rate at which activities arrive beside a backfill and, for
+// comparison, just before it.
 const besideBackfill = 200
 
 func startBackfill(ctx context.Context, a *arrivals) (id int64, err error) {
@@ -77,7 +76,7 @@ func startBackfill(ctx context.Context, a *arrivals) (id int64, err error) {
 	return id, err
 }
 
-// working runs measure on a copy of template with a worker on it.
+// working runs measure on a copy of template with a running worker.
 func (r *rig) working(ctx context.Context, template string, measure func(*arrivals) error) error {
 	database, err := r.database(ctx, template)
 	if err != nil {
@@ -117,7 +116,7 @@ func medianBy(rounds []latency, of func(latency) float64) float64 {
 	return median(values)
 }
 
-// percentiles are the medians of those of the rounds.
+// percentiles are the medians of the rounds' percentiles.
 func percentiles(rounds []latency) []figure {
 	return []figure{
 		{"p50_ms", "enqueue to ACWR p50 %.1f ms", medianBy(rounds, p50)},
@@ -127,8 +126,8 @@ func percentiles(rounds []latency) []figure {
 	}
 }
 
-// addLatency reports the activities a second that one sender would get through
-// if it waited for each, and the percentiles beside it.
+// addLatency reports the activities per second that a single sender would achieve if it
+// waited for each, and the percentiles.
 func (r *rig) addLatency(name string, rounds []latency, more ...figure) {
 	var perSecond []float64
 	for _, l := range rounds {

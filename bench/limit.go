@@ -10,14 +10,14 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// limitInsert stores a chunk of what is in memory.
+// limitInsert stores a chunk of the activities in memory.
 const limitInsert = `
 INSERT INTO activities (` + trainingColumns + `)
 SELECT * FROM unnest($1::bigint[], $2::int[], $3::date[], $4::text[], $5::text[], $6::text[], $7::real[], $8::real[], $9::real[], $10::real[],
 	$11::real[], $12::real[], $13::text[])`
 
-// limit measures the server's limit: one session, one transaction, no queue, thousands of
-// rows in a statement, one statement for the ACWR of all users.
+// limit measures the server's limit: one session, one transaction, no queue, thousands
+// of rows per statement, and one statement for the ACWR of all users.
 func (r *rig) limit(ctx context.Context, database string) (o outcome, err error) {
 	pool, err := r.open(ctx, database)
 	if err != nil {
@@ -42,7 +42,7 @@ func (r *rig) limit(ctx context.Context, database string) (o outcome, err error)
 	return o, err
 }
 
-// columnArrays turns activities into one array for each of trainingColumns.
+// columnArrays returns one array for each of trainingColumns.
 func columnArrays(activities []jobs.Activity) []any {
 	n := len(activities)
 	ids, users, dates := make([]int64, n), make([]int32, n), make([]string, n)

@@ -26,7 +26,7 @@ type suite struct {
 	name string
 	what string
 	run  func(ctx context.Context, r *rig) error
-	// byName is true of those that run only when they are named.
+	// byName marks suites that run only if they are named.
 	byName bool
 }
 

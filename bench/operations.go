@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// operationsSuite has the worker do the same with and without metrics, probes
-// and pages.
+// operationsSuite has the worker do the same work with and without metrics, probes and
+// pages.
 func operationsSuite(ctx context.Context, r *rig) error {
 	t := training{users: 1000, every: 1, first: 1, last: 60}
 	if r.short {
@@ -48,10 +48,10 @@ func operationsSuite(ctx context.Context, r *rig) error {
 	return r.drop(ctx, on.template)
 }
 
-// scrapeInterval is shorter than usual, to have enough of them.
+// scrapeInterval is shorter than usual, so that there are enough scrapes.
 const scrapeInterval = 5 * time.Second
 
-// scrape asks for the metrics until ctx ends and returns what each took.
+// scrape requests the metrics until ctx ends and returns the seconds of each request.
 func scrape(ctx context.Context, p *process) (seconds []float64) {
 	for {
 		started := time.Now()

@@ -12,9 +12,9 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// connectionPerQuery is what the project replaces: for each activity three statements,
-// each over a connection of its own. The clients share the users, so that no two of them
-// work for the same.
+// connectionPerQuery is what the project replaces: three statements per activity, each
+// on its own connection. The clients divide the users among themselves, so that no two
+// work for the same user.
 func (r *rig) connectionPerQuery(clients int) func(ctx context.Context, database string) (outcome, error) {
 	return func(ctx context.Context, database string) (o outcome, err error) {
 		pool, err := r.open(ctx, database)
@@ -60,15 +60,15 @@ func upsertOneArgs(a *jobs.Activity) []any {
 	}
 }
 
-// historyQuery reads the days on which an activity counts, and those that count
-// on them.
+// historyQuery reads the days that an activity's results depend on, and those whose
+// results depend on it.
 const historyQuery = `
 SELECT date - $2::date, array_agg(coalesce(total_load_miles, 0) ORDER BY activity_id), array_agg(coalesce(trimp, 0) ORDER BY activity_id)
 FROM activities
 WHERE user_id = $1 AND date BETWEEN $2::date - 27 AND $2::date + 27
 GROUP BY date ORDER BY date`
 
-// updateDays sets the results of some days of a user.
+// updateDays sets the results of a user's days.
 const updateDays = `
 UPDATE activities AS a
 SET seven_day_avg_load = load7, twentyeight_day_avg_load = load28, seven_day_avg_trimp = trimp7, twentyeight_day_avg_trimp = trimp28,
@@ -125,8 +125,8 @@ func storeWithoutPool(ctx context.Context, url string, a *jobs.Activity) error {
 	})
 }
 
-// connected runs one statement over a connection of its own. It does not have
-// the statement described by the server first, which would be another round trip.
+// connected runs one statement on its own connection, without describing it first,
+// which would be another round trip.
 func connected(ctx context.Context, url string, do func(conn *pgx.Conn) error) error {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {

@@ -13,17 +13,17 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// plainQueue is the queue of the jobs of plain River, which no worker of ours
-// fetches from, and their kind.
+// plainQueue is both the queue and the kind of plain River's jobs; no worker of ours
+// fetches from it.
 const plainQueue = "plain"
 
-// plainArgs is what waits in it.
+// plainArgs is an ingest job of that kind.
 type plainArgs struct{ jobs.ActivityIngest }
 
 // Kind implements river.JobArgs.
 func (plainArgs) Kind() string { return plainQueue }
 
-// enqueuePlain puts one job for each activity that arrives into the queue.
+// enqueuePlain enqueues one job for each arriving activity.
 func enqueuePlain(ctx context.Context, r *rig, database string, t training) error {
 	err := r.exec(ctx, database, `
 INSERT INTO river.river_job (kind, queue, args, max_attempts)
@@ -34,16 +34,15 @@ SELECT '`+plainQueue+`', '`+plainQueue+`', jsonb_build_object('activities', acti
 	return r.exec(ctx, database, `VACUUM ANALYZE river.river_job`)
 }
 
-// plainWorker stores one activity and recalculates the results that it counts into: the
-// statements of a job are one transaction and one round trip. That River completes the
-// jobs itself, many at a time, makes it twice as fast as river.JobCompleteTx in the same
-// transaction would.
+// plainWorker stores one activity and recalculates the results that depend on it, in
+// one transaction and one round trip per job. River completes the jobs itself, many at
+// a time, which is twice as fast as river.JobCompleteTx in the same transaction.
 type plainWorker struct {
 	river.WorkerDefaults[plainArgs]
 	pool *dbpool.Pool
 }
 
-// lockUser keeps two jobs of a user from each other.
+// lockUser serializes the jobs of a user.
 const lockUser = `SELECT pg_advisory_xact_lock($1)`
 
 // Work implements river.Worker.
@@ -58,14 +57,14 @@ func (w *plainWorker) Work(ctx context.Context, job *river.Job[plainArgs]) error
 	return w.pool.SendBatch(ctx, batch).Close()
 }
 
-// plainRiver works the queue with unmodified River: a transaction for each job, and the
+// plainRiver works the queue with unmodified River: a transaction per job, at the
 // concurrency at which it is fastest.
 func (r *rig) plainRiver(ctx context.Context, database string) (outcome, error) {
 	return r.workPlain(ctx, database, 200, func(pool *dbpool.Pool) river.Worker[plainArgs] { return &plainWorker{pool: pool} })
 }
 
-// workPlain works the queue of plain River with so many jobs at once and plans
-// that know that the tables will grow.
+// workPlain works plain River's queue, atOnce jobs at a time, with plans that suit the
+// tables once they have grown.
 func (r *rig) workPlain(ctx context.Context, database string, atOnce int, worker func(*dbpool.Pool) river.Worker[plainArgs]) (o outcome, err error) {
 	pool, err := dbpool.Open(ctx, dbpool.Options{
 		URL: r.server.URL(database) + "&enable_seqscan=off", ApplicationName: "plain River", MaxConns: 24,

@@ -11,7 +11,7 @@ import (
 	"text/tabwriter"
 )
 
-// result is how one contestant fared.
+// result is how a contestant performed.
 type result struct {
 	Name      string  `json:"name"`
 	PerSecond float64 `json:"per_second"` // median
@@ -21,11 +21,10 @@ type result struct {
 	Figures   figures `json:"figures,omitempty"`
 }
 
-// figures are further results besides the rate.
+// figures are results besides the rate.
 type figures []figure
 
-// figure has a name in the JSON and words in the table, which say where the
-// value goes.
+// figure has a name for the JSON and a format for the table.
 type figure struct {
 	name  string
 	words string
@@ -41,7 +40,7 @@ func (f figures) MarshalJSON() ([]byte, error) {
 	return json.Marshal(values)
 }
 
-// String is what the table says.
+// String returns the figures as the table shows them.
 func (f figures) String() string {
 	var texts []string
 	for _, each := range f {
@@ -56,7 +55,7 @@ type report struct {
 	Machine string   `json:"machine"`
 }
 
-// newResult sums up the rounds of a contestant.
+// newResult summarizes a contestant's rounds.
 func newResult(name string, perSecond []float64, correct bool, beside ...figure) result {
 	return result{Name: name, PerSecond: median(perSecond), Min: slices.Min(perSecond), Max: slices.Max(perSecond), Correct: correct, Figures: beside}
 }

@@ -2,8 +2,8 @@ package main
 
 import "context"
 
-// retentionSuite has the worker keep completed jobs for an hour, or not at all:
-// what they cost is mostly WAL.
+// retentionSuite has the worker keep completed jobs for an hour, or not at all: their
+// cost is mostly WAL.
 func retentionSuite(ctx context.Context, r *rig) error {
 	t := training{users: 1000, every: 1, first: 1, last: 100}
 	if r.short {

@@ -14,7 +14,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/localpg"
 )
 
-// rig is the private server and what all suites share.
+// rig is the private server and everything that suites share.
 type rig struct {
 	short  bool
 	rounds int
@@ -22,9 +22,9 @@ type rig struct {
 	log    io.Writer
 
 	server    *localpg.Server
-	dir       string // of what is built
-	worker    string // of this checkout
-	enqueuer  string // the command enqueue of this checkout, once it is built
+	dir       string // of the built commands
+	worker    string // this checkout's
+	enqueuer  string // this checkout's, once it is built
 	launched  []*process
 	databases int
 	results   []result
@@ -39,15 +39,15 @@ func (r *rig) start(ctx context.Context) (err error) {
 	}
 	r.server, err = localpg.Start(ctx, localpg.Options{
 		Settings: map[string]string{
-			"track_commit_timestamp": "on",  // for the latencies
-			"max_connections":        "300", // for eight workers with a full pool each
+			"track_commit_timestamp": "on",  // latencies need it
+			"max_connections":        "300", // eight workers with full pools
 		},
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	return err
 }
 
-// stop cleans up, also after an error.
+// stop cleans up, even after an error.
 func (r *rig) stop(ctx context.Context) {
 	for _, p := range r.launched {
 		_ = p.cmd.Process.Kill()
@@ -88,8 +88,8 @@ func (r *rig) exec(ctx context.Context, database, sql string, args ...any) error
 	return err
 }
 
-// open opens a pool without the limits of production: statements of the contestants have
-// no time limit.
+// open opens a pool without production's limits: contestants' statements have no
+// timeout.
 func (r *rig) open(ctx context.Context, database string) (*dbpool.Pool, error) {
 	return dbpool.Open(ctx, dbpool.Options{
 		URL: r.server.URL(database), ApplicationName: "bench", MaxConns: 8,
@@ -98,7 +98,7 @@ func (r *rig) open(ctx context.Context, database string) (*dbpool.Pool, error) {
 	})
 }
 
-// migrated returns a new database, migrated by a worker as operators do it.
+// migrated returns a new database that a worker migrated, as operators do it.
 func (r *rig) migrated(ctx context.Context, binary string) (name string, err error) {
 	if name, err = r.database(ctx, ""); err != nil {
 		return "", err

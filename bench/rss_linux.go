@@ -8,9 +8,8 @@ import (
 	"syscall"
 )
 
-// peakMemory is the most memory that a living process had, in bytes. What the
-// kernel says once it has ended counts the memory of the process that started
-// it as well.
+// peakMemory returns the peak memory of a living process, in bytes. The kernel's value
+// for a process that has ended includes the memory of the process that started it.
 func peakMemory(pid int) int64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

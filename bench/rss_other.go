@@ -4,7 +4,7 @@ package main
 
 import "syscall"
 
-// peakMemory is not known while a process lives.
+// peakMemory is unknown while a process lives.
 func peakMemory(int) int64 { return 0 }
 
 // maxRSS is in bytes on macOS.

@@ -4,12 +4,12 @@ package main
 // window functions over the days, written at once.
 var setBasedUpdate = updateResults("true", "true")
 
-// updateAround is the same for one user and the days on which an activity of a
-// date counts.
+// updateAround is the same for one user, limited to the days affected by an activity of
+// a date.
 var updateAround = updateResults("user_id = $1 AND date BETWEEN $2::date - 27 AND $2::date + 27", "a.user_id = $1 AND a.date >= $2::date")
 
-// updateResults returns the statement that reads some rows and updates some of
-// them.
+// updateResults returns the statement that reads and updates the rows meeting two
+// conditions.
 func updateResults(read, updated string) string {
 	return `
 WITH days AS (

@@ -9,11 +9,11 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// snapshotSuite has the worker empty a long queue with and without a session that holds
-// its snapshot from before the first job to after the last, as a dump does: what the
-// worker leaves behind in the queue cannot be removed. Single activities arrive
-// meanwhile. All of them are live jobs, because bulk work would yield to arriving ones,
-// and the pace would be that of its pauses.
+// snapshotSuite has the worker empty a long queue with and without a session that keeps
+// a snapshot from before the first job until after the last, like a dump: the queue's
+// dead rows cannot be removed. Single activities arrive meanwhile. All jobs are live,
+// because bulk jobs would yield to the arriving ones, and their pauses would determine
+// the pace.
 func snapshotSuite(ctx context.Context, r *rig) error {
 	t := training{users: 1000, every: 1, first: 1, last: 1000}
 	if r.short {
@@ -72,7 +72,7 @@ func snapshotSuite(ctx context.Context, r *rig) error {
 	return r.drop(ctx, template)
 }
 
-// holdSnapshot holds a snapshot of a database until it is released.
+// holdSnapshot keeps a snapshot of a database until it is released.
 func (r *rig) holdSnapshot(ctx context.Context, database string) (release func(), err error) {
 	conn, err := pgx.Connect(ctx, r.server.URL(database))
 	if err != nil {

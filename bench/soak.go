@@ -8,15 +8,15 @@ import (
 )
 
 const (
-	// soakRate is of activities a second, each in a job of its own.
+	// soakRate is in activities per second, each in its own job.
 	soakRate = 2000
 	// soakBatch is how many of them are enqueued in one transaction, as a
-	// synchronization does. It leaves the processor to what is measured.
+	// synchronization does. It leaves the processor to the worker.
 	soakBatch = 10
-	// soakIntervals is how many parts of a soak are measured apart.
+	// soakIntervals is the number of intervals of a soak, measured separately.
 	soakIntervals = 24
-	// soakRetention is for how many intervals completed jobs are kept: most of the time
-	// as many are deleted as arrive.
+	// soakRetention is how many intervals completed jobs are kept, so that most of the
+	// time as many jobs are deleted as arrive.
 	soakRetention = 3
 )
 
@@ -31,19 +31,19 @@ type soaked struct {
 	dead, vacuums, table, indexes, rows float64
 }
 
-// soak is a worker on a database of its own.
+// soak is a worker on its own database.
 type soak struct {
 	name      string
-	change    string // of the queue's table
+	change    string // to the queue's table
 	database  string
 	worker    *process
 	arrivals  *arrivals
 	intervals []soaked
 }
 
-// soakSuite has activities arrive steadily, for as long as -for says, with the autovacuum
-// settings that the queue's table gets from the migrations and, at the same time, with the
-// server's.
+// soakSuite has activities arrive steadily, for the duration of -for, with the
+// autovacuum settings that migrations give the queue's table and, concurrently, with
+// the server's settings.
 func soakSuite(ctx context.Context, r *rig) error {
 	during := r.during
 	if r.short {
@@ -129,7 +129,8 @@ func (s *soak) measure(ctx context.Context, during time.Duration) (err error) {
 	return nil
 }
 
-// addSoak reports the latencies of the intervals, and what became of the queue's table.
+// addSoak reports the latencies of the intervals and the final state of the queue's
+// table.
 func (r *rig) addSoak(name string, intervals []soaked) {
 	latencies := make([]latency, len(intervals))
 	maxDead := 0.0

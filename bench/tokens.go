@@ -15,9 +15,9 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// tokensSuite saves the tokens of users who have some already, each with its
-// audit row: as the project started from, four statements over a connection of
-// its own each; alone in a transaction; and a hundred in one.
+// tokensSuite saves new tokens of existing users, each with its audit row: by four
+// statements on a connection each, which the project replaces; one user per
+// transaction; and a hundred per transaction.
 func tokensSuite(ctx context.Context, r *rig) error {
 	many, few := 20_000, 200
 	if r.short {
@@ -78,7 +78,7 @@ func tokensSuite(ctx context.Context, r *rig) error {
 	return r.dropTemplates(ctx, contestants)
 }
 
-// newToken is what is saved for a user; age distinguishes it from what was there.
+// newToken returns the tokens to save for a user; age distinguishes old from new ones.
 func newToken(user int32, age string) tokens.Operation {
 	return tokens.Operation{
 		UserID: user, Access: fmt.Sprintf("access-%s-%037d", age, user), Refresh: fmt.Sprintf("refresh-%s-%036d", age, user),
@@ -86,7 +86,7 @@ func newToken(user int32, age string) tokens.Operation {
 	}
 }
 
-// saveTokens saves those of so many users, a batch of them in each transaction.
+// saveTokens saves new tokens of users 1 to users, batch of them per transaction.
 func (r *rig) saveTokens(ctx context.Context, database string, ring *tokens.Keyring, age string, users, batch int) error {
 	pool, err := r.open(ctx, database)
 	if err != nil {
@@ -107,13 +107,13 @@ func (r *rig) saveTokens(ctx context.Context, database string, ring *tokens.Keyr
 	return nil
 }
 
-// upsertToken writes a user's row as the project's plan has it.
+// upsertToken writes a user's row.
 const upsertToken = `
 INSERT INTO user_tokens (user_id, access_token, refresh_token, expires_at) VALUES ($1, $2, $3, $4)
 ON CONFLICT (user_id) DO UPDATE SET access_token = excluded.access_token, refresh_token = excluded.refresh_token, expires_at = excluded.expires_at`
 
-// saveWithoutPool reads each user's row, writes it, writes the audit row and
-// reads the row back.
+// saveWithoutPool reads each user's row, writes it, writes the audit row, and reads the
+// row back.
 func (r *rig) saveWithoutPool(ctx context.Context, database string, ring *tokens.Keyring, users int) error {
 	for user := range int32(users) {
 		op := newToken(user+1, "new")
@@ -141,8 +141,7 @@ func (r *rig) saveWithoutPool(ctx context.Context, database string, ring *tokens
 	return nil
 }
 
-// checkTokens reads and decrypts what is stored of all, and counts the audit
-// rows of each.
+// checkTokens reads and decrypts all users' tokens, and counts each user's audit rows.
 func checkTokens(ctx context.Context, pool *dbpool.Pool, ring *tokens.Keyring, users int) (fault string, err error) {
 	ids := make([]int32, users)
 	for i := range ids {

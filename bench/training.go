@@ -13,27 +13,27 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// training is what so many users did on their first to last day of training.
-// They train four days in five. Their ids are every, 2 × every, and so on.
+// training is the activities of a number of users from their first to their last day of
+// training. They train four days in five. Their ids are every, 2 × every, and so on.
 type training struct {
 	users, every int
 	first, last  int
 }
 
-// amount is how many activities they have.
+// amount returns the number of activities.
 func (t training) amount() int { return t.users * (t.last - t.first + 1) }
 
-// from is a date that no activity lies before.
+// from returns a date before which there are no activities.
 func (t training) from() time.Time {
 	return time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, t.first*5/4)
 }
 
-// trainingColumns are those of query; they exist in activities.
+// trainingColumns are the columns of query; all exist in activities.
 const trainingColumns = `activity_id, user_id, date, name, type, sport_type, distance_miles, elevation_gain_feet, total_load_miles, trimp,
 	avg_heart_rate, duration_minutes, start_time`
 
-// query selects the activities in the order in which they happened, so that a
-// user's rows lie all over the table.
+// query selects the activities in chronological order, so that a user's rows are spread
+// over the whole table.
 func (t training) query() string {
 	return fmt.Sprintf(`
 SELECT d * 1000000::bigint + u AS activity_id, u AS user_id, date '2020-01-01' + (d * 5 + u %% 3) / 4 AS date,
@@ -44,7 +44,7 @@ SELECT d * 1000000::bigint + u AS activity_id, u AS user_id, date '2020-01-01' +
 FROM generate_series(%d, %d) AS d, generate_series(%d, %d, %d) AS u`, t.first, t.last, t.every, t.every*t.users, t.every)
 }
 
-// store puts the activities into a database, without any ACWR.
+// store inserts the activities into a database, without ACWR.
 func (t training) store(ctx context.Context, r *rig, database string) error {
 	if err := r.exec(ctx, database, `INSERT INTO activities (`+trainingColumns+`)`+t.query()); err != nil {
 		return err
@@ -52,9 +52,8 @@ func (t training) store(ctx context.Context, r *rig, database string) error {
 	return r.exec(ctx, database, `VACUUM ANALYZE activities`)
 }
 
-// arrive puts the activities into a table `arriving` of a database. It does
-// not analyze activities, which is new to the server as it is in a new
-// installation.
+// arrive inserts the activities into a table `arriving` of a database. It does not
+// analyze the table activities, which is as new to the server as in a new installation.
 func (t training) arrive(ctx context.Context, r *rig, database string) error {
 	if err := r.exec(ctx, database, `CREATE TABLE arriving AS `+t.query()); err != nil {
 		return err
@@ -62,16 +61,15 @@ func (t training) arrive(ctx context.Context, r *rig, database string) error {
 	return r.exec(ctx, database, `VACUUM ANALYZE arriving`)
 }
 
-// jobsOfArriving groups what arrives into jobs of so many consecutive days of a
-// user each, in the order in which they happened.
+// jobsOfArriving groups the arriving activities into jobs of a number of consecutive
+// days of a user, in chronological order.
 const jobsOfArriving = `
 SELECT jsonb_agg(to_jsonb(arriving) ORDER BY activity_id) AS activities
 FROM arriving
 GROUP BY (activity_id / 1000000 - $1) / $2, user_id
 ORDER BY (activity_id / 1000000 - $1) / $2, user_id`
 
-// enqueue puts jobs of so many activities into the queue of a database, as any
-// program does.
+// enqueue enqueues jobs of perJob activities in a database, like any program.
 func (t training) enqueue(ctx context.Context, r *rig, database string, perJob int) error {
 	err := r.exec(ctx, database, `SELECT count(river.enqueue_activity_ingest(activities, $3)) FROM (`+jobsOfArriving+`) AS job`, t.first, perJob, jobs.PriorityLive)
 	if err != nil {
@@ -80,7 +78,7 @@ func (t training) enqueue(ctx context.Context, r *rig, database string, perJob i
 	return r.exec(ctx, database, `VACUUM ANALYZE river.river_job`)
 }
 
-// readArriving reads what arrives in order.
+// readArriving reads the arriving activities in order.
 func readArriving(ctx context.Context, pool *dbpool.Pool) ([]jobs.Activity, error) {
 	rows, err := pool.Query(ctx, `SELECT to_json(arriving) FROM arriving ORDER BY activity_id`)
 	if err != nil {
@@ -95,17 +93,17 @@ func readArriving(ctx context.Context, pool *dbpool.Pool) ([]jobs.Activity, erro
 	})
 }
 
-// notStoredQuery counts the activities that arrived and are not stored as they
-// are, and those that are stored though they did not arrive. The ids of arrivals,
-// which come meanwhile, are beyond all others.
+// notStoredQuery counts the activities of arriving that are not stored unchanged, and
+// stored ones that are not in arriving. The ids of arrivals, which come meanwhile, are
+// above all others.
 const notStoredQuery = `
 SELECT (SELECT count(*) FROM (SELECT ` + trainingColumns + ` FROM arriving) AS new
         LEFT JOIN (SELECT ` + trainingColumns + ` FROM activities) AS stored USING (activity_id)
         WHERE (to_jsonb(new) = to_jsonb(stored)) IS NOT TRUE),
        (SELECT count(*) FROM activities WHERE activity_id < $1) - (SELECT count(*) FROM arriving)`
 
-// check returns a check that what arrived is stored, beside as much as was
-// there before, and that its ACWR is correct: all seven values of each row.
+// check returns a check that what arrived is stored, beside the number of rows before,
+// and that its ACWR is correct: all seven values of each row.
 func (t training) check(before int) func(ctx context.Context, pool *dbpool.Pool) (fault string, err error) {
 	return func(ctx context.Context, pool *dbpool.Pool) (fault string, err error) {
 		var missing, more int

@@ -20,11 +20,11 @@ type process struct {
 	address string        // of its probes, metrics and pages
 	served  chan struct{} // closed once they are served
 	ended   chan struct{} // closed once it has ended
-	err     error         // how it ended
+	err     error         // its exit error, if any
 }
 
-// launch starts a worker as operators do: without a configuration file.
-// Settings are variables of its environment. What it warns of is shown.
+// launch starts a worker without a configuration file. settings are environment
+// variables. The worker's warnings are printed.
 func (r *rig) launch(ctx context.Context, binary, url string, settings ...string) (*process, error) {
 	cmd := exec.CommandContext(ctx, binary, "run")
 	cmd.Env = append(append(os.Environ(), "DATABASE_URL="+url, "TMWORKER_LOG_FORMAT=json", "TMWORKER_OPERATIONS_LISTEN=127.0.0.1:0"), settings...)
@@ -57,7 +57,7 @@ func (r *rig) launch(ctx context.Context, binary, url string, settings ...string
 	return p, nil
 }
 
-// startWorker starts the worker of this checkout and returns once it is ready.
+// startWorker starts this checkout's worker and returns once it is ready.
 func (r *rig) startWorker(ctx context.Context, database string, settings ...string) (*process, error) {
 	p, err := r.launch(ctx, r.worker, r.server.URL(database), settings...)
 	if err != nil {
@@ -75,11 +75,11 @@ func (r *rig) startWorker(ctx context.Context, database string, settings ...stri
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	time.Sleep(200 * time.Millisecond) // until its queues are fetched from
+	time.Sleep(200 * time.Millisecond) // until it fetches from its queues
 	return p, nil
 }
 
-// get reads a page of the worker's, and waits for the worker to serve it.
+// get requests a page from the worker, waiting until the worker serves pages.
 func (p *process) get(ctx context.Context, path string) (page string, err error) {
 	select {
 	case <-ctx.Done():
@@ -103,7 +103,7 @@ func (p *process) get(ctx context.Context, path string) (page string, err error)
 	return string(text), errors.Join(err, response.Body.Close())
 }
 
-// end stops the worker and returns what it took.
+// end stops the worker and returns what it used.
 func (p *process) end() (o outcome, err error) {
 	o.memory = peakMemory(p.cmd.Process.Pid)
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
