@@ -1,4 +1,4 @@
-// Package docs_test holds the documentation to what there is.
+// Package docs_test checks that the documentation agrees with the repository.
 package docs_test
 
 import (
@@ -38,8 +38,7 @@ func pages(t *testing.T) map[string]string {
 	return texts
 }
 
-// TestNamedTestsExist: a page that says which test proves something names one that
-// there is.
+// TestNamedTestsExist: every test that a page names exists.
 func TestNamedTestsExist(t *testing.T) {
 	t.Parallel()
 	exists := map[string]bool{}
@@ -59,13 +58,13 @@ func TestNamedTestsExist(t *testing.T) {
 	for path, text := range pages(t) {
 		for _, named := range testNamed.FindAllStringSubmatch(text, -1) {
 			if !exists[named[1]] {
-				t.Errorf("%s names %s, which there is not", path, named[1])
+				t.Errorf("%s names %s, which does not exist", path, named[1])
 			}
 		}
 	}
 }
 
-// TestNamedFilesExist: so do links and paths.
+// TestNamedFilesExist: every file that a page links to or names exists.
 func TestNamedFilesExist(t *testing.T) {
 	t.Parallel()
 	for path, text := range pages(t) {

@@ -14,9 +14,9 @@ import (
 	"testing"
 )
 
-// A word means one thing in the whole repository, and the field's term is preferred.
-// avoided has the words that are not used, with what to write instead: in prose, in
-// names, in what users read.
+// avoided has the words that are not used, in prose, names and what users read, each with
+// its replacement: a word means one thing in the whole repository, and the field's term is
+// preferred.
 var avoided = map[string]string{
 	"tell": "log, notify, report or say", "tells": "reports or says", "told": "logged, notified or reported", "untold": "not logged",
 	"look": "check, read or poll", "looks": "checks, reads or polls", "looked": "checked or read", "looking": "checking or polling",
@@ -28,8 +28,8 @@ var avoided = map[string]string{
 	"planted": "injected", "plant": "inject", "healed": "corrected", "heal": "correct", "spoken": "human-readable",
 }
 
-// avoidedInNames are plain English in prose, and not used in names that Go code declares
-// or in names of files.
+// avoidedInNames are plain English in prose, but not used in names that Go code declares
+// or in file names.
 var avoidedInNames = map[string]string{
 	"most": "max", "longest": "max", "least": "min", "shortest": "min", "narrowest": "min",
 	"hold": "lease, claim or keep", "company": "batch", "alone": "isolated", "together": "batch", "everyone": "all users",
@@ -38,7 +38,7 @@ var avoidedInNames = map[string]string{
 	"join": "register", "leave": "deregister",
 }
 
-// kept are the exceptions: what a line, or a name, contains.
+// kept are the exceptions: lines or names that contain the text.
 var kept = []struct{ path, text, why string }{
 	{"", "overview_age_seconds", "the name of a metric"},
 	{"", "OverviewOld", "the name of an alert"},
@@ -54,7 +54,7 @@ var kept = []struct{ path, text, why string }{
 	{"docs/words_test.go", "", "the list itself"},
 }
 
-// keptNames are the exceptions among names, by the beginning of the path.
+// keptNames are the exceptions among names, by path prefix.
 var keptNames = []struct{ path, name, why string }{
 	{"bench/snapshot.go", "holdSnapshot", "a snapshot of the database that is held open"},
 	{"test/chaos/server_test.go", "holdTransactions", "transactions that are held open"},
@@ -104,7 +104,7 @@ func isKeptName(path, name string) bool {
 	return isKept(path, name)
 }
 
-// findWords returns the words of a text that a list has, each with its replacement.
+// findWords returns the words of a text that are in a list, each with its replacement.
 func findWords(text string, list map[string]string) (found []string) {
 	for _, w := range words(text) {
 		if instead, listed := list[w]; listed {
@@ -227,8 +227,7 @@ func TestWordsOfTheHouse(t *testing.T) {
 	}
 }
 
-// TestAvoidedWordsAreFound: in prose and in names, however a name is put together, and
-// only whole words.
+// TestAvoidedWordsAreFound: in prose and in names of any case, and only as whole words.
 func TestAvoidedWordsAreFound(t *testing.T) {
 	t.Parallel()
 	const source = `package p
@@ -257,7 +256,7 @@ type overviewHTML struct{ holdTime int }
 		t.Fatal(err)
 	}
 	if got := strings.Join(names, "\n"); len(names) != 3 || !strings.Contains(got, "longestWait") || !strings.Contains(got, "holdTime") || !strings.Contains(got, "gateOf: name it") {
-		t.Errorf("of names are found:\n%s", got)
+		t.Errorf("found in names:\n%s", got)
 	}
 }
 
