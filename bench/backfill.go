@@ -82,8 +82,7 @@ func benchBackfill(ctx context.Context, r *rig, t training) error {
 	return r.dropTemplates(ctx, contestants)
 }
 
-// updated returns a copy of template after the statement, and the digest of its
-// results.
+// updated returns a copy of template after the statement, and the digest of its results.
 func (r *rig) updated(ctx context.Context, template string) (database, digest string, err error) {
 	if database, err = r.database(ctx, template); err != nil {
 		return "", "", err
@@ -133,8 +132,7 @@ func (r *rig) backfill(ctx context.Context, database string) (o outcome, err err
 	return o, err
 }
 
-// backfillOnce returns the seconds from the creation of a backfill until it is
-// finished.
+// backfillOnce returns the seconds from the creation of a backfill until it is finished.
 func backfillOnce(ctx context.Context, pool *dbpool.Pool) (seconds float64, err error) {
 	enqueuer, err := jobs.NewEnqueuer(pool.Pool, jobs.DefaultSchema)
 	if err != nil {

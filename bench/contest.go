@@ -17,8 +17,7 @@ type contestant struct {
 	template string // the database of which each run gets a copy
 	amount   int    // units of work in a run; rates are in these
 	run      func(ctx context.Context, database string) (outcome, error)
-	// check describes any fault of the database after a run, checked exactly, or
-	// returns "".
+	// check describes any fault of the database after a run, checked exactly, or returns "".
 	check func(ctx context.Context, pool *dbpool.Pool) (fault string, err error)
 }
 

@@ -23,8 +23,7 @@ SELECT extract(epoch FROM coalesce(
 	(SELECT max(pg_xact_commit_timestamp(xmin)) - min(attempted_at) FROM river.river_job),
 	(SELECT max(pg_xact_commit_timestamp(xmin)) - min(pg_xact_commit_timestamp(xmin)) FROM activities)))`
 
-// work has this checkout's worker empty the queues of a database, which it reaches at
-// url.
+// work has this checkout's worker empty the queues of a database, which it reaches at url.
 func (r *rig) work(ctx context.Context, database, url string) (outcome, error) {
 	return r.workWith(ctx, r.worker, database, url, nil)
 }
@@ -39,8 +38,8 @@ func (r *rig) workWith(ctx context.Context, binary, database, url string, meanwh
 	return r.drain(ctx, database, meanwhile, p)
 }
 
-// drain waits until the workers have emptied the queues, and ends them. The outcome has
-// the memory of the largest.
+// drain waits until the workers have emptied the queues, and ends them. The outcome's
+// memory is the largest worker's.
 func (r *rig) drain(ctx context.Context, database string, meanwhile func(context.Context, *process), workers ...*process) (o outcome, err error) {
 	pool, err := r.open(ctx, database)
 	if err != nil {

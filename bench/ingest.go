@@ -82,7 +82,8 @@ func besideIngest(s *score, scores []*score) []figure {
 	return beside
 }
 
-// arriving returns a new database, migrated by a worker, at which a training arrives.
+// arriving returns a new database, migrated by a worker, with the arriving activities of a
+// training.
 func (r *rig) arriving(ctx context.Context, t training, binary string) (name string, err error) {
 	if name, err = r.migrated(ctx, binary); err != nil {
 		return "", err
@@ -90,7 +91,7 @@ func (r *rig) arriving(ctx context.Context, t training, binary string) (name str
 	return name, t.arrive(ctx, r, name)
 }
 
-// lane is this checkout's worker, with what arrives at a database in its queue.
+// lane is this checkout's worker, with a training's arriving activities in its queue.
 func (r *rig) lane(ctx context.Context, arriving string, t training, perJob int) (c contestant, err error) {
 	c, err = r.worked(ctx, r.worker, arriving, t, perJob)
 	c.name = fmt.Sprintf("lane_%d", perJob)

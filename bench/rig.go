@@ -88,8 +88,7 @@ func (r *rig) exec(ctx context.Context, database, sql string, args ...any) error
 	return err
 }
 
-// open opens a pool without production's limits: contestants' statements have no
-// timeout.
+// open opens a pool without production's limits: contestants' statements have no timeout.
 func (r *rig) open(ctx context.Context, database string) (*dbpool.Pool, error) {
 	return dbpool.Open(ctx, dbpool.Options{
 		URL: r.server.URL(database), ApplicationName: "bench", MaxConns: 8,

@@ -7,9 +7,8 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// scalingSuite has one or several workers empty the same queue: of few athletes, for
-// whose locks they compete, and of many. All workers are ready before the queue is
-// resumed.
+// scalingSuite has one or several workers empty the same queue: of few athletes, for whose
+// locks they compete, and of many. All workers are ready before the queue is resumed.
 func scalingSuite(ctx context.Context, r *rig) error {
 	if err := r.buildEnqueuer(ctx); err != nil {
 		return err
@@ -45,8 +44,8 @@ func scalingSuite(ctx context.Context, r *rig) error {
 	return nil
 }
 
-// paused returns a new database at which a training arrives, in a paused queue. A queue
-// can be paused once a worker has served it.
+// paused returns a new database with the arriving activities of a training in a paused
+// queue. A queue can be paused once a worker has served it.
 func (r *rig) paused(ctx context.Context, t training) (name string, err error) {
 	if name, err = r.arriving(ctx, t, r.worker); err != nil {
 		return "", err

@@ -9,11 +9,10 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// snapshotSuite has the worker empty a long queue with and without a session that keeps
-// a snapshot from before the first job until after the last, like a dump: the queue's
-// dead rows cannot be removed. Single activities arrive meanwhile. All jobs are live,
-// because bulk jobs would yield to the arriving ones, and their pauses would determine
-// the pace.
+// snapshotSuite has the worker empty a long queue with and without a session that keeps a
+// snapshot from before the first job until after the last, like a dump: the queue's dead
+// rows cannot be removed. Single activities arrive meanwhile. All jobs are live, because
+// bulk jobs would yield to the arriving ones, and their pauses would determine the pace.
 func snapshotSuite(ctx context.Context, r *rig) error {
 	t := training{users: 1000, every: 1, first: 1, last: 1000}
 	if r.short {

@@ -129,8 +129,7 @@ func (s *soak) measure(ctx context.Context, during time.Duration) (err error) {
 	return nil
 }
 
-// addSoak reports the latencies of the intervals and the final state of the queue's
-// table.
+// addSoak reports the latencies of the intervals and the final state of the queue's table.
 func (r *rig) addSoak(name string, intervals []soaked) {
 	latencies := make([]latency, len(intervals))
 	maxDead := 0.0

@@ -86,7 +86,7 @@ func newToken(user int32, age string) tokens.Operation {
 	}
 }
 
-// saveTokens saves new tokens of users 1 to users, batch of them per transaction.
+// saveTokens saves new tokens of users 1 to users, with batch users in each transaction.
 func (r *rig) saveTokens(ctx context.Context, database string, ring *tokens.Keyring, age string, users, batch int) error {
 	pool, err := r.open(ctx, database)
 	if err != nil {

@@ -69,8 +69,7 @@ func TestSettingsAreOurs(t *testing.T) {
 	}
 }
 
-// TestTextsArriveAsTheyAre: whichever encoding the database, the role or the address
-// sets.
+// TestTextsArriveAsTheyAre: whichever encoding the database, the role or the address sets.
 func TestTextsArriveAsTheyAre(t *testing.T) {
 	t.Parallel()
 	address, err := url.Parse(dbtest.New(t))

@@ -2,8 +2,7 @@ package dbpool
 
 import "testing"
 
-// TestSeveralServers: if an address names several servers, the writable one is
-// required.
+// TestSeveralServers: if an address names several servers, the writable one is required.
 func TestSeveralServers(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]bool{

@@ -153,9 +153,8 @@ func TestInsertingWakesEveryQueueConcerned(t *testing.T) {
 	}
 }
 
-// TestPromisedQueuesAreNotNotified: transactions that notify commit one after the
-// other. While workers have promised to poll, only River notifies, once for several
-// inserts.
+// TestPromisedQueuesAreNotNotified: transactions that notify commit one after the other.
+// While workers have promised to poll, only River notifies, once for several inserts.
 func TestPromisedQueuesAreNotNotified(t *testing.T) {
 	t.Parallel()
 	url := dbtest.MigratedURL(t)

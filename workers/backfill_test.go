@@ -164,8 +164,7 @@ func TestPauseResumeCancel(t *testing.T) {
 		t.Errorf("paused before it was planned: %+v, want nothing done", got)
 	}
 
-	// A backfill paused while chunks are worked completes each of them or leaves it
-	// untouched.
+	// A backfill paused while chunks are worked completes each of them or leaves it untouched.
 	b.do(resume)
 	s := newService(t, pool, smallChunks())
 	ctx, stop := context.WithCancel(t.Context())

@@ -83,8 +83,7 @@ func TestAnybodysChangesAreCaptured(t *testing.T) {
 	}
 }
 
-// TestOneJobForAStatement: and none for a statement after which every result still
-// holds.
+// TestOneJobForAStatement: and none for a statement after which every result still holds.
 func TestOneJobForAStatement(t *testing.T) {
 	t.Parallel()
 	pool := captured(t)

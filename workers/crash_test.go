@@ -31,7 +31,7 @@ func TestCrashAtEveryStatement(t *testing.T) {
 				[]jobs.Activity{run(6, 2, "2025-01-20", 6, 60)},                                 // the same again
 				[]jobs.Activity{deletion(3, 2, "2025-01-03"), run(12, 2, "2025-01-06", 1, 10)},  // deleted
 				[]jobs.Activity{run(4, 1, "2025-01-04", 7, 70), run(13, 1, "2025-01-07", 3, 1)}, // rejected: of another user
-				[]jobs.Activity{run(10, 1, "2025-01-08", 5, 50)},                                // moved in its first batch
+				[]jobs.Activity{run(10, 1, "2025-01-08", 5, 50)},                                // moved before it is visible
 			)
 		},
 		"refused": func(t *testing.T, pool *dbpool.Pool) {
@@ -107,8 +107,7 @@ func (r *crashRig) outcome(enqueueAll func(*testing.T, *dbpool.Pool), db *crashD
 	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
 	defer cancel()
 	for _, l := range s.lanes {
-		// The server may keep the jobs locked for a moment after the connection is
-		// lost.
+		// The server may keep the jobs locked for a moment after the connection is lost.
 		for l.Class == Live && ctx.Err() == nil && query[bool](r.t, r.pool, `SELECT EXISTS (SELECT FROM river.river_job WHERE queue = $1 AND finalized_at IS NULL)`, l.Queue) {
 			_, _ = l.Turn(ctx)
 		}

@@ -14,7 +14,7 @@ import (
 )
 
 // TestIDsThatWentBack enqueues newer versions after job ids went back, for every reason
-// that they can, and checks that none of them counts as an older version.
+// there can be, and checks that none of them counts as an older version.
 func TestIDsThatWentBack(t *testing.T) {
 	t.Parallel()
 	schema := queue.Schema(dbtest.RiverSchema)

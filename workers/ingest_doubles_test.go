@@ -83,7 +83,7 @@ func compare(t *testing.T, pool *dbpool.Pool, o athlete.CompareOptions) (report 
 // activities resemble each other. Some are partial, some deletions.
 func randomRecording(r *rand.Rand, users int) jobs.Activity {
 	user, n := r.IntN(users)+1, r.IntN(20)
-	day, load := n%6, n%3 // fixed for n mostly, so that often only the compared columns change
+	day, load := n%6, n%3 // mostly derived from n, so that often only the compared columns change
 	if r.IntN(6) == 0 {
 		day, load = r.IntN(6), r.IntN(3)
 	}
@@ -224,8 +224,7 @@ func TestDoublesUnderEveryFormula(t *testing.T) {
 const loads = `SELECT string_agg(concat_ws(' ', activity_id, round(seven_day_avg_load::numeric * 7, 2)), ', ' ORDER BY activity_id) FROM activities WHERE user_id = 1`
 
 // TestDoubleComesAndGoes syncs one run from a watch and from an application: each step
-// changes whether the second counts, and its commit corrects the day and those that
-// follow.
+// changes whether the second counts, and its commit corrects the day and those that follow.
 func TestDoubleComesAndGoes(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

@@ -76,8 +76,7 @@ func TestNullOfTheApplicationClears(t *testing.T) {
 	}
 }
 
-// TestWrongZoneIsCorrected: a day computed from UTC replaces another day computed from
-// UTC.
+// TestWrongZoneIsCorrected: a day computed from UTC replaces another day computed from UTC.
 func TestWrongZoneIsCorrected(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

@@ -107,8 +107,7 @@ func TestJobStatusOfArgsThatAreNone(t *testing.T) {
 	wantStatus(t, pool, "queued 0 0 0 - job; queued - - 0 - job; queued - - 0 - job; queued - - 0 - job; queued - - 0 - job; queued 0 0 0 - job", ids...)
 }
 
-// TestJobStatusInTheStatementThatEnqueues: the statement's snapshot is older than the
-// job.
+// TestJobStatusInTheStatementThatEnqueues: the statement's snapshot is older than the job.
 func TestJobStatusInTheStatementThatEnqueues(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -343,7 +342,7 @@ func TestJobStatusReadsByKeys(t *testing.T) {
 	}
 }
 
-// TestJobsBeforeTheMigrationAreUnknown: failures of before left no record.
+// TestJobsBeforeTheMigrationAreUnknown: failures before it left no record.
 func TestJobsBeforeTheMigrationAreUnknown(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

@@ -41,8 +41,8 @@ func TestIngestThenRecalc(t *testing.T) {
 	}
 }
 
-// TestVersions works jobs one at a time in another order than they were enqueued in;
-// the rows must be those of the order of enqueueing.
+// TestVersions works jobs one at a time in another order than they were enqueued in; the
+// rows must be those of the order of enqueuing.
 func TestVersions(t *testing.T) {
 	t.Parallel()
 	const id, user = 100, 1
@@ -52,7 +52,7 @@ func TestVersions(t *testing.T) {
 	for name, c := range map[string]struct {
 		first  [][]jobs.Activity // drained before the rest is enqueued
 		groups [][]jobs.Activity
-		order  []int // of working the groups
+		order  []int // in which the groups are worked
 		want   string
 	}{
 		"older upsert later":             {nil, [][]jobs.Activity{a(1), a(2)}, []int{1, 0}, "100 1 2025-03-01 2"},

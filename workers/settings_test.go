@@ -13,8 +13,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// checkFormulas compares every stored row with the user's formula over the whole
-// history.
+// checkFormulas compares every stored row with the user's formula over the whole history.
 func checkFormulas(t *testing.T, pool *dbpool.Pool) {
 	t.Helper()
 	r, err := pool.Query(t.Context(), `

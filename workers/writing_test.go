@@ -40,8 +40,8 @@ func TestShadowWritesNothing(t *testing.T) {
 	}
 }
 
-// TestShareOfUsers: exactly the share's results are written, and a larger share
-// includes the smaller.
+// TestShareOfUsers: exactly the results of the share's users are written, and a larger
+// share includes the smaller.
 func TestShareOfUsers(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

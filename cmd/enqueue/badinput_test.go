@@ -11,8 +11,7 @@ const good = `{"activity_id":1,"user_id":7,"date":"2025-09-28","total_load_miles
 
 const csvHeader = "Activity ID,Activity Date,Activity Name,Activity Type,Elapsed Time,Distance\n"
 
-// TestBadInput: input that cannot be valid is a usage error, before anything is
-// enqueued.
+// TestBadInput: input that cannot be valid is a usage error, before anything is enqueued.
 func TestBadInput(t *testing.T) {
 	pool := migrated(t)
 	for _, c := range []struct {

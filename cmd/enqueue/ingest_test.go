@@ -59,8 +59,7 @@ func TestSkipInvalidEnqueuesTheRest(t *testing.T) {
 	}
 }
 
-// TestSkipInvalidStopsAtWhatIsNoRecord has the errors that --skip-invalid does not
-// skip.
+// TestSkipInvalidStopsAtWhatIsNoRecord has the errors that --skip-invalid does not skip.
 func TestSkipInvalidStopsAtWhatIsNoRecord(t *testing.T) {
 	pool := migrated(t)
 	for content, want := range map[string]string{
@@ -75,8 +74,7 @@ func TestSkipInvalidStopsAtWhatIsNoRecord(t *testing.T) {
 	}
 }
 
-// TestDryRunListsImplausible: implausible activities are enqueued unchanged, and
-// listed.
+// TestDryRunListsImplausible: implausible activities are enqueued unchanged, and listed.
 func TestDryRunListsImplausible(t *testing.T) {
 	t.Setenv("DATABASE_URL", nowhere)
 	content := good + `{"activity_id":2,"user_id":7,"date":"2098-01-01","total_load_miles":5}
@@ -103,8 +101,7 @@ func TestDryRunNeedsNoDatabase(t *testing.T) {
 	enqueue(t, "ingest", "--dry-run", "--skip-invalid", file(t, "a.ndjson", good+"{")).want(t, 0, "would enqueue 1 activity", "(left out 1 invalid)")
 }
 
-// TestDatabaseFaults: they are failures, not usage errors, and do not print the
-// password.
+// TestDatabaseFaults: they are failures, not usage errors, and do not print the password.
 func TestDatabaseFaults(t *testing.T) {
 	empty := dbtest.New(t)
 	path := file(t, "a.ndjson", good)

@@ -16,8 +16,7 @@ var (
 	manyOfOne = regexp.MustCompile(`\b[02-9] (?:job|activity|row|user|day|reject|chunk|line|recalculation|worker|athlete|process|transaction|TRIMP|double|other)\b`)
 )
 
-// TestNounsAgree runs the commands that print counts with none, one and two of
-// everything.
+// TestNounsAgree runs the commands that print counts with none, one and two of everything.
 func TestNounsAgree(t *testing.T) {
 	pool := migrated(t)
 	settings, err := cli.LoadConfig("")

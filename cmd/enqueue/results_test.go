@@ -11,8 +11,7 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// stored inserts three activities of user 7 on two days; only the first day has
-// results.
+// stored inserts three activities of user 7 on two days; only the first day has results.
 func stored(t *testing.T, pool *dbpool.Pool) {
 	t.Helper()
 	_, err := pool.Exec(t.Context(), `

@@ -10,8 +10,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/config"
 )
 
-// sixtyDays returns a file with activities of user 7, whom a rollout of 1 percent
-// excludes.
+// sixtyDays returns a file with activities of user 7, whom a rollout of 1 percent excludes.
 func sixtyDays(t *testing.T) string {
 	t.Helper()
 	var lines strings.Builder

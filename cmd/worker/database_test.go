@@ -191,8 +191,7 @@ func TestDevOnDatabaseURL(t *testing.T) {
 	worker(t, "migrate", "status").want(t, 0, "up to date")
 }
 
-// TestDemo also checks that an existing database is left alone, wherever its URL names
-// it.
+// TestDemo also checks that an existing database is left alone, wherever its URL names it.
 func TestDemo(t *testing.T) {
 	url := dbtest.MigratedURL(t)
 	pool := dbtest.Open(t, url)

@@ -17,8 +17,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// interruptedAt has the output at which commands that run until stopped are
-// interrupted.
+// interruptedAt has the output at which commands that run until stopped are interrupted.
 var interruptedAt = map[string]string{
 	"worker run":         "ready",
 	"worker dev":         "working until Ctrl-C",

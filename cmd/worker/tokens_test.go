@@ -14,8 +14,7 @@ func testKey(id string) string {
 	return id + ":" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(id[:1], tokens.KeyBytes)))
 }
 
-// TestRotate encrypts plain rows, changes the key, and leaves alone what does not
-// decrypt.
+// TestRotate encrypts plain rows, changes the key, and leaves alone what does not decrypt.
 func TestRotate(t *testing.T) {
 	url := dbtest.MigratedURL(t)
 	t.Setenv("DATABASE_URL", url)

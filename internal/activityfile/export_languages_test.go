@@ -107,8 +107,7 @@ func TestOtherNamesOfColumns(t *testing.T) {
 	}
 }
 
-// TestUnpackedExport reads the folder of an unpacked export, whose file may be
-// compressed.
+// TestUnpackedExport reads the folder of an unpacked export, whose file may be compressed.
 func TestUnpackedExport(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("testdata/exports/german.csv")

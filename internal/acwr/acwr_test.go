@@ -68,9 +68,8 @@ func TestStandardWorkedCases(t *testing.T) {
 	}
 }
 
-// TestRoundingReadsDecimals has cases whose last digit depends on how a real is
-// converted to a double, and on the order in which loads are added. The values are
-// Python's.
+// TestRoundingReadsDecimals has cases whose last digit depends on how a real is converted
+// to a double, and on the order in which loads are added. The values are Python's.
 func TestRoundingReadsDecimals(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

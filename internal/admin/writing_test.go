@@ -6,8 +6,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestRowsWithoutResults: a small table is counted, a large one estimated without a
-// scan.
+// TestRowsWithoutResults: a small table is counted, a large one estimated without a scan.
 func TestRowsWithoutResults(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

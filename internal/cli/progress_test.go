@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// TestBarFitsTheTerminal: at any width, with what was counted, the rate and the time
-// left.
+// TestBarFitsTheTerminal: at any width, with what was counted, the rate and the time left.
 func TestBarFitsTheTerminal(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

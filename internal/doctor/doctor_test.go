@@ -23,7 +23,7 @@ func execute(t *testing.T, pool *dbpool.Pool, sql string) {
 	}
 }
 
-// TestGoodDatabase: no finding, and no change.
+// TestGoodDatabase: nothing is found, and nothing changes.
 func TestGoodDatabase(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -34,7 +34,7 @@ func TestGoodDatabase(t *testing.T) {
 	}
 	var processes int
 	if err := pool.QueryRow(t.Context(), `SELECT count(*) FROM worker_processes`).Scan(&processes); err != nil || processes != 0 {
-		t.Errorf("%d processes, %v, want none, as all attempts are rolled back", processes, err)
+		t.Errorf("%d processes, %v, want none, because the checks roll back", processes, err)
 	}
 }
 

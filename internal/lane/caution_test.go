@@ -72,7 +72,7 @@ func TestJobThatKillsItsProcess(t *testing.T) {
 	}
 }
 
-// TestMarkedJobIsIsolated: also once caution has ended.
+// TestMarkedJobIsIsolated: even after caution has ended.
 func TestMarkedJobIsIsolated(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)

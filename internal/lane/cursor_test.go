@@ -61,7 +61,7 @@ func TestNewestThatCommitsLate(t *testing.T) {
 	}
 	turn()
 	if got := ask[string](t, pool, `SELECT coalesce(string_agg(value::text, ' ' ORDER BY value), '') FROM effects WHERE value > 600`); got != "601 602" {
-		t.Errorf("worked of the newest two jobs: %q", got)
+		t.Errorf("of the newest two jobs these were worked: %q", got)
 	}
 }
 

@@ -72,8 +72,7 @@ func TestRefusedJobs(t *testing.T) {
 	}
 }
 
-// TestJobThatFailedBefore: it is tried separately, so that the others need no second
-// try.
+// TestJobThatFailedBefore: it is tried separately, so that the others need no second try.
 func TestJobThatFailedBefore(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
@@ -162,7 +161,7 @@ func TestOrderAndStates(t *testing.T) {
 		t.Errorf("Turn of a paused queue = %d, %v", found, err)
 	}
 	exec(t, pool, `UPDATE river.river_queue SET paused_at = NULL`)
-	l := New(pool, o, effectKind()) // its first claim starts from the beginning, however slow l's claims were
+	l := New(pool, o, effectKind()) // a new lane's first claim starts from the beginning, however slow the other's was
 	turns(t, l)
 	got := ask[string](t, pool, `SELECT string_agg(e.value::text, ' ' ORDER BY j.finalized_at) FROM effects AS e JOIN river.river_job AS j ON j.id = e.job_id`)
 	if want := "1 2 3 5"; got != want {
@@ -194,7 +193,8 @@ func TestDeletedAtOnce(t *testing.T) {
 	}
 }
 
-// TestManyLanesShareAQueue: several lanes with several loops each work every job once.
+// TestManyLanesShareAQueue: several lanes, each with several loops, work every job exactly
+// once.
 func TestManyLanesShareAQueue(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)

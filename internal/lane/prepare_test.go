@@ -7,8 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// TestLoopsPrepareTheirSessions: a loop's first transaction finds its statements
-// prepared.
+// TestLoopsPrepareTheirSessions: a loop's first transaction finds its statements prepared.
 func TestLoopsPrepareTheirSessions(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)

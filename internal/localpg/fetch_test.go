@@ -18,9 +18,8 @@ import (
 // fetched is the release that the tests fetch.
 const fetched = embeddedpostgres.V18
 
-// repository serves a Maven repository in which every jar contains
-// testdata/binaries.txz: initdb and postgres as shell scripts that only know their
-// version, 18.3.
+// repository serves a Maven repository in which every jar contains testdata/binaries.txz:
+// initdb and postgres as shell scripts that only know their version, 18.3.
 func repository(t *testing.T) string {
 	t.Helper()
 	archive, err := os.ReadFile("testdata/binaries.txz")

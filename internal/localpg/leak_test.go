@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// TestStopLeaksNothing is not parallel, because it counts what the whole process has
-// open.
+// TestStopLeaksNothing is not parallel, because it counts what the whole process has open.
 func TestStopLeaksNothing(t *testing.T) {
 	stop(t, startServer(t, Options{})) // the first start initializes things that stay
 	files, goroutines := openFiles(t), runtime.NumGoroutine()

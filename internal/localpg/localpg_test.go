@@ -19,8 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// childMode makes the test binary a program that starts a server and waits to be
-// killed.
+// childMode makes the test binary a program that starts a server and waits to be killed.
 const childMode = "LOCALPG_TEST_CHILD_DIR"
 
 func TestMain(m *testing.M) {

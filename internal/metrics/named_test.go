@@ -12,8 +12,7 @@ import (
 
 var unnamed = regexp.MustCompile("(\\w+)\\s*=\\s*`\\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH)\\b")
 
-// fragments begin like statements, but are parts of named statements or are only
-// explained.
+// fragments begin like statements, but are parts of named statements or are only explained.
 var fragments = []string{"selectWithoutResults", "stateJobsQuery", "queueJobsQuery", "waitingActivitiesQuery", "usersToRefreshQuery", "waitingJobs", "chunksOfBackfill", "windowsWith"}
 
 // TestStatementsAreNamed: metrics, the log of slow statements and pg_stat_statements

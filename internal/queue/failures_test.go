@@ -69,7 +69,7 @@ func TestFailedJobsNameTheirUsers(t *testing.T) {
 		t.Errorf("users by job (-want +got):\n%s", diff)
 	}
 	if len(retryable) != 2 || retryable[0].ID != 7 {
-		t.Errorf("retryable = %+v, want jobs 7 and 8, the one that is tried next first", retryable)
+		t.Errorf("retryable = %+v, want jobs 7 and 8, the next to be tried first", retryable)
 	}
 	for state, want := range map[string]int{"retryable": 2, "discarded": 5, "cancelled": 1} {
 		if got := failed[state]; len(got) != want || state == "discarded" && got[0] != 1 {

@@ -35,8 +35,7 @@ func TestPausesAreKept(t *testing.T) {
 	}
 }
 
-// TestPromoteByTheServersClock: the clock of the machine of River's leader may be
-// behind.
+// TestPromoteByTheServersClock: the clock of the machine of River's leader may be behind.
 func TestPromoteByTheServersClock(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)

@@ -203,7 +203,7 @@ func TestOneWriteInEachBucket(t *testing.T) {
 			}
 			cancel()
 			wg.Wait()
-			db.writes = db.writes[1:] // its answer gives the server's clock
+			db.writes = db.writes[1:] // the first write's answer gives the server's clock
 			for i, at := range db.writes[1:] {
 				if before := db.writes[i]; at.UnixNano()/int64(Bucket) != before.UnixNano()/int64(Bucket)+1 {
 					t.Fatalf("a write at %v follows one at %v, want one in each bucket", at, before)

@@ -35,13 +35,12 @@ func newStore(t testing.TB, pool *dbpool.Pool, ids ...string) *tokens.Store {
 
 var expiry = time.Unix(1_900_000_000, 0)
 
-// first stores the tokens of a user's first authorization.
+// first is the save of a user's first authorization.
 func first(user int32) tokens.Operation {
 	return tokens.Operation{UserID: user, Access: fmt.Sprintf("access-%d-0", user), Refresh: fmt.Sprintf("refresh-%d-0", user), ExpiresAt: expiry}
 }
 
-// answer stores the provider's n-th answer, which replaces the tokens of the one
-// before.
+// answer is the save of the provider's n-th answer, which replaces the previous tokens.
 func answer(user int32, n int) tokens.Operation {
 	return tokens.Operation{
 		UserID: user, Access: fmt.Sprintf("access-%d-%d", user, n), Refresh: fmt.Sprintf("refresh-%d-%d", user, n),

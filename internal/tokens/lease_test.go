@@ -131,7 +131,7 @@ func TestLimits(t *testing.T) {
 	wanted := tokens.Wanted{Since: time.Now().Add(time.Hour)}
 	var wg sync.WaitGroup
 	var leased, limited atomic.Int32
-	// The row says when the quarter ends, as this test may run across that moment.
+	// The row says when the quarter ends, because this test may run across that moment.
 	execute(t, pool, `UPDATE token_provider SET quarter = date_bin('15 minutes', now(), 'epoch'), quarter_used = 5, day = date_trunc('day', now(), 'UTC'), day_used = 5`)
 	for user := int32(1); user <= 40; user++ {
 		wg.Go(func() {

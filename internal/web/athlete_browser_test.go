@@ -77,7 +77,7 @@ func TestAthletePagesInABrowser(t *testing.T) {
 		for _, width := range []int64{390, 1280} {
 			for _, dark := range []bool{false, true} {
 				if c.base != "shadow" && !strings.Contains(c.path, "-") && dark == (width > 390) {
-					continue // a page with little on it needs only two of the four
+					continue // a page with little on it needs only two of the four views
 				}
 				scheme := map[bool]string{false: "light", true: "dark"}[dark]
 				l := view{name: fmt.Sprintf("athlete-%s-%s-%d", strings.ReplaceAll(c.name, " ", "-"), scheme, width), path: bases[c.base] + c.path, width: width, dark: dark, says: c.says, refused: c.name == "bad dates" || c.name == "away"}

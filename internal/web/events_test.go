@@ -68,8 +68,7 @@ func (s stream) next(t *testing.T, within time.Duration) (pageEvent, bool) {
 	}
 }
 
-// TestEventsHaveWhatChanged: the page if a snapshot changed it, otherwise only the
-// time.
+// TestEventsHaveWhatChanged: the page if a snapshot changed it, otherwise only the time.
 func TestEventsHaveWhatChanged(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t))

@@ -135,7 +135,7 @@ func TestEveryAlertIsTested(t *testing.T) {
 	var tested []string
 	for _, test := range file.Tests {
 		if len(test.Runs) != 2 || len(test.Runs[0].Samples) != 1 || test.Runs[0].Samples[0].Labels != `{alertname="`+test.Name+`"}` || len(test.Runs[1].Samples) != 0 {
-			t.Errorf("in the test of %s it does not fire as the only alert and clear", test.Name)
+			t.Errorf("the test of %s does not check that it fires as the only alert and clears", test.Name)
 		}
 		tested = append(tested, test.Name)
 	}

@@ -152,8 +152,8 @@ func TestReadyzNamesTheQueueThatStandsStill(t *testing.T) {
 	}
 }
 
-// TestReadyzWhileAQueueIsPaused: a paused queue is not stalled, nor is it when it is
-// resumed.
+// TestReadyzWhileAQueueIsPaused: a paused queue does not count as stalled, not even just
+// after it is resumed.
 func TestReadyzWhileAQueueIsPaused(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, dbtest.MigratedURL(t), stallsSoon)

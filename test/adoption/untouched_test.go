@@ -102,8 +102,7 @@ func TestMigratingLeavesEverythingAsItIs(t *testing.T) {
 				t.Errorf("indexes %s were built, the plan was:\n%s", got, planned)
 			}
 
-			// The worker also works there: every result is correct, and nothing else
-			// changes.
+			// The worker also works there: every result is correct, and nothing else changes.
 			execute(t, pool, `SELECT river.enqueue_acwr_recalc(id, '2025-07-01', '2025-08-31') FROM user_settings`)
 			s, err := workers.New(t.Context(), pool, config.Default(), slog.New(slog.DiscardHandler), nil)
 			if err != nil {

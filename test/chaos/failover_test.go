@@ -260,9 +260,8 @@ func relay(client net.Conn, address string) {
 	_, _ = io.Copy(client, server)
 }
 
-// TestStandbyGone: commits wait for a standby that is down. A transaction that the
-// worker gives up is committed on the primary nevertheless, and is neither lost nor
-// done twice.
+// TestStandbyGone: commits wait for a standby that is down. A transaction that the worker
+// gives up is committed on the primary nevertheless, and is neither lost nor done twice.
 func TestStandbyGone(t *testing.T) {
 	p := newPair(t)
 	p.begin(2)

@@ -13,7 +13,7 @@ import (
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// liveLatencyQuery measures, for users who each sync one activity, from enqueueing the
+// liveLatencyQuery measures, for users who each sync one activity, from enqueuing the
 // activity to the commit with its ACWR.
 const liveLatencyQuery = `
 WITH latency AS (

@@ -34,9 +34,8 @@ var oldCommands = sync.OnceValues(func() (commandtest.Commands, error) {
 	return commandtest.Commands(filepath.Dir(binary)), err
 })
 
-// TestRollingDeployFromTheOldEngine replaces workers whose jobs River fetches by
-// workers with lanes, under load: migrate, then start each new one before an old one
-// stops.
+// TestRollingDeployFromTheOldEngine replaces workers whose jobs River fetches by workers
+// with lanes, under load: migrate, then start each new one before an old one stops.
 func TestRollingDeployFromTheOldEngine(t *testing.T) {
 	r := beforeLanes(t)
 	r.fault(func() {

@@ -50,8 +50,7 @@ var refusedBy = []struct {
 		func(a *jobs.Activity) { a.Name = new("spoiled") }, "TM001",
 	},
 	{
-		// The application's user_id may be NULL, as it is where an athlete's id was
-		// lost.
+		// The application's user_id may be NULL, as it is where an athlete's id was lost.
 		"LegacyNull", `
 		ALTER TABLE activities ALTER user_id DROP NOT NULL;
 		INSERT INTO activities (activity_id, date) SELECT id, '2024-05-05' FROM generate_series(100001, 100500) AS id`,

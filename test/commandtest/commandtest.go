@@ -94,8 +94,7 @@ func (p *Process) Signal(t testing.TB, s os.Signal) {
 	}
 }
 
-// Exit waits for the end of the process and returns its exit code, -1 if a signal ended
-// it.
+// Exit waits for the end of the process and returns its exit code, -1 if a signal ended it.
 func (p *Process) Exit(t testing.TB, within time.Duration) int {
 	t.Helper()
 	select {

@@ -14,9 +14,8 @@ import (
 // three transactions.
 const engineBeforeLanes = "8423893efb34da0d873d10940d447c79390ef359"
 
-// BuildEngineBeforeLanes builds the worker of that commit into dir, from the
-// repository's history and without touching its files. A shallow clone fetches the
-// missing history.
+// BuildEngineBeforeLanes builds the worker of that commit into dir, from the repository's
+// history and without touching its files. A shallow clone fetches the missing history.
 func BuildEngineBeforeLanes(ctx context.Context, dir string) (binary string, err error) {
 	top, err := output(ctx, "", "git", "rev-parse", "--show-toplevel")
 	if err != nil {
@@ -48,8 +47,7 @@ func BuildEngineBeforeLanes(ctx context.Context, dir string) (binary string, err
 	return binary, os.RemoveAll(source)
 }
 
-// output runs a command in a directory and returns its stdout. Its error includes
-// stderr.
+// output runs a command in a directory and returns its stdout. Its error includes stderr.
 func output(ctx context.Context, dir, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir

@@ -1,5 +1,6 @@
-// Package providertest is an OAuth 2 provider for tests. It rotates its refresh tokens
-// and accepts each of them once, and it has every fault of a provider behind a network.
+// Package providertest is an OAuth 2 provider for tests. It rotates its refresh tokens and
+// accepts each of them once, and can fail in every way that a provider behind a network
+// can.
 package providertest
 
 import (

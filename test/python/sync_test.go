@@ -22,8 +22,7 @@ var stravaTypes = strings.Fields(`Run TrailRun Walk Hike VirtualRun Ride GravelR
 	HighIntensityIntervalTraining Yoga Pilates Golf Surfing Sail Windsurf Kitesurf IceSkate InlineSkate Snowshoe Soccer Tennis Elliptical StairStepper
 	OpenWaterSwim open_water_swim indoor_rowing PoolRunning PrideWalk CrowPose HIIT eBike XCSkiing HorsebackRiding`)
 
-// stravaList has every type with many values, and activities without the optional
-// fields.
+// stravaList has every type with many values, and activities without the optional fields.
 func stravaList() (list []map[string]any) {
 	quantities := []float64{0, 0.1, 12.3, 1609.344, 5000, 10000.7, 42195}
 	for i, kind := range append(stravaTypes, "") {

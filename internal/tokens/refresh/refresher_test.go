@@ -324,7 +324,7 @@ func TestNoConnectionIsHeldWhileTheProviderIsAsked(t *testing.T) {
 	for r.provider.Counts().Requests < 4 {
 		time.Sleep(time.Millisecond)
 	}
-	for r.pool.Stat().AcquiredConns() > 0 { // the last lease returns its connection
+	for r.pool.Stat().AcquiredConns() > 0 { // until the last lease returns its connection
 		select {
 		case <-done:
 			t.Fatal("a connection was in use all the time")

@@ -77,8 +77,7 @@ func TestRotationUnderRefreshes(t *testing.T) {
 	calls := 0
 	rotation, err := both.Rotate(t.Context(), func(tokens.Rotation) {
 		calls++
-		// On a busy machine too, both processes refresh between two batches of the
-		// first pass.
+		// On a busy machine too, both processes refresh between two batches of the first pass.
 		for calls <= rows/tokens.RotateBatch && min(refreshes[0].Load(), refreshes[1].Load()) < int64(calls) && !t.Failed() {
 			time.Sleep(time.Millisecond)
 		}
