@@ -19,9 +19,9 @@ type cursor struct {
 	slow      bool           // the last claim from the beginning took its time
 	beginning time.Time      // when the next claim from the beginning is due
 
-	newest     queue.Position // the newest job claimed as one of the newest
-	newestFrom queue.Position // claims of the newest go down to here
-	dug        int            // jobs that they got since they began to go down to there
+	newest     time.Time // when the newest job became due that was claimed as one of the newest
+	newestFrom time.Time // claims of the newest go down to here
+	dug        int       // jobs that they got since they began to go down to there
 }
 
 const (
@@ -83,11 +83,11 @@ func (c *cursor) movedNewest(asked int, found []queue.Job) {
 	if len(found) == 0 {
 		return
 	}
-	if newest := found[0].Position(); newest.After(c.newest) {
+	if newest := found[0].DueAt(); newest.After(c.newest) {
 		c.newest = newest
 	}
 	c.dug += len(found)
-	switch from := c.newest.Before(overlap); {
+	switch from := c.newest.Add(-overlap); {
 	case c.dug >= newestDepth:
 		c.newestFrom, c.dug = c.newest, 0
 	case len(found) < asked:
@@ -99,4 +99,4 @@ func (c *cursor) movedNewest(asked int, found []queue.Job) {
 }
 
 // reset has the next claims start from the beginning, and from the end.
-func (c *cursor) reset() { c.slow, c.newestFrom = false, queue.Position{} }
+func (c *cursor) reset() { c.slow, c.newestFrom = false, time.Time{} }

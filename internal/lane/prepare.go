@@ -2,6 +2,7 @@ package lane
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -24,7 +25,7 @@ func (l *Lane[T]) prepare(ctx context.Context, loop int) {
 	none, share := []queue.Job{}, queue.Share{Part: loop}
 	l.options.Schema.Claim(b, l.options.Client, l.options.Queue, share, queue.Position{}, 0, &none)
 	if l.options.Newest {
-		l.options.Schema.ClaimNewest(b, l.options.Client, l.options.Queue, share, queue.Position{}, 0, &none)
+		l.options.Schema.ClaimNewest(b, l.options.Client, l.options.Queue, share, time.Time{}, 0, &none)
 	}
 	if l.kind.Probe != nil {
 		l.kind.Probe(b)

@@ -36,6 +36,9 @@ type Position struct {
 // Position returns the job's place in the order of claims.
 func (j Job) Position() Position { return Position{j.priority, j.scheduledAt, j.ID} }
 
+// DueAt returns since when the job is to be worked, by the server's clock.
+func (j Job) DueAt() time.Time { return j.scheduledAt }
+
 // claimColumns are those of Job.
 const claimColumns = `id, kind, args, attempt, max_attempts, coalesce(array_length(errors, 1), 0), metadata ? '` + marksKey + `',
 	CASE WHEN metadata ? '` + marksKey + `' THEN (SELECT count(*) FROM worker_processes AS p WHERE p.died_at IS NOT NULL AND metadata->'` + marksKey + `' ? p.client_id) ELSE 0 END,
@@ -68,16 +71,17 @@ FOR UPDATE SKIP LOCKED`
 
 // claimNewestQuery claims the newest of the jobs that athletes wait for: under a backlog
 // these need not wait for all older ones. Which version of an activity wins does not
-// depend on the order of work. It goes down to a position: see claimQuery.
+// depend on the order of work. It goes down to a time: a comparison of rows, as in
+// claimQuery, would not end a scan that runs backward.
 var claimNewestQuery = `
 -- name: claim_newest_jobs
 SELECT ` + claimColumns + `
 FROM {schema}.river_job
-WHERE state = 'available' AND queue = $1 AND (priority, scheduled_at, id) > ($2, $3, $4) AND priority = 1 AND scheduled_at <= now()
+WHERE state = 'available' AND queue = $1 AND priority = 1 AND scheduled_at > $2 AND scheduled_at <= now()
   AND NOT EXISTS (SELECT FROM {schema}.river_queue WHERE name = $1 AND paused_at IS NOT NULL)
-  AND ` + notAnothers("$6") + ` AND ` + inShare("$7", "$8", "$9", "$11") + ` AND ` + inSlot("$1", "$7", "$10") + `
+  AND ` + notAnothers("$4") + ` AND ` + inShare("$5", "$6", "$7", "$9") + ` AND ` + inSlot("$1", "$5", "$8") + `
 ORDER BY priority DESC, scheduled_at DESC, id DESC
-LIMIT $5
+LIMIT $3
 FOR UPDATE SKIP LOCKED`
 
 // Share is a part of a queue's jobs: those for which the hash of a value in their
@@ -142,16 +146,13 @@ func (p Position) due() time.Time {
 // position. The jobs are appended to claimed in the order of claims when the
 // batch is closed.
 func (s Schema) Claim(b *pgx.Batch, client, queue string, share Share, after Position, limit int, claimed *[]Job) {
-	s.queueClaim(b, claimQuery, client, queue, share, after, limit, claimed)
+	b.Queue(s.SQL(claimQuery), queue, after.priority, after.due(), after.id, limit, client, share.Part, max(1, share.Of), share.Path, share.InSlot, share.divisor()).Query(appendJobs(claimed))
 }
 
-// ClaimNewest is Claim of the newest jobs, newest first.
-func (s Schema) ClaimNewest(b *pgx.Batch, client, queue string, share Share, after Position, limit int, claimed *[]Job) {
-	s.queueClaim(b, claimNewestQuery, client, queue, share, after, limit, claimed)
-}
-
-func (s Schema) queueClaim(b *pgx.Batch, query, client, queue string, share Share, after Position, limit int, claimed *[]Job) {
-	b.Queue(s.SQL(query), queue, after.priority, after.due(), after.id, limit, client, share.Part, max(1, share.Of), share.Path, share.InSlot, share.divisor()).Query(appendJobs(claimed))
+// ClaimNewest queues the claim of up to limit of the newest jobs, newest first, of those that
+// became due after a time.
+func (s Schema) ClaimNewest(b *pgx.Batch, client, queue string, share Share, after time.Time, limit int, claimed *[]Job) {
+	b.Queue(s.SQL(claimNewestQuery), queue, after, limit, client, share.Part, max(1, share.Of), share.Path, share.InSlot, share.divisor()).Query(appendJobs(claimed))
 }
 
 func appendJobs(claimed *[]Job) func(pgx.Rows) error {

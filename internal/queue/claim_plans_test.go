@@ -2,6 +2,8 @@ package queue
 
 import (
 	"context"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +37,7 @@ func TestClaimsFollowTheIndex(t *testing.T) {
 		}{
 			"claim":    {claimQuery, []any{"q", 1, long, 7, 500, "c", 1, 2, []string{"ranges", "0", "user_id"}, true, 2}, "Index Cond: ((state = 'available'::river.river_job_state) AND (queue = 'q'::text) AND (ROW(priority, scheduled_at, id) > "},
 			"waiting":  {waitingQuery, []any{"q", 1, long, 7}, "Index Cond: ((state = 'available'::river.river_job_state) AND (queue = 'q'::text) AND (ROW(priority, scheduled_at, id) > "},
-			"newest":   {claimNewestQuery, []any{"q", 1, long, 7, 100, "c", 1, 2, []string{"ranges", "0", "user_id"}, true, 2}, "Index Scan Backward using river_job_prioritized_fetching_index"},
+			"newest":   {claimNewestQuery, []any{"q", long, 100, "c", 1, 2, []string{"ranges", "0", "user_id"}, true, 2}, "Index Scan Backward using river_job_prioritized_fetching_index"},
 			"reclaim":  {reclaimQuery, []any{ids}, "Index Cond: (id = ANY"},
 			"complete": {completeQuery, []any{ids, "c"}, "Index Cond: (id = ANY"},
 			"delete":   {completeAndDeleteQuery, []any{ids}, "Index Cond: (id = ANY"},
@@ -68,5 +70,41 @@ func TestClaimsFollowTheIndex(t *testing.T) {
 				_ = tx.Rollback(t.Context())
 			}
 		}
+	}
+}
+
+// TestNewestStopsAtItsBound: with nothing newer than its time, the claim of the newest jobs
+// does not walk over the backlog.
+func TestNewestStopsAtItsBound(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	var newest time.Time
+	err := pool.QueryRow(t.Context(), `
+		WITH waiting AS (INSERT INTO river.river_job (kind, queue, args, max_attempts) SELECT 'k', 'q', '{}', 25 FROM generate_series(1, 20000) RETURNING scheduled_at)
+		SELECT max(scheduled_at) FROM waiting`).Scan(&newest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(context.WithoutCancel(t.Context())) //nolint:errcheck // also where the test fails
+	if _, err := tx.Exec(t.Context(), `SET LOCAL enable_seqscan = off`); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := tx.Query(t.Context(), "EXPLAIN (ANALYZE, BUFFERS) "+Schema(dbtest.RiverSchema).SQL(claimNewestQuery), "q", newest, 16, "c", 0, 1, []string{}, false, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	const pages = 10
+	if found := regexp.MustCompile(`Buffers: shared hit=(\d+)`).FindStringSubmatch(strings.Join(plan, "\n")); found == nil {
+		t.Errorf("no page was read:\n%s", strings.Join(plan, "\n"))
+	} else if n, _ := strconv.Atoi(found[1]); n > pages {
+		t.Errorf("the claim of nothing read %d pages, want %d at most:\n%s", n, pages, strings.Join(plan, "\n"))
 	}
 }
