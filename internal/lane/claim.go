@@ -96,9 +96,11 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	if n := len(oldestFirst); n > 0 {
 		last = &oldestFirst[n-1]
 	}
-	cursor.moved(from, now.Sub(began), now, last)
-	if share.Of > 1 && len(claimed) == 0 {
-		l.shareRest(now)
+	if share.Of <= 1 || share.Digit == l.digit { // otherwise the claim was by an earlier division
+		cursor.moved(from, now.Sub(began), now, last)
+		if share.Of > 1 && len(claimed) == 0 {
+			l.shareRest(now)
+		}
 	}
 	if cursor.backlog {
 		l.leads[loop].passOn()
