@@ -8,21 +8,23 @@ import (
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// A job that kills its process, by exhausting the memory say, leaves no trace in
-// a transaction that is rolled back. So after an unclean death of any process
-// all are careful for a while: they claim few jobs, and mark them with their
-// name, in a commit of its own, before they work them. What ends an attempt takes
-// the marks away; what is marked already is worked while its process does nothing
-// else; what maxDeaths of those who marked it died of is discarded. Only deaths
-// count: a process that lives takes what it marked up again.
+// A job that kills its process, for example by exhausting memory, leaves no trace
+// in a transaction that is rolled back. So after an unclean death of any process
+// all are careful for a while: they claim few jobs, and mark them with the
+// process's name, in a commit of its own, before they work them. The end of an
+// attempt removes the marks. A job that is already marked is worked while its
+// process does nothing else. A job is discarded once maxDeaths processes that
+// marked it have died. Only deaths count: a living process works again the jobs
+// that it marked.
 
 const (
-	// carefulJobs are worked at once by a careful lane.
+	// carefulJobs is the max number of jobs in a careful lane's transaction.
 	carefulJobs = 20
-	// maxDeaths of marked jobs: one beside others, three alone. The death that began
-	// it all is one more.
+	// maxDeaths is how many processes may die of a marked job: one beside other
+	// jobs, three with the job isolated. The death that made processes careful is
+	// not counted.
 	maxDeaths = 4
-	// carefulFor is how long after an unclean death processes are careful.
+	// carefulFor is how long processes are careful after an unclean death.
 	carefulFor = time.Minute
 )
 
@@ -30,7 +32,8 @@ const (
 type Caution struct {
 	until atomic.Int64 // Unix nanoseconds
 
-	// suspects is held by whoever works a suspect, and shared by all others.
+	// suspects is locked by a turn that works a suspect, and read-locked by all
+	// others.
 	suspects sync.RWMutex
 }
 
@@ -40,7 +43,7 @@ func (c *Caution) Raise() { c.until.Store(time.Now().Add(carefulFor).UnixNano())
 // Careful reports whether the process is careful now.
 func (c *Caution) Careful() bool { return time.Now().UnixNano() < c.until.Load() }
 
-// begin is called before a transaction that works jobs; what it returns ends it.
+// begin is called before a transaction that works jobs, and end after it.
 func (c *Caution) begin(suspect bool) (end func()) {
 	if suspect {
 		c.suspects.Lock()
@@ -50,7 +53,7 @@ func (c *Caution) begin(suspect bool) (end func()) {
 	return c.suspects.RUnlock
 }
 
-// haveDied returns the jobs that are given up.
+// haveDied returns the jobs of which maxDeaths processes have died.
 func haveDied(claimed []queue.Job) (doomed []queue.Job) {
 	for _, job := range claimed {
 		if job.Deaths >= maxDeaths {

@@ -11,17 +11,19 @@ import (
 )
 
 const (
-	// firstSize is how many jobs a lane asks for before it knows how long they take.
+	// firstSize is the size of a lane's first claim, before it knows how long jobs
+	// take.
 	firstSize = 100
-	// newestJobs is how many jobs of a claim come from the newest ones while there
-	// is a backlog, and the divisor of their share in a small one. Not many: an
-	// athlete's days that are stored before earlier ones are written again with
-	// them.
+	// newestJobs is how many jobs of a claim come from the newest ones under a
+	// backlog; newestShare is the divisor of a small claim that limits them. They
+	// are few, because days of an athlete that are stored before earlier ones have
+	// to be written again with those.
 	newestJobs, newestShare = 16, 4
-	// promise is for how long a lane with a backlog promises to poll for jobs by
-	// itself, so that enqueuers need not wake it.
+	// promise is how long a lane with a backlog promises to poll, so that
+	// enqueuers need not notify it.
 	promise = time.Second
-	// promisedFrom is the number of jobs in a claim from which on it does so.
+	// promisedFrom is the size of a claim, in jobs, from which a lane promises
+	// to poll.
 	promisedFrom = 4
 )
 
@@ -29,8 +31,8 @@ func (l *Lane[T]) attempt() queue.Attempt {
 	return queue.Attempt{Client: l.options.Client, Keep: l.options.Keep}
 }
 
-// claimJobs claims as many jobs as the lane has found to fit the time. It returns
-// nil when another process has the loop's slot.
+// claimJobs claims as many jobs as a transaction has time for, by the lane's
+// estimate. It returns nil if another process has the loop's slot.
 func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.Job, error) {
 	l.mu.Lock()
 	began := time.Now()
@@ -73,7 +75,7 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 
 	now := time.Now()
 	claimed := oldestFirst
-	for _, job := range newestFirst { // the other statement may have claimed it, too
+	for _, job := range newestFirst { // both statements may have claimed it
 		if !slices.ContainsFunc(oldestFirst, func(j queue.Job) bool { return j.ID == job.ID }) {
 			claimed = append(claimed, job)
 		}
@@ -108,8 +110,9 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	return claimed, nil
 }
 
-// share is what a loop claims of now: in its slot where any loop has left jobs behind,
-// and its own part where loops wait for each other. l.mu is held.
+// share returns the jobs that a loop claims from now: in its slot if any loop has a
+// backlog, and only its own part while loops wait for each other's locks. l.mu is
+// held.
 func (l *Lane[T]) share(loop int, now time.Time) queue.Share {
 	backlogged := slices.ContainsFunc(l.cursors, func(c cursor) bool { return c.backlog })
 	contended := now.Before(l.contended)
@@ -120,13 +123,13 @@ func (l *Lane[T]) share(loop int, now time.Time) queue.Share {
 	return share
 }
 
-// checksAfter is from which wait on a lane that nobody woke asks whether there is
-// anything for it before it begins a transaction.
+// checksAfter is the wait from which a loop that was not woken checks for jobs
+// before it begins a transaction.
 const checksAfter = 50 * time.Millisecond
 
-// check finds out, without a transaction, whether a loop could have its slot, where
-// it needs one, and whether jobs wait. Where the database does not answer it says
-// yes: the transaction's error says what is wrong.
+// check reports, without a transaction, whether jobs wait and whether the loop's
+// slot is free, if it needs one. If the database does not answer, both are true:
+// the error of the transaction that follows is the one reported.
 func (l *Lane[T]) check(ctx context.Context, loop int) (waiting, free bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.options.Timeout)
 	defer cancel()
@@ -166,14 +169,14 @@ func (l *Lane[T]) check(ctx context.Context, loop int) (waiting, free bool) {
 	return waiting, true
 }
 
-// backlogIsOver notes that no loop need claim in its slot. l.mu is held.
+// backlogIsOver lets all loops claim without a slot. l.mu is held.
 func (l *Lane[T]) backlogIsOver() {
 	for i := range l.cursors {
 		l.cursors[i].backlog, l.cursors[i].lost = false, false
 	}
 }
 
-// answered notes that the database has answered.
+// answered records that the database has answered.
 func (l *Lane[T]) answered() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -187,8 +190,8 @@ func (l *Lane[T]) maxWeight() int {
 	return l.options.MaxWeight
 }
 
-// fit has the next claim ask for what fits: by the time that this transaction
-// took, waiting for locks left out, and by its jobs' weight.
+// fit sets the size of the next claim by how long this transaction took,
+// without its wait for locks, and by the weight of its jobs.
 func (l *Lane[T]) fit(loop, jobs int, leftOver bool, took time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -196,7 +199,7 @@ func (l *Lane[T]) fit(loop, jobs int, leftOver bool, took time.Duration) {
 		return
 	}
 	wanted := int(float64(jobs) * l.options.Aim.Seconds() / max(took.Seconds(), 0.001))
-	wanted = max(1, jobs/2, min(wanted, 2*jobs)) // one slow transaction is not a rule
+	wanted = max(1, jobs/2, min(wanted, 2*jobs)) // one slow transaction proves little
 	if leftOver {
 		wanted = min(wanted, jobs+jobs/8)
 	}

@@ -6,43 +6,43 @@ import (
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// cursor remembers where the last claim ended. Usually a claim starts from the
+// cursor remembers where the last claim ended. A claim usually starts at the
 // beginning of the queue, which costs nothing: PostgreSQL skips the index
-// entries of finished jobs. While somebody holds an old snapshot it cannot, and
-// walks over all of them with every claim; then most claims start where the last
-// one ended. So they do when most jobs are of another loop's share.
+// entries of finished jobs. While an old snapshot is held it cannot, and every
+// claim reads all of them; then most claims start where the last one ended. They
+// also do when most jobs belong to another loop's share.
 type cursor struct {
 	at        queue.Position
-	end       queue.Position // of the last claim, if it got all that it asked for
-	backlog   bool           // the last claim got all that it asked for
-	lost      bool           // another process had the slot of the loop
-	slow      bool           // the last claim from the beginning took its time
+	end       queue.Position // of the last claim, if it was filled
+	backlog   bool           // the last claim was filled
+	lost      bool           // another process had the loop's slot
+	slow      bool           // the last claim from the beginning took longer than slowClaim
 	beginning time.Time      // when the next claim from the beginning is due
 
 	newest     time.Time // when the newest job became due that was claimed as one of the newest
-	newestFrom time.Time // claims of the newest go down to here
-	dug        int       // jobs that they got since they began to go down to there
+	newestFrom time.Time // claims of the newest end here
+	dug        int       // jobs that they returned since newestFrom was set
 }
 
 const (
-	// slowClaim is from when on a claim from the beginning is one that has too
-	// much to walk over.
+	// slowClaim is the duration from which a claim from the beginning is
+	// considered to read too many finished jobs.
 	slowClaim = 10 * time.Millisecond
-	// beginningShare is the part of the time, as a divisor, that may go into slow
-	// claims from the beginning.
+	// beginningShare is the divisor of the time that may be spent in slow claims
+	// from the beginning.
 	beginningShare = 20
-	// overlap is how far before the last claim's end the next one starts, but not
-	// before the end of the claim before that one: jobs become visible when their
-	// transactions commit, not in the order of their times, and a second may have
-	// any number of finished jobs.
+	// overlap is how far before the end of the last claim the next one starts,
+	// because jobs become visible when their transactions commit, not in the
+	// order of their times. It never reaches back beyond the end of the claim
+	// before, because a second may contain any number of finished jobs.
 	overlap = time.Second
-	// clockOverlap is the same where no job shows the server's time: this
-	// machine's clock may be ahead. Should it be by more, new jobs are found by
-	// claims from the beginning.
+	// clockOverlap is the overlap when no job shows the server's time, because
+	// this machine's clock may be ahead. If it is ahead by more, claims from
+	// the beginning find the new jobs.
 	clockOverlap = 5 * time.Second
-	// newestDepth is how many jobs claims of the newest take before they leave what is
-	// older to the claims of the oldest. While an old snapshot is held, each of them
-	// walks over all that those before it took.
+	// newestDepth is how many jobs claims of the newest take before they leave older
+	// jobs to the claims of the oldest. While an old snapshot is held, each of them
+	// reads over all jobs that the previous ones took.
 	newestDepth = 1000
 )
 
@@ -54,8 +54,9 @@ func (c *cursor) start(now time.Time) queue.Position {
 	return c.at
 }
 
-// moved notes a claim that started at a place, took so long, and found jobs. If
-// those are all that there are, c.backlog being false, it has seen the others'.
+// moved records a claim: where it started, how long it took, and the last job
+// that it found. Without c.backlog the claim reached the end of the queue, and
+// the next one starts clockOverlap before now.
 func (c *cursor) moved(from queue.Position, took time.Duration, now time.Time, last *queue.Job) {
 	if from == (queue.Position{}) {
 		c.slow = took > slowClaim
@@ -71,14 +72,14 @@ func (c *cursor) moved(from queue.Position, took time.Duration, now time.Time, l
 	if before.After(c.at) {
 		c.at = before
 	}
-	if c.at.After(c.end) { // a claim from the beginning found what had become visible late
+	if c.at.After(c.end) { // a claim from the beginning found jobs that became visible late
 		c.at = c.end.Before(overlap)
 	}
 }
 
-// movedNewest notes a claim of the newest jobs: of how many, and what it found, newest
-// first. What is newer than all that was found is claimed next, and what is older as far as
-// newestDepth allows.
+// movedNewest records a claim of the newest jobs: how many it asked for, and which it
+// found, newest first. The next one claims jobs newer than these, and older ones up to
+// newestDepth.
 func (c *cursor) movedNewest(asked int, found []queue.Job) {
 	if len(found) == 0 {
 		return
@@ -98,5 +99,5 @@ func (c *cursor) movedNewest(asked int, found []queue.Job) {
 	}
 }
 
-// reset has the next claims start from the beginning, and from the end.
+// reset makes the next claims start at both ends of the queue.
 func (c *cursor) reset() { c.slow, c.newestFrom = false, time.Time{} }

@@ -13,9 +13,9 @@ import (
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// maxTries bounds the savepoints of a transaction: PostgreSQL keeps 64 of a
-// transaction's subtransactions in memory, and snapshots become slow beyond.
-// Jobs that were not come to stay in the queue.
+// maxTries bounds the savepoints of a transaction: PostgreSQL keeps 64 of its
+// subtransactions in memory, and beyond that snapshots become slow. Jobs not
+// reached by then stay in the queue.
 const maxTries = 63
 
 // PanicError is the error of jobs whose Apply panicked.
@@ -27,25 +27,25 @@ type PanicError struct {
 // Error implements error.
 func (p *PanicError) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
 
-// refusal is an error of some job of a group. The transaction goes on.
+// refusal is an error caused by some job of a group. The transaction continues.
 type refusal struct{ err error }
 
 func (r *refusal) Error() string { return r.err.Error() }
 func (r *refusal) Unwrap() error { return r.err }
 
-// Fault is an error that no job can help: a missing column, a permission that
-// was revoked, a bug.
+// Fault is an error that no job causes: a missing column, a revoked permission,
+// a bug.
 type Fault struct{ Err error }
 
 // Error implements error.
 func (f *Fault) Error() string { return f.Err.Error() }
 
-// Unwrap returns what was wrong.
+// Unwrap returns the cause.
 func (f *Fault) Unwrap() error { return f.Err }
 
-// isolate works a group of jobs. When the database refuses it, or it panics, it
-// is split in halves, down to the job that is to blame: among n jobs one costs
-// at most 2·log₂ n + 1 tries. Any other error ends the transaction.
+// isolate works a group of jobs. If the database refuses it, or it panics, the
+// group is halved until the poison job is isolated: one among n jobs costs at
+// most 2·log₂ n + 1 tries. Any other error ends the transaction.
 func (t *turn[T]) isolate(group []*Job[T]) error {
 	if len(group) == 0 || t.tries >= maxTries {
 		return nil
@@ -71,7 +71,7 @@ func (t *turn[T]) isolate(group []*Job[T]) error {
 	return t.isolate(group[half:])
 }
 
-// refuse salvages what can be of a refused job, or fails it.
+// refuse salvages a refused job if possible, and otherwise fails it.
 func (t *turn[T]) refuse(job *Job[T], reason error) error {
 	if t.lane.kind.Salvage != nil && (dbpool.Classify(reason) == dbpool.Data || isRace(reason)) {
 		salvaged, err := t.salvage(job)
@@ -87,7 +87,7 @@ func (t *turn[T]) refuse(job *Job[T], reason error) error {
 	return nil
 }
 
-// salvage keeps all of what the kind's Salvage did, or nothing.
+// salvage keeps everything that the kind's Salvage did, or nothing.
 func (t *turn[T]) salvage(job *Job[T]) (salvaged bool, err error) {
 	s := &Salvage{tries: &t.tries}
 	s.try = func(apply func(context.Context, pgx.Tx, *pgx.Batch) (Writes, error)) error {
@@ -120,15 +120,14 @@ func (t *turn[T]) salvage(job *Job[T]) (salvaged bool, err error) {
 	return true, t.keepOrComplete(job, s.rest)
 }
 
-// simply runs statements without parameters, in whatever state the transaction
-// is.
+// simply runs statements without parameters, even in a failed transaction.
 func (t *turn[T]) simply(sql string) error {
 	_, err := t.tx.Exec(t.ctx, sql, pgx.QueryExecModeSimpleProtocol)
 	return err
 }
 
-// keepOrComplete ends a salvaged job, or leaves it in the queue with what could
-// not be tried yet.
+// keepOrComplete completes a salvaged job, or leaves it in the queue with the
+// parts that were not tried yet.
 func (t *turn[T]) keepOrComplete(job *Job[T], rest []byte) error {
 	b := &pgx.Batch{}
 	if rest != nil {
@@ -140,15 +139,15 @@ func (t *turn[T]) keepOrComplete(job *Job[T], rest []byte) error {
 	return t.tx.SendBatch(t.ctx, b).Close()
 }
 
-// clockQuery, before and after the locks, measures how long the transaction waited
-// for them: that says nothing about how many jobs fit into one.
+// clockQuery runs before and after the locks to measure the wait for them, which
+// does not count when the next claim is sized.
 const clockQuery = `
 -- name: lock_clock
 SELECT clock_timestamp()`
 
-// try carries out what apply decides under a savepoint, and completes jobs. It
-// returns nil, or a refusal, after which the transaction is as it was before, or
-// an error that ends the transaction.
+// try executes what apply decides under a savepoint, and completes jobs. It
+// returns nil; a refusal, after which the transaction is as it was before; or an
+// error that ends the transaction.
 func (t *turn[T]) try(apply func(context.Context, *pgx.Batch) (Writes, error), completes []*Job[T]) error {
 	t.tries++
 	first := &pgx.Batch{}
@@ -191,7 +190,8 @@ func (t *turn[T]) try(apply func(context.Context, *pgx.Batch) (Writes, error), c
 	return &refusal{err}
 }
 
-// carryOut turns a panic into an error.
+// carryOut is the part of try under the savepoint. It turns a panic into an
+// error.
 func (t *turn[T]) carryOut(first *pgx.Batch, apply func(context.Context, *pgx.Batch) (Writes, error), completes []*Job[T]) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
@@ -206,8 +206,8 @@ func (t *turn[T]) carryOut(first *pgx.Batch, apply func(context.Context, *pgx.Ba
 	if b == nil {
 		b = &pgx.Batch{}
 	}
-	b.Queue("SET CONSTRAINTS ALL IMMEDIATE") // what is refused only at the commit could not be isolated
-	if t.raceIsJob {                         // seen by reading what the batch returned, when it must not be completed yet
+	b.Queue("SET CONSTRAINTS ALL IMMEDIATE") // an error at the commit could not be isolated
+	if t.raceIsJob {                         // the batch's results show the race, and the jobs must not be completed before
 		if err := t.tx.SendBatch(t.ctx, b).Close(); err != nil {
 			return err
 		}
@@ -220,8 +220,8 @@ func (t *turn[T]) carryOut(first *pgx.Batch, apply func(context.Context, *pgx.Ba
 	return w.After(t.ctx, t.tx)
 }
 
-// release ends the savepoint before the jobs are completed: a row that the
-// transaction has locked and a subtransaction updates costs a multixact.
+// release ends the savepoint before the jobs are completed: to update, in a
+// subtransaction, a row that the transaction has locked costs a multixact.
 func (t *turn[T]) release(b *pgx.Batch, completes []*Job[T]) {
 	b.Queue("RELEASE SAVEPOINT try")
 	if len(completes) == 0 {
@@ -234,8 +234,8 @@ func (t *turn[T]) release(b *pgx.Batch, completes []*Job[T]) {
 	t.lane.options.Schema.Complete(b, t.lane.attempt(), ids)
 }
 
-// probe runs the lane's statements without rows. When they fail as well, no job
-// is to blame.
+// probe runs the lane's statements without rows. If they fail too, no job is
+// the cause.
 func (t *turn[T]) probe() error {
 	if t.probed || t.lane.kind.Probe == nil {
 		return nil

@@ -4,15 +4,14 @@
 //	BEGIN → claim → lock, read, decide, write → complete → COMMIT
 //
 // The row lock is the claim and the fence, the connection is the heartbeat,
-// rollback is the retry: until the commit nobody else can have the jobs, and if
-// it does not come, nothing happened and no attempt is spent.
+// rollback is the retry: until the commit no other process can claim the jobs,
+// and without a commit nothing happened and no attempt is spent.
 //
-// Rules. Effects and outcomes of all jobs of a turn commit together. One job
-// that the database refuses, or that panics, costs its neighbours nothing. What
-// is transient, and what is the fault of the lane itself, costs no job an
-// attempt.
+// Rules. The effects and outcomes of all jobs of a turn commit together. A job
+// that the database refuses, or that panics, does not affect the others of its
+// batch. Transient errors and faults of the lane itself cost no job an attempt.
 //
-// The package knows nothing of what the jobs do.
+// The package does not know what the jobs do.
 package lane
 
 import (
@@ -27,7 +26,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// DB starts transactions; a *dbpool.Pool, say.
+// DB starts transactions, as *dbpool.Pool does.
 type DB interface {
 	BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error)
 	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
@@ -41,83 +40,83 @@ type Job[T any] struct {
 	weight int
 }
 
-// Kind is what a lane has to know of the jobs that it works.
+// Kind describes the jobs of a lane.
 type Kind[T any] struct {
 	Name string // as in river_job.kind; jobs of other kinds fail
 
-	// Decode reads a job's arguments. Its error cancels the job: trying again
-	// would not help.
+	// Decode reads a job's arguments. Its error cancels the job, because a
+	// retry would not help.
 	Decode func(data []byte) (T, error)
 
-	// Weigh says how much of a transaction's MaxWeight a job takes: the number of
-	// rows that it brings, say. nil: 1.
+	// Weigh returns how much of a transaction's MaxWeight a job takes, such as
+	// its number of rows. nil: 1.
 	Weigh func(args *T) int
 
-	// ShareBy is the path in the arguments to what decides which locks a job will
-	// want, most of them at least. While loops have to wait for each other, each
-	// takes jobs of its own share. nil: no such thing.
+	// ShareBy is the path in the arguments to the value that determines most of
+	// the locks a job needs. While loops wait for each other's locks, each claims
+	// only jobs of its own share. nil: jobs are never shared out.
 	ShareBy []string
 
-	// Lock queues the taking of every lock that the jobs need, in an order that
-	// is the same for all transactions. nil: they need none.
+	// Lock queues the statements that take all locks of the jobs, in the same
+	// order in all transactions. nil: they need none.
 	Lock func(b *pgx.Batch, jobs []*Job[T])
 
-	// Apply sends first, followed by what it reads in the same round trip, and
-	// decides. The lane sends what it returns. Apply has no effects outside tx,
-	// and may be called again for the same jobs, in other batches, after what it
-	// did was rolled back. jobs are in ascending order of their ids. Its error is a
-	// *Fault where no job is to blame.
+	// Apply sends first together with its own reads, in one round trip, and returns
+	// what the lane is to write. It has no effects outside tx: after a rollback it
+	// may be called again for the same jobs in other batches. jobs are in ascending
+	// order of their ids. Its error is a *Fault if no job is the cause.
 	Apply func(ctx context.Context, tx pgx.Tx, first *pgx.Batch, jobs []*Job[T]) (Writes, error)
 
-	// Salvage, if not nil, works a single job that the database refused, as far
-	// as the database takes it. See Salvage.
+	// Salvage, if not nil, works the parts of a refused job that the database
+	// accepts. See Salvage.
 	Salvage func(ctx context.Context, s *Salvage, job *Job[T]) error
 
-	// Probe queues every statement of Apply without a row to work on. What fails
-	// then as well is no job's fault. nil: nothing is known to be the lane's fault.
-	// A loop begins with it, so that its session has the statements prepared.
+	// Probe queues every statement of Apply without rows. If one fails there too,
+	// the lane is at fault and not a job. nil: errors are always attributed to
+	// jobs. Each loop runs it first, so that its session has the statements
+	// prepared.
 	Probe func(b *pgx.Batch)
 }
 
 // Writes is what a group of jobs writes.
 type Writes struct {
 	Batch *pgx.Batch // nil for nothing
-	// After, if not nil, is called when the batch was carried out.
+	// After, if not nil, is called once the batch has been executed.
 	After func(ctx context.Context, tx pgx.Tx) error
 }
 
-// Options tune a lane. All are required except IdleTimeout, Restrained, Throttle,
-// Observer and Logger.
+// Options configure a lane. All are required except IdleTimeout, Restrained,
+// Throttle, Observer and Logger.
 type Options struct {
 	Schema queue.Schema
 	Queue  string
 	Client string // River's name of this process
 
-	Loops     int           // transactions at once, each on a connection of its own
+	Loops     int           // concurrent transactions, each on a connection of its own
 	MaxJobs   int           // in one transaction
-	MaxWeight int           // of the jobs of one transaction; a heavier job has one of its own
+	MaxWeight int           // of the jobs of one transaction; a heavier job gets one of its own
 	Timeout   time.Duration // of one transaction
 	// IdleTimeout is how long the server waits, within a transaction, for a process
-	// that is frozen or cut off. Each transaction sets it: behind a pooler the next
-	// may have another session. 0 leaves the session's.
+	// that is frozen or cut off. Every transaction sets it, because behind a pooler
+	// each may run in another session. 0 keeps the session's.
 	IdleTimeout time.Duration
 
-	// Restrained, if not nil, reports whether others need the machine more: then
-	// RestrainedWeight is in place of MaxWeight.
+	// Restrained, if not nil, reports whether other work has priority:
+	// RestrainedWeight then replaces MaxWeight.
 	Restrained       func() bool
 	RestrainedWeight int
 
 	Aim    time.Duration // what a transaction should take under a backlog
-	Poll   time.Duration // how late a job is noticed whose notification got lost
-	Newest bool          // under a backlog a share of each claim comes from the newest jobs
-	Keep   bool          // completed jobs stay until River removes them; otherwise they are deleted at once
+	Poll   time.Duration // max delay of a job whose notification was lost
+	Newest bool          // under a backlog, part of each claim comes from the newest jobs
+	Keep   bool          // completed jobs stay until River removes them; otherwise the lane deletes them
 
 	// Throttle, if not nil, is held during a turn.
 	Throttle sync.Locker
-	// Caution is the process's.
+	// Caution is shared by all lanes of the process.
 	Caution *Caution
 
-	Observer Observer     // nil: nobody watches
+	Observer Observer     // nil: none
 	Logger   *slog.Logger // nil discards
 }
 
@@ -129,25 +128,25 @@ type Lane[T any] struct {
 	begin   string
 	counts  counters
 	woken   chan struct{}
-	careful sync.Mutex // held during a turn that marks jobs: one loop of the lane does so at a time
+	careful sync.Mutex // held during a turn that marks jobs: one loop at a time
 	leads   []lead     // of each loop
 
 	mu        sync.Mutex
-	size      int       // jobs that the next claim asks for
+	size      int       // of the next claim, in jobs
 	cursors   []cursor  // of each loop
-	lastClaim time.Time // the newest claim, or check, that the database answered
-	lastJob   time.Time // the newest claim that found jobs
-	promises  bool      // enqueuers need not wake this lane while it goes on like this
-	awakeTill time.Time // until when it has promised to poll by itself
-	contended time.Time // until when loops take jobs of a share of their own
-	digit     int       // of the hash by which they share
-	sharedAt  time.Time // when they shared by another one
+	lastClaim time.Time // the latest claim or check that the database answered
+	lastJob   time.Time // the latest claim that found jobs
+	promises  bool      // the last claim found enough jobs to promise to poll
+	awakeTill time.Time // until when the lane has promised to poll
+	contended time.Time // until when each loop claims from its own share
+	digit     int       // of the hash that assigns jobs to shares
+	sharedAt  time.Time // when digit last changed
 	fault     error     // of the lane's own; nil for none
-	faultAt   time.Time // when it was seen last
+	faultAt   time.Time // when fault last occurred
 	logged    time.Time // when trouble was logged last
-	raced     int       // turns in a row that met a race
+	raced     int       // consecutive turns that met a race
 	overtime  map[int64]int
-	blocked   map[int64]bool // jobs that, alone, met a lock that somebody holds
+	blocked   map[int64]bool // jobs that, isolated, waited too long for another transaction's lock
 }
 
 // New returns a lane that does nothing before Run.
@@ -175,7 +174,7 @@ func New[T any](db DB, o Options, kind Kind[T]) *Lane[T] {
 	}
 }
 
-// Wake has the lane claim jobs now.
+// Wake makes the lane claim jobs now.
 func (l *Lane[T]) Wake() {
 	select {
 	case l.woken <- struct{}{}:
@@ -183,8 +182,8 @@ func (l *Lane[T]) Wake() {
 	}
 }
 
-// Run works until ctx ends. A turn that is under way then is finished; a job
-// whose turn has not come stays in the queue.
+// Run works jobs until ctx ends. A turn that is under way then is finished;
+// jobs not yet claimed stay in the queue.
 func (l *Lane[T]) Run(ctx context.Context) {
 	var loops sync.WaitGroup
 	for i := range l.options.Loops {
@@ -198,8 +197,8 @@ func (l *Lane[T]) loop(ctx context.Context, loop int) {
 	lead := &l.leads[loop]
 	defer lead.passOn()
 	wait := time.Duration(0)         // before the next turn
-	empty, failed, others := 0, 0, 0 // turns in a row
-	freeChecks := 0                  // in a row that found the slot of another process free
+	empty, failed, others := 0, 0, 0 // consecutive turns
+	freeChecks := 0                  // consecutive ones that found another process's slot free
 	gathering := false               // the wait is gatherTime
 	for ctx.Err() == nil {
 		inTrouble := failed+others > 0
@@ -259,20 +258,22 @@ func (l *Lane[T]) loop(ctx context.Context, loop int) {
 	}
 }
 
-// gatherTime is for how long a loop that has worked all that waited lets more arrive. A
-// transaction for every few jobs keeps enqueuers from the processors and from the disk: one
-// that enqueues job after job is half as fast again, with half of the work for the server.
+// gatherTime is how long a loop that has drained its queue lets jobs arrive before its next
+// turn. Transactions of a few jobs each would compete with enqueuers for processors and
+// disk: with the pause a program that enqueues one job after another is 1.5 times as fast,
+// at half the load on the server.
 const gatherTime = time.Millisecond
 
-// isDrained reports whether a loop has left no jobs behind for which others wait.
+// isDrained reports whether a loop's last claim left no jobs waiting and no loop
+// waits for locks.
 func (l *Lane[T]) isDrained(loop int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return !l.cursors[loop].backlog && !time.Now().Before(l.contended)
 }
 
-// pause waits, and is cut short by Wake, unless the lane has to keep still, or by
-// the end of ctx. It returns whether it was.
+// pause waits for d. The end of ctx cuts it short, and so does Wake unless still
+// is true. It returns whether it was cut short.
 func (l *Lane[T]) pause(ctx context.Context, d time.Duration, still bool) (cutShort bool) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -295,9 +296,10 @@ const (
 	awakeChecks = 5 * time.Millisecond
 )
 
-// untilNextCheck doubles from 2 ms: a job whose enqueuer saw that the lane was
-// busy, and committed when it no longer was, woke nobody. While the lane has
-// promised to be awake it does not go beyond 5 ms.
+// untilNextCheck returns the wait after so many empty turns, which doubles from
+// 2 ms: an enqueuer does not notify a busy lane, and the lane may be idle by
+// the time the job commits. While a promise to poll is in force, the wait is at
+// most 5 ms.
 func (l *Lane[T]) untilNextCheck(empty int) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -6,18 +6,19 @@ import (
 	"time"
 )
 
-// lead is a loop's part in polling for jobs. One loop of a lane has the lead: it
-// waits for jobs and claims them. It passes the lead on when there is more than
-// it claimed, or when its transaction takes its time. Otherwise what arrives
-// meanwhile is its next batch: two small transactions at once take longer than
-// one after the other, for they share the processors with the server.
+// lead is the right to poll for jobs. One loop of a lane has it: it waits for
+// jobs and claims them. It passes the lead on if more jobs wait than it claimed,
+// or if its transaction takes longer than leadTime. Otherwise the jobs that
+// arrive meanwhile are its next batch: two small transactions at once take
+// longer than one after the other, because they share the processors with the
+// server.
 type lead struct {
-	vacant chan struct{} // of the lane; holds a value while nobody has the lead
+	vacant chan struct{} // of the lane; has a value while no loop has the lead
 	held   atomic.Bool
 }
 
-// leadTime is how long a transaction may take before another loop claims what
-// has arrived meanwhile.
+// leadTime is how long a transaction may take before another loop claims the
+// jobs that arrived meanwhile.
 const leadTime = 25 * time.Millisecond
 
 func newLeads(loops int) []lead {
@@ -30,8 +31,8 @@ func newLeads(loops int) []lead {
 	return leads
 }
 
-// take waits for the lead. It returns whether the loop did not have it before;
-// false, too, when ctx ends.
+// take waits for the lead and reports whether the loop has just got it: false
+// if it already had it, or if ctx ended.
 func (l *lead) take(ctx context.Context) (taken bool) {
 	if l.held.Load() {
 		return false
@@ -45,7 +46,7 @@ func (l *lead) take(ctx context.Context) (taken bool) {
 	}
 }
 
-// passOn gives the lead to the next loop. Without the lead it does nothing.
+// passOn gives the lead to the next loop, if this one has it.
 func (l *lead) passOn() {
 	if l.held.Swap(false) {
 		l.vacant <- struct{}{}

@@ -12,20 +12,21 @@ import (
 // Transaction is one turn that found jobs, or failed.
 type Transaction struct {
 	Jobs       int           // completed
-	Failures   int           // attempts that ended with an error of the job's own
-	Took       time.Duration // from asking for a connection to the answer to COMMIT
-	RoundTrips int           // BEGIN and COMMIT included, preparing of statements left out
+	Failures   int           // attempts that failed because of the job
+	Took       time.Duration // from the request for a connection to the answer to COMMIT
+	RoundTrips int           // including BEGIN and COMMIT, without preparing statements
 	Savepoints int
-	Err        error // nil when it committed
+	Err        error // nil if it committed
 }
 
-// Observer is notified of what a lane does. Its methods are called by several
-// goroutines at once, and must neither block nor call the lane.
+// Observer is notified of a lane's transactions. Its methods are called
+// concurrently, and must neither block nor call the lane.
 type Observer interface {
-	// Transacted reports how a transaction ended.
+	// Transacted is called when a transaction has ended.
 	Transacted(Transaction)
-	// Committed reports of one job how long ago it was inserted, as far as this
-	// machine's clock agrees with the database's.
+	// Committed is called for each completed job, with the time since it was
+	// inserted. The time is off by the difference between this machine's clock
+	// and the database's.
 	Committed(latency time.Duration)
 }
 
@@ -34,15 +35,15 @@ type unobserved struct{}
 func (unobserved) Transacted(Transaction)  {}
 func (unobserved) Committed(time.Duration) {}
 
-// Stats counts what a lane did since it was made.
+// Stats counts what a lane has done since New.
 type Stats struct {
 	Transactions int64 `json:"transactions"` // that found jobs, or failed
 	Committed    int64 `json:"committed"`    // jobs
-	Failed       int64 `json:"failed"`       // attempts that ended with an error of the job's own
-	Cancelled    int64 `json:"cancelled"`    // of those: will not be tried again, trying cannot help
-	Discarded    int64 `json:"discarded"`    // of those: will not be tried again, that was the last attempt
-	Retries      int64 `json:"retries"`      // transactions that failed through no job's fault
-	Bisections   int64 `json:"bisections"`   // groups of jobs that were split in search of the one to blame
+	Failed       int64 `json:"failed"`       // attempts that failed because of the job
+	Cancelled    int64 `json:"cancelled"`    // of those: not retried, because a retry cannot help
+	Discarded    int64 `json:"discarded"`    // of those: not retried, after the last attempt
+	Retries      int64 `json:"retries"`      // transactions that failed for no job's fault
+	Bisections   int64 `json:"bisections"`   // groups of jobs that were split to isolate a poison job
 }
 
 type counters struct {
@@ -75,15 +76,15 @@ func (s Stats) Plus(o Stats) Stats {
 	}
 }
 
-// Status is how a lane gets on.
+// Status is the condition of a lane.
 type Status struct {
 	Queue     string
-	LastClaim time.Time // the newest that the database answered, empty ones and checks included; zero for none
-	LastJob   time.Time // the newest that found jobs
-	Fault     error     // of the lane's own, so that it stands still; nil for none
+	LastClaim time.Time // the latest that the database answered, including empty ones and checks; zero for none
+	LastJob   time.Time // the latest that found jobs
+	Fault     error     // that stalls the lane; nil for none
 }
 
-// Status returns how the lane gets on.
+// Status returns the lane's condition.
 func (l *Lane[T]) Status() Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -93,8 +94,8 @@ func (l *Lane[T]) Status() Status {
 // Active reports whether jobs were found within the given time.
 func (l *Lane[T]) Active(within time.Duration) bool { return time.Since(l.Status().LastJob) < within }
 
-// countingTx counts the round trips of a transaction and notes when the first
-// batch of a try is sent.
+// countingTx counts a transaction's round trips and records whether the first
+// batch of a try was sent.
 type countingTx struct {
 	pgx.Tx
 	roundTrips int

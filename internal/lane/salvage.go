@@ -7,19 +7,20 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ErrNotSalvaged is what a kind's Salvage returns for a job that it cannot help.
+// ErrNotSalvaged is returned by a kind's Salvage for a job that it cannot
+// salvage.
 var ErrNotSalvaged = errors.New("not salvaged")
 
-// Salvage works the parts of one job that the database refused as a whole. What
-// is refused may be left out, as long as the kind keeps account of it.
+// Salvage works, part by part, a job that the database refused as a whole.
+// Refused parts may be left out if the kind records them.
 type Salvage struct {
 	try   func(apply func(context.Context, pgx.Tx, *pgx.Batch) (Writes, error)) error
 	tries *int
-	begun bool // the savepoint of the whole is there
+	begun bool // the savepoint of the whole job exists
 	rest  []byte
 }
 
-// TriesLeft reports whether the transaction has room for so many tries.
+// TriesLeft reports whether the transaction has room for n more tries.
 func (s *Salvage) TriesLeft(n int) bool {
 	if !s.begun {
 		n++
@@ -27,8 +28,8 @@ func (s *Salvage) TriesLeft(n int) bool {
 	return *s.tries+n <= maxTries
 }
 
-// Try works a part. It returns whether the database refused it and why, and an
-// error when that ends the transaction.
+// Try works a part. It returns why the database refused it, nil if it did not,
+// and an error if the transaction cannot continue.
 func (s *Salvage) Try(apply func(context.Context, pgx.Tx, *pgx.Batch) (Writes, error)) (refusedBecause, err error) {
 	err = s.try(apply)
 	var refused *refusal
@@ -38,7 +39,7 @@ func (s *Salvage) Try(apply func(context.Context, pgx.Tx, *pgx.Batch) (Writes, e
 	return nil, err
 }
 
-// Keep leaves the job in the queue with these arguments, what is left of it,
+// Keep leaves the job in the queue with these arguments, its remaining parts,
 // instead of completing it.
 func (s *Salvage) Keep(args []byte) { s.rest = args }
 

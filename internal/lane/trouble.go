@@ -13,12 +13,13 @@ import (
 )
 
 const (
-	// maxRaces is after how many turns in a row that met a race it is no accident:
-	// a trigger drops rows, say.
+	// maxRaces is the number of consecutive turns with a race beyond which it is
+	// no accident: a trigger may be dropping rows.
 	maxRaces = 3
-	// postponement is how long a job waits that met a lock somebody else holds.
+	// postponement is the delay of a job that met another transaction's lock.
 	postponement = 2 * time.Second
-	// maxOvertime is how often a job alone may take longer than a transaction has.
+	// maxOvertime is how often an isolated job may exceed the transaction's
+	// timeout.
 	maxOvertime = 3
 )
 
@@ -30,9 +31,9 @@ func (l *Lane[T]) raceIsJob() bool {
 
 const queryCanceled = "57014"
 
-// isRace reports whether the transaction would have to see somebody else's commit,
-// or whether a statement took too long: what may be the fault of a job if it
-// happens again and again.
+// isRace reports whether the transaction needs another one's commit that it cannot
+// see, or a statement was cancelled because it took too long. If that recurs, a
+// job may be the cause.
 func isRace(err error) bool {
 	var pgErr *pgconn.PgError
 	return errors.Is(err, dbpool.ErrRaced) || (errors.As(err, &pgErr) && pgErr.Code == queryCanceled)
@@ -40,14 +41,14 @@ func isRace(err error) bool {
 
 const lockNotAvailable = "55P03"
 
-// isLockTimeout reports whether somebody else holds a row or a table for so long
-// that others should not wait with the job that wants it.
+// isLockTimeout reports whether another transaction kept a row or a table locked
+// for too long for the whole batch to wait.
 func isLockTimeout(err error) bool {
 	var pgErr *pgconn.PgError
 	return errors.As(err, &pgErr) && pgErr.Code == lockNotAvailable
 }
 
-// isBlocked reports, once, whether a job met a lock that somebody holds.
+// isBlocked reports, once, whether a job met another transaction's lock.
 func (l *Lane[T]) isBlocked(id int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -61,7 +62,7 @@ func (l *Lane[T]) isOvertime(id int64) bool {
 	return l.overtime[id] >= maxOvertime
 }
 
-// ended takes account of a transaction.
+// ended counts a transaction and adapts the next claim to it.
 func (l *Lane[T]) ended(t *turn[T], found int, took time.Duration, err error) {
 	if found > 0 || err != nil {
 		l.counts.transactions.Add(1)
@@ -136,15 +137,16 @@ func (l *Lane[T]) countFailures(t *turn[T]) {
 }
 
 const (
-	// maxTransientWait is between tries when nobody is at fault.
+	// maxTransientWait is the max wait before a retry after a transient error.
 	maxTransientWait = time.Second
-	// maxFaultWait is between checks whether the lane's own fault is cured.
+	// maxFaultWait is the max wait before a retry after a fault of the lane.
 	maxFaultWait = 5 * time.Second
-	// loggedEvery is how often the same trouble is logged.
+	// loggedEvery is the min interval between logs of the same trouble.
 	loggedEvery = 10 * time.Second
 )
 
-// afterError logs what ended a transaction and returns how long to wait.
+// afterError logs the error that ended a transaction and returns how long to
+// wait.
 func (l *Lane[T]) afterError(ctx context.Context, err error, failed int) time.Duration {
 	fault := &Fault{}
 	maxWait := maxTransientWait
@@ -169,14 +171,14 @@ func (l *Lane[T]) afterError(ctx context.Context, err error, failed int) time.Du
 		l.options.Logger.WarnContext(ctx, "transaction failed, will try again; no attempt is spent", attributes...)
 	}
 	if isLockTimeout(err) {
-		failed = 1 // it has waited already, and now asks for less
+		failed = 1 // it has already waited, and the next claim is smaller
 	}
 	wait := min(maxWait, 10*time.Millisecond<<min(failed, 12))
 	return wait/4 + rand.N(wait*3/4)
 }
 
-// worked ends what the lane was at fault for. A loop that finds nothing proves
-// little: another one may have in hand what fails.
+// worked clears the lane's fault. An empty turn soon after it proves nothing:
+// another loop may have claimed the jobs that fail.
 func (l *Lane[T]) worked(ctx context.Context, found int) {
 	l.mu.Lock()
 	was := l.fault

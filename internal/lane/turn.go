@@ -12,16 +12,15 @@ import (
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// BeginQuery has the transaction's statements find rows by their keys. A
-// prepared statement keeps the plan that it got when the tables were small, or
-// had no statistics yet: it would scan them whole, and go on doing so while they
-// grow. It also lets change capture, where that is installed, know that the worker
-// itself sees to what follows. And it bounds the wait for locks: a frozen
-// process's transactions wait for each other's, and what got its locks only when
-// the server gave up the first one would keep its jobs for as long again. The
-// bound is below deadlock_timeout (1s by default), because a statement of the
-// application locks rows in an order of its own, and of the two the lane is the
-// one that can try again.
+// BeginQuery makes the transaction's statements find rows by their keys. A
+// prepared statement keeps its plan: one made while the tables were small, or had
+// no statistics yet, would go on scanning them as they grow. trainingmonkey.worker
+// makes change capture, where it is installed, leave the consequences of the
+// writes to the worker. lock_timeout bounds the wait for locks: transactions of a
+// frozen process wait for each other, and one that got its locks when the server
+// ended the first would keep its jobs for as long again. It is below
+// deadlock_timeout (1s by default), because statements of the application may lock
+// rows in another order, and the lane is the side that can retry.
 const BeginQuery = `begin isolation level read committed; SET LOCAL lock_timeout = '500ms'; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; ` +
 	`SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; SET LOCAL trainingmonkey.worker = 'on'`
 
@@ -32,21 +31,21 @@ type turn[T any] struct {
 	ctx  context.Context
 	tx   *countingTx
 
-	jobs      []*Job[T] // that are worked, in ascending order of ids
+	jobs      []*Job[T] // being worked, in ascending order of ids
 	locked    bool      // their locks are taken
 	tries     int       // savepoints so far
 	probed    bool
-	raceIsJob bool          // a race counts as the fault of the jobs that meet it
+	raceIsJob bool          // a race counts as an error of the jobs that meet it
 	waited    time.Duration // for locks
 	leftOver  bool          // more was claimed than fits into one transaction
 
 	completed []*Job[T]
 	failures  []queue.Failure
 	postponed []int64     // jobs
-	suspects  []queue.Job // marked; to be worked in the next transaction
+	suspects  []queue.Job // marked, and worked in the next transaction
 }
 
-// Turn claims jobs and works them. It returns how many it found. Run does nothing
+// Turn claims jobs, works them, and returns how many it found. Run calls nothing
 // else.
 func (l *Lane[T]) Turn(ctx context.Context) (found int, err error) { return l.turn(ctx, 0) }
 
@@ -67,7 +66,7 @@ func (l *Lane[T]) turn(ctx context.Context, loop int) (found int, err error) {
 	}
 	suspect := marked[0].Marked
 	defer l.options.Caution.begin(suspect)()
-	if suspect { // marked once more while nothing else is in hand, and not while it waits for that
+	if suspect { // marked again once the process works nothing else, rather than while it waits for that
 		if _, marked, err = l.transact(ctx, loop, func(t *turn[T]) (int, error) { return len(marked), t.markAgain(marked) }); err != nil || len(marked) == 0 {
 			return found, err
 		}
@@ -76,8 +75,8 @@ func (l *Lane[T]) turn(ctx context.Context, loop int) (found int, err error) {
 	return found, err
 }
 
-// transact runs one transaction on its own deadline: a turn that has begun is
-// finished when the process is to stop.
+// transact runs one transaction with a deadline of its own, so that a shutdown
+// does not interrupt a turn.
 func (l *Lane[T]) transact(ctx context.Context, loop int, work func(*turn[T]) (int, error)) (found int, marked []queue.Job, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.options.Timeout)
 	defer cancel()
@@ -124,7 +123,8 @@ func (t *turn[T]) claim() (found int, err error) {
 	return len(claimed), t.work(claimed)
 }
 
-// mark leaves word, before the jobs are worked, who is about to.
+// mark records, before the jobs are worked, that this process is about to work
+// them.
 func (t *turn[T]) mark(suspects []queue.Job) error {
 	slices.SortFunc(suspects, func(a, b queue.Job) int { return cmp.Compare(a.ID, b.ID) })
 	b := &pgx.Batch{}
@@ -136,8 +136,8 @@ func (t *turn[T]) mark(suspects []queue.Job) error {
 	return nil
 }
 
-// markAgain is mark of jobs that are marked already, as far as nobody else has
-// them in hand.
+// markAgain marks jobs again, except those that another process has claimed
+// meanwhile.
 func (t *turn[T]) markAgain(marked []queue.Job) error {
 	claimed, err := t.claimAgain(marked)
 	if err != nil || len(claimed) == 0 {
@@ -168,8 +168,8 @@ func (t *turn[T]) claimAgain(marked []queue.Job) (claimed []queue.Job, err error
 	return claimed, nil
 }
 
-// work works claimed jobs, isolates the ones that are refused, and writes what
-// becomes of those.
+// work works claimed jobs, isolates the refused ones, and writes their
+// outcomes.
 func (t *turn[T]) work(claimed []queue.Job) error {
 	fresh, failedBefore := t.take(claimed)
 	if err := t.isolate(fresh); err != nil {
@@ -198,7 +198,8 @@ func (t *turn[T]) work(claimed []queue.Job) error {
 }
 
 // take decodes the claimed jobs and keeps as many as fit into one transaction.
-// The rest stays in the queue as it is. Jobs that failed before are apart.
+// The rest stays in the queue unchanged. Jobs that failed before are returned
+// separately.
 func (t *turn[T]) take(claimed []queue.Job) (fresh, failedBefore []*Job[T]) {
 	l, weight, maxWeight := t.lane, 0, t.lane.maxWeight()
 	for _, c := range claimed {
