@@ -13,9 +13,9 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// Admin shows and changes jobs and queues for an operator. Changes go through row locks
-// like the workers' own, so an Admin waits for a job that is being worked, and never
-// overwrites its outcome.
+// Admin shows and changes jobs and queues for an operator. Its changes take row locks
+// as the workers do, so it waits for a job that is being worked, and never overwrites
+// its outcome.
 type Admin struct {
 	pool   *dbpool.Pool
 	schema Schema
@@ -46,5 +46,5 @@ func States() (names []string) {
 	return names
 }
 
-// unfinished is the condition on a job that is still going to be worked.
+// unfinished is the condition that a job is still going to be worked.
 const unfinished = `state IN ('available', 'pending', 'retryable', 'running', 'scheduled')`

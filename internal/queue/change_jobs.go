@@ -9,11 +9,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Action is an operator's change of jobs.
+// Action is a change that an operator makes to jobs.
 type Action struct {
 	Name string
-	From []string // the states in which it can be done
-	set  string   // what it sets in jobs that do not run
+	From []string // the states in which it is possible
+	set  string   // the SET clause for jobs that are not running
 }
 
 // The actions. They do not change the args: a retried job keeps its place among the
@@ -29,8 +29,8 @@ var (
 	Cancel = Action{Name: "cancel", From: []string{"available", "running", "retryable", "scheduled", "pending"}, set: `
 	state = 'cancelled', finalized_at = clock_timestamp()`}
 
-	// Discard gives up on jobs that do not run. River keeps them for a week; until then
-	// Retry brings them back.
+	// Discard gives up on jobs that are not running. River keeps them for a week; until
+	// then Retry brings them back.
 	Discard = Action{Name: "discard", From: []string{"available", "retryable", "scheduled", "pending"}, set: `
 	state = 'discarded', finalized_at = clock_timestamp()`}
 )
@@ -87,12 +87,13 @@ func (a *Admin) PreviewJobs(ctx context.Context, action Action, f Filter) (p Pre
 	return p, nil
 }
 
-// changedPerTx is how many jobs one transaction of a bulk operation changes: a
-// few milliseconds in which the workers may wait for their locks.
+// changedPerTx is how many jobs one transaction of a bulk operation changes, so
+// that workers wait for its locks for a few milliseconds only.
 const changedPerTx = 500
 
-// lockJobsQuery locks the next jobs in key order. A row that changed while its
-// lock was waited for is checked again and left out when it no longer matches.
+// lockJobsQuery locks the next jobs in key order. PostgreSQL checks a row again
+// that changed during the wait for its lock, and leaves it out if it no longer
+// matches.
 const lockJobsQuery = `
 -- name: queue_lock_jobs
 SELECT id, state::text
@@ -102,8 +103,8 @@ ORDER BY id
 LIMIT @limit
 FOR UPDATE`
 
-// changeJobsQuery changes locked jobs. Workers of the queues in which something
-// became available are woken as by an insert.
+// changeJobsQuery changes locked jobs, and wakes the workers of queues in which
+// jobs became available, as an insert does.
 const changeJobsQuery = `
 -- name: queue_change_jobs
 WITH changed AS (
@@ -112,8 +113,8 @@ WITH changed AS (
 SELECT pg_notify($2, ` + insertPayload + `) FROM changed WHERE state = 'available' GROUP BY queue`
 
 // ChangeJobs applies the action to the jobs of a preview that still match, in
-// transactions of some hundred, and returns how many it changed. After an error, earlier
-// transactions stay committed.
+// transactions of a few hundred, and returns how many it changed. After an error,
+// earlier transactions stay committed.
 func (a *Admin) ChangeJobs(ctx context.Context, action Action, f Filter, p Preview) (changed int64, err error) {
 	f = action.restrict(f)
 	for after := int64(0); ; {
@@ -154,8 +155,8 @@ func (a *Admin) changeSome(ctx context.Context, tx pgx.Tx, action Action, f Filt
 	if _, err := tx.Exec(ctx, a.schema.SQL(query), idle, a.schema.topic()); err != nil {
 		return 0, 0, err
 	}
-	// Only River can reach the process that works a job. There are never more such jobs
-	// than worker slots.
+	// Only River can reach the process that works a job. There are never more running
+	// jobs than worker slots.
 	for _, id := range running {
 		if _, err := a.client.JobCancelTx(ctx, tx, id); err != nil {
 			return 0, 0, err

@@ -8,13 +8,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Job is a claimed row of river_job: its row is locked by the transaction that
-// claimed it, and still says available.
+// Job is a claimed row of river_job. The transaction that claimed it has the
+// row locked; its state is still available.
 type Job struct {
 	ID          int64
 	Kind        string
 	Args        []byte // JSON
-	Attempt     int    // spent so far, this one not counted
+	Attempt     int    // spent so far, not counting this one
 	MaxAttempts int
 	Errors      int  // attempts that ended with an error
 	Marked      bool // see MarkSuspects
@@ -36,16 +36,16 @@ type Position struct {
 // Position returns the job's place in the order of claims.
 func (j Job) Position() Position { return Position{j.priority, j.scheduledAt, j.ID} }
 
-// DueAt returns since when the job is to be worked, by the server's clock.
+// DueAt returns when the job became due, by the server's clock.
 func (j Job) DueAt() time.Time { return j.scheduledAt }
 
-// claimColumns are those of Job.
+// claimColumns are the columns of Job.
 const claimColumns = `id, kind, args, attempt, max_attempts, coalesce(array_length(errors, 1), 0), metadata ? '` + marksKey + `',
 	CASE WHEN metadata ? '` + marksKey + `' THEN (SELECT count(*) FROM worker_processes AS p WHERE p.died_at IS NOT NULL AND metadata->'` + marksKey + `' ? p.client_id) ELSE 0 END,
 	created_at, priority, scheduled_at`
 
-// notAnothers is true of jobs that no other living process has marked: a process works the
-// jobs that it marked itself.
+// notAnothers is a condition: no other living process has marked the job. Only the process
+// that marked a job works it.
 func notAnothers(client string) string {
 	return fmt.Sprintf(`(NOT metadata ? '`+marksKey+`' OR NOT EXISTS (
 	SELECT FROM worker_processes AS p
@@ -53,11 +53,10 @@ func notAnothers(client string) string {
 		client, DeadAfter/time.Second)
 }
 
-// claimQuery claims in the order of the index that River fetches with, one
-// queue to a statement, from a position on: entries of finished jobs, which
-// vacuum cannot remove while an old snapshot is held, are not walked over again
-// with every claim. A paused queue yields nothing. The share is a filter on what
-// the index yields.
+// claimQuery claims from one queue, in the order of the index that River fetches
+// with. It starts at a position, so that not every claim reads again the entries
+// of finished jobs, which vacuum cannot remove while an old snapshot is held. A
+// paused queue yields nothing. The share filters the rows of the index.
 var claimQuery = `
 -- name: claim_jobs
 SELECT ` + claimColumns + `
@@ -69,9 +68,9 @@ ORDER BY priority, scheduled_at, id
 LIMIT $5
 FOR UPDATE SKIP LOCKED`
 
-// claimNewestQuery claims the newest of the jobs that athletes wait for: under a backlog
-// these need not wait for all older ones. Which version of an activity wins does not
-// depend on the order of work. It goes down to a time: a comparison of rows, as in
+// claimNewestQuery claims the newest of the jobs that athletes wait for, so that under a
+// backlog they do not wait for all older ones. Which version of an activity wins does
+// not depend on the order of work. It ends at a time, because a comparison of rows, as in
 // claimQuery, would not end a scan that runs backward.
 var claimNewestQuery = `
 -- name: claim_newest_jobs
@@ -84,25 +83,26 @@ ORDER BY priority DESC, scheduled_at DESC, id DESC
 LIMIT $3
 FOR UPDATE SKIP LOCKED`
 
-// Share is a part of a queue's jobs: those for which the hash of a value in their
-// arguments, such as the user, has Part as one of its digits in base Of. With Of 0 or 1 it
-// is all jobs.
+// Share is a part of a queue's jobs: those whose hash of a value in their arguments, such
+// as the user, has in base Of the digit Part at the place Digit. If Of is 0 or 1, it is
+// all jobs.
 type Share struct {
 	Part, Of int
-	Digit    int      // 0 for the last one; any number will do
-	Path     []string // to the value, as in args #>> path
+	Digit    int      // place of the digit, 0 for the last one; any number is valid
+	Path     []string // of the value, as in args #>> path
 
-	// InSlot claims nothing unless the transaction has the slot of this Part. See
-	// TakeSlot.
+	// InSlot restricts claims to transactions that have the slot of this Part.
+	// See TakeSlot.
 	InSlot bool
 }
 
-// inShare is true of the jobs of a share.
+// inShare is a condition: the job belongs to the share.
 func inShare(part, of, path, divisor string) string {
 	return fmt.Sprintf(`(%[2]s = 1 OR (coalesce(hashtext(args #>> %[3]s::text[]), 0) & 2147483647) / %[4]s %% %[2]s = %[1]s)`, part, of, path, divisor)
 }
 
-// divisor leaves a share's digit of a hash as the last one.
+// divisor returns the number that makes the share's digit of a hash the last
+// one.
 func (s Share) divisor() int {
 	divisors := []int{1}
 	for n := s.Of; n > 1 && n <= 1<<24; n *= s.Of { // a hash has 31 bits
@@ -111,9 +111,9 @@ func (s Share) divisor() int {
 	return divisors[s.Digit%len(divisors)]
 }
 
-// waitingQuery is one round trip, and no transaction block, in place of a claim
-// that would probably find nothing. The entries of finished jobs are passed over
-// as in claimQuery.
+// waitingQuery is one round trip without a transaction block, in place of a
+// claim that would probably find nothing. It skips the entries of finished jobs
+// as claimQuery does.
 var waitingQuery = `
 -- name: jobs_wait
 SELECT EXISTS (
@@ -122,12 +122,13 @@ SELECT EXISTS (
 	ORDER BY priority, scheduled_at, id
 )`
 
-// byIndexQuery holds for what follows in the batch: see lane.BeginQuery.
+// byIndexQuery applies to the statements after it in the batch: see
+// lane.BeginQuery.
 const byIndexQuery = `
 -- name: by_index
 SELECT set_config('enable_seqscan', 'off', true)`
 
-// Waiting queues the check whether due jobs wait after a position. The batch is to
+// Waiting queues the check whether due jobs wait after a position. The batch must
 // be sent outside a transaction.
 func (s Schema) Waiting(b *pgx.Batch, queue string, after Position, waiting *bool) {
 	b.Queue(byIndexQuery)
@@ -162,7 +163,7 @@ func appendJobs(claimed *[]Job) func(pgx.Rows) error {
 			&j.ID, &j.Kind, &j.Args, &j.Attempt, &j.MaxAttempts, &j.Errors, &j.Marked, &j.Deaths, &j.CreatedAt, &j.priority, &j.scheduledAt,
 		}, func() error {
 			*claimed = append(*claimed, j)
-			j.Args = nil // the next row's must not share its memory
+			j.Args = nil // so that the next row does not reuse its memory
 			return nil
 		})
 		return err
@@ -221,7 +222,7 @@ func (p Position) After(o Position) bool {
 	return cmp.Or(cmp.Compare(p.priority, o.priority), p.scheduledAt.Compare(o.scheduledAt), cmp.Compare(p.id, o.id)) > 0
 }
 
-// Before returns a position of the same priority so much earlier.
+// Before returns the position of the same priority that is d earlier.
 func (p Position) Before(d time.Duration) Position {
 	return Position{p.priority, p.scheduledAt.Add(-d), 0}
 }

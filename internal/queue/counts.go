@@ -21,15 +21,15 @@ type Counts struct {
 type StateCount struct {
 	State     string   `json:"state"`
 	Jobs      int64    `json:"jobs"`
-	Estimated bool     `json:"estimated"`          // Jobs is PostgreSQL's estimate, or at least what it says
+	Estimated bool     `json:"estimated"`          // Jobs is PostgreSQL's estimate, or a lower bound (see AtLeast)
 	OldestAge *float64 `json:"oldest_age_seconds"` // since it was enqueued; null for none
 }
 
-// AtLeast reports whether counting stopped at the limit while PostgreSQL's older estimate
-// is lower.
+// AtLeast reports whether Jobs is a lower bound: counting stopped at the limit, and
+// PostgreSQL's estimate, which is older, is not above it.
 func (s StateCount) AtLeast() bool { return s.Estimated && s.Jobs == maxCounted+1 }
 
-// In returns the jobs in a state.
+// In returns the count of a state, zero if it has none.
 func (q Counts) In(state string) StateCount {
 	for _, s := range q.States {
 		if s.State == state {
@@ -42,12 +42,13 @@ func (q Counts) In(state string) StateCount {
 // maxCounted is the number up to which jobs of one queue and state are counted.
 const maxCounted = 10_000
 
-// maxQueues bounds how many queues are counted: other programs may have created some.
+// maxQueues bounds how many queues are counted, because other programs may have
+// created some.
 const maxQueues = 50
 
 // countsQuery counts each queue's jobs in each state, and finds the oldest,
-// among the first rows of the index from which River fetches. With more rows
-// than that the oldest is the oldest of those that are fetched first.
+// among the first rows of the index from which River fetches. If there are more
+// rows, the oldest is that of the rows read.
 const countsQuery = `
 -- name: queue_counts
 SELECT queue.name, queue.paused_at, state.name, found.jobs, extract(epoch FROM clock_timestamp() - found.oldest)::float8

@@ -6,13 +6,13 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// dueQuery stops at the first job that can run now or within a few seconds.
+// dueQuery stops at the first job that can run now or within ten seconds.
 const dueQuery = `
 -- name: jobs_due
 SELECT EXISTS (SELECT FROM {schema}.river_job WHERE state IN ('available', 'running', 'pending') AND queue = ANY($1))
     OR EXISTS (SELECT FROM {schema}.river_job WHERE state IN ('retryable', 'scheduled') AND queue = ANY($1) AND scheduled_at < now() + interval '10 seconds')`
 
-// Due reports whether jobs of the queues can run now or within a few seconds.
+// Due reports whether jobs of the queues can run now or within ten seconds.
 func (s Schema) Due(ctx context.Context, db dbpool.Querier, queues []string) (due bool, err error) {
 	err = db.QueryRow(ctx, s.SQL(dueQuery), queues).Scan(&due)
 	return due, err

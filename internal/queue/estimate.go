@@ -11,8 +11,8 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// The planner knows how many jobs are in a state and how many in a queue, but assumes
-// that the two are independent, which they are not.
+// The planner estimates how many jobs are in a state and how many in a queue, but
+// assumes that the two are independent, which they are not.
 const (
 	stateJobsQuery = `SELECT FROM {schema}.river_job WHERE state = $1::text::{schema}.river_job_state`
 	queueJobsQuery = `SELECT FROM {schema}.river_job WHERE queue = $1::text`
@@ -61,8 +61,8 @@ func (q *Counts) setEstimate(state string, jobs int64) {
 	}
 }
 
-// EstimateRows returns how many rows the planner, from its statistics, expects
-// of a query; none is read.
+// EstimateRows returns how many rows the planner expects of a query, by its
+// statistics. It does not run the query.
 func EstimateRows(ctx context.Context, db dbpool.Querier, query string, args ...any) (rows float64, err error) {
 	var text []byte
 	var plans []struct {

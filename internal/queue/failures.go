@@ -53,13 +53,13 @@ type EndedJob struct {
 }
 
 // Ended queues the reading of up to limit of the most recently discarded or cancelled
-// jobs, never nil. An operator cancels jobs, or the worker because their args do not
-// decode.
+// jobs, never nil. Jobs are cancelled by an operator, or by the worker if their args
+// do not decode.
 func (s Schema) Ended(b *pgx.Batch, state string, limit int, ended *[]EndedJob) {
 	b.Queue(s.SQL(endedQuery), limit, state).Query(dbpool.Into(ended))
 }
 
-// MaxNext is how many jobs of each queue are read of those that are tried again.
+// MaxNext is how many retryable jobs are read of each queue.
 const MaxNext = 100
 
 // nextOfEachQueue is a FROM item: the jobs of each queue that are tried again next. The
@@ -98,7 +98,7 @@ func (s Schema) Retryable(b *pgx.Batch, limit int, retryable *[]RetryableJob) {
 	b.Queue(s.SQL(retryableQuery), limit).Query(dbpool.Into(retryable))
 }
 
-// LastFailure is why a job failed, without its args.
+// LastFailure is the last failure of a job, without its args.
 type LastFailure struct {
 	ID    int64
 	At    time.Time // of its end, or of the attempt that failed
@@ -106,7 +106,7 @@ type LastFailure struct {
 }
 
 // MaxFailures is how many failures are read: enough to see what fails, and few compared
-// to a table of a million.
+// with a table of a million.
 const MaxFailures = 500
 
 const (

@@ -12,20 +12,21 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// Attempt identifies the process that works, for the rows of the jobs.
+// Attempt has what the rows of finished jobs record about the process.
 type Attempt struct {
 	Client string // River's name of this process
 	Keep   bool   // completed rows stay for as long as River keeps them; otherwise they are deleted
 }
 
-// attempted sets what River's fetch would have set, including the number of processes
-// remembered.
+// attempted sets the columns that River's fetch would have set, and as River does
+// keeps the last 100 processes.
 const attempted = `
 	attempt = job.attempt + 1, attempted_at = now(),
 	attempted_by = array_append(CASE WHEN array_length(job.attempted_by, 1) >= 100
 		THEN job.attempted_by[array_length(job.attempted_by, 1) - 98:] ELSE job.attempted_by END, $2::text)`
 
-// completeQuery needs no fence: the transaction holds the rows since the claim.
+// completeQuery needs no fence: the transaction has had the rows locked since
+// the claim.
 const completeQuery = `
 -- name: complete_jobs
 UPDATE {schema}.river_job AS job

@@ -7,7 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// lastID is the newest id that a job was given, 0 when none was.
+// lastID is an SQL expression: the newest id that a job was given, 0 if none
+// was.
 const lastID = `coalesce(pg_sequence_last_value(pg_get_serial_sequence('{schema}.river_job', 'id')::regclass), 0)`
 
 // LastID queues the reading of the newest id that a job was given.
@@ -16,8 +17,8 @@ func (s Schema) LastID(b *pgx.Batch, last *int64) {
 }
 
 const (
-	// lockQueueQuery waits for transactions that insert jobs, so that no job with an old
-	// id is still uncommitted, and for those that work jobs.
+	// lockQueueQuery waits for transactions that insert jobs, so that no old id is still
+	// uncommitted, and for those that work jobs.
 	lockQueueQuery = `
 -- name: lock_queue
 LOCK TABLE {schema}.river_job IN EXCLUSIVE MODE`
@@ -47,9 +48,9 @@ UPDATE {schema}.river_job AS job SET id = fresh.new FROM fresh WHERE job.id = fr
 SELECT setval(pg_get_serial_sequence('{schema}.river_job', 'id'), $1)`
 )
 
-// ContinueIDs moves the sequence of job ids beyond an id that another table has, after the
-// sequence went back. Waiting jobs of a kind that got low ids since then are renumbered,
-// so that they are not mistaken for older ones.
+// ContinueIDs moves the sequence of job ids beyond an id that another table refers to,
+// after the sequence went back. It renumbers waiting jobs of a kind that got low ids since
+// then, so that they are not mistaken for older ones.
 func (s Schema) ContinueIDs(ctx context.Context, tx pgx.Tx, kind string, beyond int64) (renumbered int64, err error) {
 	if _, err := tx.Exec(ctx, s.SQL(lockQueueQuery)); err != nil {
 		return 0, fmt.Errorf("lock the queue: %w", err)

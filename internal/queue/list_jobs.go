@@ -19,7 +19,7 @@ type JobSummary struct {
 	Kind        string     `json:"kind"`
 	Queue       string     `json:"queue"`
 	State       string     `json:"state"`
-	Priority    int        `json:"priority"` // 1 is live, above it bulk
+	Priority    int        `json:"priority"` // 1 is live, higher is bulk
 	Attempt     int        `json:"attempt"`
 	MaxAttempts int        `json:"max_attempts"`
 	CreatedAt   time.Time  `json:"created_at"`
@@ -45,7 +45,7 @@ func (a *Admin) ListJobs(ctx context.Context, f Filter, limit int) ([]JobSummary
 	return dbpool.Collect(ctx, a.pool, "list jobs", pgx.RowToStructByPos[JobSummary], a.schema.filtered(listJobsQuery, f, args), args)
 }
 
-// JobDetails is everything that is known of a job.
+// JobDetails is everything known about a job.
 type JobDetails struct {
 	JobSummary
 	AttemptedBy []string        `json:"attempted_by"` // worker processes
@@ -54,7 +54,7 @@ type JobDetails struct {
 	Metadata    json.RawMessage `json:"metadata"`
 }
 
-// AttemptError is why an attempt failed.
+// AttemptError is the error of a failed attempt.
 type AttemptError struct {
 	Attempt int       `json:"attempt"`
 	At      time.Time `json:"at"`

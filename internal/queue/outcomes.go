@@ -1,9 +1,9 @@
 package queue
 
-// MarkGone returns the statement that notes up to which id all jobs are gone. With
-// job_status_retention it bounds what job_status answers for: a job's row has been gone
-// for at least as long as a mark at or above its id is old. An existing mark keeps its
-// time.
+// MarkGone returns the statement that records up to which id all jobs are gone. With
+// job_status_retention these marks bound which jobs job_status knows: a job's row has
+// been gone for at least as long as a mark at or above its id exists. An existing mark
+// keeps its time.
 func (s Schema) MarkGone() string {
 	return s.SQL(`
 -- name: mark_gone_jobs
@@ -13,7 +13,8 @@ ON CONFLICT DO NOTHING`)
 }
 
 // ForgetMarks returns the statement that deletes up to $1 of the marks below the
-// newest one that is older than $2: from then on job_status says unknown up to it.
+// newest one that is older than $2. From then on job_status says unknown for ids
+// up to that mark.
 func (s Schema) ForgetMarks() string {
 	return s.SQL(`
 -- name: forget_job_marks
@@ -25,9 +26,9 @@ DELETE FROM {schema}.worker_job_marks WHERE job_id IN (
 	FOR UPDATE SKIP LOCKED)`)
 }
 
-// ForgetOutcomes returns the statement that deletes up to $1 outcomes that job_status
-// does not answer for any more, and no others: a failed job without a recorded outcome
-// would be reported as done.
+// ForgetOutcomes returns the statement that deletes up to $1 outcomes of jobs for
+// which job_status says unknown, and no others: a failed job without a recorded
+// outcome would be reported as done.
 func (s Schema) ForgetOutcomes() string {
 	return s.SQL(`
 -- name: forget_job_outcomes

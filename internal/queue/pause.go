@@ -20,7 +20,7 @@ func (a *Admin) PauseQueue(ctx context.Context, name string) error {
 	return a.changeQueue(ctx, "pause", name, func(ctx context.Context, tx pgx.Tx) error { return a.client.QueuePauseTx(ctx, tx, name, nil) })
 }
 
-// ResumeQueue ends PauseQueue.
+// ResumeQueue lets workers claim from a paused queue again.
 func (a *Admin) ResumeQueue(ctx context.Context, name string) error {
 	return a.changeQueue(ctx, "resume", name, func(ctx context.Context, tx pgx.Tx) error { return a.client.QueueResumeTx(ctx, tx, name, nil) })
 }

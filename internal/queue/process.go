@@ -16,9 +16,9 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// A process keeps a heartbeat row: pages show it, and it reveals crashes, after which
-// other processes claim cautiously. Nothing else depends on it. All times are the
-// database's.
+// A process maintains a heartbeat row: pages show it, and it reveals crashes, after
+// which other processes claim cautiously. Nothing else depends on it. All times are
+// the database's.
 const (
 	beatInterval = 2 * time.Second
 	// DeadAfter is how long after its last beat a process counts as dead.
@@ -50,12 +50,14 @@ type Process struct {
 }
 
 // NewProcess returns the process that River knows as client and that serves queues.
-// timeout bounds each of its transactions. It does nothing before Register.
+// timeout bounds each of its transactions. died is called after another process's
+// death. The process does nothing before Register.
 func NewProcess(pool *dbpool.Pool, schema Schema, client string, queues []string, writing Writing, timeout time.Duration, died func(), logger *slog.Logger) *Process {
 	return &Process{pool: pool, schema: schema, client: client, queues: queues, writing: writing, timeout: timeout, died: died, logger: logger}
 }
 
-// Register makes the process known and searches for others that died.
+// Register inserts the process's row and searches for other processes that
+// died.
 func (p *Process) Register(ctx context.Context) error {
 	ours.Store(p.client, true)
 	if err := p.beat(ctx); err != nil {
@@ -98,7 +100,7 @@ const othersQuery = `
 -- name: process_others
 SELECT client_id FROM worker_processes WHERE client_id <> $1 AND died_at IS NULL AND beat_at > clock_timestamp() - interval '1 hour'`
 
-// diedQuery notes deaths: of processes that stopped beating, and of those known
+// diedQuery records the deaths of processes that stopped beating or are known
 // to be gone. The rows are locked in key order.
 const diedQuery = `
 -- name: process_died
@@ -122,7 +124,7 @@ const aliveQuery = `
 -- name: process_alive
 SELECT count(*) FROM worker_processes WHERE died_at IS NULL AND beat_at > clock_timestamp() - $1::interval`
 
-// AliveProcesses counts the workers whose heart beats.
+// AliveProcesses counts the workers whose last beat is recent.
 func AliveProcesses(ctx context.Context, db dbpool.Querier) (n int, err error) {
 	if err := db.QueryRow(ctx, aliveQuery, DeadAfter).Scan(&n); err != nil {
 		return 0, fmt.Errorf("count workers: %w", err)
@@ -140,8 +142,9 @@ FROM (SELECT unnest($1::text[]) AS name UNION SELECT name FROM {schema}.river_qu
 ORDER BY name
 ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at`
 
-// beat notes deaths of others by their beats only when this process's previous
-// beat was in time: after an outage of the database every process seems dead.
+// beat records this process's heartbeat, and deaths of others. It judges others
+// by their beats only if its own previous beat was in time: after an outage of
+// the database every process seems dead.
 func (p *Process) beat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
@@ -176,9 +179,9 @@ func (p *Process) beat(ctx context.Context) error {
 	})
 }
 
-// promoteQuery makes jobs available whose time has come by the server's clock. River's
-// leader does so by its own machine's, which may be behind. It leaves jobs with a unique
-// key to River, because another job may have the key, and skips locked rows.
+// promoteQuery makes jobs available that are due by the server's clock. River's leader
+// goes by its own machine's clock, which may be behind. Jobs with a unique key are left
+// to River, because another job may have the key; locked rows are skipped.
 const promoteQuery = `
 -- name: promote_due_jobs
 UPDATE {schema}.river_job SET state = 'available' WHERE id IN (
@@ -190,12 +193,12 @@ func (p *Process) promote(ctx context.Context) error {
 	return p.execute(ctx, "promote jobs that are due", p.schema.SQL(promoteQuery), p.queues)
 }
 
-// Deregister records that this process ends regularly.
+// Deregister records that this process ended cleanly.
 func (p *Process) Deregister(ctx context.Context) error {
 	return p.execute(ctx, "deregister the process", `UPDATE worker_processes SET beat_at = '-infinity' WHERE client_id = $1`, p.client)
 }
 
-// execute runs one statement in a transaction. act is what an error says was being done.
+// execute runs one statement in a transaction. act is the prefix of its error.
 func (p *Process) execute(ctx context.Context, act, query string, arg any) error {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
@@ -212,7 +215,7 @@ func (p *Process) execute(ctx context.Context, act, query string, arg any) error
 // ours are the clients of this process: one, except in tests.
 var ours sync.Map
 
-// ClientID names this process: its machine, its number, and something random.
+// ClientID names this process: host name, PID, and a random part.
 func ClientID(random string) string {
 	return fmt.Sprintf("%s-%d-%s", hostname(), os.Getpid(), random)
 }
@@ -225,8 +228,8 @@ func hostname() string {
 	return host
 }
 
-// goneFromHere returns those of the processes that ran on this machine and run no
-// more. A restarted container has its predecessor's name and number.
+// goneFromHere returns the processes that ran on this machine and no longer do. A
+// restarted container has the host name of the previous one and may have its PID.
 func goneFromHere(clients []string) []string {
 	gone := []string{}
 	for _, client := range clients {

@@ -11,7 +11,7 @@ import (
 type Progress struct {
 	Unfinished int
 	Failed     int    // discarded or cancelled
-	LastError  string // of one that failed; "" for none
+	LastError  string // of one of the failed jobs; "" for none
 }
 
 // progressQuery does not count deleted jobs as unfinished or failed: they were completed
@@ -24,7 +24,7 @@ SELECT count(*) FILTER (WHERE ` + unfinished + `),
 FROM {schema}.river_job
 WHERE id = ANY($1)`
 
-// Progress returns how far jobs are.
+// Progress returns the progress of the jobs with the given ids.
 func (s Schema) Progress(ctx context.Context, db dbpool.Querier, ids []int64) (p Progress, err error) {
 	if err := db.QueryRow(ctx, s.SQL(progressQuery), ids).Scan(&p.Unfinished, &p.Failed, &p.LastError); err != nil {
 		return p, fmt.Errorf("read the progress of jobs: %w", err)
@@ -52,8 +52,8 @@ SELECT count(*) FILTER (WHERE ` + unfinished + `),
 FROM {schema}.river_job
 WHERE kind = $1 AND id <= $2`
 
-// KindProgress returns how far the jobs of a kind are, up to an id. Only those
-// above after count as failed.
+// KindProgress returns the progress of the jobs of a kind with ids up to upTo.
+// Only ids above after count as failed.
 func (s Schema) KindProgress(ctx context.Context, db dbpool.Querier, kind string, upTo, after int64) (p Progress, err error) {
 	if err := db.QueryRow(ctx, s.SQL(kindProgressQuery), kind, upTo, after).Scan(&p.Unfinished, &p.Failed, &p.LastError); err != nil {
 		return p, fmt.Errorf("read the progress of %s: %w", kind, err)

@@ -1,11 +1,10 @@
 // Package queue is the only owner of River's tables river_job and river_queue:
-// the columns, states and notifications that River and this worker share are
-// known here and nowhere else. A new release of River is checked in this
-// package.
+// no other package knows the columns, states and notifications that River and
+// this worker share. A new release of River is checked against this package.
 //
-// Rule: a job's row is locked by the transaction that works it, from the claim
-// to the commit. Rows are locked and written in the order of their ids, except
-// where SKIP LOCKED makes waiting impossible.
+// Rule: a job's row is locked from the claim to the commit by the transaction
+// that works it. Rows are locked and written in the order of their ids, except
+// where SKIP LOCKED rules out waiting.
 package queue
 
 import (
@@ -14,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Schema is the schema that River's tables live in.
+// Schema is the schema that has River's tables.
 type Schema string
 
 // SQL puts the schema into a query: {schema} becomes its quoted name.

@@ -6,16 +6,17 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// Subqueries over jobs, for queries that compare them with other tables in one
-// statement. They take SQL, never values; columns in it have to be qualified.
+// Subqueries over jobs, for statements that compare jobs with other tables.
+// Their arguments are SQL, never values, and must qualify their columns.
 
-// Unfinished returns a condition: the job of the id exists and is not finished.
+// Unfinished returns a condition: the job with the id exists and is not
+// finished.
 func (s Schema) Unfinished(id string) string {
 	return s.SQL(`EXISTS (SELECT FROM {schema}.river_job WHERE ` + unfinished + ` AND river_job.id = ` + id + `)`)
 }
 
-// Outcome returns a query for the outcome of the job of an id: (unfinished boolean,
-// last_error text), no row when the job is gone.
+// Outcome returns a query for the outcome of the job with an id: (unfinished
+// boolean, last_error text), no row if the job is gone.
 func (s Schema) Outcome(id string) string {
 	return s.SQL(`SELECT ` + unfinished + ` AS unfinished, errors[array_upper(errors, 1)]->>'error' AS last_error
 		FROM {schema}.river_job WHERE river_job.id = ` + id)

@@ -11,12 +11,12 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// searchedJobs is how many jobs one statement searches: no index has the
-// arguments of all of them.
+// searchedJobs is how many jobs one statement searches, because no index covers
+// the arguments of all jobs.
 const searchedJobs = 1000
 
 // jobsOfUserQuery counts, among the next jobs, those whose arguments name a user,
-// as purge_athlete finds them.
+// by the conditions of purge_athlete.
 const jobsOfUserQuery = `
 -- name: queue_jobs_of_user
 SELECT coalesce(max(id), 0), count(*), count(*) FILTER (WHERE named)
@@ -28,7 +28,8 @@ FROM (
 // kindsOfUsers are the kinds whose arguments name users.
 var kindsOfUsers = []string{jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindTokenRefresh}
 
-// namesUser are parts of the arguments of jobs that name a user.
+// namesUser returns the JSON that the arguments of a job contain if they name a
+// user.
 func namesUser(user int32) []string {
 	return []string{
 		fmt.Sprintf(`{"activities": [{"user_id": %d}]}`, user), fmt.Sprintf(`{"activities": [{"user_id": "%d"}]}`, user),
@@ -36,8 +37,8 @@ func namesUser(user int32) []string {
 	}
 }
 
-// JobsOfUser counts the jobs, in whatever state, whose arguments name a user, and
-// calls searched after every statement.
+// JobsOfUser counts the jobs in any state whose arguments name a user. After
+// every statement it calls searched with the number of jobs searched so far.
 func (s Schema) JobsOfUser(ctx context.Context, db dbpool.Querier, user int32, searched func(jobs int64)) (found int64, err error) {
 	for after, total := int64(0), int64(0); ; {
 		var last, read, these int64
@@ -53,22 +54,22 @@ func (s Schema) JobsOfUser(ctx context.Context, db dbpool.Querier, user int32, s
 	}
 }
 
-// waitingJobs is a subquery: the first jobs of some queues and kinds that are not
-// finished. No index has the arguments of all of them.
+// waitingJobs is a subquery: some unfinished jobs of the given queues and kinds,
+// up to a limit, because no index covers the arguments of all jobs.
 const waitingJobs = `
 	SELECT id, kind, queue, state, attempt, created_at, scheduled_at, args FROM {schema}.river_job
 	WHERE ` + unfinished + ` AND queue = ANY($1::text[]) AND kind = ANY($2::text[])
 	LIMIT $5`
 
-// comesForUserQuery searches for a user among the jobs that bring results. A backfill's
+// comesForUserQuery searches for a user in the jobs that compute results. A backfill
 // chunk may contain any user.
 const comesForUserQuery = `
 -- name: queue_comes_for_user
 SELECT coalesce(bool_or(kind = $3 OR args @> ANY($4::jsonb[])), false), count(*) < $5
 FROM (` + waitingJobs + `) AS waiting`
 
-// ComesForUser reports whether a job that brings results of a user is still to come,
-// and whether all that wait were searched.
+// ComesForUser reports whether an unfinished job will compute results of a user, and
+// whether all unfinished jobs were searched.
 func (s Schema) ComesForUser(ctx context.Context, db dbpool.Querier, user int32) (found, all bool, err error) {
 	queues := []string{jobs.QueueIngest, jobs.QueueIngestBulk, jobs.QueueRecalc, jobs.QueueRecalcBulk, jobs.QueueBackfill}
 	kinds := []string{jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindACWRBackfill}
@@ -79,7 +80,7 @@ func (s Schema) ComesForUser(ctx context.Context, db dbpool.Querier, user int32)
 	return found, all, nil
 }
 
-// WaitingJob is a job that is still going to be worked.
+// WaitingJob is an unfinished job.
 type WaitingJob struct {
 	ID          int64
 	Kind        string
@@ -100,8 +101,8 @@ FROM (SELECT count(*) AS jobs FROM waiting) AS searched
 LEFT JOIN (SELECT * FROM waiting WHERE args @> ANY($4::jsonb[]) ORDER BY id LIMIT $3) AS named ON true
 ORDER BY named.id`
 
-// WaitingForUser returns up to limit of the jobs that wait and name a user, the
-// oldest first, and whether all that wait were searched.
+// WaitingForUser returns up to limit of the unfinished jobs that name a user,
+// oldest first, and whether all unfinished jobs were searched.
 func (s Schema) WaitingForUser(ctx context.Context, db dbpool.Querier, user int32, limit int) (found []WaitingJob, all bool, err error) {
 	queues := []string{jobs.QueueIngest, jobs.QueueIngestBulk, jobs.QueueRecalc, jobs.QueueRecalcBulk, jobs.QueueTokens}
 	rows, _ := db.Query(ctx, s.SQL(waitingForUserQuery), queues, kindsOfUsers, limit, namesUser(user), searchedJobs)

@@ -37,9 +37,9 @@ type insertion struct {
 	Queue string `json:"queue"`
 }
 
-// Listen connects, calls wake with the name of each queue that gets jobs, and
-// connects again when the connection is lost, until ctx ends. wake is called
-// with "" when notifications may have been missed.
+// Listen calls wake with the name of each queue that gets jobs, until ctx ends.
+// It reconnects after losing the connection. wake is called with "" if
+// notifications may have been missed.
 func (s Schema) Listen(ctx context.Context, config *pgx.ConnConfig, logger *slog.Logger, wake func(queue string)) {
 	for failed := 0; ctx.Err() == nil; failed++ {
 		began := time.Now()
@@ -60,10 +60,10 @@ func (s Schema) Listen(ctx context.Context, config *pgx.ConnConfig, logger *slog
 	}
 }
 
-// listenTimeout bounds connecting and the statement that begins to listen.
+// listenTimeout bounds connecting and LISTEN.
 const listenTimeout = 10 * time.Second
 
-// aliveInterval is how often a silent connection is asked whether it is alive.
+// aliveInterval is how often a silent connection is pinged.
 const aliveInterval = 10 * time.Second
 
 func (s Schema) listen(ctx context.Context, config *pgx.ConnConfig, wake func(queue string)) error {
@@ -89,8 +89,8 @@ func (s Schema) listen(ctx context.Context, config *pgx.ConnConfig, wake func(qu
 	}
 }
 
-// await passes notifications on until there is none for a while, and then asks
-// whether the server is still there.
+// await passes on notifications until none arrives for aliveInterval, and then
+// pings the server.
 func (s Schema) await(ctx context.Context, conn *pgx.Conn, wake func(queue string)) error {
 	for {
 		waiting, cancel := context.WithTimeout(ctx, aliveInterval)
