@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// Activity is one activity of one athlete as it is to be stored: every field is
-// named like the column of `activities` that it fills. ActivityID, UserID and
-// Date are required.
+// Activity is one activity of one athlete, as it is to be stored. Every field
+// is named after its column of `activities`. ActivityID, UserID and Date are
+// required.
 //
-// An activity states all of its synced columns: a field that is nil is stored
-// as NULL, so that the newest version wins whole, whatever order versions
-// arrive in. A Partial one leaves what it does not state as it is. What people
-// type in the application (notes, weight, perceived effort, feeling) and the
-// seven ACWR results are not synced and never touched.
+// An activity has all of its synced columns: a nil field is stored as NULL, so
+// that the newest version wins as a whole, in whatever order versions arrive.
+// With Partial set, nil fields keep the stored values. The columns that people
+// edit in the application (notes, weight, perceived effort, feeling) are not
+// synced and never touched; the seven ACWR results are computed by the worker.
 //
-// With Deleted set the activity is removed; only ActivityID, UserID and Date
-// are read then.
+// With Deleted set the activity is removed, and only ActivityID, UserID and
+// Date are read.
 type Activity struct {
 	ActivityID int64  `json:"activity_id"` // the provider's id, positive
 	UserID     int32  `json:"user_id"`     // positive
@@ -25,15 +25,15 @@ type Activity struct {
 	Deleted    bool   `json:"deleted,omitempty"`
 
 	// Partial says that the source, such as a bulk export, does not have every field:
-	// fields that are nil keep what is stored, and a TRIMP from the average heart rate
-	// leaves one that was computed from more.
+	// nil fields keep the stored values, and a TRIMP from the average heart rate does
+	// not replace one from better data.
 	Partial bool `json:"partial,omitempty"`
 	// DayFromUTC says that Date and StartTime were computed from UTC with the
-	// athlete's home zone. A Partial activity then does not move one that is
-	// stored with the local time of where it was.
+	// athlete's home zone. If the activity is Partial, it then does not move
+	// one that is stored with the local time of its place.
 	DayFromUTC bool `json:"day_from_utc,omitempty"`
-	// Unloaded says that the type has no training load: where the activity is
-	// stored, it loses its load; otherwise nothing is.
+	// Unloaded says that the type has no training load: an activity that is
+	// stored loses its load; one that is not stored is ignored.
 	Unloaded bool `json:"unloaded,omitempty"`
 
 	Name      *string `json:"name,omitempty"`
@@ -75,8 +75,8 @@ type Activity struct {
 }
 
 // DecodeActivity reads one activity from its JSON. Fields that this version
-// does not know are ignored: a newer enqueuer may send them. The error names
-// the field that does not decode.
+// does not know are ignored, because a newer enqueuer may send them. The error
+// names the field that does not decode.
 func DecodeActivity(data []byte) (Activity, error) {
 	var a Activity
 	if err := json.Unmarshal(data, &a); err != nil {
@@ -85,9 +85,9 @@ func DecodeActivity(data []byte) (Activity, error) {
 	return a, a.Validate()
 }
 
-// DecodeActivityStrictly is DecodeActivity for input that a person hands in: a
-// field that is neither an activity's nor another column of the application's
-// table is an error, because it is most likely a typing error.
+// DecodeActivityStrictly is DecodeActivity for input from people: a field that
+// is neither an activity's nor another column of the application's table is an
+// error, because it is most likely a typing error.
 func DecodeActivityStrictly(data []byte) (Activity, error) {
 	var a Activity
 	var fields map[string]json.RawMessage
@@ -106,8 +106,8 @@ func DecodeActivityStrictly(data []byte) (Activity, error) {
 	return a, a.Validate()
 }
 
-// unsyncedColumns are the columns of `activities` that ingest never writes.
-// They may stand in an export of that table, where they are passed over.
+// unsyncedColumns are the columns of `activities` that ingest never writes. An
+// export of that table may contain them; they are ignored.
 var unsyncedColumns = []string{
 	"notes", "weight_lbs", "perceived_effort", "feeling_score",
 	"seven_day_avg_load", "twentyeight_day_avg_load", "seven_day_avg_trimp", "twentyeight_day_avg_trimp",
@@ -115,8 +115,8 @@ var unsyncedColumns = []string{
 	"ingest_job_id", "ingest_day_from_utc", "ingest_alone",
 }
 
-// decodeError says what encoding/json found in the words of someone who writes
-// activities, not of someone who reads Go.
+// decodeError rewords an error of encoding/json for people who write activities
+// and may not know Go.
 func decodeError(err error) error {
 	if wrongType, ok := err.(*json.UnmarshalTypeError); ok { //nolint:errorlint // encoding/json returns it bare
 		if wrongType.Field == "" {

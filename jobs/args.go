@@ -7,10 +7,10 @@ import (
 	"github.com/riverqueue/river"
 )
 
-// Queue names. Each kind has queues of its own, so that none waits behind
-// another and each can be paused alone. What an athlete waits for and the
-// import of a history go in separate lanes: a queue's worker slots are not
-// given back for a job of higher priority.
+// Queue names. Each kind has queues of its own, so that kinds do not wait for
+// each other and can be paused separately. Jobs that an athlete waits for and
+// imports of histories have separate queues, because priority alone does not
+// free a slot that a job of lower priority occupies.
 const (
 	QueueIngest     = "ingest"
 	QueueIngestBulk = "ingest_bulk"
@@ -18,30 +18,29 @@ const (
 	QueueRecalcBulk = "recalc_bulk"
 )
 
-// Priorities: River works lower numbers first. What an athlete waits for is
-// live; an import of history is bulk. Any number above PriorityLive takes the
-// bulk lane.
+// Priorities: River works lower numbers first. Jobs that an athlete waits for
+// are live; imports of histories are bulk. Any priority above PriorityLive goes
+// through the bulk lane.
 const (
 	PriorityLive = 1
 	PriorityBulk = 3
 )
 
 // MaxLiveActivities is how many activities a job in the live lane may carry. A
-// larger one goes through the bulk lane, with the priority that it was given.
+// larger job goes through the bulk lane and keeps its priority.
 const MaxLiveActivities = 25
 
 // MaxActivitiesPerJob is how many activities one activity_ingest job may carry.
 const MaxActivitiesPerJob = 1000
 
-// MaxRangesPerJob is how many date ranges one acwr_recalc job may carry when a
-// caller inserts it. An ingest commit inserts one for all users it touched,
-// however many they are.
+// MaxRangesPerJob is how many date ranges one acwr_recalc job may carry. An
+// ingest commit with more inserts several jobs.
 const MaxRangesPerJob = 10_000
 
-// ActivityIngest stores 1 to 1,000 activities of any mix of users. The job is
-// done when their rows are written, the invalid ones are recorded in
-// ingest_rejects and the recalculation of what changed is enqueued, in one
-// commit. Of several versions of an activity the most recently enqueued wins.
+// ActivityIngest stores 1 to 1,000 activities of any mix of users. One commit
+// writes the rows and their results, records invalid activities in
+// ingest_rejects, enqueues recalculations where needed, and completes the job.
+// Of several versions of an activity the most recently enqueued wins.
 type ActivityIngest struct {
 	Activities []Activity `json:"activities"`
 }
@@ -60,8 +59,8 @@ func (args ActivityIngest) insertOpts(priority int) river.InsertOpts {
 	return river.InsertOpts{Queue: queue, Priority: priority}
 }
 
-// Validate reports the first hundred activities that are invalid, each with
-// its place in the job.
+// Validate reports the first hundred activities that are invalid, each with its
+// index in the job.
 func (args ActivityIngest) Validate() error {
 	switch n := len(args.Activities); {
 	case n == 0:
@@ -79,8 +78,8 @@ func (args ActivityIngest) Validate() error {
 	return errors.Join(faults...)
 }
 
-// DateRange names dates of one user, both ends included, whose activities
-// changed. JSON dates are YYYY-MM-DD.
+// DateRange is a range of dates, both ends included, on which a user's
+// activities changed. JSON dates are YYYY-MM-DD.
 type DateRange struct {
 	UserID int32  `json:"user_id"`
 	From   string `json:"from"`
@@ -107,7 +106,7 @@ func (ACWRRecalc) insertOpts(priority int) river.InsertOpts {
 	return river.InsertOpts{Queue: queue, Priority: priority}
 }
 
-// Validate reports every faulty range with its place in the job.
+// Validate reports every invalid range with its index in the job.
 func (args ACWRRecalc) Validate() error {
 	switch n := len(args.Ranges); {
 	case n == 0:
@@ -124,7 +123,7 @@ func (args ACWRRecalc) Validate() error {
 	return errors.Join(faults...)
 }
 
-// Validate reports everything that is wrong with the range at once, or nil.
+// Validate reports every fault of the range at once, or nil.
 func (r DateRange) Validate() error {
 	var faults faultList
 	if r.UserID <= 0 {
@@ -144,13 +143,13 @@ func (r DateRange) Validate() error {
 	return faults.err()
 }
 
-// Kinds of jobs, as they stand in river_job.kind.
+// Kinds of jobs, as in river_job.kind.
 const (
 	KindActivityIngest = "activity_ingest"
 	KindACWRRecalc     = "acwr_recalc"
 )
 
-// Kinds are all of them.
+// Kinds returns all kinds.
 func Kinds() []string {
 	return []string{KindActivityIngest, KindACWRRecalc, KindACWRBackfill, KindTokenRefresh}
 }

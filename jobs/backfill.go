@@ -8,8 +8,8 @@ import (
 	"github.com/riverqueue/river"
 )
 
-// QueueBackfill holds the chunks of backfills. It has workers of its own, so that a
-// backfill never takes the workers of live jobs.
+// QueueBackfill has the chunks of backfills. Its workers are its own, so that a
+// backfill never occupies those of live jobs.
 const QueueBackfill = "backfill"
 
 // KindACWRBackfill is the kind of ACWRBackfill in river_job.kind.
@@ -37,7 +37,7 @@ func (args ACWRBackfill) InsertOpts() river.InsertOpts {
 
 func (args ACWRBackfill) insertOpts(int) river.InsertOpts { return args.InsertOpts() }
 
-// Validate reports what is wrong with the args, or nil.
+// Validate returns the first fault of the args, or nil.
 func (args ACWRBackfill) Validate() error {
 	if args.BackfillID <= 0 {
 		return fmt.Errorf("backfill_id: must be a positive integer, got %d", args.BackfillID)

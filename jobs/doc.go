@@ -1,9 +1,9 @@
 // Package jobs declares the work this service can do, one args type per kind,
-// and the functions that put it into the queues.
+// and the functions that enqueue it.
 //
 // An args value is a wire contract: its JSON waits in the database and may be
 // read by a worker deployed weeks later. Add fields; never rename one. Args
-// hold no secrets.
+// contain no secrets.
 //
-// A Go application that enqueues work imports this package alone.
+// A Go application that enqueues work imports only this package.
 package jobs

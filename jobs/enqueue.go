@@ -19,8 +19,8 @@ import (
 // DefaultSchema is the schema of River's tables unless configured otherwise.
 const DefaultSchema = "river"
 
-// Enqueuer puts jobs into the queues. It validates everything first: either all
-// jobs of a call are inserted or none.
+// Enqueuer inserts jobs. It validates them first: either all jobs of a call are
+// inserted or none.
 type Enqueuer struct {
 	pool                  *pgxpool.Pool
 	client                *river.Client[pgx.Tx]
@@ -28,12 +28,12 @@ type Enqueuer struct {
 	dueQuery, notifyQuery string
 }
 
-// NewEnqueuer returns an Enqueuer over pool. schema is where River's tables
-// live, usually DefaultSchema.
+// NewEnqueuer returns an Enqueuer that uses pool. schema is the schema of
+// River's tables, usually DefaultSchema.
 func NewEnqueuer(pool *pgxpool.Pool, schema string) (*Enqueuer, error) {
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
 		Schema: schema,
-		Logger: slog.New(slog.DiscardHandler), // it only logs errors that also fail the transaction
+		Logger: slog.New(slog.DiscardHandler), // the errors it logs also fail the transaction
 	})
 	if err != nil {
 		return nil, fmt.Errorf("enqueuer: %w", err)
@@ -50,18 +50,17 @@ const clockQuery = `
 -- name: enqueue_clock
 SELECT clock_timestamp()`
 
-// dueQuery makes jobs due now, by the server's clock. River dates them by this machine's:
-// if that is ahead, the jobs would have to wait. It is planned each time: a plan from when
-// few jobs were stored would read all of them.
+// dueQuery makes jobs due now, by the server's clock. River dates them by this machine's,
+// and if that is ahead they would have to wait. The query is planned each time, because a
+// plan from when few jobs were stored would read all of them.
 const dueQuery = `
 -- name: make_due
 UPDATE {schema}.river_job SET scheduled_at = clock_timestamp() WHERE id = ANY($1::bigint[]) AND scheduled_at > clock_timestamp()`
 
 // notifyQuery wakes the workers of queues once the transaction commits, unless they have
 // promised to poll: transactions that notify commit one after the other, each waiting for
-// the disk. River notifies them as well, but only of the first of a client's inserts within
-// a while: a job that is inserted second and committed later would wait for the workers'
-// next poll.
+// the disk. River notifies workers as well, but only once per interval and client: a job
+// inserted later in the interval would wait for the workers' next poll.
 const notifyQuery = `
 -- name: notify_workers
 SELECT pg_notify($1, json_build_object('queue', queue)::text) FROM unnest($2::text[]) AS queue
@@ -74,8 +73,8 @@ type insertable interface {
 	insertOpts(priority int) river.InsertOpts
 }
 
-// insert validates the jobs, puts them into the caller's transaction, wakes the workers of
-// their queues, and returns the jobs' ids in order.
+// insert validates the jobs, inserts them in the caller's transaction, wakes the workers
+// of their queues, and returns the jobs' ids in order.
 func insert[T insertable](ctx context.Context, tx pgx.Tx, e *Enqueuer, priority int, jobs []T) ([]int64, error) {
 	params := make([]river.InsertManyParams, len(jobs))
 	for i, args := range jobs {
@@ -117,9 +116,9 @@ func insert[T insertable](ctx context.Context, tx pgx.Tx, e *Enqueuer, priority 
 	return ids, nil
 }
 
-// One INSERT takes this many jobs, and jobs of this many activities or ranges
-// unless a single job has more: a statement is held in memory whole, here and
-// by the server, which takes none above 1 GB.
+// Limits of one INSERT: its jobs, and their activities or ranges in total. A
+// single job may exceed the latter. Both sides keep a whole statement in
+// memory, and the server accepts none above 1 GB.
 const (
 	statementJobs  = 1000
 	statementItems = 5000

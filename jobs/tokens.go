@@ -11,7 +11,7 @@ import (
 	"github.com/riverqueue/river"
 )
 
-// QueueTokens holds the refreshes of tokens.
+// QueueTokens has the refreshes of tokens.
 const QueueTokens = "tokens"
 
 // KindTokenRefresh is the kind of TokenRefresh in river_job.kind.
@@ -23,18 +23,19 @@ const (
 	MaxExpiringWithin  = 30 * 24 * time.Hour
 )
 
-// maxRefreshAttempts is how often a job with failing users is tried; after that the next
-// periodic job takes them.
+// maxRefreshAttempts is how often a job with failing users is tried. After that they
+// wait for the next periodic job.
 const maxRefreshAttempts = 5
 
 // TokenRefresh refreshes tokens at the provider. The job is done when each of
-// its users has fresh tokens, or has to authorize again, in commits of their
-// own. Tokens that were stored after the job was enqueued are fresh.
+// its users has fresh tokens or has to authorize again; each user's outcome is
+// committed separately. Tokens that were stored after the job was enqueued are
+// fresh.
 type TokenRefresh struct {
 	// UserIDs are 1 to 1,000 users. If empty, the job enqueues jobs for all users whose
 	// tokens expire.
 	UserIDs []int32 `json:"user_ids,omitempty"`
-	// ExpiringWithin, in seconds, skips users whose tokens live longer. 0 skips nobody
+	// ExpiringWithin, in seconds, skips users whose tokens live longer. 0 skips none
 	// and requires UserIDs.
 	ExpiringWithin int64 `json:"expiring_within,omitempty"`
 }
@@ -49,7 +50,7 @@ func (TokenRefresh) insertOpts(priority int) river.InsertOpts {
 	return river.InsertOpts{Queue: QueueTokens, Priority: priority, MaxAttempts: maxRefreshAttempts}
 }
 
-// Validate reports everything that is wrong with the args, or nil.
+// Validate reports every fault of the args at once, or nil.
 func (args TokenRefresh) Validate() error {
 	var faults []error
 	if len(args.UserIDs) > MaxUsersPerRefresh {
@@ -69,12 +70,12 @@ func (args TokenRefresh) Validate() error {
 	return errors.Join(faults...)
 }
 
-// usersPerRefresh is how many users one job has when a request for many users is split:
-// the job of a killed worker is repeated as a whole.
+// usersPerRefresh is how many users one job has when a request for many users is split.
+// Jobs are small because a killed worker's job is repeated as a whole.
 const usersPerRefresh = 50
 
-// RefreshTokensTx inserts jobs for the users, who may be many, within the
-// caller's transaction and returns the jobs' ids in order. within is as
+// RefreshTokensTx inserts jobs for any number of users within the caller's
+// transaction and returns the jobs' ids in order. within becomes
 // ExpiringWithin. priority is PriorityLive or PriorityBulk.
 func (e *Enqueuer) RefreshTokensTx(ctx context.Context, tx pgx.Tx, priority int, users []int32, within time.Duration) ([]int64, error) {
 	var args []TokenRefresh

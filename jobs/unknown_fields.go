@@ -42,7 +42,7 @@ func checkFields[T any](fields map[string]T) error {
 }
 
 // nearestName returns the candidate that shares most pairs of letters with a name,
-// "" where none shares a third of them. The SQL function nearest_name does the same.
+// or "" if none shares a third of them. The SQL function nearest_name does the same.
 func nearestName(name string, candidates []string) (nearest string) {
 	given, best := letterPairs(strings.ToLower(name)), 0.
 	for _, candidate := range slices.Sorted(slices.Values(candidates)) {

@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// Limits on one activity. Quantities stop at 10⁹ so that every sum of a window
-// of them, and every ratio of such sums, is a finite `real`.
+// Limits on one activity. Quantities are at most 10⁹, so that every sum over a
+// window, and every ratio of such sums, is a finite `real`.
 const (
 	MaxQuantity   = 1e9
 	MaxTextBytes  = 4096
@@ -22,8 +22,8 @@ var (
 	latestDate   = time.Date(2999, 12, 31, 0, 0, 0, 0, time.UTC)
 )
 
-// Validate reports everything that is wrong with the activity at once, each
-// fault with its field and the offending value, or nil.
+// Validate reports every fault of the activity at once, each with its field and
+// the invalid value, or nil.
 func (a *Activity) Validate() error {
 	var faults faultList
 	if a.ActivityID <= 0 {
@@ -73,8 +73,8 @@ func ParseDate(s string) (time.Time, error) {
 	return d, nil
 }
 
-// ParseTimestamp reads a timestamp without time zone, with a T or a blank
-// between date and time and up to six decimals of a second.
+// ParseTimestamp reads a timestamp without time zone, with a T or a space
+// between date and time. Seconds may have a fraction.
 func ParseTimestamp(s string) (time.Time, error) {
 	for _, layout := range []string{"2006-01-02T15:04:05", "2006-01-02 15:04:05"} {
 		if ts, err := time.Parse(layout, s); err == nil {
@@ -84,7 +84,7 @@ func ParseTimestamp(s string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("must be a timestamp without time zone, as 2006-01-02T15:04:05, got %q", clip(s))
 }
 
-// faultList gathers the faults of one activity so that all are reported.
+// faultList collects the faults of one activity, so that all are reported.
 type faultList []error
 
 func (f *faultList) add(field, format string, args ...any) {
@@ -159,7 +159,7 @@ type faultsError struct{ joined error }
 func (e faultsError) Error() string { return strings.ReplaceAll(e.joined.Error(), "\n", "; ") }
 func (e faultsError) Unwrap() error { return e.joined }
 
-// clip shortens an offending value so that a message stays a line.
+// clip shortens an invalid value, so that a message stays on one line.
 func clip(s string) string {
 	const maxBytes = 60
 	if len(s) <= maxBytes {
