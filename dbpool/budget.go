@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// Need is one user of the pool and how many connections it may hold at once.
+// Need is one user of the pool and how many connections it may use at once.
 type Need struct {
 	What  string
 	Conns int
 }
 
-// Budget is the arithmetic of the pool: everything that may hold a connection
-// at the same time.
+// Budget lists everything that may use a connection of the pool at the same
+// time.
 type Budget []Need
 
-// Total is the number of connections that the pool must allow.
+// Total returns the number of connections that the pool must allow.
 func (b Budget) Total() int {
 	total := 0
 	for _, need := range b {
@@ -28,8 +28,8 @@ func (b Budget) Total() int {
 // ErrOverBudget is returned by Check when the pool is too small.
 var ErrOverBudget = errors.New("connection budget exceeds database.max_conns")
 
-// Check refuses a pool in which the needs could starve each other. The error
-// shows the sum and the smallest setting that works.
+// Check returns an error if the pool is too small for all needs at once. The
+// error shows the sum and the min setting that works.
 func (b Budget) Check(maxConns int32) error {
 	if b.Total() <= int(maxConns) {
 		return nil

@@ -13,8 +13,8 @@ type Querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// Collect returns all rows of a query, never nil without an error. act is what the error
-// says was being done.
+// Collect returns all rows of a query, never nil without an error. act is the prefix of
+// the error.
 func Collect[T any](ctx context.Context, db Querier, act string, row pgx.RowToFunc[T], query string, args ...any) ([]T, error) {
 	rows, _ := db.Query(ctx, query, args...)
 	all, err := pgx.CollectRows(rows, row)
@@ -34,7 +34,7 @@ func CollectOne[T any](ctx context.Context, db Querier, act string, row pgx.RowT
 }
 
 // Into reads the rows of a batch's query into a slice, which is then not nil. The columns
-// are the fields of T, in their order.
+// are the fields of T, in order.
 func Into[T any](all *[]T) func(pgx.Rows) error {
 	return func(rows pgx.Rows) (err error) {
 		*all, err = pgx.CollectRows(rows, pgx.RowToStructByPos[T])

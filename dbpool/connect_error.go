@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// connectError is a pgconn.ConnectError in fewer words.
+// connectError is a pgconn.ConnectError with a shorter text.
 type connectError struct {
 	text string
 	err  error
@@ -22,13 +22,14 @@ type connectError struct {
 // Error implements error.
 func (e *connectError) Error() string { return e.text }
 
-// Unwrap returns the whole error.
+// Unwrap returns the original error.
 func (e *connectError) Unwrap() error { return e.err }
 
-// Concise returns err, and one of connecting with nothing but its reasons, each once.
-// The text of pgconn repeats the address, the user and the database, which callers name,
-// and has every reason again for each address of a name and each way of encryption: of
-// these the last counts, because the ones before are fallen back from by design.
+// Concise reduces the text of a connection error to its reasons, each once, and returns
+// any other error as it is. pgconn's text repeats the address, user and database, which
+// callers name already, and has a reason for each address of a name and each kind of
+// encryption. Of the attempts at one address only the last counts, because falling back
+// from the others is by design.
 func Concise(err error) error {
 	var failed *pgconn.ConnectError
 	if !errors.As(err, &failed) {
@@ -56,7 +57,8 @@ func Concise(err error) error {
 	return &connectError{strings.Join(reasons, "; "), err}
 }
 
-// attemptedAddress is the beginning of an attempt's text; empty if it has none.
+// attemptedAddress returns the address at the beginning of an attempt's text,
+// "" if it has none.
 func attemptedAddress(attempt error) string {
 	address, _, ok := strings.Cut(attempt.Error(), " (")
 	if !ok || strings.Contains(address, " ") {
@@ -65,8 +67,8 @@ func attemptedAddress(attempt error) string {
 	return address
 }
 
-// connectReason says why one attempt failed. An attempt of pgconn wraps its reason with
-// the address.
+// connectReason returns why one attempt failed. pgconn wraps the reason with the
+// address.
 func connectReason(attempt error, c *pgconn.Config) string {
 	var (
 		server *pgconn.PgError

@@ -55,11 +55,11 @@ func Classify(err error) Fault {
 	return Program
 }
 
-// InsufficientPrivilege is the SQLSTATE of what the role may not do.
+// InsufficientPrivilege is the SQLSTATE of a statement that the role is not
+// permitted to run.
 const InsufficientPrivilege = "42501"
 
-// SQLState returns the code of the server's error; empty for an error that is none of the
-// server's.
+// SQLState returns the code of an error of the server, and "" for any other error.
 func SQLState(err error) string {
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pgErr.Code
@@ -67,13 +67,13 @@ func SQLState(err error) string {
 	return ""
 }
 
-// classifySQLState follows appendix A of the PostgreSQL manual, by class unless a
-// single code of the class differs.
+// classifySQLState classifies by the classes in appendix A of the PostgreSQL
+// manual, except for codes that differ from the rest of their class.
 func classifySQLState(code string) Fault {
 	switch code {
-	case "40002": // integrity constraint violated at commit: a row is to blame
+	case "40002": // integrity constraint violated at commit: a row is the cause
 		return Data
-	case "53400": // a configured limit: waiting does not move it
+	case "53400": // a configured limit: waiting does not help
 		return Program
 	case "55P03", // lock_timeout
 		"57014",                   // statement_timeout, or a cancel from outside

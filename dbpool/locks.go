@@ -9,9 +9,9 @@ import (
 // lockPause is the time between two tries of UntilLocked.
 const lockPause = 400 * time.Millisecond
 
-// UntilLocked repeats change for up to maxWait while it fails because lock_timeout ends its
-// wait for a lock. All who come after a waiting statement wait behind it; they go on in the
-// pauses. What change did before it failed must be committed or undone.
+// UntilLocked repeats change for up to maxWait while it fails because of lock_timeout.
+// Other statements queue behind one that waits for a lock; the pauses let them proceed.
+// Effects of change before it failed must be committed or undone.
 func UntilLocked(ctx context.Context, maxWait time.Duration, change func() error) error {
 	for deadline := time.Now().Add(maxWait); ; {
 		err := change()

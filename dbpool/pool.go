@@ -1,9 +1,8 @@
-// Package dbpool owns the one pgxpool of a process: how it is opened, how many
-// connections it may hold, how long anything may take, and the retries of transactions
-// after transient errors.
+// Package dbpool owns the one pgxpool of a process: how it is opened, its number of
+// connections, its timeouts, and the retries of transactions after transient errors.
 //
-// Rule: no code acquires a connection while it holds one, and the pool never grows past
-// Options.MaxConns. Under pressure callers queue, then fail with a timeout; they never
+// Rule: no code acquires a connection while it has one, and the pool never grows beyond
+// Options.MaxConns. Under load callers wait, then fail with a timeout; they never
 // deadlock.
 package dbpool
 
@@ -24,23 +23,22 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Options say which database to open and the limits that hold for it.
+// Options say which database to open, and the limits of its sessions.
 type Options struct {
-	// URL is a connection URL or key=value string. Empty: the PG* environment
-	// variables decide, as for psql.
+	// URL is a connection URL or key=value string. If empty, the PG*
+	// environment variables apply, as for psql.
 	URL             string
 	ApplicationName string // shown in pg_stat_activity
 	MaxConns        int32  // of the pool; River's LISTEN connection comes on top
 
-	ConnectTimeout           time.Duration // one attempt to connect, where the URL does not say
+	ConnectTimeout           time.Duration // one attempt to connect, unless the URL sets it
 	AcquireTimeout           time.Duration // waiting for a free connection
 	StatementTimeout         time.Duration // one statement, enforced by the server
 	LockTimeout              time.Duration // one wait for a lock, enforced by the server
-	IdleInTransactionTimeout time.Duration // the longest pause within a transaction, enforced by the server
+	IdleInTransactionTimeout time.Duration // the max pause within a transaction, enforced by the server
 
-	// Tracer, if not nil, is notified of statements, and of connections and their
-	// acquisition as far as it implements pgx.ConnectTracer and
-	// pgxpool.AcquireTracer.
+	// Tracer, if not nil, traces statements. If it implements pgx.ConnectTracer
+	// or pgxpool.AcquireTracer, it also traces connecting or acquiring.
 	Tracer pgx.QueryTracer
 }
 
@@ -80,8 +78,8 @@ func Open(ctx context.Context, o Options) (*Pool, error) {
 	return &Pool{Pool: pool, acquireTimeout: o.AcquireTimeout, settings: settings}, nil
 }
 
-// CloseWithin closes the pool. It returns when all connections are back and closed, or
-// when the time is over; connections still in use then end with the process.
+// CloseWithin closes the pool. It returns when all connections have been returned and
+// closed, or after d; connections still in use then end with the process.
 func (p *Pool) CloseWithin(d time.Duration) {
 	closed := make(chan struct{})
 	go func() {
@@ -94,9 +92,9 @@ func (p *Pool) CloseWithin(d time.Duration) {
 	}
 }
 
-// poolConfig parses the URL and lays the settings over it. Limits in the URL
-// (?statement_timeout=…) take precedence; the settings in meanings do not follow the URL.
-// It also returns the settings that each connection makes.
+// poolConfig parses the URL and applies the options. Limits in the URL
+// (?statement_timeout=…) take precedence over the options; the settings in meanings take
+// precedence over the URL. It also returns the settings of each session.
 func (o Options) poolConfig() (config *pgxpool.Config, settings map[string]string, err error) {
 	config, err = pgxpool.ParseConfig(o.URL)
 	if err != nil {
@@ -126,8 +124,8 @@ func (o Options) poolConfig() (config *pgxpool.Config, settings map[string]strin
 }
 
 // closeUseless closes connections on which nothing will succeed: to a server that
-// has become a standby, where only a new connection finds the primary, and those
-// whose prepared statements do not fit a changed table any more.
+// has become a standby, because only a new connection finds the primary, and
+// those whose prepared statements no longer fit a changed table.
 func closeUseless(otherwise pgconn.PgErrorHandler) pgconn.PgErrorHandler {
 	return func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
 		const readOnly, stalePlan = "25006", "RevalidateCachedQuery"
@@ -138,14 +136,15 @@ func closeUseless(otherwise pgconn.PgErrorHandler) pgconn.PgErrorHandler {
 	}
 }
 
-// severalServers reports whether the address names several, one of which can be
-// written to. A fallback to the same server is one with other encryption.
+// severalServers reports whether the address names several servers, of which
+// the primary has to be found. A fallback to the same server only differs in
+// encryption.
 func severalServers(c *pgconn.Config) bool {
 	return slices.ContainsFunc(c.Fallbacks, func(f *pgconn.FallbackConfig) bool { return f.Host != c.Host || f.Port != c.Port })
 }
 
-// limits are the timeouts that the worker relies on, whatever the server, database or
-// role has configured.
+// limits returns the timeouts that the worker relies on, regardless of what is
+// configured for the server, database or role.
 func (o Options) limits() map[string]string {
 	const keepalives = 3
 	idle := time.Duration(math.Ceil(o.IdleInTransactionTimeout.Seconds())) * time.Second
@@ -153,30 +152,30 @@ func (o Options) limits() map[string]string {
 		"statement_timeout":                   milliseconds(o.StatementTimeout),
 		"lock_timeout":                        milliseconds(o.LockTimeout),
 		"idle_in_transaction_session_timeout": milliseconds(o.IdleInTransactionTimeout),
-		// A peer that vanished in the middle of a message: the server waits for the
-		// rest, and no other timeout runs.
+		// For a peer that vanished in the middle of a message: the server waits for
+		// the rest, and no other timeout applies.
 		"tcp_keepalives_idle":     strconv.Itoa(int(idle.Seconds())),
 		"tcp_keepalives_interval": "1",
 		"tcp_keepalives_count":    strconv.Itoa(keepalives),
-		// A peer that lives and does not read, such as a suspended process that is sent
-		// notifications: until the server closes the connection, the notifications stay
-		// in the cluster's queue and hold back vacuum. Linux uses this in place of the
-		// count above, so it is the same time.
+		// For a peer that is alive and does not read, such as a suspended process that
+		// gets notifications: until the server closes the connection, the notifications
+		// stay in the cluster's queue and hold back vacuum. Linux uses this in place of
+		// the count above, so both give the same time.
 		"tcp_user_timeout": milliseconds(idle + keepalives*time.Second),
 		"jit":              "off", // compiling a batch's statements takes longer than running them
 	}
 }
 
-// meanings are the settings on which the correctness of our statements depends.
+// meanings are the settings on which the correctness of the statements depends.
 var meanings = map[string]string{
 	"default_transaction_isolation": "read committed", // a statement after a lock sees what was committed before
-	"client_encoding":               "UTF8",           // Go's texts are; under another the server would take them for other characters
+	"client_encoding":               "UTF8",           // Go's strings are UTF-8
 	"DateStyle":                     "ISO",
 	"timezone":                      "UTC",
 }
 
-// Set returns what sets parameters of a new connection. They are not sent with
-// the request to connect, because poolers refuse most of them there.
+// Set returns the function that sets parameters of a new connection. They are
+// not sent with the startup message, because poolers refuse most of them there.
 func Set(settings map[string]string) pgconn.AfterConnectFunc {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
@@ -190,8 +189,8 @@ func Set(settings map[string]string) pgconn.AfterConnectFunc {
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// Target names the server and database of a configuration without its secrets. Where no
-// database is named it is that of the user's name.
+// Target names the server and database of a configuration without its secrets. If no
+// database is named, it is the one named after the user.
 func Target(c *pgx.ConnConfig) string {
 	database := cmp.Or(c.Database, c.User)
 	if strings.HasPrefix(c.Host, "/") {
@@ -200,8 +199,8 @@ func Target(c *pgx.ConnConfig) string {
 	return fmt.Sprintf("database %q at %s:%d as %s", database, c.Host, c.Port, c.User)
 }
 
-// redactParseError keeps the reason and drops the connection string, which
-// pgconn quotes with the password masked only where it could find it.
+// redactParseError keeps the reason and drops the connection string, in which
+// pgconn masks the password only where it recognizes it.
 func redactParseError(err error) error {
 	if cause := errors.Unwrap(err); cause != nil {
 		return errors.New(strings.ReplaceAll(cause.Error(), "\n", " "))
@@ -209,7 +208,7 @@ func redactParseError(err error) error {
 	return errors.New("it cannot be parsed")
 }
 
-// withoutSecrets replaces the password should it stand in an error's text.
+// withoutSecrets masks the password if an error's text contains it.
 func withoutSecrets(err error, c *pgx.ConnConfig) error {
 	if c.Password == "" || !strings.Contains(err.Error(), c.Password) {
 		return err

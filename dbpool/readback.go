@@ -10,12 +10,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// DifferingSetting is a session's setting whose value is not what the pool set.
+// DifferingSetting is a setting of a session whose value differs from the one
+// the pool set.
 type DifferingSetting struct{ Name, Want, Is string }
 
-// readBackQuery reads settings in the units in which they are set, but for
-// sockets, which have none of TCP's. DateStyle has the order of day and month
-// beside it.
+// readBackQuery reads settings in the units in which they are set. It leaves
+// out those of TCP, which Unix sockets do not have. The value of DateStyle also
+// has the order of day and month.
 const readBackQuery = `
 -- name: read_back_settings
 SELECT name, setting FROM pg_settings
@@ -23,7 +24,7 @@ WHERE lower(name) = ANY($1::text[]) AND name NOT LIKE 'tcp\_%'
 ORDER BY name`
 
 // DifferingSettings reads back the settings of a session of the pool, and returns
-// those that differ: something between here and the server may have dropped them.
+// those that differ, because a pooler in between may have dropped them.
 func (p *Pool) DifferingSettings(ctx context.Context) (differing []DifferingSetting, err error) {
 	want := map[string]string{}
 	for name, value := range p.settings {

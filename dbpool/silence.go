@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// silenceMargin is how much longer than its longest statement a server may
-// keep silent.
+// silenceMargin is how much longer than statement_timeout a server may take to
+// answer.
 const silenceMargin = 5 * time.Second
 
-// dialWatchful returns a dial function whose connections give up a server that
+// dialWatchful returns a dial function whose connections fail if the server
 // does not answer for longer than any statement may take. Without it a
-// connection that goes half open, with no FIN and no RST, hangs its caller for
-// good wherever the caller's context has no deadline, as in River's fetch.
+// half-open connection, with no FIN and no RST, would block a caller for ever
+// whose context has no deadline, such as River's fetch.
 func dialWatchful(statementTimeout time.Duration) func(ctx context.Context, network, address string) (net.Conn, error) {
 	dialer := PlainDialer()
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -26,8 +26,8 @@ func dialWatchful(statementTimeout time.Duration) func(ctx context.Context, netw
 	}
 }
 
-// PlainDialer notices by TCP keep-alive when a peer is gone, within half a minute, and
-// does not limit how long a statement takes.
+// PlainDialer returns a dialer that detects a vanished peer by TCP keep-alive within
+// half a minute. It does not limit how long a statement takes.
 func PlainDialer() *net.Dialer {
 	return &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
 }
@@ -37,7 +37,7 @@ func PlainDialer() *net.Dialer {
 type watchfulConn struct {
 	net.Conn
 	maxSilence time.Duration
-	asked      atomic.Bool  // something was written since the last successful read
+	asked      atomic.Bool  // written to since the last successful read
 	deadline   atomic.Int64 // the caller's own, in Unix nanoseconds, 0 for none
 }
 

@@ -11,13 +11,13 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ErrOutcomeUnknown is returned when the connection broke while COMMIT was
-// under way: the transaction may or may not have happened, so it is not run
-// again. Callers whose work is idempotent may do so.
+// ErrOutcomeUnknown is returned when the connection broke during COMMIT: the
+// transaction may have been committed or not, so it is not retried. Callers
+// whose work is idempotent may retry it.
 var ErrOutcomeUnknown = errors.New("connection lost during commit, outcome unknown")
 
-// AcquireTimeoutError says that no connection came free in time, or that the one that
-// did could not begin a transaction.
+// AcquireTimeoutError says that no connection became free in time, or that the
+// transaction did not begin in time on the one that did.
 type AcquireTimeoutError struct {
 	Waited         time.Duration
 	InUse, MaxConn int32
@@ -42,9 +42,9 @@ func (p *Pool) Begin(ctx context.Context) (pgx.Tx, error) {
 	return p.BeginTx(ctx, pgx.TxOptions{})
 }
 
-// BeginTx starts a transaction on a connection that comes within the acquire
-// timeout; otherwise it fails with an AcquireTimeoutError, which Classify counts as
-// transient. The connection returns to the pool with Commit or Rollback.
+// BeginTx starts a transaction within the acquire timeout, and otherwise fails with
+// an AcquireTimeoutError, which is Transient. Commit or Rollback returns the
+// connection to the pool.
 func (p *Pool) BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error) {
 	bounded, cancel := context.WithTimeout(ctx, p.acquireTimeout)
 	defer cancel()
@@ -63,8 +63,8 @@ func (p *Pool) BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error) {
 	return nil, err
 }
 
-// rollbackTimeout bounds a rollback: a connection that does not even take that
-// is closed, which rolls back as well.
+// rollbackTimeout bounds a rollback. After it the connection is closed, which
+// also rolls back.
 const rollbackTimeout = 2 * time.Second
 
 type pooledTx struct{ pgx.Tx }
@@ -76,8 +76,7 @@ func (tx pooledTx) Rollback(ctx context.Context) error {
 	return tx.Tx.Rollback(ctx)
 }
 
-// txAttempts is how often InTx runs a transaction that fails with transient errors before
-// it gives up.
+// txAttempts is how often InTx runs a transaction that fails with transient errors.
 const txAttempts = 5
 
 // InTx runs fn in a READ COMMITTED transaction and commits it. A serialization
@@ -114,9 +113,9 @@ func (p *Pool) inTxOnce(ctx context.Context, fn func(ctx context.Context, tx pgx
 	return nil
 }
 
-// Backoff sleeps before try attempt+1: 10 ms doubling to at most a second,
-// with full jitter so that colliding transactions drift apart. It returns
-// early, with the context's error, when ctx ends.
+// Backoff sleeps before try attempt+1: a random part, at least a quarter, of a
+// wait that doubles from 20 ms up to a second, so that colliding transactions
+// drift apart. If ctx ends, it returns early with the context's error.
 func Backoff(ctx context.Context, attempt int) error {
 	maxWait := min(time.Second, 10*time.Millisecond<<min(attempt, 10))
 	select {
