@@ -22,7 +22,7 @@ type backfiller struct {
 
 type backfillJob = lane.Job[jobs.ACWRBackfill]
 
-// kind describes backfill jobs to their lane, which works one in each turn.
+// kind describes backfill jobs to their lane, which works one per turn.
 func (bf *backfiller) kind() lane.Kind[jobs.ACWRBackfill] {
 	return lane.Kind[jobs.ACWRBackfill]{
 		Name:    jobs.KindACWRBackfill,
@@ -33,13 +33,13 @@ func (bf *backfiller) kind() lane.Kind[jobs.ACWRBackfill] {
 	}
 }
 
-// probe queues the statements of a chunk without a row to work on.
+// probe queues the statements of a chunk without rows.
 func (bf *backfiller) probe(b *pgx.Batch) {
 	backfill.Probe(b)
 	bf.recalculator.probe(b)
 }
 
-// apply works the batch's one chunk, or plans.
+// apply works the batch's only job: a chunk, or the planning.
 func (bf *backfiller) apply(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batch []*backfillJob) (lane.Writes, error) {
 	if err := tx.SendBatch(ctx, first).Close(); err != nil {
 		return lane.Writes{}, err

@@ -23,7 +23,8 @@ type syncedColumn struct {
 }
 
 // syncedColumns are all columns of an upsert besides activity_id, user_id, date
-// and ingest_job_id. The results and what a person types are not among them.
+// and ingest_job_id. They include neither the results nor the columns that
+// people edit.
 var syncedColumns = []syncedColumn{
 	text("name", func(a *jobs.Activity) *string { return a.Name }),
 	text("type", func(a *jobs.Activity) *string { return a.Type }),
@@ -75,8 +76,8 @@ func parseTimestamp(s string) (pgtype.Timestamp, error) {
 	return pgtype.Timestamp{Time: ts.Truncate(time.Microsecond), Valid: true}, err
 }
 
-// column returns a column whose array is nil if all of its values are NULL. unnest gives
-// the same rows for it, and most columns belong to rare sports.
+// column returns a column whose array is nil if all of its values are NULL, as in most
+// columns of rare sports. unnest returns the same rows for it.
 func column[F, V any](name, array string, field func(*jobs.Activity) *F, convert func(F) (V, error)) syncedColumn {
 	return syncedColumn{name: name, array: array, of: func(activities []*jobs.Activity) (any, error) {
 		var values pgtype.FlatArray[V]
@@ -97,38 +98,38 @@ func column[F, V any](name, array string, field func(*jobs.Activity) *F, convert
 	}}
 }
 
-// columnTypesQuery reads the types of the columns as this database has them,
-// with their lengths and scales.
+// columnTypesQuery reads the types of this database's columns, with their
+// lengths and scales.
 const columnTypesQuery = `
 -- name: activities_columns
 SELECT attname, format_type(atttypid, atttypmod)
 FROM pg_attribute
 WHERE attrelid = 'activities'::regclass AND attnum > 0 AND NOT attisdropped`
 
-// writeStatements write activities with their results. Each is one text for
-// every batch size, so it is prepared once. Both take the same parameters. They
-// unnest arrays in a select list: in FROM, PostgreSQL would first copy each array
-// into a store of its own, which takes longer than inserting a few rows.
+// writeStatements write activities with their results. Each has the same text for
+// every batch size, so it is prepared once. Both have the same parameters. They
+// unnest arrays in a select list: in FROM, PostgreSQL would first materialize
+// each array, which takes longer than inserting a few rows.
 type writeStatements struct {
-	// insert adds rows, in the order of the arrays, and returns the ids of those it
-	// added, not those whose id exists already.
+	// insert inserts rows in the order of the arrays and returns the ids of those
+	// it inserted. It skips ids that exist already.
 	insert string
 
 	// update writes the rows that differ from the given values and returns their ids with
-	// false; it returns with true the ids of rows that are gone or belong to another
-	// user. Its WHERE takes no lock and writes no WAL for rows that are up to date, which
-	// ON CONFLICT DO UPDATE … WHERE would. Results that are NULL leave those of the row
-	// as they are, and so does every NULL of a partial activity.
+	// false. It returns the ids of rows that are gone or belong to another user with
+	// true. Because of its WHERE, rows that are up to date cost no lock and no WAL; with
+	// ON CONFLICT DO UPDATE … WHERE they would. A NULL result keeps the row's, and so
+	// does every NULL of a partial activity.
 	update string
 }
 
-// activityStatements are the statements for batches of whole versions, which cost less,
-// and for batches with partial ones.
+// activityStatements are the statements for batches of whole versions, which are
+// cheaper, and for batches with partial ones.
 type activityStatements struct {
 	whole, partial writeStatements
 
-	// compared reads the columns by which stored and given activities are compared, the
-	// given ones cast to the columns' types, as they will be stored.
+	// compared reads the columns by which stored and given activities are compared.
+	// Given values are cast to the columns' types, as they will be stored.
 	compared string
 }
 
@@ -141,8 +142,8 @@ func (s activityStatements) of(u upserts) writeStatements {
 }
 
 // activityStatementsFor builds the statements for the types of this database's
-// columns: values are cast to them before they are compared, because 12.3456 is
-// what numeric(5,2) stores as 12.35.
+// columns: values are cast to them before they are compared, because
+// numeric(5,2), for example, stores 12.3456 as 12.35.
 func activityStatementsFor(ctx context.Context, pool *dbpool.Pool) (s activityStatements, err error) {
 	types, err := columnTypes(ctx, pool)
 	if err != nil {
@@ -165,7 +166,7 @@ var partialColumns = []string{"ingest_day_from_utc", "ingest_alone"}
 
 func statementsFor(types map[string]string, partial bool) writeStatements {
 	var names, arrays, casts, assignments, stored, given []string
-	parameter := 4 // those of the ids, users, dates and versions come first
+	parameter := 4 // ids, users, dates and versions come first
 	unnest := func(array, name string) {
 		parameter++
 		arrays = append(arrays, fmt.Sprintf("unnest($%d::%s) AS %s", parameter, array, name))
@@ -232,7 +233,7 @@ WHERE NOT EXISTS (SELECT FROM activities AS old WHERE old.activity_id = new.acti
 	}
 }
 
-// args are the parameters of writeStatements.
+// args returns the parameters of writeStatements.
 func (u upserts) args(results planResults) ([]any, error) {
 	ids, userIDs, dates := make([]int64, len(u.activities)), make([]int32, len(u.activities)), make([]time.Time, len(u.activities))
 	for i, a := range u.activities {

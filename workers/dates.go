@@ -26,11 +26,11 @@ const secondsPerDay = 24 * 60 * 60
 // dayRange is a range of dates, both ends included.
 type dayRange struct{ from, to int32 }
 
-// nearby dates, at most so many days apart, go in one range: under most
+// nearby is the max distance, in days, of dates that share a range: under most
 // settings their windows overlap.
 const nearby = 28
 
-// recalcRanges returns the days of a user as the ranges of a recalculation.
+// recalcRanges returns a user's days as the ranges of an acwr_recalc job.
 func recalcRanges(userID int32, days []int32) (ranges []jobs.DateRange) {
 	single := make([]dayRange, len(days))
 	for i, d := range days {
@@ -42,8 +42,8 @@ func recalcRanges(userID int32, days []int32) (ranges []jobs.DateRange) {
 	return ranges
 }
 
-// mergeRanges joins ranges of which one begins at most reach days after the
-// other ends, and returns them ascending and disjoint.
+// mergeRanges merges ranges that are at most reach days apart, and returns them
+// ascending and disjoint.
 func mergeRanges(ranges []dayRange, reach int32) []dayRange {
 	slices.SortFunc(ranges, func(a, b dayRange) int { return int(a.from) - int(b.from) })
 	merged := ranges[:0]

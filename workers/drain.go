@@ -14,9 +14,9 @@ import (
 // drainPollInterval is how often an almost empty queue is polled.
 const drainPollInterval = 50 * time.Millisecond
 
-// waitUntilEmpty returns when no job of this process's queues is left to run: now, or
-// within a few seconds. Jobs whose next try is later do not delay it, but are counted. It
-// retries after transient errors, like the jobs themselves.
+// waitUntilEmpty returns when no job of this process's queues can run now or within a few
+// seconds. It does not wait for jobs whose next attempt is later, but logs how many there
+// are. It retries after transient errors.
 func (s *Service) waitUntilEmpty(ctx context.Context) error {
 	ticker := time.NewTicker(drainPollInterval)
 	defer ticker.Stop()
@@ -41,7 +41,7 @@ func (s *Service) waitUntilEmpty(ctx context.Context) error {
 	}
 }
 
-// countUnfinished counts what is unfinished only when nothing is due.
+// countUnfinished counts unfinished jobs, but only if none is due.
 func (s *Service) countUnfinished(ctx context.Context) (due bool, unfinished int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.config.Database.StatementTimeout)
 	defer cancel()

@@ -13,24 +13,24 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// versionsBeyondQuery reads the newest version of an activity, or purge of an
-// athlete, beyond an id, 0 for none.
+// versionsBeyondQuery reads the highest id, above a given one, of an activity's
+// version or an athlete's purge, 0 for none.
 const versionsBeyondQuery = `
 -- name: versions_beyond
 SELECT greatest(0, (SELECT max(ingest_job_id) FROM activities WHERE ingest_job_id > $1), (SELECT max(job_id) FROM ingest_versions WHERE job_id > $1),
 	(SELECT max(purged_through) FROM user_locks WHERE purged_through > $1))`
 
-// IDs compares the ids of jobs with the versions of activities, which are ids of
-// the jobs that stored them.
+// IDs compares the ids of jobs with the versions of activities, each of which is
+// the id of the job that stored it.
 type IDs struct {
 	Last   int64 // the newest id that a job was given
-	Stored int64 // the newest version, or purge, beyond it, 0 for none
+	Stored int64 // the newest version or purge with a higher id, 0 for none
 }
 
-// WentBack reports whether jobs get ids below versions that are stored: after a move to
-// another server by logical replication, which leaves sequences out, a restore of data
-// alone, or when River's schema was made anew. Newer versions of activities would be
-// mistaken for older ones.
+// WentBack reports whether new jobs get ids below stored versions, so that newer
+// versions of activities would be mistaken for older ones. It happens after a move to
+// another server by logical replication, which does not replicate sequences, a restore
+// of data only, or when River's schema was created again.
 func (ids IDs) WentBack() bool { return ids.Stored > ids.Last }
 
 // Err is nil unless the ids went back.
@@ -41,7 +41,7 @@ func (ids IDs) Err() error {
 	return fmt.Errorf("the ids of jobs went back: job %d stored an activity, and the newest id is %d; newer versions of activities would pass for older ones; run: worker migrate up", ids.Stored, ids.Last)
 }
 
-// ReadIDs reads both without a full scan of a table.
+// ReadIDs reads both ids without scanning a whole table.
 func ReadIDs(ctx context.Context, pool *dbpool.Pool, schema queue.Schema) (ids IDs, err error) {
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
@@ -50,8 +50,7 @@ func ReadIDs(ctx context.Context, pool *dbpool.Pool, schema queue.Schema) (ids I
 		if err := tx.SendBatch(ctx, b).Close(); err != nil {
 			return err
 		}
-		// Workers go on meanwhile: only versions beyond the newest id read afterwards
-		// went back.
+		// Workers go on meanwhile, so the newest id is read again after the versions.
 		b = &pgx.Batch{}
 		b.Queue(versionsBeyondQuery, ids.Last).QueryRow(func(row pgx.Row) error { return row.Scan(&ids.Stored) })
 		schema.LastID(b, &ids.Last)
@@ -84,5 +83,6 @@ func ContinueIDs(ctx context.Context, pool *dbpool.Pool, schema queue.Schema) (i
 	return ids, renumbered, nil
 }
 
-// maxLockWait is how long ContinueIDs tries to get a lock behind which enqueuers wait.
+// maxLockWait is how long ContinueIDs tries to get its lock, for which enqueuers have
+// to wait.
 const maxLockWait = 27 * time.Second

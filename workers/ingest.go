@@ -44,9 +44,9 @@ func (in *ingester) kind() lane.Kind[ingestArgs] {
 	}
 }
 
-// apply reads the stored state once, plans, and writes once, results included: a constant
-// number of round trips for any number of jobs. A batch with athletes who ignore likely
-// doubles takes one more.
+// apply reads the stored state, plans, and writes everything including results, in a
+// constant number of round trips for any number of jobs. A batch with athletes who ignore
+// likely doubles takes one more.
 func (in *ingester) apply(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batch []*ingestJob) (lane.Writes, error) {
 	keys := newBatchKeys(batch)
 	stored, err := in.read(ctx, tx, first, keys)
@@ -80,8 +80,8 @@ func (in *ingester) apply(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batc
 	return writes, in.strip(writes.Batch, stripped)
 }
 
-// strip removes a purged athlete's activities from jobs that the purge could not see
-// because their enqueuers had not committed.
+// strip removes a purged athlete's activities from jobs that the purge could not
+// see, because they were not committed yet.
 func (in *ingester) strip(b *pgx.Batch, stripped map[int64][]ingestItem) error {
 	for _, id := range slices.Sorted(maps.Keys(stripped)) {
 		rest, err := encodeIngest(stripped[id])
@@ -93,7 +93,7 @@ func (in *ingester) strip(b *pgx.Batch, stripped map[int64][]ingestItem) error {
 	return nil
 }
 
-// probe queues the statements of apply without a row to work on.
+// probe queues the statements of apply without rows.
 func (in *ingester) probe(b *pgx.Batch) {
 	b.Queue(storedQuery, nil)
 	b.Queue(restDaysQuery, nil, nil, nil)
@@ -111,8 +111,8 @@ func (in *ingester) probe(b *pgx.Batch) {
 	in.recalculator.probe(b)
 }
 
-// batchKeys are the ids of the jobs, ascending, the user and activity of each
-// valid item, and the days of the users.
+// batchKeys has the ids of the jobs, ascending, the user and activity of each
+// valid item, and the users' days.
 type batchKeys struct {
 	jobIDs      []int64
 	userIDs     []int32
@@ -138,8 +138,9 @@ func newBatchKeys(batch []*ingestJob) (keys batchKeys) {
 	return keys
 }
 
-// batchUsers returns the users of the items, ascending. Those of invalid items are
-// included: nothing may be recorded for an athlete whose data were purged.
+// batchUsers returns the users of the items, ascending. It includes those of
+// invalid items, because no reject may be recorded for an athlete whose data were
+// purged.
 func batchUsers(batch []*ingestJob) []int32 {
 	users := map[int32]struct{}{}
 	for _, job := range batch {

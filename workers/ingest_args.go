@@ -34,7 +34,8 @@ func (args *ingestArgs) kept(jobID int64) []ingestItem {
 	return slices.DeleteFunc(slices.Clone(args.items), covered)
 }
 
-// ingestItem is one activity of a job. fault says why it is to be rejected.
+// ingestItem is one activity of a job. fault is why it will be rejected, nil
+// for a valid one.
 type ingestItem struct {
 	activity *jobs.Activity
 	fault    error
@@ -42,8 +43,7 @@ type ingestItem struct {
 	index    int // in payloads
 }
 
-// userID returns the activity's user, if it is known: an invalid activity may not state
-// one.
+// userID returns the activity's user, if known: an invalid activity may have none.
 func (item *ingestItem) userID() (id int32, known bool) {
 	if item.fault == nil {
 		return item.activity.UserID, true
@@ -65,12 +65,12 @@ func (item *ingestItem) payload() json.RawMessage { return item.payloads.at(item
 // activities need them.
 type payloads struct {
 	args []byte
-	each []json.RawMessage // nil until the first is asked for
+	each []json.RawMessage // nil until first used
 }
 
 func (p *payloads) at(i int) json.RawMessage {
 	if p.each == nil {
-		p.each, _ = splitIngest(p.args) // they have been decoded before
+		p.each, _ = splitIngest(p.args) // they decoded before
 	}
 	return p.each[i]
 }
@@ -85,9 +85,9 @@ func splitIngest(args []byte) ([]json.RawMessage, error) {
 	return envelope.Activities, nil
 }
 
-// decodeIngest fails only when the args are not those of an ingest job at all.
-// Where every activity decodes, which is the rule, they are read in one go;
-// where one does not, one by one.
+// decodeIngest fails only if the args are not those of an ingest job. If all
+// activities decode, as they usually do, they are decoded at once, otherwise
+// one by one.
 func decodeIngest(data []byte) (args ingestArgs, err error) {
 	all := payloads{args: data}
 	var envelope struct {
@@ -119,7 +119,7 @@ func decodeIngest(data []byte) (args ingestArgs, err error) {
 // activityKey occurs in every activity, so its count estimates the number of activities.
 var activityKey = []byte(`"activity_id"`)
 
-// encodeIngest encodes what is left of a job.
+// encodeIngest encodes the remaining activities of a job.
 func encodeIngest(items []ingestItem) ([]byte, error) {
 	each := make([]json.RawMessage, len(items))
 	for i, item := range items {

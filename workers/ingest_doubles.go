@@ -17,11 +17,12 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// comparedColumns are those of trainingload.Recording, in its order.
+// comparedColumns are the columns of trainingload.Recording, in its order.
 var comparedColumns = []string{"sport_type", "type", "start_time", "distance_miles", "duration_minutes"}
 
-// comparedQuery builds a statement that reads recordings of stored activities, by
-// id, and of given ones, whose values are cast as they are when they are stored.
+// comparedQuery builds a statement that reads the recordings of stored
+// activities, by id, and of given ones, whose values are cast as they would be
+// when stored.
 func comparedQuery(types map[string]string) string {
 	var stored, given []string
 	for i, name := range comparedColumns {
@@ -58,7 +59,7 @@ func (r *recordingRow) targets() []any {
 	return []any{&r.sport, &r.typ, &r.start, &r.miles, &r.minutes}
 }
 
-// over returns r with the values of below where r has none.
+// over returns r with its missing values taken from below.
 func (r recordingRow) over(below recordingRow) recordingRow {
 	r.sport, r.typ, r.start = cmp.Or(r.sport, below.sport), cmp.Or(r.typ, below.typ), cmp.Or(r.start, below.start)
 	r.miles, r.minutes = cmp.Or(r.miles, below.miles), cmp.Or(r.minutes, below.minutes)
@@ -75,8 +76,8 @@ func (r recordingRow) recording() trainingload.Recording {
 	return trainingload.Recording{Sport: r.sport.String, Type: r.typ.String, Start: r.start.String, Miles: known(r.miles), Minutes: known(r.minutes)}
 }
 
-// comparedRecordings are the recordings by which the activities of athletes who ignore
-// likely doubles are compared, on days with more than one activity.
+// comparedRecordings are the recordings of athletes who ignore likely doubles, on days
+// with more than one activity.
 type comparedRecordings struct {
 	settings settingsByUser
 	complete func(userID int32) bool // all of a user's windows were read
@@ -92,7 +93,7 @@ func (in *ingester) readCompared(ctx context.Context, tx pgx.Tx, plan *ingestPla
 		ignores = ignores || s.ignoresLater
 	}
 	if !ignores {
-		return nil, nil //nolint:nilnil // nothing is compared, and that is no error
+		return nil, nil //nolint:nilnil // nothing to compare is no error
 	}
 	c := &comparedRecordings{settings: stored.settings, complete: stored.complete, stored: map[int64]recordingRow{}, next: map[int64]recordingRow{}}
 	ids, planned := c.toRead(plan, stored)
@@ -134,8 +135,8 @@ func (in *ingester) readCompared(ctx context.Context, tx pgx.Tx, plan *ingestPla
 	return c, nil
 }
 
-// toRead returns the ids of all activities on days with more than one, as they are
-// stored or planned, and those of them that are planned.
+// toRead returns the ids of all activities, stored or planned, on days with more
+// than one, and those of them that are planned.
 func (c *comparedRecordings) toRead(plan *ingestPlan, stored storedState) (ids []int64, planned []*jobs.Activity) {
 	days := map[userDay]map[int64]bool{}
 	add := func(userID, date int32, id int64) {
@@ -183,7 +184,7 @@ func (c *comparedRecordings) changes(userID int32, activityID int64) bool {
 	return isCompared && next != c.stored[activityID]
 }
 
-// ignoreLater sets the weight of each activity to zero that resembles one of the same day
+// ignoreLater sets to 0 the loads of each activity that resembles one of the same day
 // with a smaller id. The rows are in the order of ids.
 func (c *comparedRecordings) ignoreLater(day []dayRow) {
 	if c == nil || len(day) < 2 {

@@ -4,16 +4,16 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// storedActivity is what ingest needs to know of a row that exists.
+// storedActivity has what ingest needs of a stored row.
 type storedActivity struct {
 	decision
 	userID  int32
-	version int64   // id of the job that wrote it, 0 when the application did
-	alone   *string // as JSON, where it holds nothing but partial versions, otherwise nil
+	version int64   // id of the job that wrote it, 0 if the application did
+	alone   *string // the row as JSON if it consists of partial versions only, otherwise nil
 }
 
-// rowVersion returns the row as a version if it is made of partial versions only,
-// otherwise nil.
+// rowVersion returns the row as a version if it consists of partial versions
+// only, otherwise nil.
 func (r storedActivity) rowVersion() *jobs.Activity {
 	if r.alone == nil {
 		return nil
@@ -29,8 +29,8 @@ func (r storedActivity) rowVersion() *jobs.Activity {
 // userDay is one day of one user.
 type userDay struct{ userID, date int32 }
 
-// restDay is a placeholder that the application made for a day without an
-// activity. It should weigh nothing.
+// restDay is a placeholder that the application inserted for a day without an
+// activity. Its loads should be 0.
 type restDay struct {
 	activityID  int64
 	load, trimp float32
@@ -43,19 +43,19 @@ type reject struct {
 	reason string
 }
 
-// ingestPlan decides what is written, from the jobs of a batch and the stored rows. It is
+// ingestPlan decides what to write for a batch of jobs, given the stored rows. It is
 // pure: the same jobs and rows give the same plan.
 //
-// Versions of an activity are ordered by job id, within a job by position. The plan goes
-// through them in that order and keeps the newest whole version, with the newer partial
-// versions over it. A stored row takes part with the version that wrote it, and so do
-// recorded versions (of deletes, of versions that changed nothing, and partial ones).
+// Versions of an activity are ordered by job id, and within a job by position. The plan
+// keeps the newest whole version, with the newer partial versions over it. A stored row
+// counts as the version that wrote it; recorded versions (deletes, versions that changed
+// nothing, and partial ones) count as well.
 type ingestPlan struct {
 	stored   map[int64]storedActivity
 	recorded map[versionKey]recordedVersion
 	restDays map[userDay][]restDay
 
-	current   map[int64]*plannedActivity // by activity id, all that the batch touches
+	current   map[int64]*plannedActivity // by activity id, for all activities of the batch
 	sortedIDs []int64                    // its keys
 	rejects   []reject
 }
@@ -65,29 +65,29 @@ type plannedActivity struct {
 	exists  bool
 	userID  int32
 	version int64           // the newest
-	next    *jobs.Activity  // nil while the row stays as it is stored
-	keeps   bool            // what next does not state stays as it is stored
-	day     *bool           // whether the row's day comes from UTC, nil to leave it
-	deletes map[int32]int64 // by user: the newest delete, when the activity is gone
+	next    *jobs.Activity  // nil if the stored row stays as it is
+	keeps   bool            // nil fields of next keep the stored values
+	day     *bool           // whether the row's day comes from UTC, nil to keep what is stored
+	deletes map[int32]int64 // by user: the newest delete, if the activity is gone
 
-	base      int64          // the newest version that left nothing of older ones
-	whole     *jobs.Activity // what it left, nil for nothing
-	known     bool           // whole does say; otherwise the row does
-	changed   bool           // the layers are others than recorded
+	base      int64          // the newest version that replaced all older ones
+	whole     *jobs.Activity // that version, nil for a delete or none
+	known     bool           // whole is valid; otherwise the row has that version
+	changed   bool           // the layers differ from the recorded ones
 	met       bool           // recorded versions have been applied
-	*overlays                // nil where there is neither a row nor a partial version: usually
+	*overlays                // nil without a row and partial versions, which is usual
 }
 
 // overlays are the partial versions over an activity's whole version or row.
 type overlays struct {
 	layers     []layer
-	applied    int            // how many of them the row already contains
-	below      decision       // of the row, without them
-	between    bool           // a version belongs between those that the row contains
-	rowVersion *jobs.Activity // the row as a version, where it is made of partial ones alone
+	applied    int            // how many of layers the row already contains
+	below      decision       // of the row without its layers
+	between    bool           // a new layer belongs between those that the row contains
+	rowVersion *jobs.Activity // the row as a version, if it consists of partial ones only
 }
 
-// overlaid returns the activity's overlays, to be changed.
+// overlaid returns the activity's overlays, to be modified.
 func (s *plannedActivity) overlaid() *overlays {
 	if s.overlays == nil {
 		s.overlays = &overlays{}
@@ -107,7 +107,8 @@ func newIngestPlan(stored map[int64]storedActivity, recorded map[versionKey]reco
 	return &ingestPlan{stored: stored, recorded: recorded, restDays: restDays, current: map[int64]*plannedActivity{}}
 }
 
-// add takes the next item; items come in the order in which they were enqueued.
+// add adds the next item. Items must be added in the order in which they were
+// enqueued.
 func (p *ingestPlan) add(jobID int64, item *ingestItem) {
 	if item.fault != nil {
 		p.reject(jobID, item, item.fault.Error())
@@ -138,7 +139,7 @@ func (p *ingestPlan) add(jobID int64, item *ingestItem) {
 	p.resolve(a, state)
 }
 
-// resolve computes what is to be stored from the version below and the layers.
+// resolve computes what will be stored from the version below and the layers.
 func (p *ingestPlan) resolve(a *jobs.Activity, state *plannedActivity) {
 	if !state.known {
 		p.resolveOverRow(state, p.stored[a.ActivityID].decision)
@@ -158,8 +159,8 @@ func (p *ingestPlan) resolve(a *jobs.Activity, state *plannedActivity) {
 	}
 }
 
-// resolveOverRow lays the new layers over the row, or all layers again if one belongs
-// between those that the row contains.
+// resolveOverRow applies the new layers to the row, or all layers again if one
+// belongs between those that the row contains.
 func (p *ingestPlan) resolveOverRow(state *plannedActivity, row decision) {
 	below, layers := row, state.layers[min(state.applied, len(state.layers)):]
 	if state.between {
@@ -177,7 +178,7 @@ func (p *ingestPlan) reject(jobID int64, item *ingestItem, reason string) {
 	p.rejects = append(p.rejects, reject{jobID: jobID, item: item, reason: reason})
 }
 
-// state returns the state of an activity from the view of a's user.
+// state returns the state of an activity as its user sees it.
 func (p *ingestPlan) state(a *jobs.Activity) *plannedActivity {
 	state, ok := p.current[a.ActivityID]
 	row, stored := p.stored[a.ActivityID]
@@ -199,10 +200,10 @@ func (p *ingestPlan) state(a *jobs.Activity) *plannedActivity {
 	return state
 }
 
-// isAlone reports that there is nothing below the layers.
+// isAlone reports whether there is nothing below the layers.
 func (s *plannedActivity) isAlone() bool { return s.known && s.whole == nil && len(s.partials()) > 0 }
 
-// belowLayers returns what the rules decide for the activity without its layers.
+// belowLayers returns the decision for the activity without its layers.
 func (s *plannedActivity) belowLayers() decision {
 	if !s.known || s.whole == nil {
 		return s.below
@@ -218,7 +219,7 @@ func (s *plannedActivity) belowLayers() decision {
 	return below
 }
 
-// meet applies recorded versions to the state, as far as they match the row.
+// meet applies recorded versions to the state, if they match the row.
 func (s *plannedActivity) meet(recorded recordedVersion, row storedActivity) {
 	s.met = true
 	s.version = max(s.version, recorded.jobID)

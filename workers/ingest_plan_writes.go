@@ -7,9 +7,9 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// upserts are activities to be written, in key order. For each they have the job, whether
-// fields that it does not state keep the row's values, whether its day comes from UTC,
-// and whether it is made of partial versions only.
+// upserts are activities to be written, in key order, each with its job, whether its nil
+// fields keep the row's values, whether its day comes from UTC, and whether it consists
+// of partial versions only.
 type upserts struct {
 	activities []*jobs.Activity
 	versions   []int64
@@ -19,8 +19,8 @@ type upserts struct {
 	partial    bool // the last three are used
 }
 
-// upserts returns the rows to insert and those that exist already, of the same version or
-// of another.
+// upserts returns the rows to insert, and those that exist already, which may already be
+// up to date.
 func (p *ingestPlan) upserts() (added, kept upserts) {
 	for _, id := range p.activityIDs() {
 		state := p.current[id]
@@ -58,9 +58,9 @@ func (p *ingestPlan) replacedRestDays() []userDay {
 	return days
 }
 
-// removals returns the ids of stored rows that go: deleted ones, those whose
-// owner gave the id up to another user within the batch, and placeholders of
-// days whose rest row was replaced.
+// removals returns the ids of stored rows to be deleted: deleted activities,
+// those whose id passes to another user within the batch, and rest-day
+// placeholders that an activity replaces.
 func (p *ingestPlan) removals() []int64 {
 	var ids []int64
 	for _, day := range p.replacedRestDays() {
@@ -89,7 +89,8 @@ func (p *ingestPlan) tombstones() versionRecords {
 }
 
 // confirmed returns the versions that no row records: partial ones, and those that were
-// enqueued after the row's version but say the same, so that the row is not written.
+// enqueued after the row's version with the same values, so that the row is not
+// written.
 func (p *ingestPlan) confirmed(written map[int64]bool) versionRecords {
 	var records versionRecords
 	for _, id := range p.activityIDs() {
@@ -117,10 +118,10 @@ func (p *ingestPlan) confirmed(written map[int64]bool) versionRecords {
 	return records.sorted()
 }
 
-// changedDates returns the dates around which results change, by user: the dates of new
+// changedDates returns the dates from which results change, by user: the dates of new
 // and removed rows, both dates of moved rows, and the dates of rows whose load or TRIMP
-// differs or for which more reports that a weight may change. more gets the id 0 for a
-// day that loses a placeholder.
+// differs, or for which more reports that they may start or stop counting. For a day
+// that loses a placeholder more gets the id 0.
 func (p *ingestPlan) changedDates(more func(userID int32, activityID int64) bool) map[int32][]int32 {
 	dates := map[int32][]int32{}
 	for _, day := range p.replacedRestDays() {
@@ -150,12 +151,12 @@ func (p *ingestPlan) changedDates(more func(userID int32, activityID int64) bool
 	return dates
 }
 
-// single is an optional load as the sums see it: in the column's precision, 0
-// when absent.
+// single returns an optional load as it counts in the sums: in the column's
+// precision, 0 for nil.
 func single(x *float64) float32 { return float32(orZero(x)) }
 
-// activityIDs returns the ids that the batch touches, ascending. All items have
-// been added by then.
+// activityIDs returns the ids of the batch's activities, ascending. It must be
+// called after the last add.
 func (p *ingestPlan) activityIDs() []int64 {
 	if len(p.sortedIDs) != len(p.current) {
 		p.sortedIDs = slices.Sorted(maps.Keys(p.current))

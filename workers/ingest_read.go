@@ -18,12 +18,13 @@ type storedState struct {
 	restDays   map[userDay][]restDay
 	settings   settingsByUser
 	windows    []activityResults // of users in ascending order, by date and id
-	cutOff     bool              // there were more of them than a transaction may read
+	cutOff     bool              // there were more windows than a transaction may read
 	lastJob    int64             // the newest id that a job was given
 }
 
-// storedQuery reads, of the activities in the batch, what the decision needs. Rows that
-// consist of partial versions come whole, as json: building jsonb takes twice as long.
+// storedQuery reads the columns of the batch's activities that the decision needs. Rows
+// that consist of partial versions are returned whole, as json, because building jsonb
+// takes twice as long.
 const storedQuery = `
 -- name: read_stored
 SELECT activity_id, user_id, date, total_load_miles, trimp, coalesce(trimp_calculation_method, ''),
@@ -41,18 +42,18 @@ FROM unnest($1::int[], $2::date[], $3::date[]) AS trained (user_id, first, last)
 JOIN activities AS rest ON rest.user_id = trained.user_id AND rest.date BETWEEN trained.first AND trained.last
 WHERE rest.activity_id < 0`
 
-// recordedQuery reads the versions that no row records.
+// recordedQuery reads the recorded versions of the batch's activities.
 const recordedQuery = `
 -- name: read_recorded
 SELECT user_id, activity_id, job_id, layers
 FROM unnest($1::int[], $2::bigint[]) AS given (user_id, activity_id)
 JOIN ingest_versions USING (user_id, activity_id)`
 
-// maxWindowRows is how many rows of windows a transaction reads. Athletes whose
-// rows do not fit are recalculated by a job of their own.
+// maxWindowRows is how many rows of windows a transaction reads. Athletes
+// beyond it are recalculated by a separate job.
 const maxWindowRows = 100_000
 
-// read reads everything at once, in one round trip with first.
+// read reads the stored state in one round trip together with first.
 func (in *ingester) read(ctx context.Context, tx pgx.Tx, first *pgx.Batch, keys batchKeys) (s storedState, err error) {
 	s.versions, s.restDays = map[versionKey]recordedVersion{}, map[userDay][]restDay{}
 	first.Queue(storedQuery, keys.activityIDs).Query(func(rows pgx.Rows) (err error) {
@@ -125,8 +126,8 @@ func optional(x pgtype.Float4) *float32 {
 	return &x.Float32
 }
 
-// checkVersions returns an error if the ids of jobs went back behind a stored version or
-// a purge: then newer versions may be mistaken for older ones.
+// checkVersions returns an error if the ids of jobs went back below a stored version or
+// a purge, because newer versions might be mistaken for older ones.
 func (s storedState) checkVersions(purged purges) error {
 	newest := int64(0)
 	for _, through := range purged {

@@ -17,7 +17,7 @@ type planResults struct {
 	left      map[int32][]int32     // changed dates whose results a separate job computes
 }
 
-// results computes the results that the plan changes. It has no effects but on its
+// results computes the results that the plan changes. It modifies nothing but its
 // arguments.
 func (in *ingester) results(plan *ingestPlan, stored storedState, compared *comparedRecordings) planResults {
 	r := planResults{own: map[int64]acwr.Values{}, left: map[int32][]int32{}}
@@ -54,7 +54,7 @@ func (s storedState) complete(userID int32) bool {
 	return !s.cutOff || userID < s.windows[len(s.windows)-1].userID
 }
 
-// rowsByUser splits the rows, which are in the order of users.
+// rowsByUser splits the rows of windows, which are ordered by user.
 func rowsByUser(s storedState) map[int32][]activityResults {
 	byUser := map[int32][]activityResults{}
 	for start := 0; start < len(s.windows); {
@@ -68,8 +68,8 @@ func rowsByUser(s storedState) map[int32][]activityResults {
 	return byUser
 }
 
-// affectedDates returns the dates whose results change with those dates, ascending and
-// disjoint.
+// affectedDates returns the dates whose results depend on the given dates, ascending
+// and disjoint.
 func affectedDates(settings acwr.Settings, dates []int32) []dayRange {
 	var ranges []dayRange
 	for _, d := range dates {
@@ -89,7 +89,7 @@ type dayRow struct {
 
 // addUser computes a user's results day by day. Disjoint windows need no reset: each
 // begins with the days that count into its first result. Unless doubles is nil, the later
-// of two doubles weighs nothing.
+// of two doubles counts as 0.
 func (in *ingester) addUser(r *planResults, rows []activityResults, planned []*jobs.Activity, gone map[int64]bool, doubles *comparedRecordings, wanted []dayRange, calculator *acwr.Calculator) {
 	days := make([]dayRow, 0, len(rows)+len(planned))
 	replaced := make(map[int64]bool, len(planned))
@@ -138,8 +138,8 @@ func (r *planResults) day(rows []dayRow, wanted *[]dayRange, calculator *acwr.Ca
 	}
 }
 
-// columns are the results of activities in the form that unnest takes, NULL where
-// the row keeps what it has.
+// columns returns the results of activities as arrays for unnest, with NULL for
+// rows that keep their results.
 func (r *planResults) columns(activities []*jobs.Activity) []any {
 	arrays := make([]any, len(acwr.Columns))
 	if len(r.own) == 0 {

@@ -21,7 +21,7 @@ const removeQuery = `
 DELETE FROM activities WHERE activity_id IN (
 	SELECT activity_id FROM activities WHERE activity_id = ANY($1::bigint[]) ORDER BY activity_id FOR UPDATE)`
 
-// rejectQuery records activities that do not become rows.
+// rejectQuery records rejected activities.
 const rejectQuery = `
 -- name: record_rejects
 INSERT INTO ingest_rejects (job_id, user_id, activity_id, payload, reason)
@@ -36,9 +36,9 @@ ON CONFLICT (user_id, activity_id) DO UPDATE
 SET job_id = excluded.job_id, recorded_at = excluded.recorded_at, layers = NULL
 WHERE old.job_id < excluded.job_id`
 
-// confirmVersionsQuery is recordVersionsQuery for versions that a row does not record, or
-// not fully: where an older version may still be worked, or the record is outdated
-// because an older version was placed below it.
+// confirmVersionsQuery is recordVersionsQuery for versions that no row records, or not
+// fully. It records them only if an older version may still be worked, or if an existing
+// record is outdated because an older version was placed below it.
 func confirmVersionsQuery(schema queue.Schema) string {
 	return `
 -- name: confirm_versions
@@ -52,7 +52,7 @@ WHERE old.job_id < excluded.job_id OR old.job_id = excluded.job_id AND excluded.
 }
 
 // write queues everything that the plan changes. If another transaction inserted or
-// deleted one of the rows meanwhile, the batch runs again and sees that.
+// deleted one of the rows meanwhile, the batch fails with ErrRaced and is retried.
 func (in *ingester) write(plan *ingestPlan, results planResults, jobIDs []int64) (lane.Writes, error) {
 	b := &pgx.Batch{}
 	added, kept := plan.upserts()
@@ -132,7 +132,7 @@ func queueRejects(statements *pgx.Batch, rejects []reject) {
 	statements.Queue(rejectQuery, jobIDs, userIDs, activityIDs, payloads, reasons)
 }
 
-// partialIDs reads the ids that a payload has.
+// partialIDs returns the ids in a payload, nil for each that it lacks.
 func partialIDs(payload json.RawMessage) (userID, activityID *int64) {
 	var ids map[string]json.RawMessage
 	if json.Unmarshal(payload, &ids) != nil {
@@ -148,8 +148,8 @@ func partialIDs(payload json.RawMessage) (userID, activityID *int64) {
 	return read("user_id"), read("activity_id")
 }
 
-// confirm records versions that needed no write if an older one may still be worked:
-// otherwise the older one would later be mistaken for the newest.
+// confirm records versions that needed no write, if an older one may still be
+// worked: without the record the older one would be mistaken for the newest.
 func (in *ingester) confirm(ctx context.Context, tx pgx.Tx, records versionRecords, jobIDs []int64) error {
 	if len(records.jobIDs) == 0 {
 		return nil
@@ -162,9 +162,8 @@ func (in *ingester) confirm(ctx context.Context, tx pgx.Tx, records versionRecor
 	return nil
 }
 
-// enqueueRecalc inserts one acwr_recalc job for the changed dates whose results
-// this commit does not contain; more than one only where one would be larger than
-// a job may be.
+// enqueueRecalc inserts an acwr_recalc job for the changed dates whose results
+// this commit does not contain, or several jobs if they exceed MaxRangesPerJob.
 func (in *ingester) enqueueRecalc(ctx context.Context, tx pgx.Tx, changed map[int32][]int32) error {
 	var ranges []jobs.DateRange
 	for _, userID := range slices.Sorted(maps.Keys(changed)) {

@@ -2,8 +2,8 @@
 
 package workers
 
-// injectFault panics, or exhausts the memory, in the middle of a batch when one
-// of its activities asks for it.
+// injectFault panics, or exhausts memory, in the middle of a batch if the name
+// of an activity asks for it.
 func injectFault(batch []*ingestJob) {
 	for _, job := range batch {
 		for i := range job.Args.items {

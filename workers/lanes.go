@@ -15,20 +15,20 @@ import (
 
 // Classes of lanes.
 const (
-	Live = "live" // what athletes wait for
+	Live = "live" // jobs that athletes wait for
 	Bulk = "bulk" // imports, backfills and other bulk input
 )
 
-// laneRow is a lane of a process.
+// laneRow describes a lane of a process.
 type laneRow struct {
 	Kind, Class, Queue string
 	Loops              int
-	// writesResults says that the lane is not served where acwr.write is off.
+	// writesResults says that the lane does not run if acwr.write is off.
 	writesResults bool
 }
 
-// laneTable is every lane of a process: the budget, the names of queues, the
-// labels of metrics and the rows of pages range over it.
+// laneTable returns every lane of a process. The connection budget, queue
+// names, labels of metrics and rows of pages are derived from it.
 func laneTable(c config.Config) []laneRow {
 	table := []laneRow{
 		{Kind: jobs.KindActivityIngest, Class: Live, Queue: jobs.QueueIngest, Loops: c.Batching.Loops},
@@ -40,7 +40,7 @@ func laneTable(c config.Config) []laneRow {
 	return slices.DeleteFunc(table, func(row laneRow) bool { return row.writesResults && c.ACWR.Write == writeOff })
 }
 
-// runner is a lane, whatever the type of its jobs' arguments.
+// runner is a lane of any type of arguments.
 type runner interface {
 	Run(ctx context.Context)
 	Turn(ctx context.Context) (found int, err error)
@@ -50,23 +50,24 @@ type runner interface {
 	Status() lane.Status
 }
 
-// drainingLane is a row of the table with what drains it.
+// drainingLane is a row of the table with its lane.
 type drainingLane struct {
 	laneRow
 	runner
 }
 
 const (
-	// liveAim is what a transaction should take under a backlog: an athlete's job
-	// that comes in between waits for one, and has one of its own.
+	// liveAim is how long a transaction should take under a backlog. A job that
+	// an athlete enqueues meanwhile takes up to two: the one under way, and its
+	// own.
 	liveAim = 200 * time.Millisecond
 	bulkAim = 100 * time.Millisecond
-	// bulkJobs is how many bulk jobs a transaction claims at most. They may be
-	// large: it bounds memory.
+	// bulkJobs is the max number of bulk jobs in a transaction. They may be
+	// large, so it bounds memory.
 	bulkJobs = 32
 )
 
-// options of the lane of a row.
+// options returns the options of the row's lane.
 func (row laneRow) options(c config.Config, client string, caution *lane.Caution, limit *throttle, logger *slog.Logger) lane.Options {
 	o := lane.Options{
 		Schema: queue.Schema(c.River.Schema), Queue: row.Queue, Client: client,
@@ -80,17 +81,18 @@ func (row laneRow) options(c config.Config, client string, caution *lane.Caution
 		o.Restrained, o.RestrainedWeight = limit.liveIsActive, c.Batching.BulkActivities
 	}
 	if row.Kind == jobs.KindACWRBackfill {
-		o.MaxJobs = 1 // a chunk a turn
+		o.MaxJobs = 1 // one chunk per turn
 	}
 	return o
 }
 
-// liveMemory is how long after the last live job a throttle still makes room for
-// the next one.
+// liveMemory is how long after the last live job a throttle still expects
+// another.
 const liveMemory = time.Second
 
-// pace is the pause after a transaction while there are live jobs: a multiple of
-// the transaction's time, bounded so that a slow one does not stop its lane.
+// pace determines the pause after a transaction while there are live jobs: a
+// multiple of the transaction's time, bounded so that a slow one does not stop
+// its lane.
 type pace struct {
 	multiple int
 	max      time.Duration
@@ -98,8 +100,8 @@ type pace struct {
 
 var (
 	bulkPace = pace{multiple: 3, max: time.Second}
-	// backfillPace leaves more to live jobs: its transactions are long, and nobody
-	// waits for the end of a backfill as one does for that of an import.
+	// backfillPace leaves more time to live jobs: backfill transactions are long,
+	// and the end of a backfill is less urgent than that of an import.
 	backfillPace = pace{multiple: 8, max: 3 * time.Second}
 )
 
@@ -108,14 +110,14 @@ func (p pace) after(transaction time.Duration) time.Duration {
 }
 
 // throttle paces transactions that no athlete waits for. While there are no live
-// jobs, all pass at once. While there are, one of the process is under way at a
-// time, and a pause follows it: on a small machine more would leave the live
-// jobs no processor.
+// jobs, it delays none. While there are, one transaction of the process runs at
+// a time, followed by a pause: on a small machine more would leave live jobs no
+// processor.
 type throttle struct {
 	liveIsActive func() bool
 	pace         pace
 	mu           sync.RWMutex
-	exclusive    bool // the one that passed has mu for itself
+	exclusive    bool // the current transaction has mu write-locked
 	entered      time.Time
 }
 

@@ -9,39 +9,40 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// layer is a partial version of an activity: what it states lies over what was
-// there.
+// layer is a partial version of an activity: its fields replace those of the
+// version below.
 type layer struct {
 	JobID    int64          `json:"job_id"`
-	Activity *jobs.Activity `json:"activity,omitempty"` // nil in a record: then it states what the row holds, which consists of layers only
+	Activity *jobs.Activity `json:"activity,omitempty"` // nil in a record if it is the same as the row, which consists of layers only
 }
 
-// layered is the record of an activity whose newest versions are partial, kept as long as
-// an older version may still be worked: the whole version or deletion below them, and
-// each of them. An older version can then be placed between them.
+// layered is the record of an activity whose newest versions are partial: the whole
+// version or deletion below them, and each of them. It is kept while an older version may
+// still be worked, so that this can be placed between them.
 type layered struct {
 	Base   int64    `json:"base"`
-	Alone  bool     `json:"alone,omitempty"` // there is nothing below them
-	Below  decision `json:"below"`           // of the row, without them
-	Row    int64    `json:"row"`             // version of the row to which this applies, or noRow
+	Alone  bool     `json:"alone,omitempty"` // there is nothing below the layers
+	Below  decision `json:"below"`           // of the row, without the layers
+	Row    int64    `json:"row"`             // version of the row that this record describes, or noRow
 	Layers []layer  `json:"layers"`
 }
 
-// noRow is the version of a row that is not there; one of the application's is 0.
+// noRow is the version of a row that does not exist; the version of a row of the
+// application's is 0.
 const noRow = -1
 
-// isLayer reports whether a version lies over what is there, rather than replacing it.
+// isLayer reports whether a version is laid over older ones instead of replacing them.
 func isLayer(a *jobs.Activity) bool { return !a.Deleted && (a.Partial || a.Unloaded) }
 
-// withLayer puts a version in its place. Of two versions in one job the later one lies
-// above.
+// withLayer inserts a layer in the order of job ids and returns its index. Of two in
+// one job the later one is on top.
 func withLayer(layers []layer, l layer) (all []layer, at int) {
 	for at = len(layers); at > 0 && layers[at-1].JobID > l.JobID; at-- {
 	}
 	return slices.Insert(slices.Clone(layers), at, l), at
 }
 
-// above returns the layers that are newer than a version.
+// above returns the layers newer than a version.
 func above(layers []layer, version int64) []layer {
 	first := slices.IndexFunc(layers, func(l layer) bool { return l.JobID > version })
 	if first < 0 {
@@ -50,7 +51,7 @@ func above(layers []layer, version int64) []layer {
 	return layers[first:]
 }
 
-// withoutRowVersion leaves out what the row itself has, for the record.
+// withoutRowVersion omits from the record the activity that the row itself has.
 func withoutRowVersion(layers []layer, rowVersion *jobs.Activity) []layer {
 	if rowVersion == nil {
 		return layers
@@ -64,7 +65,8 @@ func withoutRowVersion(layers []layer, rowVersion *jobs.Activity) []layer {
 	return short
 }
 
-// withRowVersion is the opposite, false where the row does not have it.
+// withRowVersion reverses withoutRowVersion. It returns false if rowVersion is
+// nil but needed.
 func withRowVersion(layers []layer, rowVersion *jobs.Activity) ([]layer, bool) {
 	whole := slices.Clone(layers)
 	for i := range whole {
@@ -75,7 +77,7 @@ func withRowVersion(layers []layer, rowVersion *jobs.Activity) ([]layer, bool) {
 	return whole, rowVersion != nil || !slices.ContainsFunc(layers, func(l layer) bool { return l.Activity == nil })
 }
 
-// sameStatement reports whether two versions state the same in the precision of the
+// sameStatement reports whether two versions are equal in the precision of the
 // columns.
 func sameStatement(a, b *jobs.Activity) bool {
 	if a.Date != b.Date || a.DayFromUTC != b.DayFromUTC || a.Unloaded != b.Unloaded {
@@ -100,7 +102,7 @@ func sameStatement(a, b *jobs.Activity) bool {
 	return true
 }
 
-// fold lays the layers over a whole version, or over nothing. A version that only removes
+// fold applies the layers to a whole version, or to nothing. A version that only removes
 // a load creates no activity.
 func fold(whole *jobs.Activity, layers []layer) *jobs.Activity {
 	for _, l := range layers {
@@ -114,7 +116,7 @@ func fold(whole *jobs.Activity, layers []layer) *jobs.Activity {
 	return whole
 }
 
-// over lays a partial version over all that is known of the activity.
+// over applies a partial version to a version that is fully known.
 func over(below, stated *jobs.Activity) *jobs.Activity {
 	merged := overlay(below, stated)
 	if stated.DayFromUTC && below.StartTime != nil && !below.DayFromUTC {
@@ -131,7 +133,7 @@ func over(below, stated *jobs.Activity) *jobs.Activity {
 	return merged
 }
 
-// overlay returns below with every field that stated has.
+// overlay returns below with the non-nil fields of stated.
 func overlay(below, stated *jobs.Activity) *jobs.Activity {
 	merged := *below
 	from, to := reflect.ValueOf(stated).Elem(), reflect.ValueOf(&merged).Elem()
@@ -143,7 +145,8 @@ func overlay(below, stated *jobs.Activity) *jobs.Activity {
 	return &merged
 }
 
-// decision has the fields of an activity that follow rules: its day and its loads.
+// decision has the fields of an activity for which partial versions follow rules:
+// its day and its loads.
 type decision struct {
 	Date    int32    `json:"date"`            // days since 1970-01-01
 	Start   string   `json:"start,omitempty"` // "" for NULL
@@ -153,8 +156,8 @@ type decision struct {
 	Method  string   `json:"method,omitempty"` // "" for NULL
 }
 
-// overRow lays layers over a row of which only the decision is known. A nil field of next
-// keeps the row's value; day says whether the day comes from UTC.
+// overRow applies layers to a row of which only the decision is known. A nil field of
+// next keeps the row's value; day says whether the day comes from UTC.
 func overRow(below decision, layers []layer) (next *jobs.Activity, day bool) {
 	next = layers[0].Activity
 	for _, l := range layers {
@@ -165,7 +168,7 @@ func overRow(below decision, layers []layer) (next *jobs.Activity, day bool) {
 	return next, below.FromUTC
 }
 
-// after returns the decision once a partial version is applied.
+// after returns the decision after a partial version is applied.
 func (s decision) after(stated *jobs.Activity) decision {
 	if !stated.DayFromUTC || s.Start == "" || s.FromUTC {
 		s.Date, s.FromUTC = daysSinceEpoch(stated.Date), stated.DayFromUTC
@@ -211,8 +214,8 @@ func betterLoad(stated *jobs.Activity, isThere bool) bool {
 }
 
 // betterTRIMP reports whether the TRIMP of a partial version replaces the stored one. A
-// TRIMP from the average does not replace one from a stream, and the 0 of an activity
-// without heart rate replaces none.
+// TRIMP from the average heart rate does not replace one from a stream, and the 0 of an
+// activity without heart rate replaces none.
 func betterTRIMP(stated *jobs.Activity, isThere bool, method string) bool {
 	switch {
 	case stated.Trimp == nil:
@@ -223,7 +226,7 @@ func betterTRIMP(stated *jobs.Activity, isThere bool, method string) bool {
 	return *stated.TrimpCalculationMethod != methodAverage || method == "" || method == methodAverage || method == methodNone
 }
 
-// asLayer is what a version lays over what is there. A version of a type that has no
+// asLayer returns the version to be applied as a layer. A version of a type without
 // training load removes the load that the activity had as another type.
 func asLayer(a *jobs.Activity) *jobs.Activity {
 	if !a.Unloaded {
@@ -236,7 +239,7 @@ func asLayer(a *jobs.Activity) *jobs.Activity {
 	}
 }
 
-// optionalFields are the fields that an activity may leave out.
+// optionalFields are the indexes of the fields that an activity may omit.
 var optionalFields = func() (indexes []int) {
 	activity := reflect.TypeFor[jobs.Activity]()
 	for i := range activity.NumField() {
@@ -247,7 +250,7 @@ var optionalFields = func() (indexes []int) {
 	return indexes
 }()
 
-// orZero is what p points to, and the zero value for nil.
+// orZero returns what p points to, or the zero value for nil.
 func orZero[T any](p *T) (value T) {
 	if p != nil {
 		value = *p

@@ -8,16 +8,14 @@ import (
 // do nothing for that user.
 type purges map[int32]int64
 
-// covers reports whether a job was enqueued for a user before the user's data were
-// purged.
+// covers reports whether a job was enqueued before the user's data were purged.
 func (p purges) covers(userID int32, jobID int64) bool {
 	through, purged := p[userID]
 	return purged && jobID <= through
 }
 
-// ensureUserLocksQuery makes the lock rows of users seen for the first time. In
-// key order, because an insert waits for another transaction's insert of the
-// same key.
+// ensureUserLocksQuery inserts the lock rows of new users, in key order,
+// because an insert waits for another transaction's insert of the same key.
 const ensureUserLocksQuery = `
 -- name: ensure_user_locks
 INSERT INTO user_locks (user_id)
@@ -26,11 +24,11 @@ WHERE NOT EXISTS (SELECT FROM user_locks WHERE user_id = u)
 ORDER BY u
 ON CONFLICT DO NOTHING`
 
-// lockUsersQuery locks in ascending order: the sort runs before the locking. Reading
-// needs a separate statement afterwards: a statement that locks and reads would see the
-// snapshot from before it waited. The locked rows themselves are the exception, they are
-// returned as they are now. The conditions are FILTER clauses of aggregates, because a
-// WHERE would change which rows are locked.
+// lockUsersQuery locks in ascending order, because PostgreSQL sorts before it locks.
+// Activities are read by a later statement: this one would read them in the snapshot
+// from before it waited. Only the locked rows themselves are returned in their current
+// version. The conditions are FILTER clauses of aggregates, because a WHERE would change
+// which rows are locked.
 const lockUsersQuery = `
 -- name: lock_users
 SELECT array_agg(user_id) FILTER (WHERE purged_through IS NOT NULL), array_agg(purged_through) FILTER (WHERE purged_through IS NOT NULL)
@@ -38,10 +36,9 @@ FROM (
 	SELECT user_id, purged_through FROM user_locks WHERE user_id = ANY($1::int[]) ORDER BY user_id FOR UPDATE
 ) AS locked`
 
-// queueUserLocks queues the per-user locks, which have to be the first of a transaction's
-// statements. users must be distinct and ascending. Whoever reads a user's activities in
-// order to write them holds that user's lock until commit. purged, unless it is nil,
-// receives the users whose data were purged.
+// queueUserLocks queues the statements that lock users until the commit. They must come
+// before any that reads activities. users must be distinct and ascending. purged, unless
+// it is nil, receives the users whose data were purged.
 func queueUserLocks(b *pgx.Batch, users []int32, purged func(purges)) {
 	b.Queue(ensureUserLocksQuery, users)
 	lock := b.Queue(lockUsersQuery, users)

@@ -10,7 +10,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// failureLog says of each failed attempt what an operator needs to know.
+// failureLog logs each failed attempt.
 type failureLog struct{ logger *slog.Logger }
 
 // HandleError implements river.ErrorHandler.
@@ -29,9 +29,10 @@ func (l *failureLog) HandlePanic(ctx context.Context, job *rivertype.JobRow, pan
 	return nil
 }
 
-// rateLimited logs each of River's warnings and errors at most once in a while: without
-// a database River logs several a second. River's informational lines are suppressed:
-// counts every few seconds, failures that failureLog logs already, and requests to its UI.
+// rateLimited logs each of River's warnings and errors at most once per repeatInterval,
+// because without a database River logs several a second. It suppresses River's
+// informational lines: counts every few seconds, failures that failureLog logs already,
+// and requests to its UI.
 type rateLimited struct {
 	slog.Handler
 	logged *loggedTimes
@@ -43,7 +44,8 @@ type loggedTimes struct {
 	last map[string]time.Time
 }
 
-// repeatInterval is how often the same message from River is logged.
+// repeatInterval is the min interval between logs of the same message from
+// River.
 const repeatInterval = 10 * time.Second
 
 // RiverLogger returns the logger for River, or for its UI.

@@ -10,14 +10,14 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// Change is what an activity would change in its stored row if it were enqueued now and no
+// Change is how an activity would change its stored row if it were enqueued now and no
 // other job waited.
 type Change struct {
 	ActivityID int64
 	New        bool // there is no row
 	OtherUser  bool // the row belongs to another user: the activity would be rejected
 	DateWas    string
-	Date       string // that the row will have
+	Date       string // that the row would have
 	KeepsDay   bool   // although the activity states another
 	LoadWas    float32
 	Load       float32
@@ -31,8 +31,8 @@ func (c Change) Changes() bool {
 	return c.DateWas != c.Date || c.LoadWas != c.Load || c.TRIMPWas != c.TRIMP
 }
 
-// PreviewIngest says what activities would change, in their order. It only reads.
-// Activities that neither have nor would get a row are left out.
+// PreviewIngest returns what the activities would change, in their order. It only
+// reads. Activities that neither have nor would get a row are left out.
 func PreviewIngest(ctx context.Context, tx pgx.Tx, activities []jobs.Activity) ([]Change, error) {
 	ids := make([]int64, len(activities))
 	for i := range activities {

@@ -15,8 +15,8 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// LikelyDouble is an activity that is likely the same training as an earlier one of
-// the day, one with a smaller id, once activities are stored.
+// LikelyDouble is an activity that, once stored, would likely be the same training
+// as another of the day with a smaller id.
 type LikelyDouble struct {
 	UserID     int32
 	Date       string
@@ -39,17 +39,18 @@ const storedRecordingsQuery = `
 SELECT activity_id, user_id, date, coalesce(ingest_day_from_utc, false), sport_type, type, start_time, distance_miles::float8, duration_minutes::float8
 FROM activities WHERE activity_id = ANY($1::bigint[])`
 
-// storedDaysQuery reads what is stored on days of users, along the index of both.
+// storedDaysQuery reads the activities stored on days of users, along the index
+// on both.
 const storedDaysQuery = `
 -- name: read_recorded_days
 SELECT activity_id, a.user_id, a.date, coalesce(ingest_day_from_utc, false), sport_type, type, start_time, distance_miles::float8, duration_minutes::float8
 FROM unnest($1::int[], $2::date[]) AS day (user_id, date)
 JOIN activities AS a ON a.user_id = day.user_id AND a.date = day.date`
 
-// LikelyDoubles returns the doubles that there would be if the activities were enqueued
-// now and no other job waited, in the order of users, dates and ids. At least one of each
-// pair is among the activities. It only reads; if tx is nil, the activities are only
-// compared with each other.
+// LikelyDoubles returns the doubles that would exist if the activities were enqueued now
+// and no other job waited, ordered by user, date and id. At least one of each pair is
+// among the activities. It only reads; if tx is nil, it only compares the activities with
+// each other.
 func LikelyDoubles(ctx context.Context, tx pgx.Tx, activities []jobs.Activity) ([]LikelyDouble, error) {
 	known := map[int64]recordedDay{}
 	if tx != nil {
@@ -62,7 +63,7 @@ func LikelyDoubles(ctx context.Context, tx pgx.Tx, activities []jobs.Activity) (
 		}
 	}
 	days := map[userDay]bool{}
-	gone := map[int64]bool{} // deleted or moved to another day: the stored rows do not count
+	gone := map[int64]bool{} // whose stored rows do not count, because they would be deleted
 	for i := range activities {
 		a := &activities[i]
 		before, exists := known[a.ActivityID]
@@ -129,7 +130,8 @@ func afterIngest(before recordedDay, exists bool, a *jobs.Activity) (after recor
 	return after, true
 }
 
-// statedRecording is what an activity states, in the precision of the columns.
+// statedRecording returns an activity's recording, in the precision of the
+// columns.
 func statedRecording(a *jobs.Activity) (r recordingRow) {
 	text := func(s *string) (t pgtype.Text) {
 		if s != nil {

@@ -20,7 +20,7 @@ import (
 type recalculator struct {
 	rounding       acwr.Rounding
 	write          string // acwr.write
-	rolloutPercent int    // share of the users for whom it writes
+	rolloutPercent int    // share of the users for whom it writes results
 	logger         *slog.Logger
 }
 
@@ -55,7 +55,7 @@ func (rc *recalculator) apply(ctx context.Context, tx pgx.Tx, first *pgx.Batch, 
 	return lane.Writes{Batch: wrong.batch()}, err
 }
 
-// probe queues the statements of a recalculation without a row to work on.
+// probe queues the statements of a recalculation without rows.
 func (rc *recalculator) probe(b *pgx.Batch) {
 	queueUserLocks(b, nil, nil)
 	b.Queue(settingsQuery, nil)
@@ -64,14 +64,14 @@ func (rc *recalculator) probe(b *pgx.Batch) {
 	resultRows{}.queue(b)
 }
 
-// writesFor reports whether results of a user may be written.
+// writesFor reports whether a user's results may be written.
 func (rc *recalculator) writesFor(userID int32) bool {
 	return rc.write == writeOn && config.InRollout(int64(userID), rc.rolloutPercent)
 }
 
 // recalculate reads, in one round trip with first, every window that the changed dates
-// count into. It returns the rows whose results are outdated and may be written, and the
-// number of those that may not. The users must be locked, at the latest by first.
+// count into. It returns the rows whose results are outdated and may be written, and
+// logs the number of those that may not. The users must be locked already, or by first.
 func (rc *recalculator) recalculate(ctx context.Context, tx pgx.Tx, first *pgx.Batch, changed changes) (resultRows, error) {
 	var settings settingsByUser
 	var wrong resultRows
@@ -94,21 +94,21 @@ func (rc *recalculator) recalculate(ctx context.Context, tx pgx.Tx, first *pgx.B
 }
 
 // windowsQuery reads the activities of each window in the order in which they are summed,
-// up to a number of rows. It adds the stored dates of the given activities, if they
-// belong to the same users. A window consists of the dates whose results are wanted, as
-// far as a change reaches under the user's formula, and of the earlier days that count
-// into them; under EWMA that is the whole history. Overlapping windows are merged, so
-// that no row is read twice. The column wanted says whether a row's own results are
-// wanted, or whether it only counts into others. The order is that of the windows, by
-// columns that are sorted already.
+// up to a number of rows. To the given dates it adds the stored dates of the given
+// activities, if they belong to the same users. A window consists of the dates whose
+// results a change affects under the user's formula, and of the earlier days that count
+// into them; under EWMA it is the whole history. Overlapping windows are merged, so that
+// no row is read twice. The column wanted says whether a row's own results are wanted, or
+// whether it only counts into others. Rows are ordered by window, by columns that are
+// sorted already.
 const windowsQuery = `
 -- name: read_windows` + windowsWith + `
 SELECT ` + windowsColumns + windowsFrom
 
-// weighedWindowsQuery also says of each row whether it weighs nothing, because its
-// athlete ignores it as a likely double. For other athletes it reads no more than
-// windowsQuery. Ingest uses windowsQuery, because there the rows that it is about to
-// write decide as well.
+// weighedWindowsQuery also returns whether a row counts as 0, because its athlete
+// ignores it as a likely double. For other athletes it reads no more than
+// windowsQuery. Ingest uses windowsQuery, because doubles there also depend on the
+// rows that it is about to write.
 const weighedWindowsQuery = `
 -- name: read_weighed_windows` + windowsWith + `
 SELECT ` + windowsColumns + `, w.ignores_later AND ` + athlete.DoubleOfEarlier + windowsFrom
@@ -146,8 +146,8 @@ JOIN activities AS a ON a.user_id = w.user_id AND a.date >= w.first AND a.date <
 ORDER BY w.user_id, w.dates, a.date, a.activity_id
 LIMIT $5`
 
-// changes are the dates of a batch whose activities changed, in the form that
-// unnest takes.
+// changes are the dates of a batch whose activities changed, as arrays for
+// unnest.
 type changes struct {
 	users   []int32 // distinct, ascending
 	userIDs []int32 // of each range, ascending
@@ -185,8 +185,8 @@ func (row *activityResults) targets() []any {
 	}, row.stored.targets()...)
 }
 
-// compute goes through the rows day by day and returns those whose stored results are
-// outdated.
+// compute computes the results day by day and returns the rows whose stored results
+// are outdated.
 func (rc *recalculator) compute(rows pgx.Rows, settings settingsByUser) (resultRows, error) {
 	var wrong resultRows
 	var window int64

@@ -7,7 +7,8 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// recalcArgs is jobs.ACWRRecalc as the worker reads it: decoded dates.
+// recalcArgs is jobs.ACWRRecalc as the worker reads it, with dates as numbers
+// of days.
 type recalcArgs struct {
 	ranges []userRange
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/acwr"
 )
 
-// storedResults are the seven result columns as they stand in a row.
+// storedResults are the seven result columns of a stored row.
 type storedResults [7]pgtype.Float4
 
 func (s *storedResults) targets() []any {
@@ -23,7 +23,7 @@ func (s *storedResults) targets() []any {
 	return targets
 }
 
-// equal compares in the columns' own type; a NULL equals nothing.
+// equal compares in the columns' type; NULL equals nothing.
 func (s *storedResults) equal(v acwr.Values) bool {
 	for i, want := range v.Array() {
 		if !s[i].Valid || !acwr.Same(s[i].Float32, want) {
@@ -33,7 +33,7 @@ func (s *storedResults) equal(v acwr.Values) bool {
 	return true
 }
 
-// resultRows are rows whose results are to be written.
+// resultRows are rows whose results will be written.
 type resultRows []resultRow
 
 type resultRow struct {
@@ -47,9 +47,9 @@ func (r *resultRows) add(row *activityResults, values acwr.Values) {
 	*r = append(*r, resultRow{activityID: row.activityID, userID: row.userID, date: row.date, values: values})
 }
 
-// writeResultsQuery sets the seven columns and nothing else. Owner and date are compared
-// again: a row that the application moved meanwhile must not get the results of its old
-// place. The arrays are unnested as in writeStatements.
+// writeResultsQuery sets the seven columns and nothing else. It compares owner and date
+// again, because a row that the application moved meanwhile must not get the results of
+// its old date. The arrays are unnested as in writeStatements.
 const writeResultsQuery = `
 -- name: write_results
 UPDATE activities AS a
@@ -62,7 +62,8 @@ FROM (SELECT unnest($1::bigint[]) AS activity_id, unnest($2::int[]) AS user_id, 
              unnest($8::real[]) AS external, unnest($9::real[]) AS internal, unnest($10::real[]) AS divergence) AS new
 WHERE a.activity_id = new.activity_id AND a.user_id = new.user_id AND a.date = new.date`
 
-// batch has the statement that writes the rows, none without rows.
+// batch returns a batch with the statement that writes the rows, empty without
+// rows.
 func (r resultRows) batch() *pgx.Batch {
 	b := &pgx.Batch{}
 	if len(r) > 0 {

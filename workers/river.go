@@ -21,15 +21,15 @@ import (
 // wait for something other than PostgreSQL. It never fetches from a lane's queue.
 
 const (
-	// queueMaintenance has no jobs. River needs it: in a process that fetches from no
-	// queue it runs no maintenance either.
+	// queueMaintenance never has jobs. It exists because River runs no maintenance in
+	// a process that fetches from no queue.
 	queueMaintenance = "worker_maintenance"
 	// rescueAfter is when River returns a running job to its queue: a token job, or a job
 	// of an older worker without lanes.
 	rescueAfter = 90 * time.Second
 )
 
-// riverNeeds are the connections that River itself may hold at once.
+// riverNeeds returns the connections that River itself may use at once.
 func riverNeeds(c config.Config) []dbpool.Need {
 	needs := []dbpool.Need{
 		{What: "fetcher of River", Conns: len(riverQueues(c))},
@@ -54,8 +54,8 @@ func riverQueues(c config.Config) map[string]river.QueueConfig {
 func newRiverClient(pool *dbpool.Pool, c config.Config, clientID string, tokens *tokenWorker, logger *slog.Logger) (*river.Client[pgx.Tx], error) {
 	registered := river.NewWorkers()
 	river.AddWorker(registered, tokens)
-	// A leader that does not know a kind would discard its jobs that an older worker, for
-	// which River fetched, left running.
+	// A leader that does not know a kind would discard jobs of it that an older worker,
+	// without lanes, left running.
 	river.AddWorker(registered, &laneOnly[jobs.ActivityIngest]{})
 	river.AddWorker(registered, &laneOnly[jobs.ACWRRecalc]{})
 	river.AddWorker(registered, &laneOnly[jobs.ACWRBackfill]{})
@@ -76,7 +76,7 @@ func newRiverClient(pool *dbpool.Pool, c config.Config, clientID string, tokens 
 		CompletedJobRetentionPeriod: max(c.River.CompletedRetention, time.Minute),
 		CancelledJobRetentionPeriod: 7 * 24 * time.Hour,
 		SoftStopTimeout:             c.SoftStop(),
-		// A reindex would wait for every older transaction, run into this pool's
+		// A reindex would wait for every older transaction, exceed this pool's
 		// timeouts, and leave an invalid index each time.
 		ReindexerIndexNames: []string{},
 		Middleware:          []rivertype.Middleware{storableErrors()},
@@ -89,7 +89,7 @@ func newRiverClient(pool *dbpool.Pool, c config.Config, clientID string, tokens 
 	return client, nil
 }
 
-// laneOnly stands in River's registry for a kind that lanes drain.
+// laneOnly registers with River a kind that lanes drain.
 type laneOnly[T river.JobArgs] struct {
 	river.WorkerDefaults[T]
 }
@@ -100,9 +100,9 @@ func (*laneOnly[T]) Work(_ context.Context, job *river.Job[T]) error {
 	return fmt.Errorf("queue %s does not take jobs of kind %s", job.Queue, job.Kind)
 }
 
-// storableErrors keeps error texts free of NULs: River's completer writes them in
-// bulk, and one that PostgreSQL refuses would block the completion of every
-// other job of this process for good.
+// storableErrors removes NULs from error texts: River's completer writes them in
+// bulk, and one that PostgreSQL refuses would permanently block the completion of
+// every other job of this process.
 func storableErrors() rivertype.Middleware {
 	return river.WorkerMiddlewareFunc(func(ctx context.Context, _ *rivertype.JobRow, work func(context.Context) error) (err error) {
 		defer func() {
@@ -117,7 +117,7 @@ func storableErrors() rivertype.Middleware {
 	})
 }
 
-// storableError is an error whose text PostgreSQL takes. It unwraps, so that
+// storableError is an error whose text PostgreSQL accepts. It unwraps, so that
 // cancel and snooze still match.
 type storableError struct{ cause error }
 

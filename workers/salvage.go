@@ -35,8 +35,8 @@ func (in *ingester) salvage(_ context.Context, s *lane.Salvage, job *ingestJob) 
 	return err
 }
 
-// salvageParts is in how many parts refused activities are split. With ten,
-// finding one bad activity among a thousand takes at most 31 tries.
+// salvageParts is the number of parts into which refused activities are split.
+// With ten, finding one bad activity among a thousand takes at most 31 tries.
 const salvageParts = 10
 
 // salvager searches one job's activities for the refused ones, each try in a
@@ -76,7 +76,7 @@ func (s *salvager) store(items []ingestItem) error {
 	return nil
 }
 
-// reject records all that was refused, in one statement.
+// reject records all refused activities, in one statement.
 func (s *salvager) reject() error {
 	if len(s.refused) == 0 {
 		return nil
@@ -85,7 +85,7 @@ func (s *salvager) reject() error {
 	switch {
 	case err != nil:
 		return err
-	case because != nil: // rejects themselves are refused
+	case because != nil: // the rejects themselves are refused
 		return lane.ErrNotSalvaged
 	}
 	return nil

@@ -1,8 +1,9 @@
-// Package workers is what runs in a process: one table of lanes, and what each
-// kind of job does to a batch.
+// Package workers runs the work of a process: it has the table of lanes, and
+// what each kind of job does with a batch.
 //
-// Rule: whoever reads a user's activities in order to write them takes that
-// user's lock first, users in ascending order, and holds it until commit.
+// Rule: a transaction that reads a user's activities in order to write them
+// first takes that user's lock, users in ascending order, and keeps it until
+// the commit.
 package workers
 
 import (
@@ -44,13 +45,14 @@ type Service struct {
 	stopping atomic.Bool
 }
 
-// acwr.write, of which the third is compare: computed and only compared.
+// Values of acwr.write. The third, compare, computes results and only compares
+// them.
 const (
 	writeOff = "off"
 	writeOn  = "on"
 )
 
-// Observe returns the observer of the lane of a kind's class.
+// Observe returns the observer of the lane of a kind and class.
 type Observe func(kind, class string) lane.Observer
 
 // New prepares a service over pool, whose database must be migrated. It checks
@@ -60,7 +62,7 @@ func New(ctx context.Context, pool *dbpool.Pool, c config.Config, logger *slog.L
 	return newOver(ctx, pool, pool, c, logger, observe)
 }
 
-// newOver is New with the lanes' transactions begun by db.
+// newOver is New with lanes whose transactions db begins.
 func newOver(ctx context.Context, pool *dbpool.Pool, db lane.DB, c config.Config, logger *slog.Logger, observe Observe) (*Service, error) {
 	if err := Budget(c).Check(int32(c.Database.MaxConns)); err != nil {
 		return nil, err
@@ -114,7 +116,7 @@ func newOver(ctx context.Context, pool *dbpool.Pool, db lane.DB, c config.Config
 	return s, nil
 }
 
-// newThrottle returns the throttle through which bulk transactions give way to athletes'
+// newThrottle returns the throttle that makes bulk transactions give way to athletes'
 // jobs.
 func (s *Service) newThrottle(row laneRow) *throttle {
 	t := &throttle{pace: bulkPace, liveIsActive: func() bool { return s.lanes[0].Active(liveMemory) }}
@@ -124,7 +126,7 @@ func (s *Service) newThrottle(row laneRow) *throttle {
 	return t
 }
 
-// queues are those that the lanes drain.
+// queues returns the names of the queues that the lanes drain.
 func (s *Service) queues() (names []string) {
 	for _, l := range s.lanes {
 		names = append(names, l.Queue)
@@ -132,7 +134,8 @@ func (s *Service) queues() (names []string) {
 	return names
 }
 
-// QueueNames are the queues that a process serves, tokens and all.
+// QueueNames returns the names of the queues that a process serves, including
+// that of tokens.
 func QueueNames() (names []string) {
 	for _, row := range laneTable(config.Default()) {
 		names = append(names, row.Queue)
@@ -140,11 +143,11 @@ func QueueNames() (names []string) {
 	return append(names, jobs.QueueTokens)
 }
 
-// applicationReserve is how many connections are kept for everything that is not queue
-// work: one for readiness, the other for requests and snapshots, one at a time.
+// applicationReserve is how many connections are reserved for everything that is not
+// queue work: one for readiness, and one for requests and snapshots, one at a time.
 const applicationReserve = 2
 
-// Budget is everything of a process that may hold a connection at once.
+// Budget returns everything in a process that may use a connection at once.
 func Budget(c config.Config) dbpool.Budget {
 	var budget dbpool.Budget
 	for _, row := range laneTable(c) {
@@ -156,9 +159,9 @@ func Budget(c config.Config) dbpool.Budget {
 		dbpool.Need{What: "application reserve", Conns: applicationReserve})
 }
 
-// Run drains the queues until ctx ends, then stops: nothing more is claimed,
-// what is under way commits, no attempt is spent. It returns within the grace
-// period.
+// Run drains the queues until ctx ends, then stops: it claims no more jobs,
+// commits the transactions under way, and spends no attempt. It returns within
+// the grace period.
 func (s *Service) Run(ctx context.Context) error {
 	return s.running(ctx, func(ctx context.Context) error {
 		<-ctx.Done()
@@ -171,8 +174,8 @@ func (s *Service) Drain(ctx context.Context) error {
 	return s.running(ctx, s.waitUntilEmpty)
 }
 
-// deregisterTime is the part of the grace period that is kept for everything
-// after the last job.
+// deregisterTime is the part of the grace period reserved for everything after
+// the last job.
 const deregisterTime = time.Second
 
 // running starts the lanes and River, calls until, and stops them.
@@ -181,9 +184,9 @@ func (s *Service) running(ctx context.Context, until func(context.Context) error
 	if err := s.process.Register(ctx); err != nil {
 		return fmt.Errorf("start working: %w", err)
 	}
-	// River's own context must outlive ctx: cancelling it would start the stop
-	// before Stop can wait for it. So must the heartbeat: a process that drains
-	// is alive.
+	// River's context must outlive ctx, because cancelling it would begin the
+	// stop before Stop can wait for it. The heartbeat must too: a process that
+	// is draining is alive.
 	lasting := context.WithoutCancel(ctx)
 	if err := s.client.Start(lasting); err != nil {
 		return fmt.Errorf("start working: %w", err)
@@ -240,7 +243,7 @@ func waitFor(ctx context.Context, wg *sync.WaitGroup) error {
 	}
 }
 
-// wake has the lane of a queue claim jobs, or all of them.
+// wake makes the lane of a queue claim jobs, or all lanes if queue is "".
 func (s *Service) wake(queue string) {
 	for _, l := range s.lanes {
 		if queue == "" || queue == l.Queue {
@@ -249,13 +252,13 @@ func (s *Service) wake(queue string) {
 	}
 }
 
-// Stopping reports whether the service claims no more jobs.
+// Stopping reports whether the service has stopped claiming jobs.
 func (s *Service) Stopping() bool { return s.stopping.Load() }
 
 // Client is River's client of this process.
 func (s *Service) Client() *river.Client[pgx.Tx] { return s.client }
 
-// Stats are what a process did so far.
+// Stats are the counts of a process since its start.
 type Stats struct {
 	Ingest     lane.Stats    `json:"activity_ingest"`
 	Recalc     lane.Stats    `json:"acwr_recalc"`
@@ -263,7 +266,7 @@ type Stats struct {
 	TokenUsers refresh.Stats `json:"token_users"`
 }
 
-// Stats returns the counts of each kind, live and bulk together.
+// Stats returns the counts of each kind, the sum of live and bulk.
 func (s *Service) Stats() Stats {
 	byKind := map[string]lane.Stats{}
 	for _, l := range s.lanes {
@@ -275,14 +278,14 @@ func (s *Service) Stats() Stats {
 	}
 }
 
-// LaneStats are what one lane did so far, and how it gets on.
+// LaneStats are the counts and the status of one lane.
 type LaneStats struct {
 	Kind, Class string
 	lane.Stats
 	lane.Status
 }
 
-// Lanes returns the counts of each lane apart, and of the jobs that River works.
+// Lanes returns the counts of each lane, and of the jobs that River works.
 func (s *Service) Lanes() (all []LaneStats) {
 	for _, l := range s.lanes {
 		all = append(all, LaneStats{l.Kind, l.Class, l.Stats(), l.Status()})

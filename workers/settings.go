@@ -8,16 +8,16 @@ import (
 	"github.com/trainingmonkey/worker/internal/acwr"
 )
 
-// settingsQuery reads the users' own settings, and the default, which is the row of user
+// settingsQuery reads the users' own settings and the default, which is the row of user
 // 0.
 const settingsQuery = `
 -- name: read_settings
 SELECT user_id, formula, chronic_days, decay_rate, doubles = 'ignore-later' FROM acwr_settings WHERE user_id = ANY($1::int[] || 0)`
 
-// athleteSettings are a row of acwr_settings.
+// athleteSettings is a row of acwr_settings.
 type athleteSettings struct {
 	acwr.Settings
-	ignoresLater bool // the later of two likely doubles weighs nothing
+	ignoresLater bool // the later of two likely doubles counts as 0
 }
 
 // settingsByUser has the default under user 0.

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// stalledAfter is how long, beyond a transaction and the longest pause of a bulk
-// lane, a queue may go without a claim that the database answered.
+// stalledAfter is how long a queue may go without a claim that the database
+// answered, in addition to a transaction, the max pause of a bulk lane and the
+// poll interval.
 const stalledAfter = 4 * time.Second
 
 // Stalls returns a description of each stalled lane. Lanes of paused queues are left out.

@@ -15,13 +15,14 @@ import (
 const (
 	// sweepInterval is how often rows that are no longer needed are deleted.
 	sweepInterval = 10 * time.Minute
-	// sweptRows is how many rows one transaction deletes at most.
+	// sweptRows is the max number of rows that one transaction deletes.
 	sweptRows = 10_000
 )
 
-// sweepVersionsQuery deletes what was recorded for jobs older than every ingest
-// job that may still be worked. A day's delay covers enqueuers whose
-// transactions are still open. It deletes in bounded portions, in key order.
+// sweepVersionsQuery deletes the recorded versions of jobs older than every
+// ingest job that may still be worked. A day's delay covers enqueuers whose
+// transactions are still open. It deletes a bounded number of rows, in key
+// order.
 func sweepVersionsQuery(schema queue.Schema) string {
 	return `
 -- name: sweep_versions
@@ -46,7 +47,7 @@ DELETE FROM token_audit_log WHERE ctid = ANY(ARRAY(
 	FOR UPDATE SKIP LOCKED))`
 
 // sweep deletes old rows of the tables that grow with every job, until ctx ends. Any
-// number of processes may do so at once.
+// number of processes may sweep at once.
 func (s *Service) sweep(ctx context.Context) {
 	for {
 		select {
@@ -78,8 +79,8 @@ func (s *Service) sweepOnce(ctx context.Context) error {
 	return nil
 }
 
-// sweepOutcomes marks up to which id jobs are gone, and deletes marks and outcomes that
-// are older than the retention.
+// sweepOutcomes records up to which id jobs are gone, and deletes marks and outcomes
+// older than the retention.
 func (s *Service) sweepOutcomes(ctx context.Context) error {
 	schema := queue.Schema(s.config.River.Schema)
 	mark, cancel := context.WithTimeout(ctx, s.config.Database.StatementTimeout)

@@ -9,8 +9,8 @@ import (
 	"github.com/trainingmonkey/worker/internal/throughput"
 )
 
-// counted is the observer of a lane whose jobs are counted for the whole system's
-// throughput, whether the lane has another observer or not.
+// counted is the observer that counts a lane's jobs for the throughput of all
+// workers, and passes everything on to another observer, if any.
 type counted struct {
 	count *throughput.Count
 	next  lane.Observer // nil for none

@@ -34,9 +34,9 @@ func (args *tokenArgs) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// tokenWorker refreshes tokens, as a plain worker of River's: it waits for the provider
-// and not for PostgreSQL. Each user's tokens are stored as soon as they are there, so
-// that a job repeated after a crash refreshes no user twice.
+// tokenWorker refreshes tokens. It is an ordinary River worker, because it waits for
+// the provider and not for PostgreSQL. It stores each user's tokens as soon as it has
+// them, so that a job repeated after a crash refreshes no user twice.
 type tokenWorker struct {
 	river.WorkerDefaults[tokenArgs]
 	pool        *dbpool.Pool
@@ -64,9 +64,9 @@ func newTokenWorker(pool *dbpool.Pool, enqueuer *jobs.Enqueuer, c config.Config,
 	return w
 }
 
-// leaseTimes is how many times as long as a request a lease lasts: the answer has to be
-// stored before another process may ask. After a crash, another process asks only when the
-// lease is over.
+// leaseTimes is the duration of a lease as a multiple of a request's timeout: the answer
+// has to be stored before another process may ask. After a crash, another process asks
+// only once the lease has expired.
 const leaseTimes = 6
 
 // Work implements river.Worker.
@@ -76,7 +76,7 @@ func (w *tokenWorker) Work(ctx context.Context, job *river.Job[tokenArgs]) error
 	return err
 }
 
-// count adds an attempt to what this process did, as lanes do theirs.
+// count adds an attempt to this process's counts, as a lane does.
 func (w *tokenWorker) count(job *rivertype.JobRow, err error) {
 	var cancelled *rivertype.JobCancelError
 	var snoozed *rivertype.JobSnoozeError
@@ -98,7 +98,7 @@ func (w *tokenWorker) count(job *rivertype.JobRow, err error) {
 	w.throughput.Failed(1)
 }
 
-// stats are the counts of its jobs, which go through no lane, as a lane's.
+// stats returns the counts of token jobs in the form of a lane's.
 func (w *tokenWorker) stats() LaneStats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -109,7 +109,7 @@ func (w *tokenWorker) work(ctx context.Context, job *river.Job[tokenArgs]) error
 	switch {
 	case job.Args.fault != nil:
 		return river.JobCancel(job.Args.fault)
-	case w.refresher == nil: // the job came through another queue than that of tokens
+	case w.refresher == nil: // the job came through a queue other than that of tokens
 		return river.JobSnooze(time.Minute)
 	case len(job.Args.UserIDs) > 0:
 		return w.refresh(ctx, job)
@@ -121,7 +121,7 @@ func (w *tokenWorker) work(ctx context.Context, job *river.Job[tokenArgs]) error
 	return err
 }
 
-// tokenSnooze is how long jobs wait when the database cannot be reached.
+// tokenSnooze is how long jobs wait if the database cannot be reached.
 const tokenSnooze = 2 * time.Second
 
 // plan enqueues jobs for the users whose tokens expire soon, and completes the
@@ -141,13 +141,13 @@ func (w *tokenWorker) plan(ctx context.Context, job *river.Job[tokenArgs]) error
 	})
 }
 
-// maxSnooze is how long a job waits at most before it checks again, whatever
-// the provider said: an operator may have changed the limits.
+// maxSnooze is the max wait of a job before it checks again, whatever the
+// provider said, because an operator may have changed the limits.
 const maxSnooze = 15 * time.Minute
 
-// refresh returns nil when all users of the job are done. A failed user costs the job an
-// attempt; a user who has to wait does not. A user who has to authorize again is done:
-// trying again would not help.
+// refresh returns nil if all users of the job are done. A failed user costs the job an
+// attempt; a user who has to wait does not. A user who has to authorize again is done,
+// because a retry would not help.
 func (w *tokenWorker) refresh(ctx context.Context, job *river.Job[tokenArgs]) error {
 	wanted := tokens.Wanted{Within: time.Duration(job.Args.ExpiringWithin) * time.Second, Since: job.CreatedAt}
 	result, err := w.refresher.Refresh(ctx, job.Args.UserIDs, wanted)
@@ -168,14 +168,15 @@ func (w *tokenWorker) refresh(ctx context.Context, job *river.Job[tokenArgs]) er
 	return nil
 }
 
-// stop starts no further refreshes; those in progress get the grace period.
+// stop prevents further refreshes; those in progress get the grace period.
 func (w *tokenWorker) stop() {
 	if w.refresher != nil {
 		w.refresher.Stop()
 	}
 }
 
-// usersStats returns what became of users.
+// usersStats returns the counts of users, zero if this process refreshes no
+// tokens.
 func (w *tokenWorker) usersStats() refresh.Stats {
 	if w.refresher == nil {
 		return refresh.Stats{}
@@ -183,7 +184,8 @@ func (w *tokenWorker) usersStats() refresh.Stats {
 	return w.refresher.Stats()
 }
 
-// periodicRefresh finds tokens that expire soon. While one waits, no other is enqueued.
+// periodicRefresh returns the periodic job that finds tokens that expire soon. While
+// one is unfinished, no other is enqueued.
 func periodicRefresh(c config.Config) *river.PeriodicJob {
 	return river.NewPeriodicJob(river.PeriodicInterval(c.Tokens.RefreshEvery), func() (river.JobArgs, *river.InsertOpts) {
 		args := jobs.TokenRefresh{ExpiringWithin: int64(tokens.RefreshBefore / time.Second)}
@@ -195,7 +197,7 @@ func periodicRefresh(c config.Config) *river.PeriodicJob {
 	}, &river.PeriodicJobOpts{RunOnStart: true})
 }
 
-// logTokens says at the start whether tokens are refreshed here.
+// logTokens logs at the start if this process does not refresh tokens.
 func (s *Service) logTokens(ctx context.Context) {
 	missing := s.config.MissingForTokens()
 	switch {

@@ -23,21 +23,22 @@ type TRIMPChange struct {
 
 // TRIMPs is the result of a recomputation of TRIMPs.
 type TRIMPs struct {
-	Averages int           `json:"averages"` // activities whose TRIMP is said to be from the average heart rate
-	Unusable int           `json:"unusable"` // of those: without a heart rate or a duration any more
-	Changed  int           `json:"changed"`  // of those: with another TRIMP
+	Averages int           `json:"averages"` // activities whose TRIMP comes from the average heart rate
+	Unusable int           `json:"unusable"` // of those: without a heart rate or a duration
+	Changed  int           `json:"changed"`  // of those: whose TRIMP differs
 	Examples []TRIMPChange `json:"examples"` // a few of the changed, by id, never nil
-	JobIDs   []int64       `json:"job_ids"`  // that recalculate the results, never nil
+	JobIDs   []int64       `json:"job_ids"`  // of the recalculations, never nil
 }
 
 // shownChanges is how many changes are shown one by one.
 const shownChanges = 10
 
-// trimpPortion is how many activities one transaction reads: a few milliseconds
-// in which the workers may wait for the athlete's lock.
+// trimpPortion is how many activities one transaction reads, so that workers
+// wait for the athlete's lock for a few milliseconds only.
 const trimpPortion = 500
 
-// trimpRange is a user's TRIMPs between two dates and under a heart rate.
+// trimpRange selects a user's TRIMPs between two dates, to be recomputed with a
+// heart rate.
 type trimpRange struct {
 	user      int32
 	from, to  *time.Time
@@ -45,15 +46,15 @@ type trimpRange struct {
 	enqueuer  *jobs.Enqueuer // of the recalculations; nil for a preview
 }
 
-// PreviewTRIMPs says what RecomputeTRIMPs would change, and changes nothing.
+// PreviewTRIMPs returns what RecomputeTRIMPs would change. It only reads.
 func PreviewTRIMPs(ctx context.Context, pool *dbpool.Pool, user int32, from, to *time.Time, heartRate trainingload.HeartRate) (TRIMPs, error) {
 	return trimpRange{user, from, to, heartRate, nil}.each(ctx, pool)
 }
 
 // RecomputeTRIMPs recomputes a user's TRIMPs whose method is the average heart rate from
 // the stored averages, and enqueues the recalculation in the same transactions. It keeps
-// the versions of activities, so versions enqueued later still win. It may be interrupted
-// and called again.
+// the versions of activities, so versions enqueued later still win. After an interruption
+// it can be called again.
 func RecomputeTRIMPs(ctx context.Context, pool *dbpool.Pool, enqueuer *jobs.Enqueuer, user int32, from, to *time.Time, heartRate trainingload.HeartRate) (TRIMPs, error) {
 	return trimpRange{user, from, to, heartRate, enqueuer}.each(ctx, pool)
 }
@@ -69,7 +70,7 @@ type trimpRow struct {
 	recomputed float64
 }
 
-// trimpRowsQuery reads by key, so that a portion is read once, whatever else
+// trimpRowsQuery pages by key, so that no activity is read twice, whatever
 // changes meanwhile.
 const trimpRowsQuery = `
 -- name: trimp_rows
@@ -80,8 +81,8 @@ WHERE user_id = $1 AND activity_id > $2 AND trimp_calculation_method = $3
 ORDER BY activity_id
 LIMIT $6`
 
-// each goes through the portions, each in a transaction, which takes the athlete's lock
-// unless it is for a preview.
+// each processes the portions, each in a transaction, which takes the athlete's lock
+// unless it is a preview.
 func (t trimpRange) each(ctx context.Context, pool *dbpool.Pool) (all TRIMPs, err error) {
 	all = TRIMPs{Examples: []TRIMPChange{}, JobIDs: []int64{}}
 	for after := int64(0); ; {
@@ -91,7 +92,7 @@ func (t trimpRange) each(ctx context.Context, pool *dbpool.Pool) (all TRIMPs, er
 		err := pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
 			if t.enqueuer != nil {
 				b := &pgx.Batch{}
-				b.Queue(`SET LOCAL trainingmonkey.worker = 'on'`) // change capture is not to enqueue it as well
+				b.Queue(`SET LOCAL trainingmonkey.worker = 'on'`) // so that change capture does not enqueue the recalculation, too
 				queueUserLocks(b, []int32{t.user}, nil)
 				if err := tx.SendBatch(ctx, b).Close(); err != nil {
 					return err
@@ -129,12 +130,12 @@ func (t trimpRange) read(ctx context.Context, tx pgx.Tx, after int64) ([]trimpRo
 	})
 }
 
-// halfOfDuration is half of the last digit of a stored duration: an import rounds it
-// after it has computed the TRIMP.
+// halfOfDuration is half a unit of a stored duration's last digit, in minutes: an
+// import rounds the duration after it has computed the TRIMP.
 const halfOfDuration = 0.005
 
 // recompute returns the rows whose TRIMP differs by more than the rounding of the
-// duration explains.
+// duration explains, and the number of rows without a heart rate or a duration.
 func (t trimpRange) recompute(rows []trimpRow) (changed []trimpRow, unusable int) {
 	for _, row := range rows {
 		if decimal(row.minutes) <= 0 || decimal(row.heartRate) <= 0 {
@@ -151,8 +152,8 @@ func (t trimpRange) recompute(rows []trimpRow) (changed []trimpRow, unusable int
 	return changed, unusable
 }
 
-// decimal is the shortest decimal that names a value of the column, as an import
-// had it, and 0 for NULL.
+// decimal returns the shortest decimal that identifies the column's value, as
+// the import had it, and 0 for NULL.
 func decimal(x *float32) float64 { return acwr.Decimal(orZero(x)) }
 
 // writeTRIMPsQuery skips rows whose averages changed since they were read: the
@@ -164,8 +165,8 @@ FROM unnest($1::bigint[], $2::real[], $3::real[], $4::real[]) AS new (activity_i
 WHERE a.activity_id = new.activity_id AND a.user_id = $5 AND a.trimp_calculation_method = $6
   AND a.duration_minutes = new.minutes AND a.avg_heart_rate = new.heart_rate`
 
-// recordedLayersQuery reads the recorded versions of rows between which an older version
-// may still be placed.
+// recordedLayersQuery reads the recorded versions of rows that are still kept so that an
+// older version can be placed between them.
 const recordedLayersQuery = `
 -- name: read_recorded_layers
 SELECT activity_id, layers FROM ingest_versions WHERE user_id = $1 AND activity_id = ANY($2::bigint[]) AND layers IS NOT NULL`
@@ -196,8 +197,8 @@ func (t trimpRange) write(ctx context.Context, tx pgx.Tx, changed []trimpRow) ([
 	return []int64{id}, err
 }
 
-// writeLayers writes the new TRIMPs into the recorded versions of the rows: otherwise a
-// late older version would restore the old TRIMPs.
+// writeLayers writes the new TRIMPs into the recorded versions of the rows, because
+// otherwise an older version that comes late would restore the old TRIMPs.
 func (t trimpRange) writeLayers(ctx context.Context, tx pgx.Tx, changed map[int64]trimpRow, ids []int64) error {
 	found, _ := tx.Query(ctx, recordedLayersQuery, t.user, ids)
 	var id int64
@@ -209,7 +210,7 @@ func (t trimpRange) writeLayers(ctx context.Context, tx pgx.Tx, changed map[int6
 			t.relayer(recorded, row)
 			activityIDs, all = append(activityIDs, id), append(all, recorded)
 		}
-		recorded = nil // the next row's is not to be read into it
+		recorded = nil // the next row must not be read into it
 		return nil
 	})
 	if err != nil || len(all) == 0 {

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// versionKey identifies the versions that one user enqueued of one activity.
+// versionKey identifies the versions of one activity that one user enqueued.
 type versionKey struct {
 	userID     int32
 	activityID int64
@@ -18,13 +18,13 @@ type recordedVersion struct {
 	layers *layered // nil unless the newest versions are partial
 }
 
-// versionRecords are rows of ingest_versions in the form that unnest takes.
+// versionRecords are rows of ingest_versions as arrays for unnest.
 type versionRecords struct {
 	userIDs     []int32
 	activityIDs []int64
 	jobIDs      []int64
 	layers      []*layered
-	replaces    []bool // a record of layers, which would otherwise be applied to the row
+	replaces    []bool // the record is written even if no older version may be worked
 }
 
 func (r *versionRecords) add(key versionKey, jobID int64, layers *layered, replaces bool) {
@@ -35,7 +35,7 @@ func (r *versionRecords) add(key versionKey, jobID int64, layers *layered, repla
 	r.replaces = append(r.replaces, replaces)
 }
 
-// sorted returns the records in the order of the primary key, in which they are written.
+// sorted returns the records in the order of the primary key, the order of writes.
 func (r *versionRecords) sorted() versionRecords {
 	order := make([]int, len(r.userIDs))
 	for i := range order {
