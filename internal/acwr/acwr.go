@@ -1,10 +1,9 @@
-// Package acwr is the mathematics of the acute:chronic workload ratio; pure,
-// standard library only.
+// Package acwr computes the acute:chronic workload ratio. It is pure and uses
+// only the standard library.
 //
-// Rule: the values of a day depend on the loads of its window and on nothing
-// else, bit for bit. Every window is summed anew, one activity after the other in
-// the order of date and id: there is no running sum that could drift or remember
-// where a computation began.
+// Rule: the values of a day depend, bit for bit, only on the loads of its window.
+// Every window is summed anew, activity by activity in the order of date and id:
+// a running sum would drift and depend on where the computation began.
 package acwr
 
 import "math"
@@ -25,13 +24,13 @@ type Values struct {
 	NormalizedDivergence   float32
 }
 
-// Columns are the columns of Values, in the order of Array.
+// Columns are the names of the columns, in the order of Array.
 var Columns = [7]string{
 	"seven_day_avg_load", "twentyeight_day_avg_load", "seven_day_avg_trimp", "twentyeight_day_avg_trimp",
 	"acute_chronic_ratio", "trimp_acute_chronic_ratio", "normalized_divergence",
 }
 
-// Array returns the values.
+// Array returns the values in the order of Columns.
 func (v Values) Array() [7]float32 {
 	return [7]float32{
 		v.SevenDayAvgLoad, v.TwentyEightDayAvgLoad, v.SevenDayAvgTrimp, v.TwentyEightDayAvgTrimp,
@@ -39,12 +38,12 @@ func (v Values) Array() [7]float32 {
 	}
 }
 
-// Same compares bit for bit, except that any NaN equals any other: what is
-// equal need not be written.
+// Same reports whether two results are equal, so that neither need be written.
+// NaNs are equal.
 func Same(a, b float32) bool { return a == b || a != a && b != b }
 
-// Activity is what one activity counts: its load and TRIMP in the precision of
-// their columns, 0 where one is NULL.
+// Activity has the load and the TRIMP of one activity, in the precision of
+// their columns and 0 for NULL.
 type Activity struct{ Load, Trimp float32 }
 
 // Calculator computes the values of one athlete's days, one after the other.
@@ -61,10 +60,9 @@ func NewCalculator(s Settings, r Rounding) *Calculator {
 	return &Calculator{rounding: r, load: newMeasure(s), trimp: newMeasure(s)}
 }
 
-// Next moves on to day, whose activities come in the order of their ids, and
-// returns its values. Days are numbers of calendar days (any epoch) and must
-// ascend; days that are left out had no activity. The first call starts from an
-// empty window.
+// Next advances to day and returns its values. activities must be in the order
+// of their ids. Days are numbers of calendar days (any epoch) and must ascend;
+// days left out had no activity. The first call starts from an empty window.
 func (c *Calculator) Next(day int, activities ...Activity) Values {
 	c.loads, c.trimps = c.loads[:0], c.trimps[:0]
 	for _, a := range activities {
@@ -78,13 +76,13 @@ func (c *Calculator) Next(day int, activities ...Activity) Values {
 	return c.rounding.values(acuteLoad, chronicLoad, acuteTrimp, chronicTrimp)
 }
 
-// Reset forgets everything, for the next athlete.
+// Reset empties the window, for the next athlete.
 func (c *Calculator) Reset() {
 	c.load.reset()
 	c.trimp.reset()
 }
 
-// ratio is acute over chronic, 0 when there is no chronic load.
+// ratio is acute over chronic, 0 without a chronic load.
 func ratio(acute, chronic float64) float64 {
 	if chronic == 0 {
 		return 0
@@ -102,7 +100,7 @@ func divergence(external, internal float64) float64 {
 	return (external - internal) / ((external + internal) / 2)
 }
 
-// single converts to the columns' type, real. A quiet NaN stays one.
+// single converts to the columns' type, real. A NaN becomes a quiet NaN.
 func single(x float64) float32 {
 	if math.IsNaN(x) {
 		return float32(math.NaN())

@@ -1,9 +1,9 @@
 package acwr
 
-// measure has the state of one kind of load from which a day's values are computed.
+// measure is the state from which the means of one kind of load are computed.
 type measure struct {
 	settings Settings
-	window   []dated // loads other than 0 in the chronic days, oldest first
+	window   []dated // loads other than 0 of the chronic days, oldest first
 	day      int     // the newest
 
 	seeded         bool // EWMA: there was a load
@@ -38,7 +38,7 @@ func (m *measure) reset() {
 	m.seeded, m.acute, m.chronic = false, 0, 0
 }
 
-// next moves on to a day with these loads. The days in between had none.
+// next advances to a day with these loads. The days in between had none.
 func (m *measure) next(day int, loads []float64) {
 	m.rest(day - m.day - 1)
 	m.day = day
@@ -69,8 +69,8 @@ func (m *measure) forget() {
 	m.window = append(m.window[:0], m.window[expired:]...)
 }
 
-// rest advances over days without a load. It stops early once they change nothing any
-// more.
+// rest advances over days without a load. It stops as soon as another one changes
+// nothing.
 func (m *measure) rest(days int) {
 	for i := 0; m.seeded && i < days; i++ {
 		acute, chronic := weighted(m.lambdaAcute, 0, m.acute), weighted(m.lambdaChronic, 0, m.chronic)
@@ -92,7 +92,7 @@ func (m *measure) means() (acute, chronic float64) {
 	if m.settings.Formula == EWMA {
 		return m.acute, m.chronic
 	}
-	var all, before, within float64 // sums: of all days, before the acute ones, of those
+	var all, before, within float64 // sums: of all days, before the acute days, in the acute days
 	for _, d := range m.window {
 		all += d.load
 		if d.day <= m.day-acuteDays {
@@ -112,7 +112,7 @@ func (m *measure) means() (acute, chronic float64) {
 	}
 }
 
-// decaying is the sum of the days' totals, each weighed by its age.
+// decaying is the sum of the days' totals, each weighted by its age.
 func (m *measure) decaying() (sum float64) {
 	left := m.window
 	for day := m.day - m.settings.ChronicDays + 1; day <= m.day; day++ {

@@ -5,16 +5,16 @@ import (
 	"strconv"
 )
 
-// Rounding says what is rounded before it is stored.
+// Rounding is how results are rounded before they are stored.
 type Rounding int
 
 const (
-	// RoundNone stores the float64 results as they are, in single precision.
+	// RoundNone stores the float64 results unrounded, in single precision.
 	RoundNone Rounding = iota
-	// RoundApp reproduces the application bit for bit: a load is the shortest
-	// decimal that names its real, as a client reads it that gets text; averages
-	// to 2 decimals, ratios computed from the rounded averages and rounded to 2,
-	// divergence computed from the rounded ratios and rounded to 3.
+	// RoundApp reproduces the application bit for bit. Loads are read as
+	// Decimal, as by a client that receives text. Averages are rounded to 2
+	// decimals, ratios are computed from rounded averages and rounded to 2, the
+	// divergence is computed from rounded ratios and rounded to 3.
 	RoundApp
 )
 
@@ -37,8 +37,8 @@ func (r Rounding) String() string {
 	return "none"
 }
 
-// read widens a load. The real next to 3.3 is 3.2999999523162842 when nothing
-// is rounded, and 3.3 to the application.
+// read widens a load. The real nearest to 3.3 is 3.2999999523162842 without
+// rounding, and 3.3 to the application.
 func (r Rounding) read(x float32) float64 {
 	if r == RoundNone {
 		return float64(x)
@@ -46,9 +46,9 @@ func (r Rounding) read(x float32) float64 {
 	return Decimal(x)
 }
 
-// Decimal is the shortest decimal that names a value of a column of type real.
+// Decimal returns the shortest decimal that identifies a value of type real.
 func Decimal(x float32) float64 {
-	decimal, _ := strconv.ParseFloat(strconv.FormatFloat(float64(x), 'g', -1, 32), 64) // which reads whatever is formatted
+	decimal, _ := strconv.ParseFloat(strconv.FormatFloat(float64(x), 'g', -1, 32), 64) // no error: formatted numbers always parse
 	return decimal
 }
 
@@ -76,9 +76,9 @@ func (r Rounding) round(x float64, decimals int) float64 {
 	return roundHalfEven(x, decimals)
 }
 
-// roundHalfEven rounds as Python's round does: correctly, half to even, on the
-// exact value of the binary double. Scaling by a power of ten and rounding
-// would not: 2.675 is below its decimal spelling, and 2.675·100 is not.
+// roundHalfEven rounds as Python's round does: half to even, on the exact value
+// of the binary double. Scaling by a power of ten would not: the double 2.675
+// is below 2.675, but 2.675·100 is not below 267.5.
 func roundHalfEven(x float64, decimals int) float64 {
 	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(x, 'f', decimals, 64), 64)
 	return rounded
