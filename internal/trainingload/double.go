@@ -2,7 +2,7 @@ package trainingload
 
 import "math"
 
-// Recording is what a source states about a training, as far as two of them are
+// Recording has the values of a training by which two recordings of it are
 // compared.
 type Recording struct {
 	Sport   string  // sport_type, "" when unknown
@@ -12,8 +12,8 @@ type Recording struct {
 	Minutes float64 // NaN when unknown
 }
 
-// Bounds of resemblance. Watch and application are started one after the other, and each
-// measures the distance and the pauses differently.
+// Bounds of resemblance. Athletes start watch and application one after the other, and
+// the two measure distance and pauses differently.
 const (
 	sameStart = 5 * 60 // seconds
 	sameShare = 0.05   // of the greater of two
@@ -23,13 +23,13 @@ const (
 // training: the same kind of sport, a start within five minutes, and a distance and a
 // duration within 5 % of the greater. An unknown value resembles nothing, and neither
 // does a duration of 0; distances of 0 resemble each other. The kind is the sport, or the
-// type where either has no sport. A start that is not a time of day only equals itself.
-// The order of the two does not matter. The SQL function acwr_resembles is the same rule.
+// type if either has no sport. A start that is not a time of day only equals itself.
+// Resembles is symmetric. The SQL function acwr_resembles is the same rule.
 func Resembles(a, b Recording) bool {
 	return a.Minutes > 0 && within(a.Minutes, b.Minutes) && within(a.Miles, b.Miles) && sameKind(a, b) && startsMatch(a.Start, b.Start)
 }
 
-// within is false for NaN, infinity and anything negative.
+// within is false for NaN, infinity and negative values.
 func within(x, y float64) bool {
 	greater := math.Max(x, y)
 	return x >= 0 && y >= 0 && greater < math.Inf(1) && math.Abs(x-y) <= sameShare*greater
@@ -51,8 +51,8 @@ func startsMatch(a, b string) bool {
 	return known && alsoKnown && max(x, y)-min(x, y) <= sameStart
 }
 
-// secondOfDay reads HH:MM:SS and nothing else: not 7:00:00, which SQL would have
-// to read in the same way.
+// secondOfDay parses exactly HH:MM:SS, and not 7:00:00, so that the SQL function
+// can do the same.
 func secondOfDay(s string) (second int, ok bool) {
 	if len(s) != len("15:04:05") || s[2] != ':' || s[5] != ':' {
 		return 0, false

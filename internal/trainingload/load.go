@@ -2,8 +2,8 @@ package trainingload
 
 import "math"
 
-// Session is what the external load is computed from. A quantity that is
-// absent is zero; a negative, infinite or NaN quantity counts as absent.
+// Session has the quantities from which the external load is computed. An
+// absent quantity is zero; a negative, infinite or NaN one counts as absent.
 type Session struct {
 	Type    string  // provider's activity type, "TrailRun"
 	Sport   Sport   // zero: ParseSport(Type)
@@ -14,9 +14,9 @@ type Session struct {
 	RPE     int     // rate of perceived exertion of strength training, 1 to 10
 }
 
-// Load is an external load with the parts that are stored beside it, all
-// rounded to two decimals and named like their columns. A nil part does not
-// apply to the sport.
+// Load is an external load with the parts stored beside it, all rounded to two
+// decimals and named after their columns. A nil part does not apply to the
+// sport.
 type Load struct {
 	Sport              Sport
 	DistanceMiles      float64
@@ -26,14 +26,14 @@ type Load struct {
 
 	AverageSpeedMph                  *float64
 	CyclingEquivalentMiles           *float64 // distance alone, without elevation
-	CyclingElevationFactor           *float64 // feet that load like one mile
+	CyclingElevationFactor           *float64 // feet of elevation that load as much as one mile
 	SwimmingEquivalentMiles          *float64
 	RowingEquivalentMiles            *float64
 	BackcountrySkiingEquivalentMiles *float64 // distance and elevation
 	StrengthEquivalentMiles          *float64
 }
 
-// Feet of elevation gain that load like one running mile.
+// Feet of elevation gain that load as much as one running mile.
 const (
 	runningFeet = 750.0
 	cyclingFeet = 1100.0
@@ -41,7 +41,7 @@ const (
 )
 
 const (
-	strengthMilesPerHour = 0.30 // for every point of RPE
+	strengthMilesPerHour = 0.30 // per point of RPE
 	defaultRPE           = 6
 )
 
@@ -57,7 +57,7 @@ const (
 func ExternalLoad(s Session) Load {
 	miles, feet, minutes, mph := quantity(s.Miles), quantity(s.Feet), quantity(s.Minutes), quantity(s.Mph)
 	if mph == 0 && minutes > 0 {
-		mph = quantity(miles / (minutes / 60)) // no speed is infinite: then the duration is wrong
+		mph = quantity(miles / (minutes / 60)) // an infinite speed counts as unknown: the duration is wrong
 	}
 	load := Load{Sport: s.Sport, DistanceMiles: Round(miles), ElevationGainFeet: Round(feet)}
 	if load.Sport == "" {
@@ -93,7 +93,7 @@ func ExternalLoad(s Session) Load {
 	return load
 }
 
-// cyclingDivisor is how many miles on a bicycle load like one mile on foot.
+// cyclingDivisor is how many cycling miles load as much as one running mile.
 // Speed 0 is unknown.
 func cyclingDivisor(mph float64) float64 {
 	switch {

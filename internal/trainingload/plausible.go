@@ -2,12 +2,12 @@ package trainingload
 
 import "fmt"
 
-// limits are what a sport allows: the average speed of an activity of less than
-// an hour, and of a longer one, in miles an hour.
+// limits are a sport's max average speeds, in miles an hour, in activities of
+// less than an hour and in longer ones.
 type limits struct{ sprint, hour float64 }
 
-// sportLimits are world records, rounded up. Where no record of an hour is kept
-// the sprint's is taken.
+// sportLimits are world records, rounded up. Without a record for an hour it is
+// that of the sprint.
 var sportLimits = map[Sport]limits{
 	// 100 m in 9.58 s (Bolt, 2009); 21,330 m in an hour (Farah, 2020).
 	Running: {23.4, 13.3},
@@ -19,8 +19,8 @@ var sportLimits = map[Sport]limits{
 	Rowing: {14.1, 14.1},
 }
 
-// otherLimits are for all other sports, from the fastest: the 4,480 m of the Lauberhorn
-// downhill in 2:24.23 (Ghedina, 1997).
+// otherLimits apply to all other sports, by the fastest of them: the 4,480 m of the
+// Lauberhorn downhill in 2:24.23 (Ghedina, 1997).
 var otherLimits = limits{69.5, 69.5}
 
 // Limits of every sport.
@@ -29,16 +29,17 @@ const (
 	// of Fully, 2025). Activities shorter than half an hour may climb as much as in half
 	// an hour, because altimeters are imprecise.
 	maxClimb = 7200
-	// maxMinutes are six days, the longest races that are run as one.
+	// maxMinutes is six days, the length of the longest single races.
 	maxMinutes = 6 * 24 * 60
-	// maxLoad is a day of running as fast as for an hour while climbing as fast
-	// as for a kilometre, 24 × (13.3 + 7,200/750) miles, rounded up.
+	// maxLoad is a day of running at the speed of the hour record while
+	// climbing at maxClimb, 24 × (13.3 + 7,200/750) miles, rounded up.
 	maxLoad = 550
 )
 
-// Implausible names what of a session and its load is beyond what the sport
-// allows, or nothing. The bounds are generous: beyond them lie errors of devices
-// and conversions. The SQL function acwr_implausible has the same ones.
+// Implausible returns which quantities of a session and its load exceed the
+// sport's limits, nil for none. The limits are generous: values beyond them are
+// errors of devices or conversions. The SQL function acwr_implausible has the
+// same limits.
 func Implausible(s Session, loadMiles float64) (reasons []string) {
 	allowed, ok := sportLimits[s.Sport]
 	if !ok {

@@ -10,8 +10,8 @@ import (
 // column sport_type.
 type Sport string
 
-// The sports that have a formula of their own. Walking, hiking and whatever is
-// not recognised load like running.
+// The sports that have a formula of their own. Walking, hiking and unknown
+// types are computed as running.
 const (
 	Running           Sport = "running"
 	Cycling           Sport = "cycling"
@@ -44,10 +44,10 @@ var sportWords = []struct {
 	{Swimming, []string{"openwater", "pool"}},
 }
 
-// paddleWords mark boats moved by hand, for which rowing is the nearest formula.
+// paddleWords mark paddled boats, for which rowing is the nearest formula.
 var paddleWords = []string{"kayak", "kayaking", "canoe", "canoeing", "paddle", "paddling"}
 
-// waterWords mark the variants that count for more: open water for swimming, on
+// waterWords mark the variants with a higher load: open water for swimming, on
 // water for rowing.
 var waterWords = append([]string{"openwater", "onwater", "outdoor"}, paddleWords...)
 
@@ -65,8 +65,8 @@ func ParseSport(activityType string) Sport {
 	return Running
 }
 
-// unloadedWords mark the types to which no formula applies: the body is not
-// what covers the distance, or distance and time say nothing about the load.
+// unloadedWords mark the types to which no formula applies: the athlete is
+// carried over the distance, or distance and time say nothing about the load.
 var unloadedWords = []string{
 	"yoga", "pilates", "meditation", "stretching", "breathwork", "golf", "rest",
 	"alpineski", "downhillski", "resortskiing", "snowboard", "snowboarding",
@@ -74,15 +74,15 @@ var unloadedWords = []string{
 	"horse", "horseback", "motorcycle", "motorcycling", "motorsport",
 }
 
-// HasTrainingLoad is false for the types that the application skips: yoga, golf
-// and others to which no formula applies, lift-served skiing among them.
+// HasTrainingLoad is false for the types that the application skips because no
+// formula applies, such as yoga, golf and lift-served skiing.
 func HasTrainingLoad(activityType string) bool {
 	return !containsAny(typeWords(activityType), unloadedWords)
 }
 
-// typeWords splits a type at blanks, punctuation and capitals into lower-case
-// words, and adds every pair of neighbours written as one: "OpenWaterSwim" has
-// the words open, water, swim, openwater and waterswim.
+// typeWords splits a type at spaces, punctuation and capitals into lower-case
+// words, and adds every pair of neighbours as one word: "OpenWaterSwim" has the
+// words open, water, swim, openwater and waterswim.
 func typeWords(activityType string) []string {
 	words := strings.FieldsFunc(SpacedType(activityType), func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r)
@@ -96,8 +96,9 @@ func typeWords(activityType string) []string {
 	return words
 }
 
-// SpacedType is the display form of a type in camel case: "TrailRun" becomes
-// "Trail Run", "EBikeRide" "E-Bike Ride". A type with blanks keeps them.
+// SpacedType returns the display form of a type in camel case: "TrailRun"
+// becomes "Trail Run", "EBikeRide" "E-Bike Ride". A type with spaces keeps
+// them.
 func SpacedType(activityType string) string {
 	runes := []rune(activityType)
 	var spaced strings.Builder

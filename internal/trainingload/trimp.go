@@ -8,17 +8,18 @@ import (
 	"strings"
 )
 
-// Gender selects the exponent of TRIMP, which Banister fitted for men and women.
+// Gender selects the exponent of TRIMP, which Banister fitted separately for men
+// and women.
 type Gender string
 
-// The two genders that TRIMP was fitted for.
+// The genders for which TRIMP was fitted.
 const (
 	Male   Gender = "male"
 	Female Gender = "female"
 )
 
 // ParseGender reads M, F, male or female in any case; the application's user
-// table holds both spellings.
+// table has both spellings.
 func ParseGender(s string) (Gender, error) {
 	switch strings.ToLower(s) {
 	case "m", "male":
@@ -29,14 +30,15 @@ func ParseGender(s string) (Gender, error) {
 	return "", fmt.Errorf("gender must be M, F, male or female, got %q", s)
 }
 
-// HeartRate is what TRIMP needs to know about an athlete, in beats a minute.
+// HeartRate has an athlete's values for TRIMP, in beats a minute.
 type HeartRate struct {
 	Resting float64
 	Max     float64
 	Gender  Gender
 }
 
-// DefaultHeartRate is the application's for a user who has entered none.
+// DefaultHeartRate is the application's default for a user who has entered
+// none.
 var DefaultHeartRate = HeartRate{Resting: 44, Max: 178, Gender: Male}
 
 // WithDefaults fills every zero field from DefaultHeartRate.
@@ -48,13 +50,13 @@ func (h HeartRate) WithDefaults() HeartRate {
 }
 
 // Limits of a plausible heart rate, wide enough for any athlete and narrow
-// enough to notice exchanged values.
+// enough to detect swapped values.
 const (
 	minResting, maxResting = 20, 120
 	minMax, maxMax         = 80, 250
 )
 
-// Validate reports everything that makes the settings unusable, or nil.
+// Validate reports every fault of the settings at once, or nil.
 func (h HeartRate) Validate() error {
 	var faults []string
 	if !(h.Resting >= minResting && h.Resting <= maxResting) {
@@ -80,7 +82,7 @@ func (h HeartRate) Validate() error {
 //	minutes × r × 0.64 × e^(k·r), r = (avgHR − resting)/(max − resting) clamped to 0…1
 //
 // with k = 1.92 for men and 1.67 for women, rounded to two decimals. It is 0
-// when there is no duration, no heart rate or no heart-rate reserve.
+// without a duration, a heart rate or a heart-rate reserve.
 func TRIMP(minutes, avgHR float64, athlete HeartRate) float64 {
 	for _, needed := range []float64{minutes, avgHR, athlete.Resting, athlete.Max, athlete.Max - athlete.Resting} {
 		if quantity(needed) == 0 {
