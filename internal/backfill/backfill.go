@@ -2,8 +2,8 @@
 // know how a chunk's values are computed.
 //
 // Rule: a chunk's progress changes only in the transaction that does its work, and never
-// backwards. The operator decides whether a backfill runs; a chunk reads this state under
-// the same lock that changes it.
+// backwards. The operator decides whether a backfill runs; a chunk reads that state under
+// the lock under which it is changed.
 package backfill
 
 import (
@@ -18,8 +18,8 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// Scope is what a backfill recalculates. Nil dates have no bound; without users it covers
-// all.
+// Scope is what a backfill recalculates. A nil date is no bound; without users it covers
+// all users.
 type Scope struct {
 	Users    []int32
 	From, To *time.Time // dates whose activities changed, as for acwr_recalc
@@ -34,7 +34,7 @@ func (e *RunningError) Error() string {
 	return fmt.Sprintf("backfill %d of the same scope is not finished", e.ID)
 }
 
-// ErrNotFound is returned for an id that no backfill has.
+// ErrNotFound is returned for the id of a backfill that does not exist.
 var ErrNotFound = errors.New("no such backfill")
 
 // oneCreatorQuery lets one process at a time search for a backfill of the same

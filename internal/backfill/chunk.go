@@ -18,7 +18,7 @@ type Chunk struct {
 }
 
 // lockChunkQuery locks the chunk and the backfill's state until the commit: pausing or
-// cancelling waits for the chunks in flight, and after that no other chunk starts.
+// cancelling waits for the chunks under way, and no other chunk starts after it.
 const lockChunkQuery = `
 -- name: backfill_lock_chunk
 SELECT c.users, b.from_date, b.to_date
@@ -28,8 +28,8 @@ WHERE b.id = $1 AND c.number = $2 AND b.state = 'running' AND c.state = 'pending
 FOR SHARE OF b
 FOR UPDATE OF c`
 
-// Lock returns the chunk, or nil when there is nothing to do: the backfill does
-// not run, or the chunk is finished.
+// Lock returns the chunk, or nil if there is nothing to do: the backfill is not
+// running, or the chunk is finished.
 func Lock(ctx context.Context, tx pgx.Tx, id int64, number int32) (*Chunk, error) {
 	chunk := &Chunk{ID: id, Number: number}
 	err := tx.QueryRow(ctx, lockChunkQuery, id, number).Scan(&chunk.Users, &chunk.From, &chunk.To)
@@ -42,7 +42,8 @@ func Lock(ctx context.Context, tx pgx.Tx, id int64, number int32) (*Chunk, error
 	return chunk, nil
 }
 
-// finishChunkQuery takes the time of the clock, not of the transaction's start.
+// finishChunkQuery records the time of the clock, not of the transaction's
+// start.
 const finishChunkQuery = `
 -- name: backfill_finish_chunk
 UPDATE acwr_backfill_chunks
@@ -62,8 +63,8 @@ func Probe(b *pgx.Batch) {
 	(&Chunk{}).Finish(b, 0, "")
 }
 
-// Dates returns the bounds of the chunk's dates, or those of the whole history if there
-// are none.
+// Dates returns the chunk's dates. A missing bound is the first or last date that a
+// history can have.
 func (c *Chunk) Dates() (from, to time.Time) {
 	begin, end := time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 	return *cmp.Or(c.From, &begin), *cmp.Or(c.To, &end)

@@ -13,7 +13,7 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// lockBackfillQuery waits for the chunks in flight and keeps others from
+// lockBackfillQuery waits for the chunks under way and keeps others from
 // starting until the state is changed.
 const lockBackfillQuery = `
 -- name: backfill_lock
@@ -26,11 +26,12 @@ UPDATE acwr_backfills SET state = $2, ended_at = CASE WHEN $2 = 'cancelled' THEN
 // ErrCancelled is returned when a cancelled backfill is paused or resumed.
 var ErrCancelled = errors.New("it was cancelled; start another one")
 
-// Pause stops a backfill after the chunks in flight. The jobs of the other chunks do
+// Pause stops a backfill after the chunks under way. The jobs of the other chunks do
 // nothing.
 func Pause(ctx context.Context, tx pgx.Tx, id int64) error { return setState(ctx, tx, id, Paused) }
 
-// Cancel ends a backfill after the chunks in flight. Finished chunks stay.
+// Cancel ends a backfill after the chunks under way. The results of finished
+// chunks stay.
 func Cancel(ctx context.Context, tx pgx.Tx, id int64) error { return setState(ctx, tx, id, Cancelled) }
 
 func setState(ctx context.Context, tx pgx.Tx, id int64, state string) error {
@@ -57,7 +58,7 @@ func lock(ctx context.Context, tx pgx.Tx, id int64) (planned bool, err error) {
 }
 
 // reviveQuery makes failed chunks pending again and returns every pending chunk
-// that has no job to work it.
+// without an unfinished job.
 const reviveQuery = `
 -- name: backfill_revive
 WITH revived AS (
@@ -71,7 +72,8 @@ SELECT c.number FROM acwr_backfill_chunks AS c
 WHERE c.backfill_id = $1 AND c.state = 'pending' AND NOT {unfinished}
 ORDER BY 1`
 
-// planIsUnfinishedQuery reports whether the planning of a backfill has a job.
+// planIsUnfinishedQuery reports whether the planning job of a backfill is
+// unfinished.
 const planIsUnfinishedQuery = `
 -- name: backfill_plan_is_unfinished
 SELECT {unfinished} FROM acwr_backfills AS b WHERE id = $1`

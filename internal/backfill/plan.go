@@ -11,15 +11,16 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// usersPerPlanning bounds one planning transaction: it reads these users'
-// entries of one index.
+// usersPerPlanning is how many users one planning transaction covers. It reads
+// their entries of one index.
 const usersPerPlanning = 1000
 
-// reachOfPlanning is how many days around a backfill's dates are included in the estimate
-// of its rows, which balances the chunks.
+// reachOfPlanning is how many days around a backfill's dates count in the estimate of
+// rows that balances the chunks.
 const reachOfPlanning = 27
 
-// lockPlanQuery lets one planning at a time run, and none if the backfill does not run.
+// lockPlanQuery lets one planning job run at a time, and none if the backfill is not
+// running.
 const lockPlanQuery = `
 -- name: backfill_lock_plan
 SELECT users, planned_through, from_date, to_date,
@@ -69,7 +70,7 @@ FROM unnest($2::int[], $3::bigint[]) AS new (number, job_id)
 WHERE c.backfill_id = $1 AND c.number = new.number`
 
 // Plan creates the next chunks of a backfill and their jobs, and the next planning job if
-// users remain. It does nothing for a backfill that does not run or is planned already.
+// users remain. It does nothing for a backfill that is not running or is planned already.
 func Plan(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, id int64, chunkRows int) error {
 	var users []int32
 	var after, lastChunk int32

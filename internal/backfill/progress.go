@@ -25,9 +25,9 @@ const (
 type Backfill struct {
 	ID        int64      `json:"id"`
 	State     string     `json:"state"` // running, paused, cancelled or finished
-	Users     []int32    `json:"users"` // null: everyone
+	Users     []int32    `json:"users"` // null: all users
 	From      *string    `json:"from"`  // YYYY-MM-DD; null: from the first activity
-	To        *string    `json:"to"`    // null: to the last
+	To        *string    `json:"to"`    // null: to the last activity
 	Planned   bool       `json:"planned"`
 	CreatedAt time.Time  `json:"created_at"`
 	EndedAt   *time.Time `json:"ended_at"`
@@ -39,8 +39,8 @@ type Backfill struct {
 	RowsChanged  int64 `json:"rows_changed"`
 }
 
-// Share is a part that is done, and its total. While a backfill is being planned the
-// total still grows.
+// Share is the part that is done, and the total. The total grows until the backfill
+// is planned.
 type Share struct {
 	Done  int64 `json:"done"`
 	Total int64 `json:"total"`
@@ -90,7 +90,7 @@ func Get(ctx context.Context, db dbpool.Querier, riverSchema string, id int64) (
 	return found[0], nil
 }
 
-// List returns the newest backfills, newest first.
+// List returns up to limit of the newest backfills, newest first.
 func List(ctx context.Context, db dbpool.Querier, riverSchema string, limit int) ([]Backfill, error) {
 	return read(ctx, db, riverSchema, "b.id IN (SELECT id FROM acwr_backfills ORDER BY id DESC LIMIT $1)", limit)
 }
