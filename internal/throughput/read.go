@@ -9,21 +9,21 @@ import (
 )
 
 const (
-	// Step is the time between two points.
+	// Step is the time that a point covers.
 	Step = time.Minute
-	// Points is how many are read: the last hour.
+	// Points is the number of points in the last hour.
 	Points = 60
 )
 
-// Point is what all processes together did within one step.
+// Point is the work of all processes within one step.
 type Point struct {
 	Committed, Failed int64         // as in the table
 	Median, P99       time.Duration // from a job's insertion to its commit, interpolated; 0 without jobs
 }
 
-// lastHourQuery adds up minutes that end with the newest bucket which is over. It reads
-// along the primary key at most 360 rows of each kind, whatever else the table has, and
-// returns at most 60. It reads arrays by subscripts: unnesting them would make tens of
+// lastHourQuery sums minutes, of which the last ends with the newest complete bucket.
+// It reads at most 360 rows of each kind, along the primary key, and returns at most
+// 60. It reads arrays by subscripts, because unnesting them would yield tens of
 // thousands of rows.
 var lastHourQuery = `
 -- name: snapshot_throughput

@@ -16,15 +16,15 @@ import (
 )
 
 const (
-	// writeTimeout bounds a write, the wait for a connection included.
+	// writeTimeout bounds a write, including the wait for a connection.
 	writeTimeout = 5 * time.Second
-	// maxFailures is the number of failed writes in a row after which the unwritten
-	// counts are dropped: added to a much later bucket, they would show work that was not
-	// done then.
+	// maxFailures is the number of consecutive failed writes after which the unwritten
+	// counts are dropped, because a much later bucket would show work that was not done
+	// then.
 	maxFailures = 3
 )
 
-// Recorder adds to the table what its process did.
+// Recorder adds its process's counts to the table.
 type Recorder struct {
 	db        dbpool.Querier
 	statement string
@@ -33,7 +33,7 @@ type Recorder struct {
 
 	mu        sync.Mutex
 	unwritten map[string]*counts
-	failures  int // writes that failed in a row
+	failures  int // consecutive failed writes
 }
 
 // NewRecorder returns a recorder that counts nothing yet.
@@ -41,7 +41,7 @@ func NewRecorder(db dbpool.Querier, riverSchema string, logger *slog.Logger) *Re
 	return &Recorder{db: db, statement: queue.Schema(riverSchema).SQL(writeQuery), logger: logger, counts: map[string]*Count{}, unwritten: map[string]*counts{}}
 }
 
-// Count returns where the jobs of a kind are counted, one for all lanes of the kind.
+// Count returns the counter of a kind, which all lanes of the kind share.
 func (r *Recorder) Count(kind string) *Count {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -75,9 +75,9 @@ func (r *Recorder) Run(ctx context.Context) {
 	}
 }
 
-// writeQuery adds to the rows of the present bucket by the server's clock, in key order:
-// concurrent writers wait for each other and cannot deadlock. The latencies of all kinds
-// come as one array, since those of two dimensions unnest to single numbers. It returns
+// writeQuery adds to the rows of the current bucket, by the server's clock. It writes in
+// key order, so that concurrent writers cannot deadlock. The latencies of all kinds are
+// one array, because unnest turns a two-dimensional one into single numbers. It returns
 // how far into the bucket the server is.
 var writeQuery = `
 -- name: write_throughput
@@ -90,7 +90,7 @@ ON CONFLICT (bucket, kind) DO UPDATE SET committed = t.committed + excluded.comm
 RETURNING extract(epoch FROM clock_timestamp() - bucket)::float8`
 
 // Write writes the unwritten counts, if any. It returns how far into the bucket the
-// server was, 0 for not known. After an error the next write includes the counts; if the
+// server was, 0 if unknown. After an error the next write includes the counts; if the
 // failed write was committed and only its answer was lost, they count twice.
 func (r *Recorder) Write(ctx context.Context) (into time.Duration, err error) {
 	r.mu.Lock()

@@ -1,9 +1,9 @@
-// Package throughput keeps, for a day, the work of all worker processes: how many jobs of
+// Package throughput records the work of all worker processes for a day: how many jobs of
 // each kind were committed in every ten seconds, and their latencies.
 //
-// Rule: it never delays the work. Lanes add to counters in memory; each process adds
-// those to the table by a statement of its own, once in ten seconds, and not at all when
-// it did nothing. Counts that a killed process had not written are lost.
+// Rule: it never delays the work. Lanes add to counters in memory; every ten seconds
+// each process adds its counters to the table in a statement of its own, unless it did
+// no work. Counts that a killed process had not written are lost.
 package throughput
 
 import (
@@ -24,13 +24,13 @@ const (
 	bins = 25
 )
 
-// latencyBin returns the bin of a latency: bin 0 is of less than a millisecond, and each
-// other one ends at twice its beginning. Stored rows depend on this.
+// latencyBin returns the bin of a latency: bin 0 is below one millisecond, and the upper
+// bound of any other is twice its lower bound. Stored rows depend on this.
 func latencyBin(latency time.Duration) int {
 	return min(bits.Len64(uint64(max(0, latency.Milliseconds()))), bins-1)
 }
 
-// bounds returns where a bin begins and ends.
+// bounds returns the lower and the upper bound of a bin.
 func bounds(bin int) (from, to time.Duration) {
 	to = time.Millisecond << bin
 	if bin == 0 {
@@ -39,8 +39,8 @@ func bounds(bin int) (from, to time.Duration) {
 	return to / 2, to
 }
 
-// Count has a process's unwritten counts of one kind. Its methods may be called by
-// several goroutines at once.
+// Count has a process's unwritten counts of one kind. Its methods may be called
+// concurrently.
 type Count struct {
 	failed    atomic.Int64
 	latencies [bins]atomic.Int64
@@ -50,7 +50,7 @@ type Count struct {
 // disagree, counts as 0.
 func (c *Count) Committed(latency time.Duration) { c.latencies[latencyBin(latency)].Add(1) }
 
-// Failed counts attempts that ended with an error of the job itself.
+// Failed counts attempts that failed because of the job.
 func (c *Count) Failed(attempts int) { c.failed.Add(int64(attempts)) }
 
 // counts are the values taken from a Count.
@@ -59,7 +59,7 @@ type counts struct {
 	latencies         [bins]int64
 }
 
-// take moves what was counted to sum.
+// take moves the counts to sum.
 func (c *Count) take(sum *counts) {
 	sum.failed += c.failed.Swap(0)
 	for i := range c.latencies {
@@ -82,7 +82,8 @@ DELETE FROM {schema}.worker_throughput WHERE (bucket, kind) IN (
 // Forget returns the statement that deletes up to $1 of the rows that are too old.
 func Forget(riverSchema string) string { return queue.Schema(riverSchema).SQL(forgetQuery) }
 
-// forEachBin returns an SQL array of an expression in which %d is the bin's place.
+// forEachBin returns an SQL array of an expression for each bin, in which %d is
+// the bin's subscript, from 1.
 func forEachBin(expression string) string {
 	elements := make([]string, bins)
 	for i := range elements {
