@@ -15,7 +15,7 @@ import (
 )
 
 // activityDecoder decodes the service's own JSON, in which fields are named
-// like the columns of `activities`.
+// after the columns of `activities`.
 type activityDecoder struct{ Options }
 
 func (d activityDecoder) decode(record []byte) (jobs.Activity, error) {
@@ -69,8 +69,8 @@ func checkObject(record []byte) error {
 	return errors.New("holds a field name that is not valid UTF-8")
 }
 
-// checkEscapes finds texts that were cut inside a character: half of it is
-// left, as the escape of one surrogate.
+// checkEscapes finds texts that were cut off within a character, so that one
+// surrogate of a pair is left.
 func checkEscapes(record []byte) error {
 	if !bytes.Contains(record, []byte(`\u`)) {
 		return nil
@@ -83,7 +83,8 @@ func checkEscapes(record []byte) error {
 	return nil
 }
 
-// hasHalfCharacter reads the escapes of a valid JSON value.
+// hasHalfCharacter reports whether a valid JSON value has the escape of an
+// unpaired surrogate.
 func hasHalfCharacter(value []byte) bool {
 	for i := 0; i < len(value); i++ {
 		if value[i] != '\\' {
@@ -108,7 +109,7 @@ func hasHalfCharacter(value []byte) bool {
 	return false
 }
 
-// escaped reads uFFFF.
+// escaped parses an escape without its backslash: uFFFF.
 func escaped(s []byte) (rune, bool) {
 	if len(s) < 5 || s[0] != 'u' {
 		return 0, false
@@ -117,22 +118,22 @@ func escaped(s []byte) (rune, bool) {
 	return rune(code), err == nil
 }
 
-// around is the text of a syntax error, which encoding/json reports by the
-// offset behind the offending byte.
+// around returns the text before a syntax error. encoding/json reports the
+// offset after the invalid byte.
 func around(record []byte, offset int64) string {
 	end := min(int(offset), len(record))
 	return strings.ToValidUTF8(string(record[max(end-20, 0):end]), "�")
 }
 
-// uniqueFields returns the fields of an object as they are written. A field
-// that stands there twice is refused: encoding/json would take the last. Names
-// are compared as encoding/json matches them, whatever their case.
+// uniqueFields returns the fields of an object as they are written. A repeated
+// field is an error, because encoding/json would silently take the last. Names
+// are compared as encoding/json matches them, ignoring case.
 func uniqueFields(object []byte) (map[string][]byte, error) {
 	stated := make(map[string][]byte)
 	for key, value := range fields(object) {
 		folded := key
 		if !isColumnName(key) {
-			folded = strings.ToLower(strings.ToUpper(key)) // ſ and K, too, are an s and a k to encoding/json
+			folded = strings.ToLower(strings.ToUpper(key)) // to encoding/json ſ and K also are s and k
 		}
 		if earlier, twice := stated[folded]; twice {
 			return nil, faultf(fieldName(key), "is given twice, as %s and %s", oneLine(earlier), oneLine(value))
@@ -142,8 +143,8 @@ func uniqueFields(object []byte) (map[string][]byte, error) {
 	return stated, nil
 }
 
-// unloaded reports whether the application would skip the activity: its type has no
-// training load and no load is stated.
+// unloaded reports whether the application would skip the activity, because its
+// type has no training load and none is stated.
 func unloaded(stated map[string][]byte) bool {
 	var activityType string
 	var load float64
@@ -156,7 +157,7 @@ func unloaded(stated map[string][]byte) bool {
 	return load == 0 && string(stated["deleted"]) != "true"
 }
 
-// setUser writes the user of the whole file into a record that names none.
+// setUser writes Options.UserID into a record without a user.
 func (d activityDecoder) setUser(record, stated []byte) ([]byte, error) {
 	absent := len(stated) == 0 || string(stated) == "null"
 	switch {

@@ -11,8 +11,8 @@ import (
 // the average heart rate.
 const methodAverage = "average"
 
-// complete computes the loads that an activity does not state. What it states
-// is never replaced.
+// complete computes the loads that an activity lacks, and never replaces a
+// stated one.
 func complete(a *jobs.Activity, o Options) error {
 	if a.TotalLoadMiles == nil {
 		completeExternal(a)
@@ -46,13 +46,13 @@ func completeExternal(a *jobs.Activity) {
 		measured = a.DurationMinutes
 	}
 	if measured == nil {
-		return // a load of 0 would say that there was none
+		return // a load of 0 would mean that there was none
 	}
 	a.TotalLoadMiles = &load.TotalLoadMiles
 	setLoad(a, load)
 }
 
-// setLoad fills the columns beside the total load that are still empty.
+// setLoad fills in the missing columns besides the total load.
 func setLoad(a *jobs.Activity, load trainingload.Load) {
 	a.SportType = cmp.Or(a.SportType, new(string(load.Sport)))
 	a.ElevationLoadMiles = cmp.Or(a.ElevationLoadMiles, &load.ElevationLoadMiles)
@@ -65,5 +65,5 @@ func setLoad(a *jobs.Activity, load trainingload.Load) {
 	a.StrengthEquivalentMiles = cmp.Or(a.StrengthEquivalentMiles, load.StrengthEquivalentMiles)
 }
 
-// value is what p points to, and the zero value for nil.
+// value returns what p points to, or the zero value for nil.
 func value[T any](p *T) T { return *cmp.Or(p, new(T)) }

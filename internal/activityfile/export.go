@@ -23,13 +23,13 @@ type exportParser struct {
 	csv      *csv.Reader
 	limit    *recordLimit
 	language exportLanguage
-	columns  map[string][]int // by their names in English, where they stand
+	columns  map[string][]int // indexes by English name
 	form     numberForm
 	line     int // of the record read last
 }
 
-// requiredColumns are in every export. The others are read when they are there,
-// and newer exports have more of them.
+// requiredColumns are in every export. The others are optional, and newer
+// exports have more of them.
 var requiredColumns = []string{"Activity ID", "Activity Date", "Activity Name", "Activity Type", "Elapsed Time", "Distance"}
 
 // loadColumns are the other columns from which loads are computed.
@@ -78,8 +78,8 @@ func (p *exportParser) missing(columns []string) []string {
 	return slices.DeleteFunc(slices.Clone(columns), func(column string) bool { return len(p.columns[column]) > 0 })
 }
 
-// separator returns the separator of cells, from the first line: a comma, or what a
-// spreadsheet used instead.
+// separator returns the separator of cells in the first line: a comma, or the one
+// that a spreadsheet used instead.
 func (s *source) separator() (rune, error) {
 	for wanted := 1; ; {
 		head, all, err := s.head(wanted)
@@ -111,8 +111,8 @@ func (p *exportParser) next() (jobs.Activity, error) {
 	return activity, recordError(p.name, p.line, 0, err)
 }
 
-// readError separates faults of one record from those after which the next record cannot
-// be found.
+// readError distinguishes faults of one record from those after which the next record
+// cannot be found.
 func (p *exportParser) readError(cells []string, err error) error {
 	var malformed *csv.ParseError
 	switch {
@@ -129,8 +129,8 @@ func (p *exportParser) readError(cells []string, err error) error {
 	case malformed.Line == malformed.StartLine:
 		return recordError(p.name, malformed.StartLine, 0, fmt.Errorf("column %d: %w", malformed.Column, malformed.Err))
 	case p.limit.ended:
-		// After a quote that is never closed, the rest of the file is text. That is not a
-		// single faulty record that could be skipped.
+		// After an unclosed quote the rest of the file is text, not a single invalid
+		// record that could be skipped.
 		return fmt.Errorf("%s:%d: a quote is left open up to the end of the file", p.name, malformed.StartLine)
 	}
 	return recordError(p.name, malformed.StartLine, 0,
@@ -170,7 +170,7 @@ func (p *exportParser) decode(r exportRecord) (jobs.Activity, error) {
 		m.celsius = n.number("Average Temperature")
 	}
 	if name := r.text("Activity Name"); name != "" {
-		m.name = new(strings.Clone(name)) // a part of the line would keep all of it
+		m.name = new(strings.Clone(name)) // a part of the line would keep the whole line in memory
 	}
 	if err != nil {
 		n.faults = append(n.faults, err)
@@ -182,7 +182,7 @@ func (p *exportParser) decode(r exportRecord) (jobs.Activity, error) {
 }
 
 // recordLimit stops a record that does not end, because a quote is left open,
-// before it fills the memory.
+// before it exhausts memory.
 type recordLimit struct {
 	in    io.Reader
 	left  int

@@ -9,15 +9,15 @@ import (
 
 var plainSpaces = strings.NewReplacer("\u202f", " ", "\u00a0", " ")
 
-// dateForms are how times are written, with the parts of a time as groups. They all are
-// in UTC. A date in slashes that does not begin with the year is refused, because it does
-// not say whether the day or the month comes first.
+// dateForms are the formats of times, with the parts of a time as groups. All times are
+// in UTC. A date with slashes that does not begin with the year is refused, because
+// either the day or the month may come first.
 var dateForms = []*regexp.Regexp{
 	// Oct 6, 2022, 11:19:20 PM; some systems write a narrow space before PM
 	regexp.MustCompile(`^(?P<name>\pL{3,}) (?P<day>\d{1,2}), (?P<year>\d{4}), (?P<hour>\d{1,2}):(?P<minute>\d\d):(?P<second>\d\d) (?P<half>AM|PM)$`),
 	// 9 Dec 2022, 15:24:49; 6 mrt. 2024 14:23:15; 15 janv. 2023 à 10:11:12; 8 de set. de 2026, 06:47:55
 	regexp.MustCompile(`^(?P<day>\d{1,2})\.? (?:de )?(?P<name>\pL{3,})\.?(?: de)? (?P<year>\d{4})(?:,| à)? (?P<hour>\d{1,2}):(?P<minute>\d\d):(?P<second>\d\d)$`),
-	// 09.12.2022, 15:24:49, and what a spreadsheet makes of it
+	// 09.12.2022, 15:24:49, and its form after a spreadsheet
 	regexp.MustCompile(`^(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4}),? (?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d))?$`),
 	// 2018-09-12 15:02:23; 2026/06/29 20:14:15
 	regexp.MustCompile(`^(?P<year>\d{4})[-/](?P<month>\d{1,2})[-/](?P<day>\d{1,2}) (?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d))?$`),
@@ -25,8 +25,8 @@ var dateForms = []*regexp.Regexp{
 
 var slashes = regexp.MustCompile(`^\d{1,2}/\d{1,2}/\d{2,4}\b`)
 
-// exportDate reads a time of the export, which is in UTC, as the wall time where
-// the athlete lives.
+// exportDate converts a time of the export, which is in UTC, to wall time in
+// where.
 func exportDate(s string, where *time.Location) (time.Time, error) {
 	plain := plainSpaces.Replace(s)
 	for _, form := range dateForms {
@@ -47,7 +47,8 @@ func exportDate(s string, where *time.Location) (time.Time, error) {
 	return time.Time{}, faultf("activity date", `must be a time that exists, as "Oct 6, 2022, 11:19:20 PM" or "6 Oct 2022, 23:19:20", got %q`, clip(s))
 }
 
-// timeFromParts combines the parts; false for a time that does not exist.
+// timeFromParts combines the parts, and returns false for a time that does not
+// exist.
 func timeFromParts(form *regexp.Regexp, parts []string) (time.Time, bool) {
 	text := func(name string) string {
 		if i := form.SubexpIndex(name); i >= 0 {
@@ -73,7 +74,7 @@ func timeFromParts(form *regexp.Regexp, parts []string) (time.Time, bool) {
 			hour += 12
 		}
 	}
-	// time.Date makes the 1st of March of the 30th of February.
+	// time.Date turns 30 February into 1 or 2 March.
 	start := time.Date(number("year"), month, number("day"), hour, number("minute"), number("second"), 0, time.UTC)
 	exists := month != 0 && start.Month() == month && start.Day() == number("day") && hour < 24 && number("minute") < 60 && number("second") < 60
 	return start, exists

@@ -7,9 +7,9 @@ import (
 )
 
 // Strava writes activities.csv in the athlete's language. The tables below have the names
-// found in published exports; of Italian there is none, so the plain translations are
-// there in their several forms. A column whose name is unknown is missing, and the reader
-// reports it.
+// found in published exports. For Italian, of which none is published, they have the
+// likely translations. A column whose name is unknown counts as missing, which the reader
+// reports.
 
 // exportLanguage is a column of the table below.
 type exportLanguage int
@@ -29,9 +29,9 @@ const (
 
 const languageNames = "English, German, French, Spanish, Portuguese, Dutch, Japanese or Italian"
 
-// exportColumns are the columns that are read: "" where the name is not known,
-// several separated by a bar. The first name of a row is what the rest of the
-// program calls it.
+// exportColumns are the names of the columns that are read: "" if unknown,
+// alternatives separated by a bar. The first name of a row is the one used in
+// the program.
 var exportColumns = [][exportLanguages]string{
 	{"Activity ID", "id", "Aktivitäts-ID", "ID de l'activité", "ID de actividad", "ID da atividade", "Activiteits-ID", "アクティビティID", "ID attività|ID dell'attività"},
 	{"Activity Date", "date", "Aktivitätsdatum", "Date de l'activité", "Fecha de la actividad", "Data da atividade", "Datum van activiteit", "アクティビティ実行日", "Data attività|Data dell'attività"},
@@ -48,19 +48,20 @@ var exportColumns = [][exportLanguages]string{
 	{"Perceived Exertion", "", "Gefühlte Anstrengung", "", "Esfuerzo Percibido", "", "Ervaren inspanning", "", "Sforzo percepito"},
 }
 
-// decimalComma reports whether numbers are displayed as 1.234,5. Those that are not
-// displayed, which are most, have a point in every language.
+// decimalComma reports whether displayed numbers are written as 1.234,5. Other
+// columns, which are most, have a decimal point in every language.
 func (l exportLanguage) decimalComma() bool {
 	return l != english && l != beforeJuly2019 && l != japanese
 }
 
-// foldHeader makes names comparable that differ in case, blanks and apostrophes.
+// foldHeader makes names equal that differ in case, surrounding spaces and
+// apostrophes.
 func foldHeader(name string) string {
 	return strings.ToLower(strings.ReplaceAll(strings.TrimSpace(name), "’", "'"))
 }
 
-// headerLanguage detects the language of a header by the columns that every activity
-// is known by, false when it is none.
+// headerLanguage detects the language of a header by the columns that identify every
+// activity. It returns false if there is none.
 func headerLanguage(header []string) (exportLanguage, bool) {
 	for language := range exportLanguage(exportLanguages) {
 		columns := columnIndexes(header, language)
@@ -108,7 +109,7 @@ func parseMonth(name string) time.Month {
 	return 0
 }
 
-// exportTypes are activity types in other languages than English, in lower case.
+// exportTypes translates activity types in lower case into English.
 var exportTypes = map[string]string{
 	"lauf": "Run", "laufen": "Run", "traillauf": "Trail Run", "virtueller lauf": "Virtual Run",
 	"radfahrt": "Ride", "radfahren": "Ride", "virtuelle radfahrt": "Virtual Ride", "mountainbikefahrt": "Mountain Bike Ride", "mountainbike-fahrt": "Mountain Bike Ride",
@@ -136,14 +137,14 @@ var exportTypes = map[string]string{
 	"ウォーキング": "Walk", "ハイキング": "Hike", "ウェイトトレーニング": "Weight Training", "ワークアウト": "Workout", "ヨガ": "Yoga",
 }
 
-// sameTypes are called in English in exports of other languages too.
+// sameTypes are English names that exports in other languages also use.
 var sameTypes = []string{
 	"run", "ride", "swim", "walk", "hike", "trail run", "virtual run", "virtual ride", "gravel ride", "mountain bike ride", "e-bike ride", "weight training", "workout",
 	"crossfit", "hiit", "yoga", "pilates", "golf", "tennis", "padel", "snowboard",
 }
 
-// englishType is the English name of an activity type, false for one whose load is
-// unknown. In English every type is accepted, as in the application.
+// englishType returns the English name of an activity type, false if its load is
+// unknown. In English exports every type is accepted, as in the application.
 func (l exportLanguage) englishType(name string) (string, bool) {
 	folded := strings.ToLower(name)
 	switch translated, known := exportTypes[folded]; {

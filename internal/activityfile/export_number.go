@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// numberForm is how a column writes numbers.
+// numberForm is how numbers of a column are written.
 type numberForm struct {
 	comma     bool // the language of the file has decimal commas
-	resaved   bool // by a spreadsheet of a language that has: its separators may be the file's or its own
-	displayed bool // the column is for people: with two decimals, and thousands separated
-	metres    bool // of a displayed distance, which has no decimals then
+	resaved   bool // by a spreadsheet of a language with decimal commas: separators may be the file's or the spreadsheet's
+	displayed bool // the column is formatted for display: two decimals, separated thousands
+	metres    bool // a displayed distance is in metres, without decimals
 }
 
 var (
@@ -25,7 +25,7 @@ var (
 	byComma          = regexp.MustCompile(`^-?\d+,\d+$`)
 )
 
-// parse reads a number. An ambiguous one is refused.
+// parse parses a number. An ambiguous one is an error.
 func (f numberForm) parse(cell string) (float64, error) {
 	cell = plainSpaces.Replace(cell)
 	if thousandsBySpace.MatchString(cell) {

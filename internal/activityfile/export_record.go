@@ -18,8 +18,8 @@ type exportRecord struct {
 // unwritten is Strava's placeholder for a value that it could not write.
 const unwritten = "#error#"
 
-// cell returns the first cell under a name that is not empty: where a name
-// stands twice, either may be filled.
+// cell returns the first non-empty cell under a name: of two columns of the
+// same name either may be filled.
 func (r exportRecord) cell(column string) string {
 	filled := ""
 	for _, i := range r.columns[column] {
@@ -33,7 +33,8 @@ func (r exportRecord) cell(column string) string {
 	return filled
 }
 
-// text returns a cell from which nothing is computed.
+// text returns a cell that is not used in computations, "" for Strava's
+// placeholder.
 func (r exportRecord) text(column string) string {
 	if cell := r.cell(column); cell != unwritten {
 		return cell
@@ -75,9 +76,9 @@ func (n *numberParser) id(column string) int64 {
 	return id
 }
 
-// metres is the distance. The first column of that name is in kilometres, but in
-// metres for a swim, and written for people; the second, which old exports do not
-// have, is in metres. The oldest exports have one column, in metres.
+// metres returns the distance. The first column of that name is in kilometres,
+// for swims in metres, and formatted for display; the second, which old exports
+// lack, is in metres. The oldest exports have one column, in metres.
 func (n *numberParser) metres(language exportLanguage, sport trainingload.Sport) float64 {
 	const column, metresPerKilometre = "Distance", 1000
 	at := n.record.columns[column]

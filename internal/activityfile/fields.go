@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// fields walks the top level of a JSON object in the order it is written, which
-// encoding/json cannot: there a repeated key silently replaces the first. It
-// ends where the object or the data ends, so it serves valid JSON and the
+// fields yields the top-level fields of a JSON object in order. With
+// encoding/json a repeated key would silently replace the first. It ends at the
+// end of the object or of the data, so that it accepts valid JSON and any
 // beginning of it.
 func fields(object []byte) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
@@ -54,7 +54,7 @@ func skipBlanks(data []byte, i int) int {
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
-// skipValue returns the index behind the JSON value that starts at i, and
+// skipValue returns the index after the JSON value that starts at i, and
 // whether the value ends within the data.
 func skipValue(data []byte, i int) (end int, ok bool) {
 	if i >= len(data) {

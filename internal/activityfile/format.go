@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// Format is how activities are written down in a file.
+// Format is the format of a file of activities.
 type Format string
 
-// The formats. Every one may be compressed with gzip; StravaExport may also be
-// the .zip of the whole export.
+// The formats. All may be compressed with gzip; StravaExport may also be the
+// .zip of the whole export.
 const (
 	Auto         Format = "auto"          // detected from the content
-	NDJSON       Format = "ndjson"        // an activity a line, as jobs.Activity
+	NDJSON       Format = "ndjson"        // one activity per line, as jobs.Activity
 	JSON         Format = "json"          // an array of activities, {"activities": […]}, or one activity
 	StravaAPI    Format = "strava-api"    // the answer of Strava's GET /athlete/activities
 	StravaExport Format = "strava-export" // activities.csv of Strava's bulk export
@@ -33,7 +33,7 @@ func ParseFormat(s string) (Format, error) {
 	return "", fmt.Errorf("format must be one of auto, %s, got %q", formatNames, s)
 }
 
-// detect detects the format from as much of the text as that needs.
+// detect detects the format, reading no more of the text than it needs.
 func (s *source) detect() (Format, error) {
 	if s.zipped {
 		return StravaExport, nil
@@ -115,8 +115,8 @@ func detectJSON(head []byte, all bool) Format {
 	case inList:
 		return JSON
 	}
-	// One object to its line is a line of NDJSON; an object over several lines
-	// is a document.
+	// An object on one line is NDJSON; an object over several lines is a
+	// document.
 	line, _, broken := bytes.Cut(head, []byte("\n"))
 	_, ended = skipValue(line, 0)
 	switch {

@@ -7,13 +7,13 @@ import (
 	"io"
 )
 
-// jsonText reads JSON byte by byte, counts the lines, and keeps what belongs to
-// the current element up to maxRecordBytes.
+// jsonText reads JSON byte by byte, counts lines, and keeps up to
+// maxRecordBytes of the current element.
 type jsonText struct {
 	source  *source
 	line    int
 	element []byte
-	open    []byte // closing brackets that are due, innermost last
+	open    []byte // expected closing brackets, innermost last
 	tooLong bool
 }
 
@@ -25,8 +25,8 @@ func (t *jsonText) begin() {
 	t.element, t.open, t.tooLong = t.element[:0], t.open[:0], false
 }
 
-// peek passes over blanks and returns the byte behind them without taking it.
-// Its io.EOF is the end of the file; any other error is complete.
+// peek skips white space and returns the next byte without taking it. io.EOF is
+// the end of the file; any other error needs no more context.
 func (t *jsonText) peek() (byte, error) {
 	for {
 		c, err := t.take()
@@ -55,8 +55,8 @@ func (t *jsonText) take() (byte, error) {
 	return c, nil
 }
 
-// value takes one element: brackets with all they enclose, a string, or what
-// reaches up to the next delimiter.
+// value takes one element: brackets with their content, a string, or everything
+// up to the next delimiter.
 func (t *jsonText) value() ([]byte, error) {
 	c, err := t.keep()
 	switch {
@@ -87,7 +87,8 @@ func (t *jsonText) value() ([]byte, error) {
 	}
 }
 
-// firstKey takes an object up to and with its first key, which may be missing.
+// firstKey takes an object up to and including its first key, which may be
+// missing.
 func (t *jsonText) firstKey() (key string, err error) {
 	if _, err = t.keep(); err != nil {
 		return "", err
@@ -106,7 +107,7 @@ func (t *jsonText) firstKey() (key string, err error) {
 	if err != nil {
 		return "", err
 	}
-	_ = json.Unmarshal(t.element[1:], &key) // malformed: not "activities", and refused as part of the object
+	_ = json.Unmarshal(t.element[1:], &key) // if malformed it is not "activities", and the object is refused later
 	return key, nil
 }
 
@@ -139,9 +140,9 @@ func (t *jsonText) rest() ([]byte, error) {
 	return t.result(nil)
 }
 
-// keepString takes a string whose opening quote is taken. A line break within
-// it is refused: it means that the closing quote is missing, and going on would
-// take everything up to the next quote for text.
+// keepString takes the rest of a string after its opening quote. A line break
+// within it is an error: it means that the closing quote is missing, and
+// everything up to the next quote would be mistaken for text.
 func (t *jsonText) keepString() error {
 	for {
 		c, err := t.keep()
@@ -191,7 +192,7 @@ func (t *jsonText) cutOff(err error) error {
 	return err
 }
 
-// fault is a final error: beyond it, elements cannot be separated any more.
+// fault returns a final error, after which elements can no longer be separated.
 func (t *jsonText) fault(format string, args ...any) error {
 	return fmt.Errorf("%s:%d: malformed JSON: %w", t.source.name, t.line, fmt.Errorf(format, args...))
 }

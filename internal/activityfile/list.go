@@ -8,10 +8,10 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// listParser reads the elements of a JSON array one by one, or the one object that stands
-// in its place. It finds the end of an element by its brackets and leaves the inside to
-// the decoder, so that a malformed element does not affect the others, and an endless one
-// is bounded.
+// listParser reads the elements of a JSON array one by one, or a single object in place
+// of the array. It finds the end of an element by its brackets and leaves the content to
+// the decoder, so that a malformed element does not affect the others, and the size of an
+// element is bounded.
 type listParser struct {
 	text   jsonText
 	decode func(record []byte) (jobs.Activity, error)
@@ -46,8 +46,8 @@ func (p *listParser) next() (jobs.Activity, error) {
 	return activity, recordError(p.text.source.name, line, p.record, err)
 }
 
-// element returns the text of the next element and the line it starts in, or
-// io.EOF behind the last.
+// element returns the text of the next element and the line in which it starts,
+// or io.EOF after the last.
 func (p *listParser) element() (element []byte, line int, err error) {
 	c, err := p.text.peek()
 	if err != nil {
@@ -86,8 +86,8 @@ func (p *listParser) element() (element []byte, line int, err error) {
 	return element, line, err
 }
 
-// enter goes to the first element of the list, or returns the one object that
-// the file consists of.
+// enter advances to the first element of the list, or returns the only object
+// of the file.
 func (p *listParser) enter(c byte) (object []byte, line int, err error) {
 	line = p.text.line
 	switch c {

@@ -9,14 +9,14 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// measured is one of Strava's activities, from any format, in Strava's units. Zero
-// quantities are unknown or none, which gives the same load.
+// measured is an activity of Strava's from any format, in Strava's units. A zero
+// quantity is unknown or none, which gives the same load.
 type measured struct {
 	id           int64
 	name         *string
 	activityType string    // display type
-	start        time.Time // its date and clock are the local ones
-	fromUTC      bool      // they were computed from UTC
+	start        time.Time // local date and time of day
+	fromUTC      bool      // start was computed from UTC
 	metres       float64
 	climbed      *float64 // metres, nil when the source does not have it
 	moving       *float64
@@ -25,7 +25,7 @@ type measured struct {
 	avgHeartRate float64
 	maxHeartRate float64
 	celsius      *float64
-	exertion     float64 // 1 to 10, what else is none
+	exertion     float64 // 1 to 10, anything else is none
 	device       *string
 }
 
@@ -90,8 +90,8 @@ func (m measured) activity(o Options) (jobs.Activity, error) {
 	return a, a.Validate()
 }
 
-// trimp is 0 for an activity without heart rate, as the application gives it, and nil if
-// the athlete's heart rates cannot be used.
+// trimp returns 0 for an activity without heart rate, as in the application, and nil if
+// the athlete's heart rates are unusable.
 func (m measured) trimp(minutes float64, o Options) (*float64, error) {
 	if m.avgHeartRate == 0 {
 		return new(0.), nil

@@ -10,8 +10,8 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// maxRecordBytes bounds the memory that one record may take. An activity with
-// every field filled takes two kilobytes.
+// maxRecordBytes bounds the memory of one record. An activity with every field
+// takes two kilobytes.
 const maxRecordBytes = 1 << 20
 
 var errTooLong = fmt.Errorf("the record is longer than %d MiB", maxRecordBytes>>20)

@@ -11,28 +11,28 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// Options has what the file does not state.
+// Options has what the file does not contain.
 type Options struct {
 	// Format is how the file is written; zero means Auto.
 	Format Format
-	// UserID becomes the user of every activity. Zero: every activity carries
-	// its own, which those of Strava cannot.
+	// UserID becomes the user of every activity. If zero, every activity must
+	// have its own, which Strava's do not.
 	UserID int32
-	// Location is where the athlete lives: the start of an activity, which
-	// Strava gives in UTC, becomes a date and a time there. Nil: the local time
-	// that Strava's API states, and UTC for the export, which states none.
+	// Location is the athlete's time zone, in which Strava's UTC start of an
+	// activity becomes a date and a time. If nil, it is the local time of
+	// Strava's API, and UTC for the export, which has no local time.
 	Location *time.Location
-	// HomeLocation is Location where the input states no local time at all.
+	// HomeLocation replaces a nil Location for input without local times.
 	HomeLocation *time.Location
-	// HeartRate is for the TRIMP of activities that come without one. Zero
-	// fields take trainingload.DefaultHeartRate.
+	// HeartRate is for the TRIMP of activities that have none. Zero fields are
+	// taken from trainingload.DefaultHeartRate.
 	HeartRate trainingload.HeartRate
 	// UserHeartRate, if not nil, is called instead, once for each activity whose TRIMP is
 	// to be computed. If it returns the zero HeartRate, because the athlete's is unknown
 	// or unusable, the activity has no TRIMP. An error makes that activity invalid.
 	UserHeartRate func(userID int32) (trainingload.HeartRate, error)
 	// Unloaded makes Next also return activities whose type has no training load, marked
-	// as such: one that was stored as another type has to lose its load.
+	// as such, because one that was stored as another type has to lose its load.
 	Unloaded bool
 }
 
@@ -41,7 +41,7 @@ type Reader struct {
 	source  *source
 	format  Format
 	parser  parser
-	home    *time.Location // of the athlete, nil when it is not known
+	home    *time.Location // of the athlete, nil if unknown
 	passOn  bool           // Options.Unloaded
 	skipped int
 	final   error
@@ -112,9 +112,9 @@ func (r *Reader) start(o Options) error {
 	return nil
 }
 
-// Next returns the next activity and io.EOF behind the last one. After a
-// *RecordError it may be called again and goes on behind the faulty record; any
-// other error is final and returned from then on.
+// Next returns the next activity, and io.EOF after the last one. After a
+// *RecordError it may be called again and continues after the invalid record;
+// any other error is final and returned from then on.
 func (r *Reader) Next() (jobs.Activity, error) {
 	for r.final == nil {
 		activity, err := r.parser.next()
@@ -135,12 +135,12 @@ func (r *Reader) Next() (jobs.Activity, error) {
 	return jobs.Activity{}, r.final
 }
 
-// DatedByUTC reports that the file states the start of activities in UTC alone and
-// that no time zone was given: their dates are those of UTC.
+// DatedByUTC reports whether the dates of activities are those of UTC, because the
+// file has no local times and no time zone was given.
 func (r *Reader) DatedByUTC() bool { return r.format == StravaExport && r.home == nil }
 
-// Missing names the columns, in English, that loads are computed from and that
-// the file does not have.
+// Missing returns the English names of the columns from which loads are
+// computed and which the file lacks.
 func (r *Reader) Missing() []string {
 	if export, ok := r.parser.(*exportParser); ok {
 		return export.missing(loadColumns)
@@ -148,14 +148,15 @@ func (r *Reader) Missing() []string {
 	return nil
 }
 
-// Skipped counts the records so far whose type has no training load (yoga, golf,
-// rest days): they are not activities to ingest.
+// Skipped counts the records so far that are not ingested, because their type
+// has no training load (yoga, golf, rest days).
 func (r *Reader) Skipped() int { return r.skipped }
 
-// Size is the size of the file in bytes, or 0 when it is not known.
+// Size returns the size of the file in bytes, or 0 if unknown.
 func (r *Reader) Size() int64 { return r.source.size }
 
-// BytesRead counts towards Size; because of buffering it is ahead of Next.
+// BytesRead returns how many bytes of Size were read. Because of buffering it
+// is ahead of Next.
 func (r *Reader) BytesRead() int64 { return r.source.read.Load() }
 
 // Close closes the file.

@@ -7,13 +7,12 @@ import (
 	"strings"
 )
 
-// RecordError is a fault in one record. What follows the record can still be
-// read.
+// RecordError is a fault in one record. The records after it can still be read.
 type RecordError struct {
 	File   string
 	Line   int    // 1-based line in which the record starts
 	Record int    // 1-based number of the element in a JSON array, otherwise 0
-	Field  string // empty when the record as a whole, or several fields, are at fault
+	Field  string // empty if the record as a whole, or several fields, are invalid
 	Err    error
 }
 
@@ -31,15 +30,15 @@ func (e *RecordError) Error() string {
 	return s.String()
 }
 
-// Unwrap returns what is wrong without the place.
+// Unwrap returns the fault without the position.
 func (e *RecordError) Unwrap() error { return e.Err }
 
-// ErrOtherUser is the fault of an activity that states another user than Options.UserID.
-// Callers that skip faulty records must stop at it: either the file or the user is not
-// the intended one.
+// ErrOtherUser is the fault of an activity whose user differs from Options.UserID.
+// Callers that skip invalid records must stop at it, because either the file or the user
+// is not the intended one.
 var ErrOtherUser = errors.New("belongs to another user")
 
-// fieldFault is a fault that knows its field; the parser adds the place.
+// fieldFault is a fault with its field; the parser adds the position.
 type fieldFault struct {
 	field string
 	err   error
@@ -52,8 +51,8 @@ func faultf(field, format string, args ...any) error {
 	return fieldFault{field, fmt.Errorf(format, args...)}
 }
 
-// recordError adds the place to a fault, and takes its field out of it. Without a fault it
-// returns err.
+// recordError adds the position to a fault and separates its field. It returns nil and
+// errUnloaded unchanged.
 func recordError(file string, line, record int, err error) error {
 	if err == nil || errors.Is(err, errUnloaded) {
 		return err
@@ -63,8 +62,8 @@ func recordError(file string, line, record int, err error) error {
 		e.Field, e.Err = fault.field, fault.err
 		return e
 	}
-	// The faults that package jobs finds are spelled "field: …", several of them
-	// in one line.
+	// Faults of package jobs have the form "field: …", several of them on one
+	// line.
 	field, what, found := strings.Cut(err.Error(), ": ")
 	if found && isColumnName(field) && countFaults(err) == 1 {
 		e.Field, e.Err = field, errors.New(what)
@@ -100,7 +99,7 @@ func oneLine(value []byte) string {
 
 const maxClipped = 60
 
-// clip shortens an offending value so that a message stays a line.
+// clip shortens an invalid value, so that a message stays on one line.
 func clip(s string) string {
 	if len(s) <= maxClipped {
 		return s

@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 )
 
-// source is an opened file behind its compression and its byte order mark.
+// source is an open file, read without its compression and byte order mark.
 type source struct {
 	name    string // for messages
 	data    *bufio.Reader
@@ -23,7 +23,7 @@ type source struct {
 	closers []io.Closer
 }
 
-// headBytes is how much of a file the detection of its format may read.
+// headBytes is how much of a file may be read to detect its format.
 const headBytes = 64 << 10
 
 var (
@@ -59,8 +59,8 @@ func openSource(name string, stdin io.Reader) (*source, error) {
 	return s, nil
 }
 
-// openFile opens a file, or the activities of a folder that an export was
-// unpacked into.
+// openFile opens a file, or the activities.csv in the folder of an unpacked
+// export.
 func openFile(name *string) (*os.File, error) {
 	if info, err := os.Stat(*name); err != nil || !info.IsDir() {
 		return os.Open(*name)
@@ -76,7 +76,7 @@ func openFile(name *string) (*os.File, error) {
 	return nil, fmt.Errorf("open %s: is a directory without %s: give a file, or the folder of an unpacked export", folder, exportFile)
 }
 
-// count lets in be read through a counter.
+// count makes the source read in through a counter.
 func (s *source) count(in io.Reader) {
 	s.read.Store(0)
 	s.data = bufio.NewReaderSize(countingReader{in, &s.read}, headBytes)
@@ -93,8 +93,7 @@ func (c countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// unwrap opens gzip or zip and returns the text. file is nil when there is
-// nothing to seek in.
+// unwrap opens gzip or zip. file is nil if the input cannot seek.
 func (s *source) unwrap(file *os.File) error {
 	if s.startsWith(gzipMagic) {
 		plain, err := gzip.NewReader(s.data)
@@ -128,7 +127,7 @@ func (s *source) unwrap(file *os.File) error {
 
 func (s *source) startsWith(prefixes ...[]byte) bool {
 	for _, prefix := range prefixes {
-		// One byte at a time: a pipe may not have more to give yet.
+		// Byte by byte, because a pipe may not have more yet.
 		for n := 1; ; n++ {
 			head, err := s.data.Peek(n)
 			if err != nil || !bytes.HasPrefix(prefix, head) {
@@ -142,9 +141,9 @@ func (s *source) startsWith(prefixes ...[]byte) bool {
 	return false
 }
 
-// head returns the beginning of the text, of at least n bytes unless it is shorter, and
-// whether that is all that may be read. It waits for no more than it needs, so that a
-// pipe that delivers one activity now and then is read as it comes.
+// head returns the beginning of the text, at least n bytes unless the text is shorter,
+// and whether no more can be read. It does not wait for more than it needs, so that
+// activities from a slow pipe are read as they come.
 func (s *source) head(n int) (head []byte, all bool, err error) {
 	_, err = s.data.Peek(n)
 	ended := errors.Is(err, io.EOF)

@@ -13,12 +13,12 @@ import (
 )
 
 // stravaActivity is an activity as Strava lists it, in metres, seconds, metres
-// a second and degrees Celsius. Strava adds fields from time to time; what is
-// not here is ignored.
+// a second and degrees Celsius. Other fields are ignored, because Strava adds
+// some from time to time.
 type stravaActivity struct {
 	ID                 *int64   `json:"id"`
 	Name               *string  `json:"name"`
-	SportType          string   `json:"sport_type"` // "TrailRun"; newer and finer than Type
+	SportType          string   `json:"sport_type"` // "TrailRun"; newer and more specific than Type
 	Type               string   `json:"type"`
 	StartDate          string   `json:"start_date"`       // UTC
 	StartDateLocal     string   `json:"start_date_local"` // local wall time with a Z that means nothing
@@ -95,8 +95,8 @@ func (s *stravaActivity) checkQuantities() error {
 	return nil
 }
 
-// localStart is the wall time at which the activity began, in where when that
-// is known, otherwise where Strava believes it was.
+// localStart returns the wall time at which the activity began: in where if
+// that is known, and otherwise in the zone that Strava assumes.
 func (s *stravaActivity) localStart(where *time.Location) (time.Time, error) {
 	if where != nil && s.StartDate != "" {
 		start, err := time.Parse(time.RFC3339, s.StartDate)

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// exportFile is what the activities are in, whatever the athlete's language.
+// exportFile is the name of the file of activities in every language.
 const exportFile = "activities.csv"
 
-// openZip goes on with the one activities.csv of a bulk export.
+// openZip continues with the only activities.csv of a bulk export.
 func (s *source) openZip(file *os.File) error {
 	archive, err := zip.NewReader(file, s.size)
 	if err != nil {
