@@ -18,7 +18,7 @@ type Actions struct {
 	enqueuer *jobs.Enqueuer
 }
 
-// NewActions returns an Actions. riverSchema is where River's tables live.
+// NewActions returns an Actions. riverSchema is the schema of River's tables.
 func NewActions(pool *dbpool.Pool, riverSchema string) (*Actions, error) {
 	enqueuer, err := jobs.NewEnqueuer(pool.Pool, riverSchema)
 	if err != nil {
@@ -27,8 +27,8 @@ func NewActions(pool *dbpool.Pool, riverSchema string) (*Actions, error) {
 	return &Actions{pool: pool, river: queue.Schema(riverSchema), enqueuer: enqueuer}, nil
 }
 
-// step is how many rows one transaction of a bulk operation changes: a few
-// milliseconds in which the workers may wait for their locks.
+// step is how many rows one transaction of a bulk operation changes, so that
+// workers wait for its locks for a few milliseconds only.
 const step = 500
 
 // Filter selects rejects. An empty field selects all rejects; a reject has to
@@ -39,8 +39,8 @@ type Filter struct {
 	OlderThan time.Duration // since the activity was rejected
 }
 
-// put puts the conditions into a query at {where}, and adds their arguments to args. Only
-// fields that are set become part of the query, so the planner can choose the index.
+// put inserts the conditions into a query at {where}, and adds their arguments to args.
+// Only fields that are set become part of the query, so the planner can choose the index.
 func (f Filter) put(query string, args pgx.NamedArgs) string {
 	var all []string
 	if len(f.IDs) > 0 {

@@ -6,8 +6,8 @@ import "time"
 // server's.
 const MaxClockDifference = 2 * time.Second
 
-// ClockDifference returns the smallest difference between the server's clock and this
-// machine's that the round trip allows; 0 if they may agree.
+// ClockDifference returns the min difference between the server's clock and this
+// machine's, given the time of the round trip; 0 if they may agree.
 func ClockDifference(server, asked, answered time.Time) time.Duration {
 	switch {
 	case server.Before(asked):

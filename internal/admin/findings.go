@@ -28,7 +28,7 @@ type Finding struct {
 	Severity Severity `json:"severity"`
 	What     string   `json:"what"`
 	Do       string   `json:"do"`
-	Remedy   Remedy   `json:"-"` // the command of Do, for pages with a button for it
+	Remedy   Remedy   `json:"-"` // the command in Do, for pages that have a button for it
 }
 
 // Remedy is a command that resolves the finding; the zero value is none.
@@ -44,7 +44,7 @@ const (
 	lateBulk = time.Hour
 )
 
-// Findings says in words what is wrong, the worst first.
+// Findings describes what is wrong, worst first.
 func (s Snapshot) Findings() (all []Finding) {
 	add := func(severity Severity, do, what string, args ...any) {
 		all = append(all, Finding{Severity: severity, What: fmt.Sprintf(what, args...), Do: do})
@@ -112,13 +112,13 @@ func (s Snapshot) Findings() (all []Finding) {
 	return all
 }
 
-// SortFindings puts the worst first.
+// SortFindings sorts findings, worst first.
 func SortFindings(all []Finding) {
 	slices.SortStableFunc(all, func(a, b Finding) int { return cmp.Compare(a.Severity.rank(), b.Severity.rank()) })
 }
 
-// endedWithinADay counts jobs of a list that has the most recent ones, empty for
-// none.
+// endedWithinADay describes how many jobs of a list, which has the most recent
+// ones, ended within a day; empty for none.
 func (s Snapshot) endedWithinADay(jobs []queue.EndedJob) string {
 	recent := 0
 	for _, job := range jobs {
@@ -135,7 +135,7 @@ func (s Snapshot) endedWithinADay(jobs []queue.EndedJob) string {
 	return counted(recent, "job was", "jobs were")
 }
 
-// counted puts a number before a word or words.
+// counted returns a number with its noun.
 func counted(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
@@ -143,7 +143,7 @@ func counted(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// HumanReadable is a duration in one or two units, as an operator would say it.
+// HumanReadable formats a duration in one or two units.
 func HumanReadable(d time.Duration) string {
 	switch {
 	case d < time.Millisecond && d > 0:

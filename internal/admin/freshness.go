@@ -5,23 +5,23 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// Freshness says how far the work lags behind what was accepted. Writing says whether the
+// Freshness is how far a lane's work lags behind the accepted jobs. Writing says whether
 // results are written.
 type Freshness struct {
-	Lane    string  `json:"lane"`               // live: what athletes wait for; bulk: imports
+	Lane    string  `json:"lane"`               // live: jobs that athletes wait for; bulk: imports
 	Age     float64 `json:"oldest_age_seconds"` // of the oldest job that is not worked yet; 0 for none
 	Waiting int64   `json:"waiting"`            // jobs
-	About   string  `json:"about"`              // "about" or "at least" where Waiting was not counted; otherwise empty
+	About   string  `json:"about"`              // "about" or "at least" if Waiting was not counted; otherwise empty
 }
 
-// lanes are the queues that an activity passes through, by their place in
+// lanes are the queues that an activity passes through, with their index in
 // Snapshot.Freshness.
 var lanes = map[string]int{jobs.QueueIngest: 0, jobs.QueueRecalc: 0, jobs.QueueIngestBulk: 1, jobs.QueueRecalcBulk: 1}
 
 // unworked are the states of jobs that are not worked yet.
 var unworked = []string{"available", "running", "retryable", "scheduled"}
 
-// laneFreshness follows an activity through ingestion and recalculation.
+// laneFreshness combines ingestion and recalculation.
 func laneFreshness(queues []queue.Counts) []Freshness {
 	all := []Freshness{{Lane: "live"}, {Lane: "bulk"}}
 	for _, q := range queues {
@@ -37,7 +37,7 @@ func laneFreshness(queues []queue.Counts) []Freshness {
 	return all
 }
 
-// OldestAge is that of a queue's oldest job that is not worked yet, in seconds; 0 for none.
+// OldestAge returns the age in seconds of a queue's oldest job not worked yet; 0 for none.
 func OldestAge(q queue.Counts) (oldest float64) {
 	for _, state := range unworked {
 		if age := q.In(state).OldestAge; age != nil {
@@ -47,8 +47,8 @@ func OldestAge(q queue.Counts) (oldest float64) {
 	return oldest
 }
 
-// waitingIn counts the jobs of a queue that are not worked yet. about is "about" or
-// "at least" where they were not counted.
+// waitingIn returns the number of a queue's jobs not worked yet. about is "about"
+// or "at least" if they were not counted.
 func waitingIn(q queue.Counts) (n int64, about string) {
 	for _, state := range unworked {
 		s := q.In(state)

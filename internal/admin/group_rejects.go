@@ -12,17 +12,17 @@ import (
 // RejectGroup is a reason for which activities were rejected, as job_status explains it.
 type RejectGroup struct {
 	Reason
-	Code     string // empty for a role that may not call what explains reasons
+	Code     string // empty for a role that may not call the function
 	Sentence string // for the athlete; empty likewise
 
-	Rejects []Reject // of the newest rejects those of this reason, the newest first
+	Rejects []Reject // those of the newest rejects with this reason, newest first
 }
 
-// RejectGroups are what the newest rejects have in common, the most frequent first.
+// RejectGroups are the newest rejects grouped by reason, most frequent first.
 type RejectGroups struct {
 	Groups []RejectGroup // up to 20
 	Read   int64         // rejects that were read
-	All    bool          // there are no others
+	All    bool          // no other rejects exist
 }
 
 // GroupRejects groups the newest rejects that the filter selects by reason, as a snapshot
@@ -53,8 +53,8 @@ SELECT explained.code, explained.message
 FROM unnest($1::text[]) WITH ORDINALITY AS given (reason, place) CROSS JOIN LATERAL {schema}.explain_reject(given.reason) AS explained
 ORDER BY given.place`
 
-// explainRejects adds codes and sentences. A role that was given its privileges before it
-// needed this one goes on without.
+// explainRejects adds codes and sentences. They are omitted for a role whose privileges
+// were granted before this one was needed.
 func (o *Actions) explainRejects(ctx context.Context, groups []RejectGroup) error {
 	reasons := make([]string, len(groups))
 	for i, g := range groups {

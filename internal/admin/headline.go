@@ -66,7 +66,8 @@ func (s Snapshot) waitingSays() string {
 	return strings.Join(all, " ")
 }
 
-// pausedSays says which jobs of activities wait in paused queues; empty for none.
+// pausedSays describes the jobs of activities that wait in paused queues; empty
+// for none.
 func (s Snapshot) pausedSays() string {
 	var names []string
 	sum, vague := int64(0), ""
@@ -84,7 +85,7 @@ func (s Snapshot) pausedSays() string {
 	return fmt.Sprintf("%s in paused queues: %s.", capital(strings.TrimSpace(vague+" "+counted(int(sum), "job waits", "jobs wait"))), strings.Join(names, ", "))
 }
 
-// capital begins a sentence.
+// capital capitalizes the beginning of a sentence.
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 // computing reports whether results are still being computed, so that rows without

@@ -8,7 +8,7 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// Process is a worker process as its row shows it.
+// Process is a worker process, as in its row.
 type Process struct {
 	ID        string    `json:"id"` // host, process id and a random part
 	StartedAt time.Time `json:"started_at"`
@@ -16,7 +16,7 @@ type Process struct {
 	Alive     bool      `json:"alive"`
 
 	// Write and RolloutPercent are its acwr.write and acwr.rollout_percent; nil
-	// for a process of an older version, which does not say.
+	// for a process of an older version, which does not report them.
 	Write          *string `json:"acwr_write"`
 	RolloutPercent *int    `json:"acwr_rollout_percent"`
 }
@@ -46,8 +46,8 @@ type Rejects struct {
 	Recent  []Reject `json:"recent"`   // reasons cut off after 300 characters
 }
 
-// countRejectsQuery compares with now(), for which an index can be used;
-// clock_timestamp() has another value for every row.
+// countRejectsQuery compares with now(), for which an index can be used, unlike
+// for clock_timestamp(), which is volatile.
 const countRejectsQuery = `
 -- name: snapshot_count_rejects
 SELECT count(*) FROM (SELECT FROM ingest_rejects WHERE rejected_at > now() - interval '1 day' LIMIT $1) AS recent`

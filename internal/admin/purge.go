@@ -11,17 +11,17 @@ import (
 // Holding counts the rows of one table that belong to an athlete.
 type Holding struct {
 	Table   string `json:"table"`
-	Rows    int64  `json:"rows"`    // that a purge removes; for river_job, jobs whose arguments name the athlete
+	Rows    int64  `json:"rows"`    // to be removed by a purge; in river_job, jobs whose arguments name the athlete
 	Removed int64  `json:"removed"` // so far
 }
 
 // Holdings counts everything that is stored about an athlete.
 type Holdings struct {
-	Tables    []Holding // those that a purge searches, with or without rows
-	AuditRows int64     // that are retained
+	Tables    []Holding // all that a purge searches, even without rows
+	AuditRows int64     // to be retained
 }
 
-// Rows counts what a purge removes.
+// Rows returns the number of rows that a purge removes.
 func (h Holdings) Rows() (rows int64) {
 	for _, t := range h.Tables {
 		rows += t.Rows
@@ -29,14 +29,14 @@ func (h Holdings) Rows() (rows int64) {
 	return rows
 }
 
-// purgedTables are those that purge_athlete reports, in the order in which it is
-// shown; river_job comes last.
+// purgedTables are the tables that purge_athlete reports, in the order of
+// display; river_job comes last.
 var purgedTables = []string{"activities", "ingest_versions", "ingest_rejects", "acwr_settings", "user_tokens", "token_audit_log"}
 
 const jobsTable = "river_job"
 
-// holdingsQuery counts, by user, what purge_athlete removes: first of purgedTables, in
-// their order, then the audit rows that stay.
+// holdingsQuery counts a user's rows that purge_athlete removes, in the order of
+// purgedTables, and then the audit rows that it retains.
 const holdingsQuery = `
 -- name: admin_holdings
 SELECT (SELECT count(*) FROM activities WHERE user_id = $1),
@@ -50,9 +50,9 @@ FROM (
 	SELECT coalesce($2::interval = interval '0' OR timestamp < now() - $2::interval, false) AS goes FROM token_audit_log WHERE user_id = $1
 ) AS audit`
 
-// Holdings counts what a purge of an athlete removes, and changes nothing. Audit rows
-// younger than retention stay; nil keeps all of them. searched is called with the
-// number of jobs that were searched.
+// Holdings counts the rows that a purge of an athlete would remove. It only reads.
+// Audit rows younger than retention are retained; nil retains all. searched is called
+// with the number of jobs searched so far.
 func (o *Actions) Holdings(ctx context.Context, user int32, retention *time.Duration, searched func(jobs int64)) (h Holdings, err error) {
 	rows := make([]int64, len(purgedTables))
 	targets := make([]any, 0, len(rows)+1)
@@ -75,19 +75,19 @@ const purgeQuery = `
 SELECT {schema}.purge_athlete($1, $2)`
 
 const (
-	// inHandPause is the pause between two calls when only jobs that are being worked are
-	// left.
+	// inHandPause is the pause between two calls while only jobs that are being worked
+	// are left.
 	inHandPause = 100 * time.Millisecond
-	// maxInHand is longer than a worker works on a job, and than River takes to return a
-	// job of a killed worker.
+	// maxInHand is longer than a worker takes for a job, and than River takes to return
+	// a killed worker's job to its queue.
 	maxInHand = 2 * time.Minute
 )
 
-// Purge removes everything that is stored about an athlete, in portions of one
-// transaction each. From the first portion on, jobs enqueued before do nothing for the
-// athlete. It may be interrupted at any time and called again. removed is called after
-// every portion with the removed rows by table and the number of jobs that are being
-// worked, which a later portion removes.
+// Purge removes everything stored about an athlete, in portions of one transaction
+// each. From the first portion on, jobs enqueued earlier do nothing for the athlete.
+// After an interruption it can be called again. removed is called after every portion
+// with the removed rows by table and the number of jobs that are being worked, which a
+// later portion removes.
 func (o *Actions) Purge(ctx context.Context, user int32, retention *time.Duration, removed func(rows map[string]int64, inHand int)) error {
 	for lastProgress := time.Now(); ; {
 		var portion struct {

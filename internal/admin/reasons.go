@@ -20,11 +20,11 @@ type Reason struct {
 	NewestID int64     `json:"newest_id"` // of the job, or of the reject
 }
 
-// Reasons are what the newest failures have in common, the most frequent first.
+// Reasons are the newest failures grouped by reason, most frequent first.
 type Reasons struct {
 	Groups []Reason `json:"groups"` // up to 20, never null
 	Read   int64    `json:"looked"` // failures that were read
-	All    bool     `json:"all"`    // there are no others
+	All    bool     `json:"all"`    // no other failures exist
 }
 
 // FailureReasons are the reasons why jobs and activities failed.
@@ -38,8 +38,9 @@ type FailureReasons struct {
 // maxReasons is how many groups are shown.
 const maxReasons = 20
 
-// varying matches what differs between failures of one kind: ids, values, dates and
-// hexadecimal numbers. Names that end in digits and PostgreSQL's codes do not match.
+// varying matches the parts that differ between failures of one kind: ids, values,
+// dates and hexadecimal numbers. It also matches SQLSTATEs, which Normalized keeps.
+// Names that end in digits do not match.
 var varying = regexp.MustCompile(`SQLSTATE [0-9A-Z]{5}|\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b0x[0-9a-fA-F]+\b|[-+]?\b\d(?:[\w.:+-]*\w)?`)
 
 // Normalized is the first line of a reason, with … for what differs between failures of
@@ -97,8 +98,7 @@ FROM ingest_rejects
 ORDER BY id DESC
 LIMIT $1`
 
-// queueReasons queues the reading of failures. The reasons are there when the batch is
-// closed.
+// queueReasons queues the reading of failures. r is filled once the batch is closed.
 func queueReasons(batch *pgx.Batch, river queue.Schema, r *FailureReasons) {
 	group := func(reasons *Reasons, limit int) func([]queue.LastFailure) {
 		return func(failures []queue.LastFailure) { *reasons = groupReasons(failures, limit) }

@@ -65,7 +65,7 @@ const previewRejectsQuery = `
 -- name: admin_preview_rejects
 SELECT count(*), count(DISTINCT user_id), coalesce(max(id), 0) FROM ingest_rejects WHERE {where}`
 
-// PreviewRejects counts what the filter selects.
+// PreviewRejects counts the rejects that the filter selects.
 func (o *Actions) PreviewRejects(ctx context.Context, f Filter) (p RejectPreview, err error) {
 	args := pgx.NamedArgs{}
 	if err := o.pool.QueryRow(ctx, f.put(previewRejectsQuery, args), args).Scan(&p.Rejects, &p.Users, &p.newest); err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// RetriedRejects is what became of rejects that were tried again.
+// RetriedRejects is the outcome of retrying rejects.
 type RetriedRejects struct {
 	Retried int64   `json:"retried"`
 	JobIDs  []int64 `json:"job_ids"` // never nil
@@ -27,10 +27,9 @@ type Left struct {
 
 var errSuperseded = errors.New("a newer version of the activity has come since; drop this one")
 
-// lockRejectsQuery locks the next rejects in key order and says which of them are
-// superseded. A new job would make an old version the newest one, so a newer version that
-// is stored, deleted, rejected or still waiting comes first. Waiting jobs are read once
-// for all of them.
+// lockRejectsQuery locks the next rejects in key order and returns which of them are
+// superseded by a newer version that is stored, deleted, rejected or still waiting: a new
+// job would make the old version the newest. It reads waiting jobs once for all rejects.
 const lockRejectsQuery = `
 -- name: admin_lock_rejects
 WITH locked AS MATERIALIZED (

@@ -1,13 +1,12 @@
-// Package admin has the snapshot of the whole system that an operator sees, with findings
-// and whether the athletes' results are fresh, and the operator's actions on rejects and
-// on an athlete's data.
+// Package admin has the operator's snapshot of the whole system, with findings and the
+// freshness of athletes' results, and the operator's actions on rejects and on an
+// athlete's data.
 //
 // Rules. A snapshot stays cheap with millions of jobs in the queues: every query
-// follows an index and stops after a bounded number of rows. Nothing that was
-// accepted is lost by accident: rows are locked and changed in key order, in
-// transactions short enough for the workers beside them; a rejected activity and the
-// job that tries it again change places in one commit; and nothing old ever replaces
-// something newer.
+// follows an index and stops after a bounded number of rows. No accepted activity is
+// lost by accident: rows are locked and changed in key order, in transactions too
+// short to disturb workers; one commit replaces a rejected activity by the job that
+// retries it; and an older version never replaces a newer one.
 package admin
 
 import (
@@ -35,20 +34,20 @@ type Snapshot struct {
 	Rejects   Rejects              `json:"rejects"`
 	Discarded []queue.EndedJob     `json:"discarded"` // the most recent
 	Cancelled []queue.EndedJob     `json:"cancelled"` // the most recent
-	Retryable []queue.RetryableJob `json:"retryable"` // those that are tried next
+	Retryable []queue.RetryableJob `json:"retryable"` // those to be tried next
 	Reasons   FailureReasons       `json:"reasons"`
 	Tokens    Tokens               `json:"tokens"`
 	LastHour  []throughput.Point   `json:"-"` // drawn by the page, the oldest first
 	HeldBack  []VacuumHolder       `json:"-"` // shown as findings
 	Upkeep    Upkeep               `json:"-"` // shown as findings
 	LastJobID int64                `json:"last_job_id"`
-	ClockOff  float64              `json:"clock_difference_seconds"` // between the database and the machine that took the snapshot, 0 when it may be none
+	ClockOff  float64              `json:"clock_difference_seconds"` // min difference between the database and the machine that took the snapshot
 }
 
 // Options say what to read.
 type Options struct {
 	RiverSchema string
-	Queues      []string      // that are shown although no worker ever served them
+	Queues      []string      // shown even if no worker ever served them
 	Kinds       []string      // that a Watch counts by name
 	Timeout     time.Duration // of one Read
 	Throttle    sync.Locker   // held by a Watch while it reads; nil for none

@@ -19,9 +19,8 @@ func ReadWriting(ctx context.Context, db dbpool.Querier) (Writing, error) {
 	return combineWriting(processes), nil
 }
 
-// WhyStale says why rows of an athlete do not have the values that they should have, as
-// far as that is known: because results are not written, because a job is still to come,
-// or because there is none. The text continues a sentence.
+// WhyStale returns why rows of an athlete are stale: results are not written, a job is
+// still to come, or there is none. The text continues a sentence.
 func WhyStale(ctx context.Context, db dbpool.Querier, riverSchema string, userID int32) (string, error) {
 	w, err := ReadWriting(ctx, db)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// maxCounted is up to where rows are counted.
+// maxCounted is the number up to which rows are counted.
 const maxCounted = 10_000
 
 // Tokens counts the athletes' tokens by their state. A count above 10,000 is PostgreSQL's
@@ -20,9 +20,9 @@ type Tokens struct {
 	NeedsReauthorization int64 `json:"needs_reauthorization"` // the athlete has to connect again
 }
 
-// selectTokens is what is counted: tokens that have more than $1 seconds left and at most
-// $2, which one index has in that order. It uses now(), for which the index can be used;
-// clock_timestamp() has another value for every row.
+// selectTokens selects the tokens to count: those with more than $1 and at most $2
+// seconds left, along an index. It uses now(), for which the index can be used, unlike
+// for clock_timestamp(), which is volatile.
 const selectTokens = `
 FROM user_tokens
 WHERE reauthorize_since IS NULL
@@ -41,7 +41,8 @@ SELECT count(*) FROM (SELECT` + selectTokens + ` LIMIT $3) AS first`
 SELECT count(*) FROM (SELECT` + selectReauthorized + ` LIMIT $1) AS first`
 )
 
-// lifetime is a range of seconds that tokens have left, and their number.
+// lifetime is a range of seconds that tokens have left, and the number of
+// tokens in it.
 type lifetime struct {
 	tokens      *int64
 	above, upTo int64
@@ -69,7 +70,7 @@ func estimateManyTokens(ctx context.Context, tx pgx.Tx, river queue.Schema, t *T
 	return estimateMany(ctx, tx, &t.NeedsReauthorization, `SELECT`+selectReauthorized)
 }
 
-// estimateMany never says less than what was counted.
+// estimateMany never sets less than was counted.
 func estimateMany(ctx context.Context, tx pgx.Tx, counted *int64, query string, args ...any) error {
 	if *counted <= maxCounted {
 		return nil

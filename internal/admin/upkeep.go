@@ -10,7 +10,7 @@ import (
 	"github.com/trainingmonkey/worker/migrations"
 )
 
-// Upkeep is maintenance that the server does not do, so that work slows down over time.
+// Upkeep is missing maintenance, without which the work slows down over time.
 type Upkeep struct {
 	AutovacuumOff bool     // of the whole server
 	NotVacuumed   []string // tables for which autovacuum is off
@@ -47,7 +47,7 @@ func QueueUpkeep(b *pgx.Batch, riverSchema string, u *Upkeep) {
 	migrations.QueueBrokenIndexes(b, riverSchema, &u.Broken)
 }
 
-// Neglected returns what is neglected, nothing when all is well.
+// Neglected returns the missing maintenance, nothing if all is well.
 func (u Upkeep) Neglected() (all []Neglect) {
 	const unvacuumed = "finished jobs stay in table and indexes, which grow, and claims become slow"
 	switch {

@@ -12,11 +12,11 @@ import (
 // must keep dead rows: rows of finished jobs pile up and claims become slow.
 type VacuumHolder struct {
 	What string
-	Age  float64 // in seconds, 0 where PostgreSQL does not say
+	Age  float64 // in seconds, 0 if unknown
 	Cure string  // the statement that ends it
 }
 
-// String says what it is and, where that is known, for how long it has been there.
+// String returns what it is and, if known, its age.
 func (h VacuumHolder) String() string {
 	if h.Age == 0 {
 		return h.What
@@ -24,7 +24,7 @@ func (h VacuumHolder) String() string {
 	return h.What + " for " + HumanReadable(time.Duration(h.Age*float64(time.Second)))
 }
 
-// HeldBackFor is how long something may hold back vacuum without being named.
+// HeldBackFor is how long something may hold back vacuum before it is reported.
 const HeldBackFor = 10 * time.Minute
 
 // vacuumQuery finds what has held back vacuum for longer than given, the oldest first.

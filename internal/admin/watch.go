@@ -16,10 +16,11 @@ import (
 const (
 	// interval is how often a snapshot is taken.
 	interval = 5 * time.Second
-	// share limits, as a divisor, the part of the time that snapshots may take: a slow
+	// share is the divisor of the time that snapshots may take, so that a slow
 	// database gets fewer.
 	share = 20
-	// maxUnasked bounds what is added to the interval while no snapshot is requested.
+	// maxUnasked bounds the time added to the interval while no snapshot is
+	// requested.
 	maxUnasked = 15 * time.Second
 	// Old is the age at which a snapshot is no longer current.
 	Old = 30 * time.Second
@@ -91,8 +92,8 @@ func (w *Watch) Run(ctx context.Context) {
 }
 
 // pauses returns how long to wait after a snapshot that took this long, and how much
-// longer while none is requested: many workers must not load the database much more than
-// one.
+// longer while none is requested, so that many workers hardly load the database more
+// than one.
 func (w *Watch) pauses(took time.Duration) (pause, more time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -157,16 +158,16 @@ func (w *Watch) Latest() (s Snapshot, age time.Duration, ok bool) {
 	return w.newest, time.Since(w.at), !w.at.IsZero()
 }
 
-// Enqueued counts the jobs by kind that any program enqueued since the watch began, a few
-// seconds late.
+// Enqueued returns, by kind, the number of jobs that any program enqueued since the watch
+// began. It is a few seconds late.
 func (w *Watch) Enqueued() map[string]int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return maps.Clone(w.enqueued)
 }
 
-// countEnqueued counts up to the newest id of the previous snapshot: transactions that
-// took lower ids have committed meanwhile, except very long ones.
+// countEnqueued counts up to the newest id of the previous snapshot, because
+// transactions with lower ids have committed since, except very long ones.
 func (w *Watch) countEnqueued(ctx context.Context) (byKind map[string]int64, to int64, err error) {
 	to = max(w.countedTo, min(w.lastSeen, w.countedTo+maxEnqueued))
 	if to == w.countedTo {

@@ -26,10 +26,10 @@ const (
 // the caller's, and how many rows have none.
 type Writing struct {
 	Mode           string `json:"mode"`
-	RolloutPercent *int   `json:"rollout_percent"`      // null where the mode is mixed or unknown
+	RolloutPercent *int   `json:"rollout_percent"`      // null if the mode is mixed or unknown
 	Says           string `json:"says"`                 // one sentence; empty when every athlete's results are written
 	RowsWithout    int64  `json:"rows_without_results"` // of activities
-	About          string `json:"about"`                // "about" or "at least" where RowsWithout was not counted; otherwise empty
+	About          string `json:"about"`                // "about" or "at least" if RowsWithout was not counted; otherwise empty
 }
 
 // ToAllUsers reports whether results of every athlete are written.
@@ -37,8 +37,8 @@ func (w Writing) ToAllUsers() bool {
 	return w.Mode == WriteOn && w.RolloutPercent != nil && *w.RolloutPercent == 100
 }
 
-// Withheld says why results of an athlete are not written, or may not be; empty
-// when they are.
+// Withheld returns why an athlete's results are not written, or may not be;
+// empty if they are.
 func (w Writing) Withheld(userID int32) string {
 	switch {
 	case w.Mode == WriteOn && config.InRollout(int64(userID), *w.RolloutPercent):
@@ -135,8 +135,8 @@ func combineWriting(processes []Process) Writing {
 	return w
 }
 
-// WritingProcesses counts the live workers by what they do with results: on, partly
-// for on with a rollout below 100 percent, compare, off, unknown.
+// WritingProcesses counts the live workers by mode: on, partly (on with a rollout
+// below 100 percent), compare, off, unknown.
 func (s Snapshot) WritingProcesses() map[string]int {
 	n := map[string]int{WriteOn: 0, "partly": 0, WriteCompare: 0, WriteOff: 0, WriteUnknown: 0}
 	for _, p := range s.Processes {
@@ -153,8 +153,8 @@ func (s Snapshot) WritingProcesses() map[string]int {
 	return n
 }
 
-// withoutResultsQuery reads a bounded number of rows, in the order of the table:
-// no index has those without results.
+// withoutResultsQuery reads a bounded number of rows in the order of the table,
+// because no index finds those without results.
 const withoutResultsQuery = `
 -- name: snapshot_without_results
 SELECT count(*) FILTER (WHERE acute_chronic_ratio IS NULL), count(*)
@@ -168,8 +168,9 @@ func queueWithoutResults(batch *pgx.Batch, without, read *int64) {
 	batch.Queue(withoutResultsQuery, maxCounted+1).QueryRow(func(row pgx.Row) error { return row.Scan(without, read) })
 }
 
-// estimateWithoutResults is for tables of more rows than are read: it returns what
-// PostgreSQL's statistics say, but never less than what was counted.
+// estimateWithoutResults sets the number of rows without results. For tables with
+// more rows than were read it is PostgreSQL's estimate, but never less than was
+// counted.
 func (w *Writing) estimateWithoutResults(ctx context.Context, tx pgx.Tx, without, read int64) error {
 	w.RowsWithout = without
 	if read <= maxCounted {
@@ -179,7 +180,7 @@ func (w *Writing) estimateWithoutResults(ctx context.Context, tx pgx.Tx, without
 	switch {
 	case err != nil:
 		return err
-	case int64(estimate) > max(1, without): // 1 is the planner's none
+	case int64(estimate) > max(1, without): // the planner never estimates 0
 		w.RowsWithout, w.About = int64(estimate), "about"
 	case without > 0:
 		w.About = "at least"
