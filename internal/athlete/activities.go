@@ -10,8 +10,8 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// Activity is a stored activity of a day, with what its load comes from. What
-// is not stored is nil or empty.
+// Activity is a stored activity of a day, with the columns from which its load
+// is computed. NULLs are nil or empty.
 type Activity struct {
 	ActivityID   int64
 	Name         string
@@ -23,11 +23,11 @@ type Activity struct {
 	AvgHeartRate *float64
 	LoadMiles    *float64
 	Trimp        *float64
-	Ratio        *float64 // acute_chronic_ratio as it is stored
+	Ratio        *float64 // acute_chronic_ratio as stored
 }
 
-// activitiesQuery reads one day along the index of (user_id, date). Numbers go
-// through numeric, which shows a real as it was typed.
+// activitiesQuery reads one day along the index on (user_id, date). It casts
+// numbers to numeric, which shows a real as it was entered.
 const activitiesQuery = `
 -- name: read_activities_of_day
 SELECT activity_id, coalesce(name, ''), coalesce(nullif(type, ''), sport_type, ''), coalesce(start_time, ''),

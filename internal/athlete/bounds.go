@@ -13,7 +13,7 @@ import (
 // Bounds are the default first and last day of a series.
 type Bounds struct {
 	First *time.Time // of the first activity; nil for none
-	Today time.Time  // where the user lives
+	Today time.Time  // in the user's time zone
 }
 
 // boundsQuery reads the first date from the index of the series, limited to the range in

@@ -14,7 +14,7 @@ import (
 
 // CompareOptions say what to compare the stored values with.
 type CompareOptions struct {
-	UserID   int32          // 0: everyone
+	UserID   int32          // 0: all users
 	Settings *acwr.Settings // nil: each user's own
 	Rounding acwr.Rounding
 	Doubles  string // count or ignore-later, "": each user's own
@@ -26,7 +26,7 @@ const maxExamples = 10
 // Comparison sums up a comparison.
 type Comparison struct {
 	Rows      int64            `json:"rows"`      // compared
-	Differing int64            `json:"differing"` // with at least one other value
+	Differing int64            `json:"differing"` // with at least one differing value
 	Missing   int64            `json:"missing"`   // of those: with a value that was never computed
 	Columns   []ComparedColumn `json:"columns"`   // of the seven
 	Examples  []Difference     `json:"examples"`  // the first few
@@ -37,7 +37,7 @@ type ComparedColumn struct {
 	Name    string   `json:"name"`
 	Rows    int64    `json:"rows"`    // whose value differs
 	Missing int64    `json:"missing"` // of those: never computed
-	Largest *float64 `json:"largest"` // absolute difference; nil if no value differs, or if all that differ were never computed
+	Largest *float64 `json:"largest"` // absolute difference; nil if all differing values were never computed
 }
 
 // Difference is one value that differs.
@@ -74,8 +74,7 @@ type row struct {
 	settings   acwr.Settings
 }
 
-// Compare reads the activities in one snapshot, in memory that does not grow with them.
-// It writes nothing.
+// Compare reads the activities in one snapshot, in bounded memory. It writes nothing.
 func Compare(ctx context.Context, tx pgx.Tx, o CompareOptions) (*Comparison, error) {
 	report := &Comparison{Columns: make([]ComparedColumn, len(acwr.Columns)), Examples: []Difference{}}
 	for i, name := range acwr.Columns {

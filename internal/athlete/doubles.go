@@ -14,10 +14,10 @@ import (
 // The settings of acwr_settings.doubles.
 const (
 	CountDoubles = "count"        // every activity counts
-	IgnoreLater  = "ignore-later" // a likely double weighs nothing
+	IgnoreLater  = "ignore-later" // a likely double counts as 0
 )
 
-// CheckDoubles says what is wrong with a setting of acwr_settings.doubles, if anything is.
+// CheckDoubles returns an error for an invalid setting of acwr_settings.doubles.
 func CheckDoubles(s string) error {
 	if s != CountDoubles && s != IgnoreLater {
 		return fmt.Errorf("doubles must be %s or %s, got %q", CountDoubles, IgnoreLater, s)
@@ -25,10 +25,10 @@ func CheckDoubles(s string) error {
 	return nil
 }
 
-// DoubleOfEarlier is the condition, in SQL, that the activity a is a double. It finds the
-// earlier activities of the day by the index of (user_id, date), and reads a again by its
-// key, so that a statement that evaluates it rarely does not carry the compared columns
-// along. The < on a's id keeps PostgreSQL from comparing all users' days beforehand.
+// DoubleOfEarlier is the SQL condition that the activity a is a double. It finds the
+// earlier activities of the day by the index on (user_id, date), and reads a again by its
+// key, so that a statement that rarely evaluates it need not read the compared columns.
+// The < on a's id keeps PostgreSQL from comparing all users' days in advance.
 const DoubleOfEarlier = `EXISTS (
 	SELECT FROM activities AS earlier JOIN activities AS later ON later.activity_id = a.activity_id
 	WHERE earlier.user_id = a.user_id AND earlier.date = a.date AND earlier.activity_id < a.activity_id AND ` + resembles + `)`
@@ -38,9 +38,9 @@ const resembles = `acwr_resembles(
 	later.sport_type, later.type, later.start_time, later.distance_miles, later.duration_minutes)`
 
 // Double is an activity that is likely the same training as an earlier one: recorded by a
-// watch and by an application, or uploaded twice. This is not stored: an activity is a
-// double while an activity of the same athlete and date with a smaller id resembles it,
-// by the rule of internal/trainingload.
+// watch and by an application, or uploaded twice. It is not stored: an activity is a
+// double while one of the same athlete and date with a smaller id resembles it, by the
+// rule of internal/trainingload.
 type Double struct {
 	UserID     int32   `json:"user_id"`
 	Date       string  `json:"date"` // YYYY-MM-DD
@@ -53,11 +53,11 @@ type Double struct {
 	LoadMiles  float64 `json:"total_load_miles"`
 	Trimp      float64 `json:"trimp"`
 	EarlierID  int64   `json:"earlier_activity_id"` // the first that it resembles
-	Counts     bool    `json:"counts"`              // false: it weighs nothing
+	Counts     bool    `json:"counts"`              // false: it counts as 0
 }
 
-// listDoublesQuery goes through the days of one athlete, newest first, along the index of
-// (user_id, date). Numbers go through numeric, which shows a real as it was typed.
+// listDoublesQuery reads the days of one athlete, newest first, along the index on
+// (user_id, date). It casts numbers to numeric, which shows a real as it was entered.
 const listDoublesQuery = `
 -- name: list_doubles
 SELECT later.user_id, later.date::text, later.activity_id, later.name, later.type, later.start_time,

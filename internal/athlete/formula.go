@@ -27,7 +27,7 @@ func ReadFormula(ctx context.Context, db dbpool.Querier, userID int32) (Formula,
 	return dbpool.CollectOne(ctx, db, fmt.Sprintf("read the formula of user %d", userID), pgx.RowToStructByPos[Formula], formulaQuery, userID)
 }
 
-// String says what is divided by what.
+// String describes the formula in words.
 func (f Formula) String() string {
 	switch f.Name {
 	case "uncoupled":

@@ -9,24 +9,24 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// ActiveDays is the number of days within which an athlete counts as training: without an
-// activity in them the ratio is 0.
+// ActiveDays is the number of days without an activity after which an athlete no longer
+// counts as training. The ratio is then 0.
 const ActiveDays = 28
 
-// Latest is an athlete's ratio of today.
+// Latest has an athlete's ratios of today.
 type Latest struct {
 	UserID                 int32
-	Today                  string  // YYYY-MM-DD where the athlete lives
-	Last                   *string // YYYY-MM-DD, of the last activity within ActiveDays; nil for none, and then no ratios
+	Today                  string  // YYYY-MM-DD in the athlete's time zone
+	Last                   *string // YYYY-MM-DD, of the last activity within ActiveDays; nil for none, without ratios
 	AcuteChronicRatio      *float32
 	TrimpAcuteChronicRatio *float32
 	Quality                []string
 }
 
-// latestQuery walks from athlete to athlete down the index of (user_id, date), one
+// latestQuery goes from athlete to athlete down the index on (user_id, date), with one
 // descent each for any number of activities, and computes today's ratios of those who
-// train. No index is ordered by ratio, and a stored ratio is that of the activity's day.
-// Rest days do not count as activities.
+// train. Stored ratios would not do, because they are those of the activity's day, and
+// no index is ordered by ratio. Rest days do not count as activities.
 const latestQuery = `
 -- name: read_latest
 WITH RECURSIVE walked AS (
@@ -46,8 +46,8 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL acwr_series(walked.user_id, t.today, t.today, $4) AS s ON active.last IS NOT NULL
 ORDER BY walked.number`
 
-// ReadLatest returns the ratios of today of up to limit athletes, the greatest ids first,
-// with ids less than below; 0 has no bound.
+// ReadLatest returns today's ratios of up to limit athletes with ids less than below, 0
+// for no bound, greatest ids first.
 func ReadLatest(ctx context.Context, db dbpool.Querier, below int32, limit int, rounding string) ([]Latest, error) {
 	from := int32(math.MaxInt32)
 	if below > 0 {

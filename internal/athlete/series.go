@@ -10,7 +10,7 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// Day is one calendar day from an athlete's first activity on, with its current values.
+// Day is one calendar day of an athlete's series, with its current values.
 type Day struct {
 	Date       string `json:"date"` // YYYY-MM-DD
 	Activities int    `json:"activities"`
@@ -26,15 +26,15 @@ type Day struct {
 	TrimpAcuteChronicRatio float32 `json:"trimp_acute_chronic_ratio"`
 	NormalizedDivergence   float32 `json:"normalized_divergence"`
 
-	// Stale: a row of this day does not have these values, because its recalculation is
-	// still to come or its results are not written.
+	// Stale says that a stored row of this day does not have these values yet, or that
+	// results are not written.
 	Stale bool `json:"stale"`
 
 	// Quality has a word for each reason to doubt the values.
 	Quality []string `json:"quality"`
 }
 
-// The words of Quality, those of acwr_series.
+// The words of Quality, as in acwr_series.
 const (
 	ShortHistory = "short_history"
 	NoHeartRate  = "no_heart_rate"
@@ -53,11 +53,11 @@ var QualityWords = []struct{ Word, Meaning string }{
 }
 
 // seriesQuery reads one row per calendar day, by default from the user's first activity
-// to today where the user lives: the ratio of an athlete who stopped training falls, and
-// an activity in the future does not extend the series. Today is computed once and not
-// for every activity. The day's sums go through numeric, which shows a real as it was
-// typed. Only on days with a double each activity is checked, and weighs nothing if
-// doubles are ignored.
+// to today in the user's time zone: the ratio of an athlete who stopped training falls,
+// and an activity in the future does not extend the series. Today is computed once, not
+// per activity. The day's sums are cast to numeric, which shows a real as it was
+// entered. Activities are checked one by one only on days with a double, which counts as
+// 0 if doubles are ignored.
 const seriesQuery = `
 -- name: read_series
 WITH today AS MATERIALIZED (
@@ -85,9 +85,9 @@ GROUP BY s.date, s.seven_day_avg_load, s.twentyeight_day_avg_load, s.seven_day_a
          s.acute_chronic_ratio, s.trimp_acute_chronic_ratio, s.normalized_divergence, s.quality
 ORDER BY s.date`
 
-// ReadDays returns the days of a user between from and to, both included; a nil
-// bound is the user's first activity, or today. rounding is "none" or "app", as
-// the workers have it. Without activities there are no days.
+// ReadDays returns the days of a user between from and to, both included; nil
+// bounds are the user's first activity and today. rounding is "none" or "app",
+// as in the workers' settings. Without activities there are no days.
 func ReadDays(ctx context.Context, db dbpool.Querier, userID int32, from, to *time.Time, rounding string) ([]Day, error) {
 	return dbpool.Collect(ctx, db, fmt.Sprintf("read the series of user %d", userID), pgx.RowToStructByPos[Day], seriesQuery, userID, from, to, rounding)
 }
@@ -95,12 +95,13 @@ func ReadDays(ctx context.Context, db dbpool.Querier, userID int32, from, to *ti
 // Later counts the activities after today, which a series up to today does not contain.
 type Later struct {
 	Activities int
-	Today      string // YYYY-MM-DD where the user lives, as the others
+	Today      string // YYYY-MM-DD in the user's time zone, like First and Last
 	First      string // "" for none
 	Last       string
 }
 
-// laterQuery reads along the index of the series, from a day that is computed once.
+// laterQuery reads along the index of the series, from today, which it computes
+// once.
 const laterQuery = `
 -- name: read_later
 SELECT count(date), today::text, coalesce(min(date)::text, ''), coalesce(max(date)::text, '')
@@ -112,7 +113,7 @@ func ReadLater(ctx context.Context, db dbpool.Querier, userID int32) (Later, err
 	return dbpool.CollectOne(ctx, db, fmt.Sprintf("read the activities of user %d after today", userID), pgx.RowToStructByPos[Later], laterQuery, userID)
 }
 
-// String describes them, or is empty.
+// String describes the activities; empty for none.
 func (l Later) String() string {
 	switch l.Activities {
 	case 0:

@@ -32,13 +32,13 @@ const existsQuery = `
 -- name: user_settings_exist
 SELECT to_regclass('user_settings') IS NOT NULL`
 
-// SettingsExist reports whether the application's table is there.
+// SettingsExist reports whether the application's table exists.
 func SettingsExist(ctx context.Context, db dbpool.Querier) (bool, error) {
 	return dbpool.CollectOne(ctx, db, "check whether user_settings exists", pgx.RowTo[bool], existsQuery)
 }
 
-// settingsQuery goes through JSON, so that it works with any subset and types of the
-// columns: a cast of a text that is not a number would end the caller's transaction.
+// settingsQuery reads the row as JSON, so that any subset and types of the columns
+// work: a failed cast would end the caller's transaction.
 const settingsQuery = `
 -- name: read_user_settings
 SELECT coalesce(u->>'resting_hr', ''), coalesce(u->>'max_hr', ''), coalesce(u->>'gender', ''), coalesce(u->>'timezone', '')
@@ -72,8 +72,8 @@ func (s Settings) Location() (*time.Location, error) {
 	return location, nil
 }
 
-// HeartRate returns the user's values, with the fallback's where none or 0 is entered.
-// The error names user, column and value, also for values that contradict each other.
+// HeartRate returns the user's values, or the fallback's for those that are missing or
+// 0. Errors, including those for contradictory values, name user, column and value.
 func (s Settings) HeartRate(fallback trainingload.HeartRate) (trainingload.HeartRate, error) {
 	h := fallback
 	var faults []string

@@ -25,7 +25,7 @@ func Table(days []Day, limit int, why string) string {
 			number(d.NormalizedDivergence), marks(d)))
 	}
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = table.Write([]byte(strings.Join(rows, "\n") + "\n")) // to memory, which takes everything
+	_, _ = table.Write([]byte(strings.Join(rows, "\n") + "\n")) // to memory, which never fails
 	_ = table.Flush()
 	if StaleDays(days) > 0 {
 		fmt.Fprintf(&text, "* not stored yet, or stored otherwise: %s\n", why)
@@ -79,8 +79,8 @@ const (
 	axisWidth    = 8
 )
 
-// Chart draws the external ratio over the days, fitted to a terminal of the given
-// width. Fewer than two days draw nothing.
+// Chart draws the external ratio over the days, at most width columns wide. For
+// fewer than two days it is empty.
 func Chart(days []Day, width int) string {
 	if len(days) < 2 {
 		return ""
