@@ -1,4 +1,4 @@
-// Package cli is what the commands share: exit codes, signals, logging, and
+// Package cli has what the commands share: exit codes, signals, logging, and
 // opening the configured database.
 //
 // Rule: exit code 2 when the caller has to change the command line, configuration or
@@ -55,7 +55,7 @@ func ExitCode(err error, stderr io.Writer) int {
 	if errors.Is(err, context.Canceled) {
 		code, said = 1, strings.ReplaceAll(err.Error(), context.Canceled.Error(), "interrupted")
 	}
-	_, _ = fmt.Fprintln(stderr, said) // nobody is there to report a broken stderr to
+	_, _ = fmt.Fprintln(stderr, said) // a broken stderr cannot be reported
 	return code
 }
 

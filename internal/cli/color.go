@@ -5,22 +5,21 @@ import (
 	"regexp"
 )
 
-// Color is that of a status word on a terminal.
+// Color is the color of a status word on a terminal.
 type Color string
 
-// Colors; the zero value is that of the text around.
+// Colors. The zero value is the color of the surrounding text.
 const (
 	Green  Color = "32" // all is well
 	Yellow Color = "33" // an operator should know
 	Red    Color = "31" // an operator has to act
 )
 
-// colored matches what Paint puts around a text. Text from elsewhere goes through OneLine
-// and has none.
+// colored matches the sequences that Paint adds. Foreign text has none after OneLine.
 var colored = regexp.MustCompile("\x1b\\[[0-9]+m")
 
-// Paint returns the text in a color where stdout is a terminal that shows colors, and
-// otherwise as it is. Tables may have painted cells.
+// Paint returns the text in a color if stdout is a terminal that shows colors, and
+// otherwise unchanged. Cells of tables may be painted.
 func (p *Program) Paint(c Color, text string) string {
 	if !p.colors || c == "" || text == "" {
 		return text
@@ -38,11 +37,11 @@ var states = map[string]Color{
 // State paints the word for a state, if it has a color.
 func (p *Program) State(word string) string { return p.Paint(states[word], word) }
 
-// showsColors reports whether w is a terminal that shows colors, and nobody asked for none:
-// NO_COLOR of any value but the empty one, see https://no-color.org.
+// showsColors reports whether w is a terminal that shows colors and NO_COLOR is empty or
+// unset (https://no-color.org).
 func showsColors(w io.Writer, getenv func(string) string) bool {
 	return IsTerminal(w) && getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"
 }
 
-// plain is the text without colors.
+// plain returns the text without colors.
 func plain(text string) string { return colored.ReplaceAllString(text, "") }

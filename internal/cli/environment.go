@@ -56,7 +56,7 @@ func OpenPool(ctx context.Context, c config.Config, application string, tracer p
 // NewLogger returns the configured logger on w.
 func NewLogger(c config.Log, w io.Writer) *slog.Logger {
 	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.Level)) // otherwise it stays info
+	_ = level.UnmarshalText([]byte(c.Level)) // info if unknown
 	options := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" || (c.Format == "auto" && !IsTerminal(w)) {
 		return slog.New(slog.NewJSONHandler(w, options))

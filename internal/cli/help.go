@@ -9,11 +9,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// maxHelpWidth is how wide text stays easy to read, on a wider terminal and in a pager.
+// maxHelpWidth is the max width that is easy to read, for wider terminals and pagers.
 const maxHelpWidth = 100
 
-// fitHelp wraps the descriptions and flags in the help of a command, and of those below it,
-// at the width of the terminal that it is printed to.
+// fitHelp wraps the descriptions and flags in the help of a command and its subcommands at
+// the width of the terminal.
 func fitHelp(c *cobra.Command, out io.Writer) {
 	width := maxHelpWidth
 	if terminal, ok := TerminalWidth(out); ok && terminal > 0 {

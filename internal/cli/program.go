@@ -15,8 +15,9 @@ import (
 	"github.com/trainingmonkey/worker/internal/config"
 )
 
-// Program is what all commands of a program share: where they print, --config and
-// --json. What it prints need not be checked: Run returns the first error.
+// Program has what all commands of a program share: where they print, --config
+// and --json. Callers need not check for errors of printing: Run returns the
+// first one.
 type Program struct {
 	Out, Err   io.Writer
 	ConfigFile string
@@ -26,9 +27,8 @@ type Program struct {
 	colors bool // on stdout
 }
 
-// Run runs the command tree. A command takes no arguments unless its Args says which.
-// Errors of cobra, such as unknown commands and flags, become a UsageError that mentions
-// --help.
+// Run runs the command tree. A command takes no arguments unless it sets Args. Errors of
+// cobra, such as unknown commands and flags, become a UsageError that mentions --help.
 func (p *Program) Run(ctx context.Context, root *cobra.Command, args []string) error {
 	p.colors = showsColors(p.Out, os.Getenv)
 	root.SetArgs(args)
@@ -48,7 +48,8 @@ func (p *Program) Run(ctx context.Context, root *cobra.Command, args []string) e
 	return err
 }
 
-// Broken returns why printing failed, for what goes on until it does.
+// Broken returns the first error of printing, for commands that print until it
+// occurs.
 func (p *Program) Broken() error { return p.broken }
 
 func (p *Program) note(err error) {
@@ -63,8 +64,8 @@ func (p *Program) Printf(format string, args ...any) {
 	p.note(err)
 }
 
-// Warnf prints to stderr what stdout, which may be JSON, has no place for. Where stderr is
-// gone there is nobody to report that to.
+// Warnf prints to stderr, because stdout may be JSON. Its errors are ignored, because they
+// cannot be reported.
 func (p *Program) Warnf(format string, args ...any) { _, _ = fmt.Fprintf(p.Err, format, args...) }
 
 // Table prints rows as WriteTable does.
@@ -73,7 +74,7 @@ func (p *Program) Table(header string, rows []string) { p.note(WriteTable(p.Out,
 // Encode prints a value as one line of JSON.
 func (p *Program) Encode(value any) error { return json.NewEncoder(p.Out).Encode(value) }
 
-// Show prints a value as JSON where --json is given, and has write print it otherwise.
+// Show prints a value as JSON if --json is given, and otherwise calls write.
 func (p *Program) Show(value any, write func()) error {
 	if p.JSON {
 		return p.Encode(value)
@@ -82,7 +83,7 @@ func (p *Program) Show(value any, write func()) error {
 	return nil
 }
 
-// JSONFlag adds --json; what is a JSON object, say.
+// JSONFlag adds --json; what describes the output, as "a JSON object".
 func (p *Program) JSONFlag(c *cobra.Command, what string) {
 	c.Flags().BoolVar(&p.JSON, "json", false, "print "+what)
 }

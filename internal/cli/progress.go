@@ -8,16 +8,16 @@ import (
 )
 
 const (
-	// plainInterval is how often progress is logged where there is no terminal.
+	// plainInterval is how often progress is printed without a terminal.
 	plainInterval = 5 * time.Second
-	// drawnInterval is how often it is drawn on one.
+	// drawnInterval is how often progress is redrawn on a terminal.
 	drawnInterval = 100 * time.Millisecond
 	// defaultWidth is used for terminals that do not report their width.
 	defaultWidth = 80
 )
 
 // Bar shows progress: on a terminal as a line that is redrawn, otherwise as a new line
-// now and then.
+// every plainInterval.
 type Bar struct {
 	print     func(format string, args ...any)
 	what      string
@@ -28,14 +28,14 @@ type Bar struct {
 	done, counted int64 // counted: in the unit, if total has another one
 	counts        bool
 	begun, shown  time.Time
-	first         int64 // what was done, or counted, when the bar began
+	first         int64 // done, or counted, when the bar began
 	begins, drawn bool
 	now           func() time.Time
 	maxTextBefore int
 }
 
-// NewBar shows progress on stderr towards total of a unit, as "activity" and "activities",
-// or without an end when total is 0.
+// NewBar shows progress on stderr towards a total, or without an end if total is 0. one
+// and many name the unit, as in "activity" and "activities".
 func (p *Program) NewBar(total int64, what, one, many string) *Bar {
 	b := &Bar{print: p.Warnf, what: what, one: one, many: many, total: total, shown: time.Now(), now: time.Now}
 	if IsTerminal(p.Err) {
@@ -76,14 +76,14 @@ func (b *Bar) Count(done, counted int64) {
 	b.Set(done)
 }
 
-// draw writes over what was drawn before.
+// draw overwrites the previous line.
 func (b *Bar) draw(line string) {
 	n := len([]rune(line))
 	b.print("\r%s%s", line, strings.Repeat(" ", max(0, b.maxTextBefore-n)))
 	b.drawn, b.maxTextBefore = true, n
 }
 
-// amount is what is done of the unit.
+// amount returns how much is done, in the displayed unit.
 func (b *Bar) amount() int64 {
 	if b.counts {
 		return b.counted
@@ -97,8 +97,8 @@ const (
 	rateAfter = time.Second // before that a rate is meaningless
 )
 
-// line is one line of progress, shorter than the columns of a terminal, 0 for any: a
-// long description is cut off before the numbers.
+// line returns one line of progress, shorter than columns unless that is 0. A long
+// description is cut off before the numbers.
 func (b *Bar) line(now time.Time, columns int) string {
 	text, counted := "", b.amount()
 	if b.total > 0 {
@@ -136,8 +136,8 @@ func (b *Bar) line(now time.Time, columns int) string {
 	return string(what) + "  " + text
 }
 
-// left is the time until everything is done, at the speed so far; 0 where that is
-// not known.
+// left returns the time until everything is done, at the speed so far; 0 if
+// unknown.
 func (b *Bar) left(elapsed time.Duration) time.Duration {
 	began := b.first
 	if b.counts {
@@ -166,7 +166,7 @@ func (b *Bar) Resize(total int64) { b.total = total }
 // Describe changes the description beside the numbers.
 func (b *Bar) Describe(what string) { b.what = what }
 
-// Say prints a line in the bar's place and redraws the bar below it.
+// Say prints a line in place of the bar and redraws the bar below it.
 func (b *Bar) Say(line string) {
 	b.Finish()
 	b.print("%s\n", line)

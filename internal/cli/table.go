@@ -16,9 +16,9 @@ import (
 // or a dash for none.
 var numeric = regexp.MustCompile(`^(-|[≈~≥]?-?[0-9][0-9,.]*%?( of [0-9]+)?)$`)
 
-// WriteTable prints rows under a header, cells separated by tabs. Columns of
-// numbers are aligned to the right. On a terminal no line is longer than it is wide.
-// Painted cells are as wide as their text.
+// WriteTable prints rows under a header, cells separated by tabs. Columns of numbers
+// are aligned to the right. On a terminal no line is wider than the terminal. Colors
+// do not count.
 func WriteTable(w io.Writer, header string, rows []string) error {
 	lines := make([][]string, 0, 1+len(rows))
 	for _, line := range append([]string{header}, rows...) {
@@ -49,7 +49,7 @@ func WriteTable(w io.Writer, header string, rows []string) error {
 	return nil
 }
 
-// Rows formats a row of a table for each of all.
+// Rows formats each element as a row of a table.
 func Rows[T any](all []T, format func(T) string) []string {
 	rows := make([]string, len(all))
 	for i, one := range all {
@@ -63,7 +63,7 @@ type column struct {
 	numbers bool
 }
 
-// newColumn is the column at i of a header and its rows.
+// newColumn returns column i of a header and its rows.
 func newColumn(lines [][]string, i int) column {
 	c := column{numbers: len(lines) > 1}
 	for n, cells := range lines {
@@ -85,8 +85,8 @@ func (c column) align(cell string) string {
 	return cell + padding
 }
 
-// clipped cuts a line off at the width of the terminal. Colors take no room, and their
-// ends stay.
+// clipped cuts a line off at the width of the terminal. Colors do not count, and the
+// sequences that end them are kept.
 func clipped(line string, width int) string {
 	if width < 1 || utf8.RuneCountInString(plain(line)) <= width {
 		return line

@@ -6,7 +6,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// VersionCommand prints the version of the program named.
+// VersionCommand returns the command that prints the version of the named
+// program.
 func (p *Program) VersionCommand(program string) *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",
