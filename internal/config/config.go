@@ -1,11 +1,11 @@
-// Package config is every setting of the worker: defaults, then config.yaml
-// decoded strictly over them, then the environment. It is validated once and
-// passed on as values.
+// Package config has every setting of the worker: defaults, then config.yaml
+// decoded strictly over them, then the environment. Settings are validated once
+// and passed on as values.
 //
-// Rule: a setting that cannot be used is an error that names file, line and
-// key. Nothing is guessed, and no secret is ever read from the file: the
-// database's address comes from DATABASE_URL or the PG* variables, the keys and
-// the client's secret from variables of their own.
+// Rule: an invalid setting is an error that names file, line and key. Nothing
+// is guessed, and no secret is read from the file: the database's address comes
+// from DATABASE_URL or the PG* variables, the keys and the client's secret from
+// variables of their own.
 package config
 
 import (
@@ -16,15 +16,17 @@ import (
 	"github.com/trainingmonkey/worker/internal/tokens"
 )
 
-// Limits of every connection that have no key: DATABASE_URL may have others.
+// Limits of every connection that have no key. DATABASE_URL can override them.
 const (
-	// ConnectTimeout is after how long a server that does not answer is down.
+	// ConnectTimeout is after how long a server that does not answer counts as
+	// down.
 	ConnectTimeout = 5 * time.Second
-	// LockTimeout: a lock that is held longer is somebody's forgotten transaction.
+	// LockTimeout bounds a wait for a lock. One that is held for longer belongs to
+	// a forgotten transaction.
 	LockTimeout = 5 * time.Second
 )
 
-// Config holds every setting. Default has the values of config.yaml.
+// Config has every setting. Default returns the values of config.yaml.
 type Config struct {
 	Database   Database
 	River      River
@@ -36,12 +38,12 @@ type Config struct {
 	Shutdown   Shutdown
 	Log        Log
 
-	// DatabaseURL is the environment's DATABASE_URL. Empty: the PG* variables
-	// decide. It is a secret.
+	// DatabaseURL is the environment's DATABASE_URL, a secret. If empty, the
+	// PG* variables apply.
 	DatabaseURL string
 
-	// TokenKeys are the environment's TMWORKER_TOKEN_KEYS; nil: tokens are not
-	// worked on. They are secrets.
+	// TokenKeys are the environment's TMWORKER_TOKEN_KEYS, secrets. If nil, no
+	// tokens are read or written.
 	TokenKeys *tokens.Keyring
 	// TokensClientSecret is the environment's TMWORKER_TOKENS_CLIENT_SECRET.
 	TokensClientSecret string
@@ -71,13 +73,13 @@ type Batching struct {
 	TransactionTimeout time.Duration
 
 	// These have no key. MaxActivities bounds the activities, or date ranges, of one
-	// transaction, its time and memory; BulkActivities those of bulk input while live
-	// jobs come, which it must not get in the way of.
+	// transaction, and so its time and memory. BulkActivities bounds those of bulk
+	// transactions while there are live jobs, which they must not delay.
 	MaxActivities  int
 	BulkActivities int
 }
 
-// ACWR says how results are computed.
+// ACWR has the settings by which results are computed.
 type ACWR struct {
 	Write          string
 	RolloutPercent int
@@ -132,7 +134,7 @@ func Default() Config {
 	return c
 }
 
-// settings lists every key with its default, the variable that it sets and its limits.
+// settings lists every key with its default, the field that it sets and its limits.
 func (c *Config) settings() []setting {
 	return []setting{
 		{"database.max_conns", "25", count(&c.Database.MaxConns, 4, 1000)},
@@ -168,7 +170,7 @@ func (c *Config) settings() []setting {
 	}
 }
 
-// gone are keys of earlier versions, with what holds instead of them.
+// gone are keys of earlier versions, with what replaces each.
 var gone = map[string]string{
 	"database.application_reserve": "two connections are kept for what is not queue work",
 	"database.connect_timeout":     "connect_timeout in DATABASE_URL or PGCONNECT_TIMEOUT, 5s without them",
@@ -181,14 +183,14 @@ var gone = map[string]string{
 	"tokens.save_linger":           "each refreshed token is saved at once, in a transaction of its own",
 }
 
-// SoftStop is how long jobs may go on after SIGTERM before their contexts end:
-// the grace period less one transaction that is then under way, and deregistering.
+// SoftStop is how long jobs may go on after SIGTERM before their contexts end: the
+// grace period without the time for a last transaction and for deregistering.
 func (c *Config) SoftStop() time.Duration {
 	return c.Shutdown.Grace - c.Batching.TransactionTimeout - 2*time.Second
 }
 
-// MissingForTokens says what has to be set before tokens can be refreshed, or
-// is empty.
+// MissingForTokens returns what has to be set before tokens can be refreshed;
+// empty for nothing.
 func (c *Config) MissingForTokens() string {
 	var missing []string
 	if c.TokenKeys == nil {

@@ -18,8 +18,8 @@ import (
 const defaultFile = "config.yaml"
 
 // Load returns the defaults, overlaid by the file and then by environ, which is
-// os.Environ() in a real process. A file of "" means defaultFile if there is
-// one. The error joins every fault found.
+// os.Environ() in a real process. An empty file means defaultFile, if it
+// exists. The error joins every fault.
 func Load(file string, environ []string) (Config, error) {
 	c := Default()
 	content, err := readFile(&file)
@@ -51,8 +51,8 @@ func readFile(file *string) ([]byte, error) {
 	return content, nil
 }
 
-// decode lays the file over c. A valid file only has sections of known keys with plain
-// values.
+// decode applies the file to c. A valid file has only sections of known keys with
+// plain values.
 func (c *Config) decode(file string, content []byte) []error {
 	var document yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
@@ -120,7 +120,7 @@ func (d *fileDecoder) value(key string, line int, value *yaml.Node) {
 	}
 }
 
-// hint lists the known keys of the section.
+// hint lists the known keys of a key's section.
 func (d *fileDecoder) hint(key string) string {
 	section := ""
 	if dot := strings.LastIndexByte(key, '.'); dot >= 0 {
@@ -145,8 +145,8 @@ const (
 	clientSecretVariable = "TMWORKER_TOKENS_CLIENT_SECRET"
 )
 
-// secret sets a secret, and reports whether the variable is a secret's. The error does
-// not quote it.
+// secret sets a secret, and reports whether the variable is one. The error does not
+// quote it.
 func (c *Config) secret(name, value string) (is bool, err error) {
 	switch name {
 	case databaseURLVariable:

@@ -16,12 +16,12 @@ import (
 // accepted values.
 type setting struct {
 	key      string // section.name, as in the file
-	standard string // its default
+	standard string // the default
 	set      func(text string) error
 }
 
-// variable is the environment variable that overrides the key:
-// batching.max_jobs is TMWORKER_BATCHING_MAX_JOBS.
+// variable returns the environment variable that overrides the key:
+// TMWORKER_BATCHING_MAX_JOBS for batching.max_jobs.
 func (s setting) variable() string {
 	return "TMWORKER_" + strings.ToUpper(strings.ReplaceAll(s.key, ".", "_"))
 }
@@ -95,8 +95,7 @@ func choice(target *string, choices ...string) func(string) error {
 	}
 }
 
-// webAddress refuses secrets in the address, and unencrypted addresses except on this
-// machine.
+// webAddress accepts addresses without secrets that are encrypted or on this machine.
 func webAddress(target *string) func(string) error {
 	return func(text string) error {
 		u, err := url.Parse(text)
@@ -109,7 +108,7 @@ func webAddress(target *string) func(string) error {
 	}
 }
 
-// matching accepts the texts of a pattern; what describes them.
+// matching accepts texts that match a pattern; what describes them.
 func matching(target *string, pattern *regexp.Regexp, what string) func(string) error {
 	return func(text string) error {
 		if !pattern.MatchString(text) {
