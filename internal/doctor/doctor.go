@@ -1,5 +1,5 @@
-// Package doctor finds what keeps a worker from working with a database, now or soon:
-// what it is, why it matters, and how to fix it.
+// Package doctor finds problems that keep a worker from working with a database, now
+// or soon: what each is, why it matters, and how to fix it.
 //
 // Rule: it changes nothing, and every query follows an index.
 package doctor
@@ -20,7 +20,7 @@ type Finding struct {
 	OK    bool   `json:"ok"`    // false: a worker would not work, or not correctly
 	About string `json:"about"` // what was found
 	Why   string `json:"why"`   // why it matters; empty if all is well
-	Cure  string `json:"cure"`  // a statement, a command or a setting; empty where all is well
+	Cure  string `json:"cure"`  // a statement, a command or a setting; empty if all is well
 }
 
 // JobIDs is the check whose failure a starting worker fixes by itself.
@@ -48,7 +48,7 @@ func fine(check, about string, args ...any) Finding {
 // unknown returns the finding for a check that failed with an error.
 func unknown(check string, err error) Finding { return Finding{Check: check, About: err.Error()} }
 
-// Examine checks everything that a worker depends on and does not stop at the
+// Examine checks everything that a worker depends on, without stopping at the
 // first fault. ctx bounds it.
 func Examine(ctx context.Context, pool *dbpool.Pool, settings config.Config) []Finding {
 	between, standsBetween := examineWay(ctx, pool, settings.River.PollOnly)

@@ -58,8 +58,8 @@ func examinePrivileges(ctx context.Context, pool *dbpool.Pool, settings config.C
 	return fine(check, "all that work needs, on all rows")
 }
 
-// tryQuery writes what every worker writes first, in a transaction that is
-// rolled back.
+// tryQuery makes every worker's first write, in a transaction that is rolled
+// back.
 const tryQuery = `
 -- name: doctor_try
 INSERT INTO worker_processes (client_id, beat_at) VALUES ('worker check ' || gen_random_uuid(), '-infinity')`
@@ -111,7 +111,7 @@ func examineJobIDs(ctx context.Context, pool *dbpool.Pool, settings config.Confi
 	return fine(JobIDs, "beyond every version that is stored; the newest is %d", ids.Last)
 }
 
-// examineVacuum names what has held back vacuum for longer.
+// examineVacuum finds what has held back vacuum for longer than the given time.
 func examineVacuum(ctx context.Context, pool *dbpool.Pool, longer time.Duration) Finding {
 	var holders []admin.VacuumHolder
 	b := &pgx.Batch{}

@@ -58,7 +58,7 @@ func aboutVersion(major, slots, one int) Finding {
 	return fine("server", "PostgreSQL %d with %d connections for this role", major, slots)
 }
 
-// aboutReading reports whether the server takes writes at all.
+// aboutReading reports whether the server accepts writes.
 func aboutReading(standby, readOnly bool) Finding {
 	const check, why = "read-write", "every transaction of a worker writes"
 	switch {

@@ -20,14 +20,14 @@ type way int
 const (
 	direct            way = iota
 	sessionPooler         // keeps one server session for each connection
-	transactionPooler     // gives each transaction any session
-	unpreparedPooler      // the same, and prepared statements get lost
-	statementPooler       // gives each statement any session, so that there are no transactions
+	transactionPooler     // may give each transaction another session
+	unpreparedPooler      // the same, and loses prepared statements
+	statementPooler       // may give each statement another session, so that there are no transactions
 )
 
 const (
-	// poolerTimeout bounds the search for a pooler: one without a free session makes
-	// clients wait.
+	// poolerTimeout bounds the search for a pooler, because one without a free
+	// session makes clients wait.
 	poolerTimeout = 10 * time.Second
 	hangUpTime    = time.Second
 )
@@ -89,10 +89,11 @@ func examineWay(ctx context.Context, pool *dbpool.Pool, pollOnly bool) (Finding,
 }
 
 // findWay compares the sessions behind two connections. There is a pooler if the session
-// is another than the one that the server announced on connecting. The pooler is in
-// transaction mode if a connection's next transaction has another session. Most poolers
-// give it the session that was left last, which another connection takes meanwhile, every
-// second time; others take turns. Other clients disturb both, so it checks several times.
+// differs from the one that the server announced on connecting. It is in transaction mode
+// if a connection's next transaction has another session. Most poolers assign the session
+// that was released last, so every second time another connection occupies it meanwhile;
+// others assign sessions in rotation. It checks several times, because other clients
+// interfere.
 func findWay(ctx context.Context, config *pgx.ConnConfig) (way, error) {
 	one, err := pgx.ConnectConfig(ctx, config.Copy())
 	if err != nil {
@@ -118,9 +119,9 @@ func findWay(ctx context.Context, config *pgx.ConnConfig) (way, error) {
 	return sessionPooler, nil
 }
 
-// compareTransactions prepares a statement in a transaction and executes it in the next
-// one, if that has another session; if not, it returns sessionPooler. With occupy another
-// connection has a transaction meanwhile.
+// compareTransactions prepares a statement in one transaction and executes it in the
+// next, if that has another session; if not, it returns sessionPooler. With occupy
+// another connection has a transaction open in between.
 func compareTransactions(ctx context.Context, one, two *pgx.Conn, occupy bool) (way, error) {
 	statement := "worker_doctor_" + rand.Text() // in no session yet
 	first, begun, err := begin(ctx, one)
@@ -175,7 +176,8 @@ func rollback(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// unlessRefused separates a refusal, which is an answer, from a fault.
+// unlessRefused reports whether err is nil. A refusal by the server is an
+// answer and not an error.
 func unlessRefused(err error) (bool, error) {
 	if _, refused := errors.AsType[*pgconn.PgError](err); refused {
 		return false, nil
