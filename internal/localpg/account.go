@@ -46,7 +46,7 @@ func serverAccount() (account, error) {
 	return account{}, fmt.Errorf("PostgreSQL does not run as root, and there is no user postgres or nobody to run it: set DATABASE_URL or start as an ordinary user")
 }
 
-// give makes the account the owner of path.
+// give changes the owner of path to the account.
 func (a account) give(path string) error {
 	if a.credential == nil {
 		return nil
@@ -55,8 +55,8 @@ func (a account) give(path string) error {
 }
 
 // can reports whether test(1) succeeds for the account with each of these options. It
-// asks a process of that account, since mode bits do not say everything
-// (ACLs, parents that cannot be entered).
+// runs a process as the account, because mode bits do not show everything (ACLs,
+// parents that cannot be entered).
 func (a account) can(ctx context.Context, path string, tests ...string) bool {
 	for _, test := range tests {
 		if _, err := a.output(ctx, "/bin/sh", "-c", `test "$1" "$2"`, "sh", test, path); err != nil {

@@ -15,7 +15,8 @@ import (
 // PostgreSQL that the program supports.
 const oldestMajor, newestMajor = 14, 18
 
-// installPlaces is where packages put binaries that are not on the PATH.
+// installPlaces are the directories where packages install binaries that are
+// not on the PATH.
 var installPlaces = []string{
 	"/usr/lib/postgresql/*/bin", // Debian
 	"/usr/pgsql-*/bin",          // Red Hat
@@ -29,8 +30,7 @@ var installPlaces = []string{
 // of servers.
 const versionVariable = "LOCALPG_VERSION"
 
-// wantedMajor returns the major version that the environment asks for, 0 for
-// any.
+// wantedMajor returns the major version set in the environment, 0 for any.
 func wantedMajor() (int, error) {
 	text := os.Getenv(versionVariable)
 	if text == "" {
@@ -76,7 +76,7 @@ func candidates() []string {
 	}
 	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
 		if !filepath.IsAbs(dir) {
-			continue // never run what happens to lie in the working directory
+			continue // never run programs in the working directory
 		}
 		add(filepath.Join(dir, "postgres"))
 		add(filepath.Join(dir, "initdb"))
@@ -90,7 +90,8 @@ func candidates() []string {
 	return dirs
 }
 
-// installed returns the newest of dirs, the first among equals, or nothing.
+// installed returns the directory with the newest version, the first among
+// equals, or "".
 func installed(ctx context.Context, owner account, major int, dirs []string) string {
 	type found struct {
 		dir   string
@@ -112,8 +113,8 @@ func installed(ctx context.Context, owner account, major int, dirs []string) str
 
 var versionPattern = regexp.MustCompile(`\(PostgreSQL\) (\d+)`)
 
-// clusterVersion returns the major version of the binaries in dir, 0 unless
-// the account can run both and they agree.
+// clusterVersion returns the major version of the binaries in dir, 0 unless the
+// account can run both and their versions agree.
 func clusterVersion(ctx context.Context, owner account, dir string) int {
 	major := 0
 	for _, program := range []string{"postgres", "initdb"} {

@@ -19,21 +19,20 @@ import (
 // loopback is the only address a server listens on.
 const loopback = "127.0.0.1"
 
-// Ports are taken from below every system's ephemeral range. Above it, a
-// client that retries while the server restarts can be given the server's port
-// as its own source port, connect to itself and so keep the server from
-// coming back.
+// Ports are chosen below every system's ephemeral range. Within it, a client
+// that retries during a restart could get the server's port as its own source
+// port, connect to itself, and so keep the server from starting.
 const (
 	firstPort = 15000
 	lastPort  = 29999
 )
 
-// errPortTaken says that another process got the port between our check of it
-// and the server's.
+// errPortTaken says that another process took the port between our check and
+// the server's start.
 var errPortTaken = errors.New("port is taken")
 
-// boot runs the server on the port it last had, so that an address printed
-// earlier stays valid, or else on any free one.
+// boot runs the server on its previous port, so that an address printed earlier
+// stays valid, or else on any free one.
 func (s *Server) boot(ctx context.Context) error {
 	port := s.dir.lastPort()
 	for range 20 {
@@ -68,7 +67,7 @@ func portFree(ctx context.Context, port int) bool {
 }
 
 // run starts the server on its port and waits until it accepts connections. On
-// an error it is stopped again.
+// an error it stops the server.
 func (s *Server) run(ctx context.Context) error {
 	logStart := s.dir.logSize()
 	w, err := watch(ctx, s.dir, s.command()...)
@@ -78,7 +77,8 @@ func (s *Server) run(ctx context.Context) error {
 	s.watch = w
 	if err := s.waitReady(ctx); err != nil {
 		s.watch = nil
-		// The watchdog kills what does not end by itself, so this returns.
+		// This returns, because the watchdog kills a server that does not end
+		// by itself.
 		_ = w.stop(context.WithoutCancel(ctx), quit)
 		tail := s.dir.logSince(logStart)
 		if strings.Contains(tail, "could not create any TCP/IP sockets") {
@@ -89,8 +89,9 @@ func (s *Server) run(ctx context.Context) error {
 	return nil
 }
 
-// command gives the settings as arguments, not in postgresql.conf, so that
-// those of one start do not remain in a directory that persists.
+// command returns the command line. Settings are arguments, not in
+// postgresql.conf, so that those of one start do not stay in a directory that
+// persists.
 func (s *Server) command() []string {
 	argv := []string{filepath.Join(s.bin, "postgres"), "-D", s.dir.data()}
 	for _, name := range slices.Sorted(maps.Keys(s.settings)) {
@@ -111,8 +112,8 @@ func (s *Server) waitReady(ctx context.Context) error {
 		return fmt.Errorf("parse own url: %w", err)
 	}
 	config.ConnectTimeout = 2 * time.Second
-	// The pause grows, since every attempt leaves a line in the log whose end
-	// an error will show.
+	// The pause grows, because every attempt leaves a line in the log, whose
+	// end an error shows.
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
 		conn, err := pgx.ConnectConfig(ctx, config)
 		if err == nil {

@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// directory holds one cluster:
+// directory is the directory of one cluster:
 //
 //	data/       the cluster; data.new while initdb fills it
 //	run/        the unix socket
@@ -29,11 +29,11 @@ type directory struct {
 	finalLog  string // set by close
 }
 
-// ErrCannotBeEntered is returned for a directory of root's, say, where root may not
-// run the server.
+// ErrCannotBeEntered is returned for a directory that the server's account cannot
+// enter, such as one of root's.
 var ErrCannotBeEntered = errors.New("cannot be entered")
 
-// openDirectory makes the directory where necessary and locks it.
+// openDirectory creates the directory if necessary and locks it.
 func openDirectory(ctx context.Context, path string, owner account) (_ *directory, err error) {
 	d := &directory{path: path, owner: owner, temporary: path == ""}
 	defer func() {
@@ -72,12 +72,13 @@ func (d *directory) make(ctx context.Context) error {
 		d.path = path
 		mode := os.FileMode(0o700)
 		if d.owner.credential != nil {
-			mode = 0o711 // stays root's; the server needs to get through
+			mode = 0o711 // stays root's, and the server has to pass through it
 		}
 		return os.MkdirAll(path, mode)
 	}
 
-	// TMPDIR may lie in a home that only root or another user can enter.
+	// TMPDIR may be in a home directory that only root or another user can
+	// enter.
 	parent, err := filepath.Abs(os.TempDir())
 	if err != nil || !d.owner.can(ctx, parent, "-x", "-w") {
 		parent = "/tmp"
@@ -87,21 +88,22 @@ func (d *directory) make(ctx context.Context) error {
 		return err
 	}
 	d.path = path
-	// It is marked before its owner changes, so that only this process can mark it.
+	// It is marked before its owner changes, while only this process can do so.
 	if err := os.WriteFile(filepath.Join(path, "temporary"), nil, 0o600); err != nil {
 		return err
 	}
 	return d.owner.give(path)
 }
 
-// open does not follow links: as root, the directory may belong to another
-// user.
+// open does not follow links, because the directory may belong to another user
+// while this process runs as root.
 func (d *directory) open(name string, flag int) (*os.File, error) {
 	return os.OpenFile(filepath.Join(d.path, name), flag|syscall.O_NOFOLLOW, 0o600)
 }
 
-// keep makes the watchdog leave the directory alone when the command ends,
-// because another one is to follow. It still removes it if we die.
+// keep stops the watchdog from removing the directory when its command ends,
+// because another command follows. The watchdog still removes it if this
+// process dies.
 func (d *directory) keep() error {
 	if !d.temporary {
 		return nil
@@ -121,8 +123,8 @@ func (d *directory) release() error {
 	return os.Remove(filepath.Join(d.path, "keep"))
 }
 
-// close unlocks the directory, and removes it if it is temporary. Nothing may
-// run in it any more.
+// close unlocks the directory, and removes it if it is temporary. No process
+// may use it any more.
 func (d *directory) close() error {
 	var errs []error
 	if d.log != nil {
@@ -144,9 +146,9 @@ func (d *directory) close() error {
 
 func (d *directory) data() string { return filepath.Join(d.path, "data") }
 
-// sockets returns the directory for the unix socket, or nothing where its name
-// would be too long for a socket address (104 bytes on macOS) or is not a
-// plain word to the setting, which is a list.
+// sockets returns the directory for the unix socket, or "" if its name is too
+// long for a socket address (104 bytes on macOS) or would not be a single word
+// of the setting, which is a list.
 func (d *directory) sockets() string {
 	run := filepath.Join(d.path, "run")
 	if len(run+"/.s.PGSQL.65535") > 103 || strings.ContainsAny(run, ` ,"'\`) {

@@ -9,15 +9,15 @@ import (
 	"runtime"
 )
 
-// release is one release of PostgreSQL's programs at one place to fetch it from.
+// release is one release of PostgreSQL's programs at one source.
 type release struct {
 	name string // of its directory in the cache
 	// unpack fetches it into a directory that does not exist yet: bin, lib, share.
 	unpack func(ctx context.Context, into string) error
 }
 
-// releases lists where a major version can be fetched from, in the order of
-// trying; 0 is for a new cluster.
+// releases lists the sources of a major version, in the order in which they are
+// tried; 0 is for a new cluster.
 func releases(major int) []release {
 	if major == 0 {
 		major = newestMajor
@@ -63,7 +63,7 @@ func fetchFrom(ctx context.Context, owner account, r release, cache string) (bin
 	go func() { fetched <- r.fetch(ctx, cache) }()
 	select {
 	case err = <-fetched:
-	case <-ctx.Done(): // not every download knows a context; it ends by itself
+	case <-ctx.Done(): // not every download takes a context; it ends by itself
 		err = ctx.Err()
 	}
 	if err != nil {
@@ -76,8 +76,8 @@ func fetchFrom(ctx context.Context, owner account, r release, cache string) (bin
 	return bin, nil
 }
 
-// binariesCache is a place that the server's account can read and, for root,
-// that only root can fill.
+// binariesCache returns a directory that the server's account can read and, if
+// this process is root, only root can write.
 func binariesCache() (string, error) {
 	if os.Geteuid() != 0 {
 		dir, err := os.UserCacheDir()
@@ -89,8 +89,8 @@ func binariesCache() (string, error) {
 	return "/var/cache/trainingmonkey/postgres", nil
 }
 
-// fetch unpacks into a directory of its own and renames that, so that two
-// processes may fetch at once and none sees half a release.
+// fetch unpacks into a directory of its own and renames it, so that two
+// processes may fetch at once and neither sees half a release.
 func (r release) fetch(ctx context.Context, cache string) (err error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return err
@@ -109,7 +109,7 @@ func (r release) fetch(ctx context.Context, cache string) (err error) {
 	}
 	target := filepath.Join(cache, r.name)
 	if err := os.Rename(unpacked, target); err != nil {
-		// Another process may have been faster; the caller tries what is there.
+		// Another process may have been faster; the caller tries its release.
 		if _, statErr := os.Stat(target); statErr != nil {
 			return err
 		}

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 )
 
-// initialise makes the cluster. It is filled under another name, so that data is complete
-// if it exists, and a killed initdb is repeated.
+// initialise creates the cluster. It is filled under another name, so that data is
+// complete if it exists, and initdb runs again if it was killed.
 func (d *directory) initialise(ctx context.Context, bin string) error {
 	fresh := d.data() + ".new"
 	if err := os.RemoveAll(fresh); err != nil {

@@ -1,10 +1,10 @@
-// Package localpg owns a private PostgreSQL server for the demo, for
-// development and for the tests.
+// Package localpg runs a private PostgreSQL server for the demo, for
+// development and for tests.
 //
-// A server never outlives the process that started it, however that process
-// ends, and never shares a directory, a port or a password with another one.
-// So everything that runs is started through the watchdog, and nothing listens
-// beyond the loopback interface.
+// Rule: a server never outlives the process that started it, however that
+// process ends, and never shares a directory, a port or a password with another
+// one. So every process is started by the watchdog, and servers listen only on
+// the loopback interface.
 package localpg
 
 import (
@@ -27,24 +27,25 @@ const superuser = "trainingmonkey"
 // binaries is not counted.
 const startTimeout = 60 * time.Second
 
-// Options say where a server lives and how it is set. The zero value is a
-// server in a temporary directory with PostgreSQL's own, durable settings.
+// Options say where a server keeps its data, and how it is configured. The zero
+// value is a server in a temporary directory with PostgreSQL's defaults, which
+// are durable.
 type Options struct {
-	// Dir holds the cluster, its password and its last port, and keeps them
-	// when the server stops. Empty means a fresh temporary directory, which is
-	// removed when the server stops or the process ends.
+	// Dir is the directory of the cluster, its password and its last port,
+	// which stay after the server stops. If empty, it is a new temporary
+	// directory, which is removed when the server stops or the process ends.
 	Dir string
 
 	// Settings are configuration parameters such as "fsync": "off". They apply to this
-	// start only. Those that place the server (port, addresses) are overruled.
+	// start only. Those of its address (port, interfaces) are ignored.
 	Settings map[string]string
 
 	// Logger logs operations that take unexpectedly long. Nil discards.
 	Logger *slog.Logger
 }
 
-// Server is one running PostgreSQL server. Its methods may be called from
-// several goroutines.
+// Server is one running PostgreSQL server. Its methods may be called
+// concurrently.
 type Server struct {
 	dir      *directory
 	bin      string // directory of initdb and postgres
@@ -53,15 +54,15 @@ type Server struct {
 	port     int // fixed once Start has returned
 
 	mu      sync.Mutex // serialises Stop and Restart
-	watch   *watchdog  // nil when the last Restart could not start it
+	watch   *watchdog  // nil if the last Restart failed
 	stopped bool
 }
 
-// Start starts a server and returns once it accepts connections. When it
-// cannot, the error carries the end of the server's log and nothing is left
-// running. LOCALPG_VERSION in the environment chooses the major version of
-// PostgreSQL; otherwise the newest on the machine makes a new cluster. Cancelling
-// ctx afterwards does not stop the server; Stop does.
+// Start starts a server and returns once it accepts connections. If it fails, the
+// error contains the end of the server's log, and no process is left running.
+// LOCALPG_VERSION in the environment selects the major version of PostgreSQL;
+// otherwise a new cluster gets the newest on the machine. Cancelling ctx
+// afterwards does not stop the server; Stop does.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	s, err := start(ctx, o)
 	if err != nil {
@@ -131,9 +132,9 @@ func (s *Server) URL(database string) string {
 	return u.String()
 }
 
-// Stop disconnects the clients, shuts the server down and returns when it is
-// gone; a temporary directory is then gone too. Stopping twice is harmless.
-// When ctx ends first the shutdown goes on and Stop may be called again to
+// Stop disconnects the clients, shuts the server down, and returns when it has
+// ended; a temporary directory is then removed too. A second Stop does nothing.
+// If ctx ends first, the shutdown continues, and Stop may be called again to
 // wait for it.
 func (s *Server) Stop(ctx context.Context) error {
 	s.mu.Lock()
@@ -154,10 +155,10 @@ func (s *Server) Stop(ctx context.Context) error {
 }
 
 // Restart stops the server and starts it again with the same data, port and
-// password. An immediate restart is a crash: the server is asked to quit
-// without a checkpoint and recovers from its log. After an error the server is
-// down, and Restart may be tried again. A server that died by itself can be
-// restarted only if it has a Dir, since a temporary one went with it.
+// password. An immediate restart is a crash: the server quits without a
+// checkpoint and recovers from its log. After an error the server is down, and
+// Restart may be called again. A server that died by itself can be restarted
+// only if it has a Dir, because a temporary one is removed with it.
 func (s *Server) Restart(ctx context.Context, immediate bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

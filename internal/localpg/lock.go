@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// acquire locks the directory. The lock is inherited by the watchdog and the
-// server, so it ends only with the last of them: after a kill -9 of its
-// starter a server takes a moment to shut down, and acquire waits for that. A
-// directory whose starter lives is in use, which is an error at once.
+// acquire locks the directory. The watchdog and the server inherit the lock, so
+// it ends with the last of them: after a kill -9 of its starter a server takes
+// a moment to shut down, for which acquire waits. If the starter is alive, the
+// directory is in use, which is an error at once.
 func (d *directory) acquire(ctx context.Context) error {
 	f, err := d.open("lock", os.O_RDWR|os.O_CREATE)
 	if err != nil {

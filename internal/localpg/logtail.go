@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// An error message shows no more of the log than this.
+// Limits of the part of the log in an error message.
 const (
 	tailBytes = 8 << 10
 	tailLines = 20
 )
 
-// logSize returns where the log ends now.
+// logSize returns the current size of the log.
 func (d *directory) logSize() int64 {
 	info, err := d.log.Stat()
 	if err != nil {
@@ -21,7 +21,7 @@ func (d *directory) logSize() int64 {
 }
 
 // logSince returns the last lines of the log written after offset. It reads an
-// open file, so it also works when the directory has been removed.
+// open file, so it also works after the directory was removed.
 func (d *directory) logSince(offset int64) string {
 	if d.log == nil {
 		return d.finalLog

@@ -28,8 +28,8 @@ func mavenRelease(version embeddedpostgres.PostgresVersion, repository string) r
 		if err != nil {
 			return err
 		}
-		// The library only fetches as a part of starting. The unknown encoding makes
-		// initdb fail, so that no server runs outside the watchdog.
+		// The library only downloads when it starts a server. The unknown encoding
+		// makes initdb fail, so that no server runs outside the watchdog.
 		beside := filepath.Dir(into)
 		fetchErr := embeddedpostgres.NewDatabase(embeddedpostgres.DefaultConfig().
 			Version(version).
@@ -48,7 +48,7 @@ func mavenRelease(version embeddedpostgres.PostgresVersion, repository string) r
 	}}
 }
 
-// anyPort satisfies the library, which finds a free port before it fetches.
+// anyPort returns a free port, which the library requires before it downloads.
 func anyPort(ctx context.Context) (uint32, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(loopback, "0"))

