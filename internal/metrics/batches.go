@@ -42,10 +42,10 @@ func newBatches() *batches {
 	}
 }
 
-// outcomes of transactions.
+// outcomes are the values of the label for outcomes of transactions.
 var outcomes = []string{"committed", "deadlock", "transient", "data", "program", "panic"}
 
-// Observer returns the observer of the lane of a kind's class.
+// Observer returns the observer of the lane of a kind and class.
 func (m *Metrics) Observer(kind, class string) lane.Observer {
 	b := m.batches
 	o := &observer{

@@ -30,8 +30,8 @@ var (
 	tokens           = description("tokens", "The whole database: athletes' tokens: valid, expiring, expired, needs_reauthorization. Above 10,000 it is PostgreSQL's estimate.", "state")
 )
 
-// collectDatabase shows the newest snapshot of the whole database. It never queries
-// the database.
+// collectDatabase reports the newest snapshot of the whole database. It never
+// queries the database.
 func collectDatabase(watch *admin.Watch) collector {
 	return func(ch chan<- prometheus.Metric) {
 		s, age, ok := watch.Latest()
@@ -42,9 +42,9 @@ func collectDatabase(watch *admin.Watch) collector {
 		for _, f := range s.Freshness {
 			lag := f.Age
 			if lag > 0 {
-				lag += age.Seconds() // what waited then is assumed to wait still
+				lag += age.Seconds() // jobs that waited then are assumed to still wait
 			} else if age > admin.Old {
-				continue // it is no longer known that nothing waits
+				continue // jobs may wait by now
 			}
 			gauge(ch, freshness, lag, f.Lane)
 			gauge(ch, freshnessJobs, float64(f.Waiting), f.Lane)

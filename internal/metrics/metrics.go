@@ -1,8 +1,8 @@
 // Package metrics has the metrics that Prometheus scrapes from a worker process.
 //
-// Rule: a job costs next to nothing. What counters already know is read when
-// Prometheus scrapes; events are recorded once per statement or transaction, and a job
-// adds one observation. Label values come from fixed sets.
+// Rule: metrics cost a job next to nothing. Existing counters are read when Prometheus
+// scrapes; events are recorded once per statement or transaction, and a job adds one
+// observation. Label values come from fixed sets.
 //
 // Series whose help says "The whole database" are the same from every process:
 // aggregate them with max, all others with sum.
@@ -22,7 +22,7 @@ import (
 	"github.com/trainingmonkey/worker/workers"
 )
 
-// namespace precedes every name of ours, as in the environment's variables.
+// namespace is the prefix of our names, as of the environment's variables.
 const namespace = "tmworker"
 
 // Metrics are the instruments of one process.
@@ -48,7 +48,7 @@ func New(version string, slowQuery time.Duration, logger *slog.Logger) *Metrics 
 	return m
 }
 
-// Tracer is for the pool's options.
+// Tracer returns the tracer for the pool's options.
 func (m *Metrics) Tracer() *Tracer { return m.tracer }
 
 // Connect sets the sources, which are read when Prometheus scrapes. It is called once.
@@ -59,8 +59,8 @@ func (m *Metrics) Connect(pool func() *pgxpool.Stat, service *workers.Service, w
 		}, func() float64 { return oneIf(ready()) }))
 }
 
-// Handler serves the metrics, to few clients at a time, and uncompressed, because
-// compressing would take most of the time.
+// Handler serves the metrics, to few clients at a time. They are not compressed,
+// because that would take most of the time.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{DisableCompression: true, MaxRequestsInFlight: 2, Timeout: 5 * time.Second})
 }
@@ -72,13 +72,13 @@ func oneIf(b bool) float64 {
 	return 0
 }
 
-// description describes one series of a collector that reads its source.
+// description describes one series of a collector.
 func description(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
 }
 
-// collector reads its source when Prometheus asks. What it has is not known before:
-// whether there is a snapshot, and of which queues.
+// collector reads its source when Prometheus scrapes. Its series are not known
+// before, because they depend on the snapshot and its queues.
 type collector func(chan<- prometheus.Metric)
 
 // Describe implements prometheus.Collector.

@@ -30,7 +30,7 @@ type Tracer struct {
 	statements map[string]*statement
 }
 
-// statement is the instruments of one name.
+// statement has the instruments of one name.
 type statement struct {
 	name     string
 	duration prometheus.Observer
@@ -38,15 +38,15 @@ type statement struct {
 
 	mu         sync.Mutex
 	logged     time.Time // when it was logged last
-	suppressed int       // how often it was slow since
+	suppressed int       // slow executions since then
 }
 
 const (
-	// maxStatements bounds the names. There are fewer in this program; the bound is for
-	// statements that others send through the pool.
+	// maxStatements bounds the names. This program has fewer; the bound is for
+	// libraries that use the pool.
 	maxStatements  = 200
 	otherStatement = "other"
-	// logInterval is how often the same slow statement is logged.
+	// logInterval is the min interval between logs of the same slow statement.
 	logInterval = 10 * time.Second
 )
 
@@ -77,8 +77,8 @@ func newTracer(slow time.Duration, logger *slog.Logger) *Tracer {
 	return t
 }
 
-// span is a statement, batch or acquisition under way. It is a context of its
-// own, which saves an allocation per statement.
+// span is a statement, batch or acquisition under way. It is itself a context,
+// which saves an allocation per statement.
 type span struct {
 	context.Context
 	sql   string
@@ -201,12 +201,13 @@ func (t *Tracer) statement(name string) *statement {
 	return s
 }
 
-// statementName returns the name that a statement starts with, in the way of sqlc,
-// which is River's as well:
+// statementName returns the name at the beginning of a statement, in the format of
+// sqlc, which River also uses:
 //
 //	-- name: lock_users
 //
-// The words of a transaction's begin and end are names by themselves.
+// The statements that begin and end a transaction are named by their first
+// word.
 func statementName(sql string) string {
 	sql = strings.TrimLeft(sql, " \t\r\n")
 	if rest, ok := strings.CutPrefix(sql, "-- name: "); ok {
