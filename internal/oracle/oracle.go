@@ -56,7 +56,7 @@ type Mismatch struct {
 	ActivityID int64
 	UserID     int32
 	Date       string
-	Values     string // stored and correct ones, in the order of the columns
+	Values     string // stored and correct values, in the order of the columns
 }
 
 // String describes the mismatch on one line.
@@ -64,14 +64,15 @@ func (m Mismatch) String() string {
 	return fmt.Sprintf("activity %d of user %d on %s: %s", m.ActivityID, m.UserID, m.Date, m.Values)
 }
 
-// Check compares all rows, or those of users when any are given, and returns the first
-// twenty that are wrong and how many there are in all. It checks the standard formula
+// Check compares all rows, or those of users if any are given. It returns the first
+// twenty wrong rows and the number of all wrong rows. It checks the standard formula
 // without rounding.
 func Check(ctx context.Context, db dbpool.Querier, users ...int32) (wrong []Mismatch, total int, err error) {
 	return CheckBy(ctx, db, WrongQuery, users, nil)
 }
 
-// CheckBy is Check by a query made of WrongQuery, of users, all for none, from a date on.
+// CheckBy is Check with a query derived from WrongQuery, from the date first on. Without
+// users it checks all.
 func CheckBy(ctx context.Context, db dbpool.Querier, query string, users []int32, first *time.Time) (wrong []Mismatch, total int, err error) {
 	rows, _ := db.Query(ctx, query, users, first)
 	var m Mismatch

@@ -47,7 +47,7 @@ var athletes = []athlete{
 	{[7]float64{0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3}, []sport{strength, swimming}, 100, 90},
 }
 
-// SampleAthletes is how many histories there are; user ids are 1 to SampleAthletes.
+// SampleAthletes is the number of histories; user ids are 1 to SampleAthletes.
 var SampleAthletes = len(athletes)
 
 // SampleActivities returns the generated histories of all athletes, the same every time,
@@ -99,7 +99,7 @@ func (a athlete) session(random *rand.Rand, day time.Time, hour int) jobs.Activi
 		Trimp:           new(0.0),
 		StartTime:       new(fmt.Sprintf("%02d:%02d:00", hour, random.IntN(60))),
 	}
-	if random.Float64() < 0.9 { // now and then the strap stays at home
+	if random.Float64() < 0.9 { // sometimes without a heart-rate strap
 		activity.AvgHeartRate = new(round2(110 + 50*random.Float64()))
 		activity.Trimp = new(round2(hours * kind.trimpPerHour * (0.8 + 0.4*random.Float64())))
 	}
