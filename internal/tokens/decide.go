@@ -6,14 +6,14 @@ import (
 	"maps"
 )
 
-// state is a user's row while the operations of a batch are applied to it, one
-// after the other, in memory. The row is locked.
+// state is a user's row, locked, to which the operations of a batch are applied
+// in memory, one after the other.
 type state struct {
 	row
 	exists     bool
 	token      Token
 	unreadable error
-	saved      bool // it has tokens of the batch
+	saved      bool // it has tokens from the batch
 	changed    bool
 }
 
@@ -24,12 +24,12 @@ type audit struct {
 	success   bool
 	agent     string // "" for NULL
 	details   string // JSON
-	missing   bool   // it was refused because nothing is stored of the user
+	missing   bool   // refused because nothing is stored for the user
 }
 
-// decide applies the operation to the state. The error refuses this operation only. again
-// says that an earlier try of the batch may have been committed; what it stored is then
-// not stored, or audited, twice.
+// decide applies the operation to the state. A refusal concerns this operation only.
+// again says that an earlier try of the batch may have been committed: its changes are
+// then neither stored nor audited twice.
 func (s *Store) decide(st *state, op *Operation, again bool) (_ *audit, refusal error) {
 	switch err := op.validate(); {
 	case err != nil && op.UserID <= 0:
@@ -52,8 +52,8 @@ func (s *Store) decide(st *state, op *Operation, again bool) (_ *audit, refusal 
 	return newAudit(op, refusal), refusal
 }
 
-// alreadyHas reports whether the row holds what the operation stores and the lease
-// that it ends is ended: an earlier try was committed although its answer was
+// alreadyHas reports whether the row already has the operation's tokens and its
+// lease has ended, because an earlier try was committed although its answer was
 // lost.
 func (st *state) alreadyHas(op *Operation, again bool) bool {
 	same := st.exists && st.token.Access == op.Access && st.token.Refresh == op.Refresh
@@ -63,8 +63,8 @@ func (st *state) alreadyHas(op *Operation, again bool) bool {
 	return same && (op.Lease == "" || st.leaseBy != op.Lease)
 }
 
-// set stores the tokens and clears the lease and the reauthorization mark of the older
-// ones.
+// set stores the tokens and clears the lease and the reauthorization mark of the
+// previous ones.
 func (s *Store) set(st *state, op *Operation) {
 	st.userID, st.exists, st.saved, st.changed = op.UserID, true, true, true
 	st.token = Token{UserID: op.UserID, Access: op.Access, Refresh: op.Refresh, ExpiresAt: op.ExpiresAt}
@@ -111,7 +111,7 @@ func newAudit(op *Operation, refusal error) *audit {
 		details["refused"] = refusal.Error()
 	}
 	text, err := json.Marshal(details)
-	if err != nil { // a caller's value that has no JSON must not cost the audit row
+	if err != nil { // a caller's value without JSON must not prevent the audit row
 		text = []byte(`{}`)
 	}
 	return &audit{

@@ -12,8 +12,8 @@ import (
 )
 
 // dueQuery finds the users whose tokens expire soon, unless an unfinished job will
-// refresh them. It compares with now(), which the index on the expiry can be searched
-// for.
+// refresh them. It compares with now(), for which the index on the expiry can be
+// used.
 const dueQuery = `
 -- name: tokens_due
 SELECT t.user_id::int
@@ -23,12 +23,12 @@ WHERE t.reauthorize_since IS NULL AND t.refresh_token <> ''
   AND NOT EXISTS (SELECT FROM ({to_refresh}) AS planned WHERE planned.user_id = t.user_id)
 ORDER BY t.user_id`
 
-// RefreshBefore is how soon the tokens expire that workers refresh by themselves; several
-// tries fit into it.
+// RefreshBefore is how long before their expiry workers refresh tokens by themselves. It
+// leaves time for several tries.
 const RefreshBefore = 30 * time.Minute
 
-// Due returns the users whose tokens expire within the time, except those who have to
-// authorize again and those that an enqueued job covers.
+// Due returns the users whose tokens expire within the given time, except those who
+// have to authorize again and those of unfinished jobs.
 func Due(ctx context.Context, tx pgx.Tx, riverSchema string, within time.Duration) ([]int32, error) {
 	return dbpool.Collect(ctx, tx, "find tokens that expire", pgx.RowTo[int32], dueIn(riverSchema), within)
 }

@@ -10,17 +10,18 @@ import (
 	"strings"
 )
 
-// prefix begins every sealed text; what follows it is the version of the format.
+// prefix begins every sealed text, followed by the version of the format.
 const prefix = "enc:"
 
-// version of the format: enc:v1:<key id>:<base64 of nonce, ciphertext and tag>,
-// with a nonce of 12 bytes and a tag of 16, and the place as associated data.
+// version is that of the format enc:v1:<key id>:<base64 of nonce, ciphertext
+// and tag>, with a nonce of 12 bytes, a tag of 16, and the place as associated
+// data.
 const version = "v1"
 
-// KeyBytes is the length of a key.
+// KeyBytes is the length of a key in bytes.
 const KeyBytes = 32
 
-// Why a text does not open.
+// Errors of Open.
 var (
 	ErrUnknownKey = errors.New("it was encrypted with a key that is not configured")
 	ErrMalformed  = errors.New("it is cut short or not in a format that is known")
@@ -29,9 +30,9 @@ var (
 
 // Keyring encrypts short texts with AES-256-GCM under named keys, so that a new key can
 // be introduced while texts of the old one are still read. A text is bound to the place
-// it was sealed for: moved to another place, cut short or altered it does not open. No
-// error, log or dump of a Keyring shows a key or a text. Its methods may be called
-// concurrently.
+// for which it was sealed: it does not open if it is moved to another place, cut off or
+// altered. No error, log or dump of a Keyring shows a key or a text. Its methods may be
+// called concurrently.
 type Keyring struct {
 	ids  []string // the first encrypts
 	keys map[string]cipher.AEAD
@@ -60,9 +61,9 @@ func ParseKeyring(text string) (*Keyring, error) {
 		if err != nil {
 			return nil, fmt.Errorf("key %d: %w", i+1, err)
 		}
-		// Random nonces are good for 2³² texts under one key: a million users
-		// whose tokens are refreshed four times a day reach that in a year and
-		// a half, and rotating starts anew.
+		// Random nonces are safe for 2³² texts under one key. A million users
+		// whose two tokens are refreshed four times a day reach that in a year
+		// and a half; a new key starts again from 0.
 		if ring.keys[id], err = cipher.NewGCMWithRandomNonce(block); err != nil {
 			return nil, fmt.Errorf("key %d: %w", i+1, err)
 		}
@@ -84,7 +85,8 @@ func (k *Keyring) CurrentPrefix() string { return prefix + version + ":" + k.Cur
 func (k *Keyring) Current() string { return k.ids[0] }
 
 // Open returns the text that was sealed for the place. A text that is not sealed is
-// returned as it is: that is what rows contain before encryption is introduced.
+// returned unchanged, because rows contain such texts before encryption is
+// introduced.
 func (k *Keyring) Open(place, stored string) (string, error) {
 	if !Sealed(stored) {
 		return stored, nil

@@ -9,9 +9,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Wanted says which tokens a refresh is wanted for.
+// Wanted says which tokens are to be refreshed.
 type Wanted struct {
-	// Within: tokens that expire within this time; 0: whenever they expire.
+	// Within selects tokens that expire within this time; 0 selects all.
 	Within time.Duration
 	// Since is the time of the request: tokens stored later satisfy it, no matter which
 	// process refreshed them.
@@ -21,8 +21,8 @@ type Wanted struct {
 // Lease is the exclusive right to refresh a user's tokens for a limited time.
 type Lease struct {
 	Refresh string // the token to send to the provider
-	// AnswerLost: the same token was sent to the provider before and the answer is not
-	// known.
+	// AnswerLost says that the same token was sent to the provider before, and that
+	// answer is unknown.
 	AnswerLost bool
 }
 
@@ -37,12 +37,13 @@ const (
 	Leased  LeaseStatus = iota
 	Fresh               // the tokens are fresh enough
 	Busy                // another process is refreshing them
-	Limited             // the provider must not be asked now
+	Limited             // the provider's limits allow no request now
 	Marked              // the user has to authorize again
-	Absent              // nothing is stored of the user, or no refresh token
+	Absent              // nothing is stored for the user, or no refresh token
 )
 
-// leaseQuery is lockQuery for one user, with the clock by which leases expire.
+// leaseQuery is lockQuery for one user, with the server's time, by which leases
+// expire.
 const leaseQuery = `
 -- name: token_lease
 SELECT ` + rowColumns + `, clock_timestamp() FROM user_tokens WHERE user_id = $1 FOR UPDATE`
@@ -53,13 +54,13 @@ const takeLeaseQuery = `
 UPDATE user_tokens SET refresh_by = $2, refresh_until = clock_timestamp() + $3::interval, refresh_hash = $4
 WHERE user_id = $1`
 
-// errLimited undoes a lease that the limits do not allow.
+// errLimited rolls back a lease that the limits do not allow.
 var errLimited = errors.New("limited")
 
 // Lease leases a user's tokens for the given time and reserves a request within the
 // provider's limits, both or neither. by names the lease and must be unique. wait is the
-// longest time for which the user is Busy or Limited. A user whose tokens do not decrypt
-// is an UnreadableError.
+// max time for which the user is Busy or Limited. For a user whose tokens do not decrypt
+// the error is an *UnreadableError.
 func (s *Store) Lease(ctx context.Context, userID int32, wanted Wanted, by string, lasting time.Duration, limits Limits) (lease Lease, status LeaseStatus, wait time.Duration, err error) {
 	err = s.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		var r row

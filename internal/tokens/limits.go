@@ -9,14 +9,15 @@ import (
 )
 
 // Limits are the numbers of requests that all processes together may send to the
-// provider, in each quarter of an hour and each day of UTC. The counts are kept in the
-// database, because in memory they would apply to one process and be lost by a restart.
+// provider, per quarter of an hour and per day in UTC. The counts are in the database,
+// because in memory they would cover one process only and be lost in a restart.
 type Limits struct {
 	Quarter, Day int
 }
 
-// reserveQuery counts one request if there is room. It checks the row that it
-// writes, so that concurrent ones wait for each other and none is lost.
+// reserveQuery counts one request if the limits allow it. It checks the row
+// that it writes, so that concurrent requests wait for each other and are all
+// counted.
 const reserveQuery = `
 -- name: token_reserve_requests
 UPDATE token_provider AS p
@@ -27,7 +28,7 @@ WHERE p.paused_until <= statement_timestamp()
   AND (p.quarter <> w.quarter OR p.quarter_used < $1)
   AND (p.day <> w.day OR p.day_used < $2)`
 
-// roomAgainQuery says in how many seconds there is room again.
+// roomAgainQuery returns in how many seconds the limits allow a request again.
 const roomAgainQuery = `
 -- name: token_room_again
 SELECT extract(epoch FROM greatest(p.paused_until,
@@ -35,10 +36,10 @@ SELECT extract(epoch FROM greatest(p.paused_until,
 	CASE WHEN p.day_used >= $2 THEN p.day + interval '1 day' END) - statement_timestamp())::float8
 FROM token_provider AS p`
 
-// minWait is the shortest wait returned, because the computed one may be 0.
+// minWait is the min wait returned, because the computed one may be 0.
 const minWait = 100 * time.Millisecond
 
-// reserve returns 0 when the request may be made, otherwise how long to wait.
+// reserve returns 0 if the request may be sent, otherwise how long to wait.
 func (l Limits) reserve(ctx context.Context, tx pgx.Tx) (time.Duration, error) {
 	done, err := tx.Exec(ctx, reserveQuery, l.Quarter, l.Day)
 	if err != nil || done.RowsAffected() == 1 {

@@ -29,7 +29,7 @@ func (s *Store) Load(ctx context.Context, userIDs []int32) (Loaded, error) {
 	_, err := pgx.ForEachRow(rows, r.targets(), func() error {
 		found[r.userID] = true
 		token, err := s.open(&r)
-		if unreadable, is := err.(*UnreadableError); is { //nolint:errorlint // open returns it as it is
+		if unreadable, is := err.(*UnreadableError); is { //nolint:errorlint // open returns it unwrapped
 			loaded.Unreadable = append(loaded.Unreadable, unreadable)
 		} else {
 			loaded.Tokens = append(loaded.Tokens, token)

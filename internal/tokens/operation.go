@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Operation is one change of a user's tokens, or the failure of one. Each has an audit
-// row in the same transaction. It prints without its secrets.
+// Operation is a change of a user's tokens, or a failed refresh. Each has an audit row
+// in the same transaction. It prints without its secrets.
 type Operation struct {
 	UserID    int32
 	Access    string
@@ -20,7 +20,7 @@ type Operation struct {
 	Used string
 	// Lease is the lease of the refresh; the operation ends it.
 	Lease string
-	// Failure, if not nil, says that a refresh failed. Then there are no tokens.
+	// Failure, if not nil, says that a refresh failed, without tokens.
 	Failure *Failure
 
 	UserAgent string         // of this program, for the audit row
@@ -30,11 +30,11 @@ type Operation struct {
 // Failure is why a refresh has no tokens to store.
 type Failure struct {
 	Reason string // in words, for the audit row
-	// AnswerMayBeLost: the provider may have answered with new tokens that did not
-	// arrive. This is stored with the refresh token that was used.
+	// AnswerMayBeLost says that the provider may have answered with new tokens
+	// that did not arrive. It is stored with the refresh token that was used.
 	AnswerMayBeLost bool
-	// Reauthorize marks the user, unless the stored refresh token is another one
-	// by now.
+	// Reauthorize marks the user, unless another refresh token has been stored
+	// since.
 	Reauthorize Reason
 }
 
@@ -55,9 +55,9 @@ func (op *Operation) name() string {
 var (
 	// ErrInvalid is wrapped by an error that names the field.
 	ErrInvalid = errors.New("the operation is not valid")
-	// ErrSuperseded: another refresh token is stored by now, which is newer.
+	// ErrSuperseded: a newer refresh token has been stored since.
 	ErrSuperseded = errors.New("the stored refresh token is not the one that was used")
-	// ErrMissing: nothing is stored of the user any more.
+	// ErrMissing: nothing is stored for the user any more.
 	ErrMissing = errors.New("nothing is stored of the user")
 	// ErrNotStored is wrapped by the database's error for one operation.
 	ErrNotStored = errors.New("the database refuses it")

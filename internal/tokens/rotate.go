@@ -10,12 +10,12 @@ import (
 // RotateBatch is how many rows one transaction of a rotation locks.
 const RotateBatch = 500
 
-// Rotation is how far a rotation is.
+// Rotation is the progress of a rotation.
 type Rotation struct {
-	Key        string  `json:"key"`        // the id of the key that everything is encrypted with now
-	Total      int64   `json:"total"`      // rows that were not encrypted with it at the beginning
-	Rotated    int64   `json:"rotated"`    // rows that it encrypted anew
-	Unreadable []int32 `json:"unreadable"` // users whose tokens do not decrypt; left as they are
+	Key        string  `json:"key"`        // the id of the current key, with which everything is encrypted
+	Total      int64   `json:"total"`      // rows that were not encrypted with it at the start
+	Rotated    int64   `json:"rotated"`    // rows that were encrypted again
+	Unreadable []int32 `json:"unreadable"` // users whose tokens do not decrypt; left unchanged
 }
 
 // staleCondition finds rows with a text that the current key did not seal.
@@ -25,23 +25,23 @@ const countStaleQuery = `
 -- name: token_count_stale
 SELECT count(*) FROM user_tokens WHERE ` + staleCondition
 
-// staleQuery takes the next rows in key order. They are locked, so a concurrent save of
-// new tokens waits and then compares with the same refresh token.
+// staleQuery locks the next rows in key order. A concurrent save of new tokens waits,
+// and then compares with the same refresh token.
 const staleQuery = `
 -- name: token_stale
 SELECT ` + rowColumns + ` FROM user_tokens WHERE user_id > $2 AND ` + staleCondition + ` ORDER BY user_id LIMIT $3 FOR UPDATE`
 
-// resealQuery changes nothing but the texts.
+// resealQuery changes only the texts.
 const resealQuery = `
 -- name: token_reseal
 UPDATE user_tokens AS t SET access_token = nullif(new.access_token, ''), refresh_token = nullif(new.refresh_token, '')
 FROM unnest($1::int[], $2::text[], $3::text[]) AS new (user_id, access_token, refresh_token)
 WHERE t.user_id = new.user_id`
 
-// Rotate encrypts all texts with the current key that were encrypted with older keys or
-// never. Other processes may read, save and refresh meanwhile. It repeats until it finds
-// no more rows, because a process with an older current key may write new ones. progress
-// is called after every batch.
+// Rotate encrypts with the current key all texts that are encrypted with older keys or
+// not at all. Other processes may read, save and refresh meanwhile. It repeats until it
+// finds no more rows, because a process with an older current key may write new ones.
+// progress is called after every batch.
 func (s *Store) Rotate(ctx context.Context, progress func(Rotation)) (Rotation, error) {
 	r := Rotation{Key: s.ring.Current(), Unreadable: []int32{}}
 	if err := s.pool.QueryRow(ctx, countStaleQuery, s.ring.CurrentPrefix()).Scan(&r.Total); err != nil {

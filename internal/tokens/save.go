@@ -13,13 +13,14 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// unknownTries is how often a batch is retried whose commit got no answer.
+// unknownTries is how often a batch is retried after a commit without an
+// answer.
 const unknownTries = 5
 
-// Save carries out the operations, in order, and writes their audit rows, in one
-// transaction and four round trips however many they are. outcomes has nil for each
-// operation that was carried out, and the reason for each refused one; refused operations
-// have audit rows as well. If err is not nil, nothing was changed.
+// Save applies the operations in order and writes their audit rows, in one transaction
+// and four round trips for any number of operations. outcomes has nil for each operation
+// that was applied, and the reason for each refused one, which has an audit row as well.
+// If err is not nil, nothing was changed.
 func (s *Store) Save(ctx context.Context, operations []Operation) (outcomes []error, err error) {
 	if len(operations) == 0 {
 		return nil, nil
@@ -42,7 +43,8 @@ func (s *Store) Save(ctx context.Context, operations []Operation) (outcomes []er
 	return outcomes, nil
 }
 
-// lockQuery reads and locks rows in ascending order: the sort runs before the locking.
+// lockQuery reads and locks rows in ascending order, because PostgreSQL sorts before
+// it locks.
 const lockQuery = `
 -- name: token_lock
 SELECT ` + rowColumns + ` FROM user_tokens WHERE user_id = ANY($1::int[]) ORDER BY user_id FOR UPDATE`
@@ -103,12 +105,12 @@ func (s *Store) saveIn(ctx context.Context, tx pgx.Tx, operations []Operation, a
 	return outcomes, tx.SendBatch(ctx, batch).Close()
 }
 
-// savedColumns are the arrays of arrays as a relation.
+// savedColumns is a FROM item: the arrays of function arrays as a relation.
 const savedColumns = `unnest($1::int[], $2::text[], $3::text[], $4::bigint[], $5::bool[], $6::text[], $7::timestamptz[], $8::text[], $9::text[])
 	AS new (user_id, access_token, refresh_token, expires, saved, refresh_by, refresh_until, refresh_hash, reason)`
 
-// updateQuery writes rows that are locked. The times are those of the clock, not
-// of the transaction's start, which waited for locks.
+// updateQuery writes locked rows. Times are those of the clock, because the
+// transaction has waited for locks since its start.
 const updateQuery = `
 -- name: token_update
 UPDATE user_tokens AS t
@@ -121,9 +123,10 @@ SET access_token = nullif(new.access_token, ''), refresh_token = nullif(new.refr
 FROM ` + savedColumns + `
 WHERE t.user_id = new.user_id`
 
-// insertQuery writes the first tokens of users, in key order. If another transaction
-// stored some at the same time, these replace them. It is not used for existing rows: the
-// application may have further NOT NULL columns, for which an insert would be refused.
+// insertQuery writes the first tokens of users, in key order. Tokens that another
+// transaction stored at the same time are replaced. It is not used for existing rows,
+// because the application's table may have further NOT NULL columns, for which an insert
+// would be refused.
 const insertQuery = `
 -- name: token_insert
 INSERT INTO user_tokens (user_id, access_token, refresh_token, expires_at, saved_at, reauthorize_since, reauthorize_reason)
@@ -136,7 +139,7 @@ SET access_token = excluded.access_token, refresh_token = excluded.refresh_token
 	saved_at = excluded.saved_at, refresh_by = NULL, refresh_until = NULL, refresh_hash = NULL,
 	reauthorize_since = excluded.reauthorize_since, reauthorize_reason = excluded.reauthorize_reason`
 
-// arrays turns rows into one array for each column.
+// arrays returns one array per column.
 func arrays(states []*state) []any {
 	n := len(states)
 	users, access, refresh, expires, saved := make([]int32, n), make([]string, n), make([]string, n), make([]int64, n), make([]bool, n)

@@ -9,8 +9,8 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// saveIndividually saves a batch of which the database refused some operations, for a
-// user who does not exist for example: in one transaction with a savepoint for each
+// saveIndividually saves a batch of which the database refused some operations, for
+// example because a user does not exist: in one transaction with a savepoint per
 // operation.
 func (s *Store) saveIndividually(ctx context.Context, operations []Operation) (outcomes []error, err error) {
 	err = s.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
@@ -38,7 +38,7 @@ func (s *Store) saveIndividually(ctx context.Context, operations []Operation) (o
 	return outcomes, err
 }
 
-// auditRefusal writes the audit row, unless the database refuses that as well.
+// auditRefusal writes the audit row, unless the database refuses it as well.
 func auditRefusal(ctx context.Context, tx pgx.Tx, op *Operation, refusal error) error {
 	err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
 		batch := &pgx.Batch{}

@@ -20,9 +20,9 @@ type Status struct {
 	NeedsReauthorization int64 `json:"needs_reauthorization"`
 
 	Refreshing  int64            `json:"refreshing"`   // right now
-	Keys        map[string]int64 `json:"keys"`         // users by the id of the key that their refresh token is encrypted with
+	Keys        map[string]int64 `json:"keys"`         // users by the id of the key with which their refresh token is encrypted
 	Plaintext   int64            `json:"plaintext"`    // users with a token that is not encrypted
-	PausedUntil *time.Time       `json:"paused_until"` // the provider said so; null when it did not
+	PausedUntil *time.Time       `json:"paused_until"` // as the provider requested; null for no pause
 
 	Reauthorize []NeedsUser `json:"reauthorize"` // the users who have to authorize again, the longest waiting first, at most 1,000
 }
@@ -34,8 +34,8 @@ type NeedsUser struct {
 	Since  time.Time `json:"since"`
 }
 
-// statusQuery reads only the prefix of a token that says how it is encrypted. A row
-// without a refresh token counts as expired, whatever its time says.
+// statusQuery reads only the prefix of a token, which says how it is encrypted. A
+// row without a refresh token counts as expired, regardless of its time.
 const statusQuery = `
 -- name: token_status
 SELECT CASE WHEN reauthorize_since IS NOT NULL THEN 'needs'
@@ -59,8 +59,8 @@ const pausedQuery = `
 -- name: token_paused_until
 SELECT nullif(greatest(paused_until, clock_timestamp()), clock_timestamp()) FROM token_provider`
 
-// GetStatus counts the users, or those of a list. Tokens that expire within the
-// time are expiring.
+// GetStatus counts all users, or those of a list. Tokens that expire within the
+// given time count as expiring.
 func GetStatus(ctx context.Context, pool *dbpool.Pool, riverSchema string, within time.Duration, users []int32) (Status, error) {
 	status := Status{Keys: map[string]int64{}}
 	batch := &pgx.Batch{}

@@ -1,8 +1,8 @@
-// Package tokens keeps the tokens with which users let the application read
-// their activities: saved many at a time with their audit rows, encrypted, and
-// refreshed by one process at a time.
+// Package tokens stores the tokens with which users let the application read
+// their activities. They are encrypted, saved many at a time with their audit
+// rows, and refreshed by one process at a time.
 //
-// Rules. A token from the provider is never overwritten by an older one: a save after a
+// Rules. An older token never overwrites a newer one from the provider: a save after a
 // refresh names the refresh token that was used, which is compared under the row's lock.
 // A token that does not decrypt is never overwritten. Rows are locked in ascending order
 // of users. No token appears in an error, a log, an audit row or a printed value.
@@ -36,29 +36,29 @@ type Token struct {
 	UserID      int32
 	Access      string
 	Refresh     string
-	ExpiresAt   time.Time // of Access; zero when that is not known
-	Reauthorize Reason    // why the user has to authorize again; empty when nothing is wrong
+	ExpiresAt   time.Time // of Access; zero if unknown
+	Reauthorize Reason    // why the user has to authorize again; empty if they need not
 }
 
 // Format implements fmt.Formatter.
 func (t Token) Format(s fmt.State, _ rune) { _, _ = fmt.Fprintf(s, "token of user %d", t.UserID) }
 
-// Reason says why a user has to authorize the application again.
+// Reason is why a user has to authorize the application again.
 type Reason string
 
 // Reasons, as in user_tokens.reauthorize_reason.
 const (
-	// Refused: the provider refuses the refresh token. Most likely the user withdrew the
+	// Refused: the provider refuses the refresh token. Most likely the user revoked the
 	// authorization.
 	Refused Reason = "refused"
 	// AnswerLost: the provider refuses the refresh token after an earlier refresh with it
-	// whose answer was never stored: a worker died in between, or the answer was cut off.
-	// The tokens of that answer are lost.
+	// whose answer was never stored, because a worker died or the answer was cut off. The
+	// tokens of that answer are lost.
 	AnswerLost Reason = "answer_lost"
 )
 
-// UnreadableError says that a user's stored tokens do not decrypt. They are left as they
-// are.
+// UnreadableError says that a user's stored tokens do not decrypt. They are left
+// unchanged.
 type UnreadableError struct {
 	UserID int32
 	Column string
@@ -79,8 +79,8 @@ const (
 	refreshColumn = "refresh_token"
 )
 
-// place is what a ciphertext is bound to: a user and a column. It is part of the format
-// in docs/python.md.
+// place returns what a ciphertext is bound to: a user and a column. It is part of the
+// format in docs/python.md.
 func place(userID int32, column string) string {
 	return "user_tokens/" + strconv.Itoa(int(userID)) + "/" + column
 }
@@ -96,11 +96,11 @@ func tokenHash(refresh string) string {
 const rowColumns = `user_id::int, coalesce(access_token, ''), coalesce(refresh_token, ''), coalesce({schema}.token_expiry_seconds(expires_at), 0),
 	saved_at, coalesce(refresh_by, ''), refresh_until, coalesce(refresh_hash, ''), CASE WHEN reauthorize_since IS NOT NULL THEN coalesce(reauthorize_reason, 'refused') ELSE '' END`
 
-// row is a row of user_tokens as it is stored.
+// row is a row of user_tokens as stored.
 type row struct {
 	userID          int32
-	access, refresh string // encrypted, or not yet
-	expires         int64  // seconds since 1970, 0 when not known
+	access, refresh string // encrypted or plaintext
+	expires         int64  // seconds since 1970, 0 if unknown
 	savedAt         *time.Time
 	leaseBy         string
 	leaseUntil      *time.Time

@@ -13,15 +13,16 @@ import (
 type Kind int
 
 const (
-	// Given says that there are new tokens.
+	// Given says that the answer has new tokens.
 	Given Kind = iota
-	// Failed says that there are none, and the refresh token is still valid.
+	// Failed says that it has none, and that the refresh token is still valid.
 	Failed
 	// Lost says that new tokens may not have arrived; the refresh token may be used up.
 	Lost
 	// Refused says that the refresh token is not valid, or no longer.
 	Refused
-	// Throttled says that no process may send a request before RetryAfter is over.
+	// Throttled says that no process may send a request before RetryAfter has
+	// passed.
 	Throttled
 )
 
@@ -29,11 +30,11 @@ const (
 type Answer struct {
 	Kind       Kind
 	Access     string
-	Refresh    string // empty: the one that was used stays good
+	Refresh    string // empty: the one that was used stays valid
 	ExpiresAt  time.Time
-	Reason     string        // why there are no tokens, in words of our own
+	Reason     string        // why there are no tokens, in our own words
 	Status     int           // HTTP status, 0 without an answer
-	RetryAfter time.Duration // 0 when the provider did not say
+	RetryAfter time.Duration // 0 if the provider did not state it
 }
 
 // Format implements fmt.Formatter.
@@ -42,7 +43,7 @@ func (a Answer) Format(s fmt.State, _ rune) {
 }
 
 // given is an answer with tokens: RFC 6749, 5.1, and Strava's expires_at. Times may be of
-// any type: an odd one must not cost the tokens.
+// any type, so that an unexpected one does not lose the tokens.
 type given struct {
 	AccessToken  string `json:"access_token"`
 	RefreshToken string `json:"refresh_token"`
@@ -50,7 +51,8 @@ type given struct {
 	ExpiresIn    any    `json:"expires_in"` // seconds
 }
 
-// refused is an answer without: RFC 6749, 5.2, and Strava's own list of errors.
+// refused is an answer without tokens: RFC 6749, 5.2, and Strava's own list of
+// errors.
 type refused struct {
 	Error  any `json:"error"`
 	Errors []struct {
@@ -59,7 +61,7 @@ type refused struct {
 	} `json:"errors"`
 }
 
-// How long to pause when the provider does not say, and at most.
+// The default and the max pause.
 const (
 	defaultPause = time.Minute
 	maxPause     = 24 * time.Hour
@@ -90,11 +92,11 @@ func judge(response *http.Response, content []byte, readErr error, now time.Time
 	return a
 }
 
-// unknownExpiry is the assumed life of tokens whose answer does not state it. It is
+// unknownExpiry is the assumed lifetime of tokens without a stated one. It is
 // short, so that they are soon refreshed again.
 const unknownExpiry = time.Hour
 
-// maxLife bounds the stated life, so that a nonsensical one does not keep a token fresh
+// maxLife bounds the stated lifetime, so that an absurd one does not keep a token fresh
 // for ever.
 const maxLife = 366 * 24 * time.Hour
 
@@ -108,7 +110,7 @@ func (g *given) expiry(now time.Time) time.Time {
 	return now.Add(unknownExpiry)
 }
 
-// ofToken reports whether it is the refresh token that is refused.
+// ofToken reports whether the refresh token is what was refused.
 func (r *refused) ofToken() bool {
 	if r.Error == "invalid_grant" {
 		return true
@@ -121,10 +123,11 @@ func (r *refused) ofToken() bool {
 	return false
 }
 
-// errorCode matches the codes of RFC 6749, and nothing that could be a token.
+// errorCode matches only the codes of RFC 6749, and so nothing that could be a
+// token.
 var errorCode = regexp.MustCompile(`^(invalid_request|invalid_client|invalid_grant|unauthorized_client|unsupported_grant_type|invalid_scope)$`)
 
-// code quotes a known error code.
+// code returns the error code, if it is a known one.
 func (r *refused) code() string {
 	if code, is := r.Error.(string); is && errorCode.MatchString(code) {
 		return " (" + code + ")"

@@ -1,8 +1,8 @@
 // Package refresh requests new tokens from the provider and stores them.
 //
 // Rules. No database connection is held during a request to the provider. New tokens are
-// stored at once, with retries until they are. One user's failure does not affect others.
-// Errors contain no token and no text of an answer.
+// stored at once, with retries. One user's failure does not affect others. Errors contain
+// no token and no text of an answer.
 package refresh
 
 import (
@@ -41,18 +41,18 @@ func NewProvider(tokenURL, clientID, clientSecret, userAgent string, timeout tim
 				ForceAttemptHTTP2:     true,
 				ExpectContinueTimeout: time.Second,
 			},
-			// A redirect would send the secrets elsewhere.
+			// A redirect could send the secrets elsewhere.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
 }
 
-// maxAnswerBytes is more than any answer with tokens has.
+// maxAnswerBytes is larger than any answer with tokens.
 const maxAnswerBytes = 1 << 16
 
-// Refresh asks for new tokens. It does not stop when ctx ends, but at the timeout: an
-// abandoned answer would lose the tokens in it. A refresh token is valid once, so the
-// request is never sent twice.
+// Refresh requests new tokens. It stops at the timeout and not when ctx ends, because
+// the tokens of an abandoned answer would be lost. The request is never sent twice,
+// because a refresh token is valid once.
 func (p *Provider) Refresh(ctx context.Context, refreshToken string) Answer {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.timeout)
 	defer cancel()
@@ -60,8 +60,8 @@ func (p *Provider) Refresh(ctx context.Context, refreshToken string) Answer {
 		"grant_type": {"refresh_token"}, "refresh_token": {refreshToken},
 		"client_id": {p.clientID}, "client_secret": {p.clientSecret},
 	}.Encode()
-	// The body is read once: net/http sends a request again on a new connection
-	// only if it can read the body again.
+	// The body can only be read once, so that net/http does not send the
+	// request again on a new connection.
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.tokenURL, io.NopCloser(strings.NewReader(form)))
 	if err != nil {
 		return Answer{Kind: Failed, Reason: "the token URL cannot be asked"}
@@ -79,7 +79,8 @@ func (p *Provider) Refresh(ctx context.Context, refreshToken string) Answer {
 	return judge(response, body, err, time.Now())
 }
 
-// unanswered separates what never reached the provider from what may have.
+// unanswered distinguishes requests that never reached the provider from those
+// that may have.
 func unanswered(err error) Answer {
 	if network := (*net.OpError)(nil); errors.As(err, &network) && network.Op == "dial" {
 		return Answer{Kind: Failed, Reason: "the provider cannot be reached"}
@@ -91,5 +92,5 @@ func unanswered(err error) Answer {
 	return Answer{Kind: Lost, Reason: reason}
 }
 
-// Format keeps the client's secret out of what prints a provider.
+// Format prints a provider without the client's secret.
 func (p *Provider) Format(s fmt.State, _ rune) { _, _ = fmt.Fprint(s, "provider at ", p.tokenURL) }

@@ -19,20 +19,20 @@ import (
 type Options struct {
 	ClientID string        // of this process, for leases
 	Workers  int           // requests to the provider at once
-	Lease    time.Duration // how long other processes may not refresh the user; longer than a request and a save take
+	Lease    time.Duration // how long other processes may not refresh the user; longer than a request and a save
 	Limits   tokens.Limits
 	Logger   *slog.Logger
 }
 
-// Refresher refreshes users' tokens. One per process: its workers, its one
-// connection for leases and its one for saves are shared by all jobs.
+// Refresher refreshes users' tokens. A process has one: all jobs share its
+// workers, its connection for leases and its connection for saves.
 type Refresher struct {
 	store    *tokens.Store
 	provider *Provider
 	options  Options
-	asking   chan struct{} // a place for each request at once
+	asking   chan struct{} // one place per concurrent request
 	leasing  chan struct{} // a place for the one connection for leases
-	saving   chan struct{} // a place for the one for saves, which do not wait for leases
+	saving   chan struct{} // one place for the connection for saves, so that these do not wait for leases
 	stopping chan struct{}
 	stopOnce sync.Once
 	counts   counters
@@ -54,9 +54,9 @@ func (r *Refresher) Stop() { r.stopOnce.Do(func() { close(r.stopping) }) }
 type Result struct {
 	Refreshed, Fresh, Marked, Absent, Failed int
 
-	Wait  time.Duration // until the users who are left can be tried; 0: none is left, or it is not known
+	Wait  time.Duration // until the users who are left can be tried; 0 if none is left, or if unknown
 	Left  int           // users who wait for another process, for the provider's limits or for another worker
-	First error         // of those that failed
+	First error         // error of those that failed
 }
 
 // Refresh refreshes the users whose tokens are not fresh enough. It stops between users
@@ -103,8 +103,8 @@ func (r *Refresher) place(ctx context.Context) bool {
 	return false
 }
 
-// selectDue loads all users in one query and returns those that need a refresh. They are
-// checked again under lock.
+// selectDue loads all users in one query and returns those that need a refresh, which is
+// checked again under the lock.
 func (r *Refresher) selectDue(ctx context.Context, users []int32, wanted tokens.Wanted) (remaining []int32, result Result, err error) {
 	if err := exclusively(ctx, r.leasing, func() (err error) {
 		var loaded tokens.Loaded
@@ -122,7 +122,7 @@ func (r *Refresher) selectDue(ctx context.Context, users []int32, wanted tokens.
 			}
 		}
 		for _, unreadable := range loaded.Unreadable {
-			remaining = append(remaining, unreadable.UserID) // to fail, audited
+			remaining = append(remaining, unreadable.UserID) // will fail, with an audit row
 		}
 		result.Absent = len(loaded.Missing)
 		return nil
@@ -133,7 +133,7 @@ func (r *Refresher) selectDue(ctx context.Context, users []int32, wanted tokens.
 	return remaining, result, nil
 }
 
-// exclusively runs fn on the one connection that place stands for.
+// exclusively runs fn while it occupies place, which stands for one connection.
 func exclusively(ctx context.Context, place chan struct{}, fn func() error) error {
 	select {
 	case place <- struct{}{}:
@@ -144,12 +144,12 @@ func exclusively(ctx context.Context, place chan struct{}, fn func() error) erro
 	return fn()
 }
 
-// busyWait is the delay before a user is checked again whom another process refreshes. It
-// is shorter than the lease, which only expires if that process dies.
+// busyWait is how long a user whom another process refreshes is left before the next
+// check. It is shorter than the lease, which only expires if that process dies.
 const busyWait = 2 * time.Second
 
-// refreshOne is refresh whose panic is a failure of the user: in a goroutine of its own
-// it would end the process, and all other work with it.
+// refreshOne is refresh with a panic turned into a failure of the user: in a goroutine
+// a panic would end the process and all its work.
 func (r *Refresher) refreshOne(ctx context.Context, user int32, wanted tokens.Wanted) (result Result) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -161,7 +161,7 @@ func (r *Refresher) refreshOne(ctx context.Context, user int32, wanted tokens.Wa
 	return r.refresh(ctx, user, wanted)
 }
 
-// refresh refreshes one user: lease, ask, save.
+// refresh refreshes one user: lease, request, save.
 func (r *Refresher) refresh(ctx context.Context, user int32, wanted tokens.Wanted) Result {
 	var lease tokens.Lease
 	var status tokens.LeaseStatus
@@ -224,7 +224,7 @@ func (r *Refresher) keep(ctx context.Context, op tokens.Operation, answer Answer
 		return Result{Refreshed: 1}
 	case err == nil && (errors.Is(refusal, tokens.ErrSuperseded) || errors.Is(refusal, tokens.ErrMissing)):
 		r.counts.superseded.Add(1)
-		return Result{Fresh: 1} // the user authorized anew, or is gone, meanwhile
+		return Result{Fresh: 1} // the user has authorized again, or is gone
 	}
 	r.counts.failed.Add(1)
 	err = fmt.Errorf("tokens of user %d are given by the provider and not stored: %w", op.UserID, errors.Join(err, refusal))
@@ -240,7 +240,7 @@ func (r *Refresher) fail(ctx context.Context, op tokens.Operation, retryAfter ti
 	case err != nil:
 		return Result{Failed: 1, First: err}
 	case errors.Is(refusal, tokens.ErrSuperseded):
-		return Result{Fresh: 1} // newer tokens were stored meanwhile
+		return Result{Fresh: 1} // newer tokens have been stored
 	case op.Failure.Reauthorize != "" && refusal == nil:
 		r.counts.marked.Add(1)
 		r.options.Logger.WarnContext(ctx, "user has to authorize again",
@@ -255,8 +255,9 @@ func (r *Refresher) fail(ctx context.Context, op tokens.Operation, retryAfter ti
 // saveTimeout bounds one try of a save, a transaction with its retries.
 const saveTimeout = 8 * time.Second
 
-// save stores an operation, and retries until it is stored or ctx ends: no other process
-// has the answer. A try in progress is finished when ctx ends, and at least one is made.
+// save stores an operation, and retries until it is stored or ctx ends, because no other
+// process has the answer. It makes at least one try, and the end of ctx does not
+// interrupt a try.
 func (r *Refresher) save(ctx context.Context, op tokens.Operation) (refusal, err error) {
 	for try := 1; ; try++ {
 		var outcomes []error

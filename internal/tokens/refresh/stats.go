@@ -5,9 +5,9 @@ import "sync/atomic"
 // Stats counts users, not jobs, since the process started.
 type Stats struct {
 	Refreshed  int64 `json:"refreshed"`
-	Fresh      int64 `json:"fresh"`      // there was nothing to do
-	Superseded int64 `json:"superseded"` // newer tokens were stored while the provider was asked
-	Failed     int64 `json:"failed"`     // those that are marked included
+	Fresh      int64 `json:"fresh"`      // nothing to do
+	Superseded int64 `json:"superseded"` // newer tokens were stored during the request
+	Failed     int64 `json:"failed"`     // including Marked
 	Marked     int64 `json:"marked"`     // users who have to authorize again
 }
 
