@@ -9,7 +9,7 @@ import (
 )
 
 // Access says where the server listens and who may see its pages. Probes and
-// metrics are open: they describe the system and no athlete.
+// metrics are public, because they describe the system and no athlete.
 type Access struct {
 	Listen         string // host:port
 	User, Password string // both or none
@@ -41,8 +41,8 @@ func isLoopback(address string) bool {
 }
 
 // authenticate requires the credentials. If none are configured, it only serves loopback
-// names: a foreign web page could make its own name resolve to 127.0.0.1 and read the
-// pages through the operator's browser.
+// names, because a foreign web page could make its own name resolve to 127.0.0.1 and
+// read the pages through the operator's browser.
 func (a Access) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if a.User == "" {
@@ -69,7 +69,7 @@ func same(given, want string) bool {
 	return subtle.ConstantTimeCompare(g[:], w[:]) == 1
 }
 
-// withLimits refuses large bodies.
+// withLimits limits the size of bodies.
 func withLimits(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength > maxBody {

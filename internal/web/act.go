@@ -24,8 +24,8 @@ type actPage struct {
 	Fault        string
 }
 
-// actTime bounds a change. It is shorter than throttleTime, and a change that was begun
-// is finished or undone even if the browser disconnects.
+// actTime bounds a change. It is shorter than throttleTime. A change is finished or
+// undone even if the browser disconnects.
 const actTime = 8 * time.Second
 
 // buttons reports whether pages have buttons. They need credentials, because each change
@@ -35,12 +35,12 @@ func (p *pages) buttons() bool { return p.options.Access.User != "" }
 const noButtons = "Pages change nothing without credentials, so that it is known who did it. " +
 	"Set TMWORKER_OPERATIONS_USER and TMWORKER_OPERATIONS_PASSWORD and start the worker again, or use the command."
 
-// ask shows what a button is about to do, and a form that does it.
+// ask shows what a button will do, and a form to confirm it.
 func (p *pages) ask(w http.ResponseWriter, r *http.Request) {
 	c, err := parseChange(r.URL.Query())
 	data := actPage{page: p.page("Confirm", r), Change: c, Kind: changeKinds[c.Name]}
 	data.Refresh = 0
-	// Without it, browsers send the form with the origin null, and it would be refused as
+	// Otherwise browsers send the form with the origin null, and it is refused as
 	// cross-site.
 	w.Header().Set("Referrer-Policy", "same-origin")
 	if err != nil {
@@ -98,7 +98,7 @@ func (p *pages) act(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/?"+p.done.sign(says, time.Now()).Encode(), http.StatusSeeOther)
 }
 
-// audit logs who did what, in one line.
+// audit logs who made which change, in one line.
 func (p *pages) audit(r *http.Request, c change, rows int64, err error) {
 	user, _, _ := r.BasicAuth()
 	attributes := []slog.Attr{slog.String("change", c.Name), slog.String("user", user), slog.String("from", r.RemoteAddr)}
@@ -134,7 +134,7 @@ func (p *pages) refuseChange(w http.ResponseWriter, r *http.Request, data actPag
 }
 
 // doneKey signs the outcome shown by the status page, so that no link can forge one. It
-// is valid in this process only, until it ends.
+// is valid only within this process.
 type doneKey []byte
 
 func (k doneKey) mac(says, at string) []byte {
@@ -149,8 +149,8 @@ func (k doneKey) sign(says string, at time.Time) url.Values {
 	return url.Values{"done": {says}, "at": {unix}, "by": {hex.EncodeToString(k.mac(says, unix))}}
 }
 
-// says returns what was done, and when; empty if nothing was, or if the signature is not
-// valid.
+// says returns what was done and when; empty if nothing was, or if the signature is
+// invalid.
 func (k doneKey) says(values url.Values) string {
 	unix := values.Get("at")
 	given, err := hex.DecodeString(values.Get("by"))

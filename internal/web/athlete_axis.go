@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// tick is where a month, a quarter, a year or a week begins.
+// tick marks where a week, a month, a quarter or a year begins.
 type tick struct {
-	day   int // index in the days that are drawn
+	day   int // index among the drawn days
 	text  string
-	minor bool // its text is left out where there is little room
+	minor bool // its text is omitted where space is short
 }
 
 // Lengths of the ranges that are divided into weeks, into months and into
@@ -18,7 +18,7 @@ const (
 	maxInWeeks    = 45
 	maxInMonths   = 430
 	maxInQuarters = 1500
-	maxYears      = 12 // that have a text
+	maxYears      = 12 // with a text
 )
 
 // axisTicks divides the days from first on. January shows its year.

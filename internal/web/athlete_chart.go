@@ -11,8 +11,8 @@ import (
 	"github.com/trainingmonkey/worker/internal/athlete"
 )
 
-// ratioBand is a range of ratios, up to its end. The bands are those in which
-// training loads are usually judged (Gabbett 2016).
+// ratioBand is a range of ratios, up to its end. The bands are the usual ones
+// for training loads (Gabbett 2016).
 type ratioBand struct {
 	Class, Text string
 	From, To    float64
@@ -28,7 +28,8 @@ var ratioBands = []ratioBand{
 // bandFrom and bandTo are the limits of the usual band.
 const bandFrom, bandTo = 0.8, 1.3
 
-// findBand returns the band of a ratio as it is shown; 1.3 belongs to the lower band.
+// findBand returns the band of a ratio as rounded for display; 1.3 belongs to the
+// lower band.
 func findBand(ratio float32) ratioBand {
 	shown := math.Round(float64(ratio)*100) / 100
 	switch {
@@ -42,9 +43,9 @@ func findBand(ratio float32) ratioBand {
 	return ratioBands[3]
 }
 
-// maxDayBars is how many days have a bar each, maxBars how many bars a chart has at most:
-// more would be narrower than a line. maxPoints is roughly how many points a curve has at
-// most.
+// maxDayBars is the max number of days with a bar each. maxBars is the max number of
+// bars: more would be narrower than a line. maxPoints is roughly the max number of points
+// of a curve.
 const (
 	maxDayBars = 400
 	maxBars    = 800
@@ -56,8 +57,8 @@ type column struct {
 	first, last int // of the days
 	Newest      athlete.Day
 	Oldest      string  // YYYY-MM-DD
-	Days        int     // more than one where the range is long
-	Load, Trimp float64 // of a day, on average
+	Days        int     // more than one in long ranges
+	Load, Trimp float64 // means per day
 	Quality     []string
 	Stale       bool
 }
@@ -71,7 +72,8 @@ func columnDays(days int) int {
 	return 7 * ((days + 7*maxBars - 1) / (7 * maxBars))
 }
 
-// newColumns groups days. The newest column is complete; the oldest may have fewer days.
+// newColumns groups days into columns. The newest column is complete; the oldest may
+// have fewer days.
 func newColumns(days []athlete.Day) (columns []column) {
 	width := columnDays(len(days))
 	first := 0
@@ -133,7 +135,7 @@ var (
 // Load draws the loads as bars, with their acute and chronic means as curves.
 func (c athleteChart) Load() template.HTML { return c.means(loadMeasure) }
 
-// Trimp draws the same for TRIMP.
+// Trimp is Load for TRIMP.
 func (c athleteChart) Trimp() template.HTML { return c.means(trimpMeasure) }
 
 func (c athleteChart) means(m measure) template.HTML {
@@ -157,8 +159,8 @@ func (c athleteChart) means(m measure) template.HTML {
 	})
 }
 
-// topRatio is the top of the axis: the first weeks of an athlete have ratios so great
-// that the others could not be distinguished beside them.
+// topRatio is the top of the axis. The ratios of an athlete's first weeks can be so
+// high that the others would be indistinguishable.
 const topRatio = 3
 
 // Ratio draws the two ratios over their bands.
@@ -193,7 +195,7 @@ func (c athleteChart) Beyond() bool {
 	return slices.ContainsFunc(c.days, func(d athlete.Day) bool { return max(d.AcuteChronicRatio, d.TrimpAcuteChronicRatio) > topRatio })
 }
 
-// PerBar says what a bar represents; empty for a day.
+// PerBar describes what a bar represents; empty for a day.
 func (c athleteChart) PerBar() string {
 	switch width := columnDays(len(c.days)); width {
 	case 1:

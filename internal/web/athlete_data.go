@@ -8,8 +8,8 @@ import (
 	"github.com/trainingmonkey/worker/internal/athlete"
 )
 
-// shownDay has the texts of a day, which are the same in the line of values, in the table
-// and in the script's data.
+// shownDay has the texts of a day, for the line of values, the table and the script's
+// data.
 type shownDay struct {
 	Date                                        string
 	Load, Acute, Chronic, Ratio                 string
@@ -49,11 +49,11 @@ func (c athleteChart) Data() string {
 	return b.String()
 }
 
-// MarksText returns the marks for readers.
+// MarksText returns the marks for display.
 func (s shownDay) MarksText() string { return strings.ReplaceAll(s.Marks, ",", ", ") }
 
-// Table has a row for each bar, the newest first: means of the days' loads, and
-// the other values of the newest day.
+// Table returns a row per bar, newest first: the means of its days' loads, and
+// the other values of its newest day.
 func (c athleteChart) Table() (rows []shownDay) {
 	for _, column := range slices.Backward(c.columns) {
 		day := column.Newest
@@ -65,7 +65,7 @@ func (c athleteChart) Table() (rows []shownDay) {
 	return rows
 }
 
-// known formats a number with the given digits, nil as a dash.
+// known formats a number with the given number of digits, nil as a dash.
 func known(digits int, v *float64) string {
 	if v == nil {
 		return "–"

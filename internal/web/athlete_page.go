@@ -18,8 +18,8 @@ import (
 	"github.com/trainingmonkey/worker/internal/trainingload"
 )
 
-// How many rows of each list the page shows, the newest; the limit of a day's activities
-// is never reached.
+// How many of the newest rows of each list the page shows. The limit of a day's
+// activities is never reached.
 const (
 	recentDays    = 28
 	maxDoubles    = 20
@@ -31,7 +31,7 @@ const (
 // athletePage is the data of athlete.html.
 type athletePage struct {
 	page
-	User          string // as it was typed, like the dates
+	User          string // as entered, like the dates
 	From, To, Day string
 	Faults        []string
 	asked         athleteRange
@@ -51,21 +51,21 @@ type athletePage struct {
 
 	Activities []athlete.Activity // of Day
 	Waiting    []queue.WaitingJob
-	All        bool // that wait were searched
+	All        bool // all waiting jobs were searched
 	Rejects    []admin.Reject
 	Doubles    []athlete.Double
 }
 
-// Shown is the newest day of the range.
+// Shown returns the newest day of the range.
 func (p athletePage) Shown() athlete.Day { return p.Days[len(p.Days)-1] }
 
-// IsToday reports whether it is today.
+// IsToday reports whether the newest day is today.
 func (p athletePage) IsToday() bool { return p.Shown().Date == p.Bounds.Today.Format(time.DateOnly) }
 
-// Bands are for the legend.
+// Bands returns the bands for the legend.
 func (p athletePage) Bands() []ratioBand { return ratioBands }
 
-// DayLink is the page with the activities of a day.
+// DayLink returns the address of the page with a day's activities.
 func (p athletePage) DayLink(day string) template.URL {
 	date, err := time.Parse(time.DateOnly, day)
 	if err != nil {
@@ -170,7 +170,7 @@ func (p *pages) readBeside(ctx context.Context, id int32, data *athletePage) (er
 	return err
 }
 
-// readEntered returns what the application knows of a user, in words.
+// readEntered describes the user's settings in the application.
 func readEntered(ctx context.Context, db dbpool.Querier, id int32) ([]string, error) {
 	exist, err := athlete.SettingsExist(ctx, db)
 	if err != nil || !exist {

@@ -11,10 +11,10 @@ import (
 	"github.com/trainingmonkey/worker/internal/athlete"
 )
 
-// maxDays is how long a range is at most.
+// maxDays is the max length of a range.
 const maxDays = 40 * 366
 
-// athleteRange has the requested days; nil if not given.
+// athleteRange has the requested dates; nil if not given.
 type athleteRange struct{ from, to, day *time.Time }
 
 // parseRange reads the dates of a query and reports every fault at once.
@@ -71,14 +71,14 @@ func later(a, b time.Time) time.Time {
 
 func yearBefore(to time.Time) time.Time { return to.AddDate(-1, 0, 1) }
 
-// rangeLink is a range that can be chosen.
+// rangeLink is a link to a range.
 type rangeLink struct {
 	Text    string
 	Link    template.URL
 	Current bool
 }
 
-// links returns ranges up to today, or up to the requested day.
+// links returns the links to ranges up to today, or up to the requested day.
 func (r athleteRange) links(user string, b athlete.Bounds) (links []rangeLink) {
 	from, to := r.within(b)
 	earliest := yearBefore(to)
@@ -93,13 +93,13 @@ func (r athleteRange) links(user string, b athlete.Bounds) (links []rangeLink) {
 	}{{"3 months", to.AddDate(0, -3, 1)}, {"1 year", yearBefore(to)}, {"all", earliest}} {
 		shown := later(l.from, earliest)
 		links = append(links, rangeLink{l.text, r.link(user, &l.from, nil), shown.Equal(from) && !marked})
-		marked = marked || shown.Equal(from) // one, where ranges are the same
+		marked = marked || shown.Equal(from) // only one of equal ranges
 	}
 	return links
 }
 
-// link returns the address of the page with the range from from, or the requested one,
-// and a day, or none.
+// link returns the address of the page with a range that begins at from, nil for the
+// requested one, and a day, nil for none.
 func (r athleteRange) link(user string, from, day *time.Time) template.URL {
 	q := url.Values{"user": {user}}
 	for name, date := range map[string]*time.Time{"from": cmp.Or(from, r.from), "to": r.to, "day": day} {

@@ -9,20 +9,19 @@ import (
 	"github.com/trainingmonkey/worker/internal/athlete"
 )
 
-// chartSVG is a chart that is being drawn: of an athlete, or of anything whose values
-// have slots of the same width. It stretches to whatever width there is, while its
-// text and lines do not: bars and curves are in a nested picture that is stretched,
-// everything else is placed by percentages. Only numbers and class names are written
-// unescaped.
+// chartSVG draws a chart of an athlete, or of any values with slots of the same
+// width. The chart stretches to the available width, its text and lines do not: bars
+// and curves are in a nested picture that is stretched, everything else is placed by
+// percentages. Only numbers and class names are written unescaped.
 type chartSVG struct {
 	b       strings.Builder
-	chart   athleteChart // the zero value unless it is of an athlete
+	chart   athleteChart // the zero value if it is not an athlete's
 	slots   int
 	marks   []mark
 	highest float64
 }
 
-// newChart draws the background of the curves.
+// newChart returns a chart with its background drawn.
 func newChart(c athleteChart, slots int, label string, top float64, marks []mark, bands ...ratioBand) *chartSVG {
 	s := &chartSVG{chart: c, slots: slots, marks: marks, highest: top * headroom}
 	fmt.Fprintf(&s.b, `<svg class="plot" role="img" aria-label="%s">`, template.HTMLEscapeString(label))
@@ -48,7 +47,7 @@ func newChart(c athleteChart, slots int, label string, top float64, marks []mark
 // are at the top.
 func (s *chartSVG) y(v float64) float64 { return plotHeight * (1 - min(1, max(0, v/s.highest))) }
 
-// slot returns where a day begins, as a share of the width.
+// slot returns where a day's slot begins, as a fraction of the width.
 func (s *chartSVG) slot(day int) float64 { return float64(day) / float64(s.slots) }
 
 // marked draws the quality of days as a tick at the bottom, and the quality of their
@@ -85,7 +84,7 @@ func (s *chartSVG) bars(class string, columns []column, value func(column) float
 	s.b.WriteString(`"/>`)
 }
 
-// curve draws values in the middle of their slots; NaN leaves a gap.
+// curve draws values in the middle of their slots; NaN is a gap.
 func (s *chartSVG) curve(class string, values []float64) {
 	fmt.Fprintf(&s.b, `<path class="%s" d="`, class)
 	begins := true
@@ -121,8 +120,8 @@ func (s *chartSVG) point(slot int, v float64) string {
 	return number(plotWidth*(s.slot(slot)+s.slot(slot+1))/2) + "," + number(s.y(v))
 }
 
-// thinned returns the indexes of the values that are drawn: if several share a pixel, the
-// smallest and the greatest of each part, and the last.
+// thinned returns the indexes of the values to draw: of values that share a pixel, the
+// smallest and the greatest, and always the last value.
 func thinned(values []float64, highest int) (drawn []int) {
 	part := max(1, int(math.Ceil(2*float64(len(values))/float64(highest))))
 	if len(values) <= highest {
@@ -149,8 +148,8 @@ func thinned(values []float64, highest int) (drawn []int) {
 	return drawn
 }
 
-// end draws the texts, and over everything a title for each column, which is the tooltip
-// without scripts.
+// end draws the texts, and on top a title for each column, which is the tooltip without
+// scripts.
 func (s *chartSVG) end(title func(column) string) template.HTML {
 	for _, m := range s.marks {
 		fmt.Fprintf(&s.b, `<text x="-8" y="%s%%" dy="0.32em" text-anchor="end">%s</text>`, number(s.y(m.at)), template.HTMLEscapeString(m.text))

@@ -11,8 +11,8 @@ import (
 	"github.com/trainingmonkey/worker/internal/athlete"
 )
 
-// maxWalked is how many athletes one page reads: each costs about a millisecond, within
-// throttleTime.
+// maxWalked is how many athletes one page reads. Each takes about a millisecond, and
+// together they must fit into throttleTime.
 const maxWalked = 500
 
 // athletesPage is the data of athletes.html.
@@ -23,13 +23,13 @@ type athletesPage struct {
 	Walked     int
 	Training   int // with an activity within athlete.ActiveDays
 	ActiveDays int
-	GreatestID int32 // ids of those that were read
+	GreatestID int32 // of the athletes read
 	SmallestID int32
-	From       int32 // greater ids were not read; 0 for none
+	From       int32 // greater ids were skipped; 0 for none
 	More       bool  // there may be athletes with smaller ids
 }
 
-// outsider is an athlete whose ratio of today is outside the usual band.
+// outsider is an athlete whose ratio today is outside the usual band.
 type outsider struct {
 	athlete.Latest
 	Ratio, TrimpRatio float32

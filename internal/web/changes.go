@@ -14,21 +14,22 @@ import (
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// change is an operator's request by a button: it does the same as a command of enqueue,
-// for named rows. It is limited to one transaction, so that it is completed, or not,
-// before the page is sent.
+// change is an operator's request by a button. It does the same as a command of enqueue,
+// for named rows. It is limited to one transaction, so that its outcome is known before
+// the page is sent.
 type change struct {
 	Name  string // a key of changeKinds
 	Queue string
 	IDs   []int64
 
-	// Selectors of IDs: the state of the jobs, empty for rejects, and the reason, nil for
-	// any, among the newest failures.
+	// State and Reason select the IDs among the newest failures. State is that of the
+	// jobs, empty for rejects; a nil Reason matches any.
 	State  string
 	Reason *string
 }
 
-// maxChanged is how many rows a button changes at most: one transaction of the command.
+// maxChanged is the max number of rows that a button changes: one transaction of the
+// command.
 const maxChanged = queue.MaxFailures
 
 // changeKind describes one kind of change.
@@ -43,7 +44,7 @@ type changeKind struct {
 // previewFunc returns the confirmation, which says what would change.
 type previewFunc = func(context.Context, change) (question, of string, err error)
 
-// performFunc makes the change, and says what was changed.
+// performFunc makes the change and describes what was changed.
 type performFunc = func(context.Context, change) (says string, rows int64, err error)
 
 var changeKinds = map[string]changeKind{
@@ -74,7 +75,7 @@ var changeKinds = map[string]changeKind{
 	},
 }
 
-// errNothing is returned if there is nothing left to change.
+// errNothing is returned if nothing is left to change.
 var errNothing = errors.New("nothing is left to do: what was named is gone, or has changed meanwhile")
 
 // parseChange reads a change from the parameters of forms and links.
@@ -130,7 +131,7 @@ func (c change) command() string {
 	return strings.Join(words, " ")
 }
 
-// maxNamed is how many ids are named in a text.
+// maxNamed is the max number of ids in a text.
 const maxNamed = 10
 
 // selectIDs fills in the ids of the rows that the page refers to.
@@ -226,7 +227,7 @@ func (p *pages) previewRejects(does string) previewFunc {
 	}
 }
 
-// changeRejects does something to those of the named rejects that are still there.
+// changeRejects calls do for the named rejects that still exist.
 func (p *pages) changeRejects(do func(context.Context, change, admin.Filter, admin.RejectPreview) (string, int64, error)) performFunc {
 	return func(ctx context.Context, c change) (string, int64, error) {
 		filter := admin.Filter{IDs: c.IDs}
@@ -272,7 +273,7 @@ func unchangedNote(n int64, ids []int64) string {
 	return " " + counted(left, "other had", "others had") + " changed meanwhile."
 }
 
-// cutOff keeps a text short enough for an address.
+// cutOff shortens a text for an address.
 func cutOff(text string) string {
 	const maxRunes = 200
 	if runes := []rune(text); len(runes) > maxRunes {

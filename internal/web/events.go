@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	// maxStreams is how many pages are kept up to date at once. A browser has one for
-	// each page that is in view.
+	// maxStreams is the max number of streams. A browser has one for each page that
+	// is in view.
 	maxStreams = 16
-	// streamEvery is how often a page is updated while no snapshot comes: the process's
-	// own state changes, and displayed ages grow.
+	// streamEvery is how often a page is updated without a new snapshot, because the
+	// process's own state and displayed ages change.
 	streamEvery = 5 * time.Second
 	// streamWrite bounds a write to a browser.
 	streamWrite = 5 * time.Second
@@ -23,8 +23,8 @@ const (
 
 // streams keeps open pages up to date, with events that contain the page's content.
 //
-// Rule: a stream is open for as long as the page is in view. It never queries the
-// database and takes no place in the throttle: it sends what is in memory.
+// Rule: a stream is open while the page is in view. It sends what is in memory,
+// without querying the database or occupying the throttle.
 type streams struct {
 	render func() ([]byte, error)
 	next   func() <-chan struct{} // returns a channel that is closed by the next snapshot
@@ -35,7 +35,7 @@ type streams struct {
 	endOnce sync.Once
 }
 
-// end ends all streams, so that none holds up the server's stop.
+// end ends all streams, so that none delays the server's stop.
 func (s *streams) end() { s.endOnce.Do(func() { close(s.ended) }) }
 
 // ServeHTTP sends events until the browser goes away or the server stops.
@@ -81,7 +81,7 @@ func (s *streams) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// event is the data of an event. It is JSON, so that it is one line.
+// event is the data of an event. It is JSON, so that it fits on one line.
 type event struct {
 	At   string `json:"at"`
 	HTML string `json:"html,omitempty"` // the page's content; empty if unchanged

@@ -18,7 +18,7 @@ func ago(age *float64) string {
 	return admin.HumanReadable(time.Duration(max(0, *age) * float64(time.Second)))
 }
 
-// when is the time since t, as of now.
+// when formats the time since t, as of now.
 func when(now, t time.Time) string {
 	if age := now.Sub(t).Truncate(time.Second); age > 0 {
 		return admin.HumanReadable(age) + " ago"
@@ -26,7 +26,7 @@ func when(now, t time.Time) string {
 	return "just now"
 }
 
-// in is the time until t, as of now.
+// in formats the time until t, as of now.
 func in(now, t time.Time) string {
 	if left := t.Sub(now).Truncate(time.Second); left > 0 {
 		return "in " + admin.HumanReadable(left)
@@ -45,7 +45,7 @@ func count(s queue.StateCount) string {
 	return grouped(s.Jobs)
 }
 
-// short is a number of at most four characters and a unit.
+// short formats a number with at most four characters and a unit.
 func short(v float64) string {
 	switch {
 	case v >= 1e6:
@@ -56,7 +56,7 @@ func short(v float64) string {
 	return strconv.FormatFloat(v, 'g', 4, 64)
 }
 
-// grouped separates thousands by a narrow space.
+// grouped formats a number with thousands separated by narrow spaces.
 func grouped(n int64) string {
 	text := strconv.FormatInt(n, 10)
 	for i := len(text) - 3; i > 0; i -= 3 {
@@ -72,7 +72,7 @@ func counted(n int64, one, many string) string {
 	return grouped(n) + " " + many
 }
 
-// backfillShare is a backfill's progress as a bar and in words.
+// backfillShare returns a backfill's progress as a bar and in words.
 func backfillShare(b backfill.Backfill) map[string]any {
 	share := 0.0
 	if b.Rows.Total > 0 {

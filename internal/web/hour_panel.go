@@ -12,7 +12,7 @@ import (
 
 // hourPanel shows the work of all processes in the hour before a snapshot.
 type hourPanel struct {
-	Throughput, Latency template.HTML // empty where no job was worked
+	Throughput, Latency template.HTML // empty if no job was worked
 	Scope               string
 }
 
@@ -42,7 +42,7 @@ func eachPoint(points []throughput.Point, value func(throughput.Point) float64) 
 	for _, p := range points {
 		v := value(p)
 		values = append(values, v)
-		if v > highest { // never true of NaN, which max would keep
+		if v > highest { // false for NaN, which max would return
 			highest = v
 		}
 	}

@@ -17,12 +17,12 @@ import (
 //go:embed web
 var web embed.FS
 
-// templates are parsed at the start, so that a mistake in them fails every test.
+// templates are parsed at the start, so that an error in them fails every test.
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"ago": ago, "count": count, "grouped": grouped, "share": backfillShare, "when": when, "show": show, "known": known, "button": func(change string) string { return changeKinds[change].Button },
 }).ParseFS(web, "web/*.html"))
 
-// file serves one of our own files.
+// file serves an embedded file.
 func file(name, contentType string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", contentType)
@@ -31,7 +31,7 @@ func file(name, contentType string) http.Handler {
 	})
 }
 
-// pages renders the operator's pages and makes the changes that they request.
+// pages renders the operator's pages and makes the changes requested there.
 type pages struct {
 	options Options
 	admin   *queue.Admin
@@ -52,7 +52,7 @@ func newPages(o Options) (*pages, error) {
 	return p, nil
 }
 
-// page is the data that every page has.
+// page is the data common to all pages.
 type page struct {
 	Title   string
 	Version string
@@ -70,8 +70,8 @@ func (p *pages) page(title string, r *http.Request) page {
 	return page{Title: title, Version: p.options.Version, Refresh: refresh, Now: time.Now().UTC()}
 }
 
-// render executes the template into memory first, so that an error gives an error page
-// rather than half a page.
+// render executes the template into memory first, so that an error results in an error
+// page and not in half a page.
 func (p *pages) render(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
 	var b bytes.Buffer
 	if err := templates.ExecuteTemplate(&b, name, data); err != nil {

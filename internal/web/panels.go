@@ -10,7 +10,7 @@ import (
 	"github.com/trainingmonkey/worker/workers"
 )
 
-// agedAfter is the age from which on a snapshot's content is shown with its age.
+// agedAfter is the age from which a snapshot is shown with its age.
 const agedAfter = 10 * time.Second
 
 // ageText returns the age of a snapshot in words, if it is old enough to matter.
@@ -26,8 +26,8 @@ func answers(reasons []Reason) bool {
 	return !slices.ContainsFunc(reasons, func(r Reason) bool { return r.Check == databaseCheck })
 }
 
-// newHeadline describes all processes. A problem of this process only is shown if the
-// others have none.
+// newHeadline describes all processes. A problem of this process only is shown unless
+// theirs is critical.
 func newHeadline(s admin.Snapshot, age time.Duration, known bool, reasons []Reason) admin.Headline {
 	switch {
 	case !known && !answers(reasons):
@@ -46,7 +46,7 @@ func newHeadline(s admin.Snapshot, age time.Duration, known bool, reasons []Reas
 	return h
 }
 
-// aged adds the age of the snapshot to findings.
+// aged returns the findings with the age of their snapshot.
 func aged(findings []admin.Finding, from string) []admin.Finding {
 	if from == "" {
 		return findings

@@ -24,7 +24,8 @@ func number(v float64) string {
 	return strconv.FormatFloat(math.Round(v*100)/100, 'f', -1, 64)
 }
 
-// axisTop returns the smallest round number with a round half that is at least v.
+// axisTop returns the smallest round number that is at least v and whose half is
+// round as well.
 func axisTop(v float64) float64 {
 	if v <= 0 {
 		return 1

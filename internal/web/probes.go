@@ -17,7 +17,7 @@ import (
 	"github.com/trainingmonkey/worker/workers"
 )
 
-// healthz says that the process lives: it answers.
+// healthz shows that the process is alive: it always answers 200.
 func healthz(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = fmt.Fprintln(w, `{"alive":true}`)
@@ -37,12 +37,12 @@ const (
 	checkTimeout  = 3 * time.Second
 	// migrationsInterval is the pause between checks while migrations are up to date.
 	migrationsInterval = 5 * time.Second
-	// checkedWithin is how old the last result may be.
+	// checkedWithin is the max age of a result.
 	checkedWithin = checkInterval + 2*checkTimeout
 )
 
-// Readiness checks regularly whether a process can do its work, so that a probe costs
-// nothing.
+// Readiness checks periodically whether a process can do its work, so that probes
+// cost nothing.
 type Readiness struct {
 	pool    *dbpool.Pool
 	schema  string
@@ -56,7 +56,7 @@ type Readiness struct {
 	at      time.Time
 }
 
-// NewReadiness returns a readiness that is not ready before it runs.
+// NewReadiness returns a Readiness that is not ready before Run.
 func NewReadiness(pool *dbpool.Pool, riverSchema string, service *workers.Service, logger *slog.Logger) *Readiness {
 	return &Readiness{
 		pool: pool, schema: riverSchema, service: service, logger: logger, at: time.Now(),
@@ -104,8 +104,8 @@ func (r *Readiness) keep(ctx context.Context, reasons []Reason, cause error) {
 	}
 }
 
-// check runs all checks. The reasons are public, so of the database's messages they only
-// contain why a lane is stalled, which names tables, columns and permissions; the rest is
+// check runs all checks. The reasons are public. The only message of the database in them
+// is why a lane is stalled, which names tables, columns and permissions; others are only
 // logged.
 func (r *Readiness) check(ctx context.Context) (reasons []Reason, cause error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
@@ -140,7 +140,8 @@ func (r *Readiness) check(ctx context.Context) (reasons []Reason, cause error) {
 	return reasons, nil
 }
 
-// tryWritingQuery writes nothing, but fails if the server accepts no writes.
+// tryWritingQuery writes nothing, but fails if the server does not accept
+// writes.
 const tryWritingQuery = `
 -- name: readiness_write
 DELETE FROM worker_processes WHERE false`

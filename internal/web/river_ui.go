@@ -15,8 +15,8 @@ import (
 
 const riverPrefix = "/river"
 
-// riverPolicy is what River UI needs: its own scripts, and styles that these
-// set on elements.
+// riverPolicy allows what River UI needs: its own scripts, and styles that
+// these set on elements.
 const riverPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; " +
 	"manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
@@ -45,12 +45,13 @@ func riverUI(o Options) (http.Handler, error) {
 	})), nil
 }
 
-// backLink leads from River's pages to ours. River UI has no place for it, so it is put
-// in a corner of the document in which River's script builds its pages.
+// backLink leads from River's pages to ours. River UI has no place for it, so it is in
+// a corner of the document in which River's script builds its pages.
 const backLink = `<a href="/" style="position:fixed;right:.75rem;bottom:.75rem;z-index:50;padding:.25rem .75rem;border-radius:6px;` +
 	`background:#1c1e21;color:#fff;font:0.8125rem/1.6 system-ui,sans-serif;text-decoration:none">Worker status</a>`
 
-// document buffers one of River's pages, to change it before it is sent.
+// document buffers one of River's pages, so that it can be changed before it is
+// sent.
 type document struct {
 	http.ResponseWriter
 	status int
@@ -73,10 +74,11 @@ func (d *document) send() {
 	_, _ = d.ResponseWriter.Write(body)
 }
 
-// maxLogged is how much of a request to River's UI is logged: some hundred ids.
+// maxLogged is how many bytes of a request to River's UI are logged: a few
+// hundred ids.
 const maxLogged = 2000
 
-// audited logs who changed what through River's UI.
+// audited logs changes made through River's UI and who made them.
 func audited(logger *slog.Logger, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {

@@ -35,7 +35,7 @@ type Options struct {
 	Logger      *slog.Logger
 }
 
-// Limits of a request. An operator's requests are small and few.
+// Limits of a request. Requests of operators are small and few.
 const (
 	headerTimeout  = 5 * time.Second
 	readTimeout    = 10 * time.Second
@@ -52,7 +52,7 @@ type Server struct {
 	listener net.Listener
 }
 
-// Listen opens the address of o.Access and prepares what is served there.
+// Listen opens the address of o.Access and returns a server for it.
 func Listen(ctx context.Context, o Options) (*Server, error) {
 	handler, streams, err := newHandler(o)
 	if err != nil {
@@ -86,7 +86,7 @@ func (s *Server) Serve() error {
 	return nil
 }
 
-// Shutdown lets requests under way finish, for a moment.
+// Shutdown waits a moment for requests under way, then closes the server.
 func (s *Server) Shutdown(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownWithin)
 	defer cancel()
@@ -95,7 +95,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 	}
 }
 
-// newHandler returns the handler of all endpoints, and the streams, which have to be
+// newHandler returns the handler of all endpoints, and the streams, which must be
 // ended with the server.
 func newHandler(o Options) (http.Handler, *streams, error) {
 	river, err := riverUI(o)
@@ -139,7 +139,8 @@ const (
 	throttleTime = 10 * time.Second
 )
 
-// NewThrottle allows one: the application's reserve, except for readiness's connection.
+// NewThrottle returns a throttle with one place: the application's reserve without the
+// connection of readiness.
 func NewThrottle() Throttle { return Throttle{make(chan struct{}, 1)} }
 
 // Lock implements sync.Locker.
@@ -148,7 +149,7 @@ func (t Throttle) Lock() { t.free <- struct{}{} }
 // Unlock implements sync.Locker.
 func (t Throttle) Unlock() { <-t.free }
 
-// limit makes requests wait for a place for at most throttleWait, and gives them
+// limit makes requests wait at most throttleWait for a place, and bounds them by
 // throttleTime.
 func (t Throttle) limit(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

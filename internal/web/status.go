@@ -14,7 +14,7 @@ import (
 // statusPage is the data of status.html.
 type statusPage struct {
 	page
-	Done string // by a button, a moment ago
+	Done string // what a button has just done
 	statusParts
 }
 
@@ -26,7 +26,7 @@ type statusParts struct {
 	Known         bool   // there is a snapshot
 	From          string // how long ago it was taken, if it is old
 	Queues        []queue.Counts
-	Empty         string // names of the queues that have no jobs and are not paused
+	Empty         string // names of queues without jobs that are not paused
 	Failed        []failedJobs
 	RejectReasons reasonsTable
 	Hour          hourPanel
@@ -47,7 +47,7 @@ func (p *pages) renderParts() ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// parts never queries the database.
+// parts returns the data of parts.html. It never queries the database.
 func (p *pages) parts() statusParts {
 	s, age, known := p.options.Watch.Latest()
 	process := p.process()
@@ -69,7 +69,8 @@ func (p *pages) parts() statusParts {
 	return parts
 }
 
-// fullAndEmpty separates the queues with something to report from the others.
+// fullAndEmpty separates the queues that have jobs or are paused from the
+// others.
 func fullAndEmpty(queues []queue.Counts) (full []queue.Counts, empty string) {
 	var names []string
 	for _, q := range queues {
@@ -109,7 +110,7 @@ type failedJob struct {
 	Waits    bool // it waits for another attempt
 }
 
-// reasonsTable shows what failures have in common.
+// reasonsTable shows failures grouped by reason.
 type reasonsTable struct {
 	admin.Reasons
 	ID      string
@@ -117,10 +118,10 @@ type reasonsTable struct {
 	What    string // is counted
 	Now     time.Time
 	Buttons bool
-	Changes []string // that there are buttons for
+	Changes []string // changes that have buttons
 }
 
-// Others counts failures that are in none of the groups shown.
+// Others returns the number of failures outside the groups shown.
 func (r reasonsTable) Others() string {
 	others := r.Read
 	for _, g := range r.Groups {
