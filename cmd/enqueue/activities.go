@@ -23,14 +23,14 @@ type activities struct {
 	options activityfile.Options
 	flags   ingestFlags
 
-	bar    *cli.Bar // of the file that is read
+	bar    *cli.Bar // of the current file
 	warned int
 	failed error // error of the database, which is queried while the input is read
 
 	count, invalid, unloaded int
 	deleted                  int
 	datedByUTC               bool
-	unknown                  []int64 // ids that were not stored before
+	unknown                  []int64 // ids not stored before
 	users                    map[int32]struct{}
 	first, last              string
 	implausible              firstFew
@@ -62,12 +62,12 @@ func (a *activities) all() iter.Seq2[jobs.Activity, error] {
 	}
 }
 
-// portionSize is how many activities are worked on at a time, which is also about what an
-// import holds in memory.
+// portionSize is how many activities are processed at a time, and roughly how many an
+// import has in memory.
 const portionSize = 20_000
 
-// inPortions has work take all activities, in portions, and finds the likely doubles among
-// them. If tx is nil, they are not compared with what is stored.
+// inPortions passes all activities to work, in portions, and finds the likely doubles
+// among them. If tx is nil, they are not compared with stored activities.
 func (a *activities) inPortions(ctx context.Context, tx pgx.Tx, work func([]jobs.Activity) error) error {
 	var held []jobs.Activity
 	for activity, err := range a.all() {
@@ -164,7 +164,7 @@ func (a *activities) note(activity jobs.Activity) {
 	a.noteImplausible(activity)
 }
 
-// summary says what was read, in words.
+// summary describes what was read.
 func (a *activities) summary() string {
 	s := cli.Counted(a.count, "activity", "activities")
 	if a.count > 0 {

@@ -17,7 +17,7 @@ func athleteCommand(p *program) *cobra.Command {
 	return c
 }
 
-// userFlag is a --user that is required.
+// userFlag adds a required --user.
 func userFlag(c *cobra.Command, user *int32) {
 	c.Flags().Int32Var(user, "user", 0, "`id` of the user (required)")
 }

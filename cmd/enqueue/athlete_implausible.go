@@ -14,7 +14,7 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// implausibleActivity is what implausible --json prints of each.
+// implausibleActivity is what implausible --json prints of each activity.
 type implausibleActivity struct {
 	ActivityID        int64    `json:"activity_id"`
 	Date              string   `json:"date"`

@@ -11,7 +11,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/trainingload"
 )
 
-// askApplication takes heart rates, gender and time zone from the application's
+// askApplication reads heart rates, gender and time zone from the application's
 // user_settings, if the table exists and no flag overrides them. It queries within tx,
 // while the input is read.
 func (a *activities) askApplication(ctx context.Context, tx pgx.Tx) error {

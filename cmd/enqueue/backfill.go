@@ -63,7 +63,7 @@ func backfillCommand(p *program) *cobra.Command {
 	return c
 }
 
-// backfillScope validates the flags, all of them at once.
+// backfillScope validates the flags and reports every fault at once.
 func backfillScope(users []int32, from, to string) (backfill.Scope, error) {
 	var faults []error
 	for _, user := range users {
@@ -107,7 +107,8 @@ func (db *database) startBackfill(ctx context.Context, scope backfill.Scope, for
 	return nil
 }
 
-// stateChange describes pause, resume or cancel. In done, ID is that of the backfill.
+// stateChange describes pause, resume or cancel. In done, ID stands for the id of the
+// backfill.
 type stateChange struct {
 	use, short, done string
 	change           func(ctx context.Context, tx pgx.Tx, db *database, id int64) error

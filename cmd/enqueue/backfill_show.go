@@ -114,7 +114,7 @@ func (p *program) writeBackfills(found []backfill.Backfill) {
 
 func share(s backfill.Share) string { return fmt.Sprintf("%d of %d", s.Done, s.Total) }
 
-// countedShare is a share with what is counted.
+// countedShare formats a share with its noun.
 func countedShare(s backfill.Share, one, many string) string {
 	return share(s) + " " + cli.Noun(s.Total, one, many)
 }
@@ -136,8 +136,8 @@ func scopeText(b backfill.Backfill) string {
 	return scope
 }
 
-// showBackfill prints the backfill and returns an error when chunks of a
-// finished one failed.
+// showBackfill prints the backfill and returns an error if it is finished and
+// chunks failed.
 func (db *database) showBackfill(ctx context.Context, b backfill.Backfill) error {
 	failures, err := backfill.Failures(ctx, db.pool, db.schema, b.ID)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/cli"
 )
 
-// compareFlags are those of acwr --compare.
+// compareFlags are the flags of acwr --compare.
 type compareFlags struct {
 	formula, rounding, doubles string
 	chronicDays                int
@@ -29,7 +29,7 @@ func (f *compareFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.rounding, "rounding", "", "with --compare: none or app (default: acwr.rounding of the configuration)")
 }
 
-// unused refuses flags that do nothing without --compare.
+// unused returns an error for flags that require --compare.
 func (f *compareFlags) unused(c *cobra.Command) error {
 	for _, name := range []string{"formula", "chronic-days", "decay-rate", "rounding", "doubles"} {
 		if c.Flags().Changed(name) {
@@ -39,7 +39,8 @@ func (f *compareFlags) unused(c *cobra.Command) error {
 	return nil
 }
 
-// options validates the flags, all of them at once. user 0 means all users.
+// options validates the flags and reports every fault at once. user 0 means all
+// users.
 func (f *compareFlags) options(c *cobra.Command, user int32, configured string) (athlete.CompareOptions, error) {
 	o := athlete.CompareOptions{UserID: user, Doubles: f.doubles}
 	var faults []error

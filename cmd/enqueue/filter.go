@@ -42,7 +42,7 @@ func (f *filterFlags) registerForJobs(c *cobra.Command) {
 	}
 }
 
-// text is what the flags of rejects are on a command line, after a space.
+// text returns the flags of rejects as on a command line, each after a space.
 func (f *filterFlags) text() (s string) {
 	if f.user != 0 {
 		s += fmt.Sprintf(" --user %d", f.user)
@@ -58,8 +58,8 @@ func (f *filterFlags) empty() bool {
 	return len(f.kinds)+len(f.states)+len(f.queues) == 0 && f.user == 0 && f.olderThan == 0
 }
 
-// parse validates the flags and the ids, all of them at once. states are the allowed
-// ones.
+// parse validates the flags and the ids and reports every fault at once. states are
+// the allowed ones.
 func (f *filterFlags) parse(c *cobra.Command, ids, states []string) (queue.Filter, error) {
 	filter := queue.Filter{Kinds: f.kinds, States: f.states, Queues: f.queues, User: f.user, OlderThan: f.olderThan}
 	var faults []error
@@ -93,7 +93,7 @@ func (f *filterFlags) parse(c *cobra.Command, ids, states []string) (queue.Filte
 	return filter, nil
 }
 
-// parseScope is parse for commands that change something; they require a selection.
+// parseScope is parse for commands that change rows, which require a selection.
 func (f *filterFlags) parseScope(c *cobra.Command, ids, states []string) (queue.Filter, error) {
 	filter, err := f.parse(c, ids, states)
 	if err == nil && len(filter.IDs) == 0 && f.empty() {

@@ -23,7 +23,7 @@ func (f *firstFew) add(format string, args ...any) {
 	}
 }
 
-// write lists them under a title, or nothing when there are none.
+// write lists the findings under a title, or prints nothing if there are none.
 func (f *firstFew) write(p *program, title string) {
 	if f.count == 0 {
 		return

@@ -10,16 +10,17 @@ import (
 )
 
 // comparedAtOnce is how many activities of an import are compared with each other: about
-// ten years of two sources. It bounds the memory, which is a few hundred bytes for each.
+// ten years of two sources. It bounds memory, which is a few hundred bytes per activity.
 const comparedAtOnce = 10_000
 
-// importDoubles are the activities that are likely doubles once the import is worked.
+// importDoubles finds the activities that will likely be doubles once the import is
+// worked.
 type importDoubles struct {
 	firstFew
-	waiting []jobs.Activity // stripped to what is compared
+	waiting []jobs.Activity // stripped to the compared fields
 }
 
-// note takes the next activity. If tx is nil, the import is only compared with itself.
+// note adds the next activity. If tx is nil, the import is only compared with itself.
 func (d *importDoubles) note(ctx context.Context, tx pgx.Tx, a jobs.Activity) error {
 	d.waiting = append(d.waiting, jobs.Activity{
 		ActivityID: a.ActivityID, UserID: a.UserID, Date: a.Date, Deleted: a.Deleted, Partial: a.Partial, DayFromUTC: a.DayFromUTC, Unloaded: a.Unloaded,

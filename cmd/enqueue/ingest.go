@@ -128,7 +128,7 @@ func (f ingestFlags) priority() int {
 }
 
 // readerTimeout is how long the import's transaction may wait for its input,
-// a slow pipe say, before the server ends it.
+// such as a slow pipe, before the server ends it.
 const readerTimeout = "10min"
 
 // ingest enqueues everything in one transaction.
@@ -190,9 +190,9 @@ func enqueueChunks(ctx context.Context, tx pgx.Tx, enqueuer *jobs.Enqueuer, sour
 	return ids, err
 }
 
-// sortByDate sorts by athlete and date: a day that is stored before earlier ones is
-// written again with each of them. Versions of an activity stay in their order, because
-// the last one wins, and are placed where that one belongs.
+// sortByDate sorts by athlete and date, because a day that is stored before earlier
+// ones is written again with each of them. Versions of an activity keep their order,
+// because the last one wins, and are sorted by its date.
 func sortByDate(activities []jobs.Activity) {
 	type key struct {
 		userID     int32

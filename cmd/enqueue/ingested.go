@@ -43,7 +43,7 @@ const unknownQuery = `
 -- name: ingested_unknown
 SELECT id FROM unnest($1::bigint[]) AS given (id) WHERE NOT EXISTS (SELECT FROM activities WHERE activity_id = id)`
 
-// noteUnknown remembers which of the activities are new.
+// noteUnknown records which of the activities are new.
 func (a *activities) noteUnknown(ctx context.Context, tx pgx.Tx, activities []jobs.Activity) error {
 	ids := make([]int64, len(activities))
 	for i := range activities {

@@ -114,13 +114,13 @@ func (p *program) writeJob(job queue.JobDetails) {
 	p.writeIndented("args", job.Args)
 }
 
-// maxLines is how many lines of JSON are printed among other text.
+// maxLines is the max number of lines of JSON printed among other text.
 const maxLines = 40
 
 // writeIndented prints JSON under a name, cut off after maxLines.
 func (p *program) writeIndented(name string, data json.RawMessage) {
 	var text bytes.Buffer
-	if err := json.Indent(&text, data, "", "  "); err != nil { // PostgreSQL's own is valid
+	if err := json.Indent(&text, data, "", "  "); err != nil { // JSON from PostgreSQL is valid
 		text.Write(data)
 	}
 	lines := strings.Split(text.String(), "\n")

@@ -19,7 +19,7 @@ type jobsChange struct {
 	examples          []string
 }
 
-// changedJobs is what they print with --json.
+// changedJobs is what these commands print with --json.
 type changedJobs struct {
 	Action  string           `json:"action"`
 	Groups  []queue.JobGroup `json:"groups"`  // what was selected
@@ -89,7 +89,8 @@ func (db *database) changeJobs(ctx context.Context, change jobsChange, filter qu
 	})
 }
 
-// unchangeable says which of the ids cannot be changed, and why.
+// unchangeable returns an error that says which of the ids cannot be changed,
+// and why.
 func (db *database) unchangeable(ctx context.Context, change jobsChange, filter queue.Filter) error {
 	found, err := db.jobs.ListJobs(ctx, queue.Filter{IDs: filter.IDs}, len(filter.IDs))
 	if err != nil {

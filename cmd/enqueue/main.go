@@ -23,13 +23,13 @@ func main() {
 	}))
 }
 
-// program is what all commands share.
+// program has what all commands share.
 type program struct {
 	cli.Program
 	in io.Reader
 }
 
-// database is the configured one, which is migrated, with what works on it.
+// database is the configured database, which is migrated, with its clients.
 type database struct {
 	*program
 	pool     *dbpool.Pool
@@ -60,7 +60,7 @@ func (p *program) withDatabase(ctx context.Context, application string, fn func(
 	})
 }
 
-// readAndShow shows what read returns: with --json as it is, otherwise as write prints it.
+// readAndShow prints what read returns: as JSON with --json, otherwise with write.
 func readAndShow[T any](ctx context.Context, p *program, application string, read func(*database) (T, error), write func(T)) error {
 	return p.withDatabase(ctx, application, func(db *database) error {
 		found, err := read(db)

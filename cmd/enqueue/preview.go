@@ -11,8 +11,8 @@ import (
 	"github.com/trainingmonkey/worker/workers"
 )
 
-// dryRun reads everything and prints what would be enqueued, and what that would change
-// if there is a database.
+// dryRun reads all input and prints what would be enqueued and, if there is a database,
+// what that would change.
 func (p *program) dryRun(ctx context.Context, source *activities) error {
 	if _, err := cli.LoadConfig(p.ConfigFile); err != nil {
 		return err

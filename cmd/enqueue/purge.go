@@ -18,7 +18,7 @@ type purgedAthlete struct {
 	UserID    int32           `json:"user_id"`
 	Preview   bool            `json:"preview"`
 	Tables    []admin.Holding `json:"tables"`
-	AuditRows int64           `json:"audit_rows"` // that stay
+	AuditRows int64           `json:"audit_rows"` // to be retained
 	Stays     []string        `json:"stays"`
 }
 
@@ -54,7 +54,7 @@ func purgeCommand(p *program) *cobra.Command {
 	return c
 }
 
-// auditRetention is nil where audit rows stay for ever.
+// auditRetention returns how long audit rows are retained, nil for ever.
 func auditRetention(settings config.Config, withAudit bool) *time.Duration {
 	retention := settings.Tokens.AuditRetention
 	switch {
@@ -93,7 +93,7 @@ func (db *database) purge(ctx context.Context, user int32, retention *time.Durat
 	return result, err
 }
 
-// stays says what a purge does not remove.
+// stays lists what a purge does not remove.
 func stays(settings config.Config, auditRows int64) []string {
 	var list []string
 	if auditRows > 0 {

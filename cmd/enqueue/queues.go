@@ -80,8 +80,8 @@ func (db *database) snapshot(ctx context.Context) (admin.Snapshot, error) {
 	})
 }
 
-// writeQueues prints a table that fits a terminal of 80 columns in most cases: states in
-// which no queue has a job have no column, and neither has a pause where there is none.
+// writeQueues prints a table that usually fits into 80 columns: it omits the columns of
+// states without jobs, and that of pauses if no queue is paused.
 func (p *program) writeQueues(queues []queue.Counts) {
 	rows := make([]string, len(queues))
 	header := "QUEUE"
@@ -128,7 +128,7 @@ func jobCount(s queue.StateCount) string {
 	return fmt.Sprint(s.Jobs)
 }
 
-// waited is an age in words, or a dash for none.
+// waited formats an age, 0 as a dash.
 func waited(seconds float64) string {
 	if seconds <= 0 {
 		return "-"

@@ -79,8 +79,8 @@ func rejectsListCommand(p *program) *cobra.Command {
 // shownOfGroup is how many rejects of each reason are shown.
 const shownOfGroup = 3
 
-// writeRejectGroups takes the flags that selected the rejects, for the commands that it
-// recommends.
+// writeRejectGroups prints the groups. selected are the flags that selected the
+// rejects, for the commands that it recommends.
 func (p *program) writeRejectGroups(grouped admin.RejectGroups, selected string) {
 	if len(grouped.Groups) == 0 {
 		p.Printf("no such rejects\n")
@@ -116,7 +116,7 @@ func (p *program) writeRejectGroups(grouped admin.RejectGroups, selected string)
 	p.Printf("after a fix: enqueue rejects retry%s\n", cmp.Or(selected, " --all"))
 }
 
-// writeGroupedRejects prints the newest of a group, with their reasons only where these differ.
+// writeGroupedRejects prints the newest rejects of a group, with reasons only if these differ.
 func (p *program) writeGroupedRejects(g admin.RejectGroup, indent string) {
 	shown := g.Rejects[:min(len(g.Rejects), shownOfGroup)]
 	differ := slices.ContainsFunc(shown, func(r admin.Reject) bool { return cli.OneLine(r.Reason) != g.Reason.Reason })

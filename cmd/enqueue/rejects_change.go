@@ -123,7 +123,7 @@ func (s *rejectsScope) command(act func(context.Context, *admin.Actions, admin.F
 	return s.c
 }
 
-// show prints what was done by done, and what would be otherwise.
+// show prints what was done with done, or otherwise the preview.
 func (s *rejectsScope) show(result any, preview admin.RejectPreview, done func()) error {
 	return s.Show(result, func() {
 		switch {

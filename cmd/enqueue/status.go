@@ -68,11 +68,11 @@ func statusCommand(p *program) *cobra.Command {
 	return c
 }
 
-// clearScreen puts the cursor at the top of an empty terminal.
+// clearScreen clears the terminal and moves the cursor to its top.
 const clearScreen = "\x1b[H\x1b[2J"
 
-// watchStatus repeats the status until ctx ends. It reports a database that does not
-// answer, again when the reason is another one, and goes on trying.
+// watchStatus repeats the status until ctx ends. If the database does not answer, it
+// reports each new reason once and keeps trying.
 func (db *database) watchStatus(ctx context.Context, every time.Duration) error {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -151,7 +151,8 @@ func (p *program) writeProcesses(processes []admin.Process) {
 	}))
 }
 
-// writes says whether a worker writes results; a dash if it does not report it.
+// writes describes whether a worker writes results; a dash if it does not
+// report it.
 func writes(p admin.Process) string {
 	switch {
 	case p.Write == nil || p.RolloutPercent == nil:

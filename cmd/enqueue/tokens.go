@@ -122,7 +122,7 @@ func (db *database) enqueueRefresh(ctx context.Context, flags refreshFlags) (ids
 	return ids, users, err
 }
 
-// waitForTokens waits for the jobs and returns the token status of their users.
+// waitForTokens waits for the jobs and shows the token status of their users.
 func (db *database) waitForTokens(ctx context.Context, users []int32, done enqueuedRefresh) error {
 	failed, reason, err := db.finished(ctx, "refreshing tokens", done.JobIDs)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 
 const (
 	waitInterval = 200 * time.Millisecond
-	// idleNotice is how long nothing may happen before --wait says why.
+	// idleNotice is how long --wait goes without progress before it says why.
 	idleNotice = 5 * time.Second
 )
 
@@ -55,7 +55,8 @@ func (db *database) waitFor(ctx context.Context, source *activities, result *ing
 	return failure
 }
 
-// failures says what failed, and how to see why; nil if nothing failed.
+// failures returns an error that says what failed and how to see why; nil if
+// nothing failed.
 func failures(failedJobs, rejected int) error {
 	var faults []error
 	if failedJobs > 0 {
@@ -67,8 +68,8 @@ func failures(failedJobs, rejected int) error {
 	return errors.Join(faults...)
 }
 
-// finished waits for jobs, and returns how many of them failed and the last
-// error of one that did.
+// finished waits for jobs, and returns how many failed and the last error of
+// one of them.
 func (db *database) finished(ctx context.Context, what string, ids []int64) (failed int, lastError string, err error) {
 	var p queue.Progress
 	err = db.until(ctx, what, func(ctx context.Context) (left int, err error) {
@@ -79,8 +80,8 @@ func (db *database) finished(ctx context.Context, what string, ids []int64) (fai
 }
 
 // recalculated waits for the recalculations that exist now, and returns how
-// many of those enqueued since the job after failed. Those that finished ingest
-// jobs enqueued are among them.
+// many of those enqueued since the job after failed. They include those that
+// finished ingest jobs enqueued.
 func (db *database) recalculated(ctx context.Context, after int64) (failed int, err error) {
 	newest, err := queue.Schema(db.schema).NewestOfKind(ctx, db.pool, jobs.KindACWRRecalc)
 	if err != nil {
@@ -94,8 +95,8 @@ func (db *database) recalculated(ctx context.Context, after int64) (failed int, 
 	return p.Failed, err
 }
 
-// until shows progress until nothing is left. What is left at the first check is the
-// total.
+// until shows progress until nothing is left. The total is the number left at the
+// first check.
 func (db *database) until(ctx context.Context, what string, check func(context.Context) (left int, err error)) error {
 	b := db.NewBar(0, what, "job", "jobs")
 	defer b.Finish()
@@ -120,8 +121,8 @@ func (db *database) until(ctx context.Context, what string, check func(context.C
 	return nil
 }
 
-// poll checks repeatedly until it is over. If nothing changes for idleNotice, it says
-// once why the queues are idle.
+// poll calls check repeatedly until it returns over. If nothing changes for
+// idleNotice, it calls say once with why the queues are idle.
 func (db *database) poll(ctx context.Context, queues []string, say func(why string), check func(context.Context) (at int64, over bool, err error)) error {
 	ticker := time.NewTicker(waitInterval)
 	defer ticker.Stop()

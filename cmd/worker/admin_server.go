@@ -26,10 +26,10 @@ import (
 type adminServer struct {
 	settings config.Config
 	access   web.Access
-	metrics  *metrics.Metrics // nil when there is no server
+	metrics  *metrics.Metrics // nil without a server
 	logger   *slog.Logger
 
-	// announce, if set, prints the page's address. Then a free port is used if the
+	// announce, if set, prints the page's address, and a free port is used if the
 	// configured one is taken.
 	announce *cli.Program
 }
@@ -51,7 +51,7 @@ func webAccess(settings config.Config) web.Access {
 	return web.Access{Listen: settings.Operations.Listen, User: settings.Operations.User, Password: settings.Operations.Password}
 }
 
-// tracer is for the pool, nil for none.
+// tracer returns the tracer for the pool, nil for none.
 func (o *adminServer) tracer() pgx.QueryTracer {
 	if o.metrics == nil {
 		return nil
@@ -59,7 +59,7 @@ func (o *adminServer) tracer() pgx.QueryTracer {
 	return o.metrics.Tracer()
 }
 
-// observe is for the service, nil for none.
+// observe returns the observers for the service, nil for none.
 func (o *adminServer) observe() workers.Observe {
 	if o.metrics == nil {
 		return nil
@@ -70,8 +70,8 @@ func (o *adminServer) observe() workers.Observe {
 // snapshotTimeout bounds one reading of the whole database.
 const snapshotTimeout = 5 * time.Second
 
-// work has the service work, until the queues are empty if drain is set, and serves
-// meanwhile, including the draining at the end.
+// work runs the service, with drain only until the queues are empty, and serves
+// until the service has stopped.
 func (o *adminServer) work(ctx context.Context, pool *dbpool.Pool, service *workers.Service, drain bool) error {
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup

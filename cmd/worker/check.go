@@ -41,7 +41,7 @@ func checkCommand(p *cli.Program) *cobra.Command {
 	return c
 }
 
-// check examines everything that `worker run` depends on and does not stop at
+// check examines everything that `worker run` depends on, without stopping at
 // the first fault.
 func check(ctx context.Context, settings config.Config) []doctor.Finding {
 	ctx, cancel := context.WithTimeout(ctx, settings.Database.StatementTimeout)
@@ -56,8 +56,8 @@ func check(ctx context.Context, settings config.Config) []doctor.Finding {
 	return append(findings, doctor.Examine(ctx, pool, settings)...)
 }
 
-// aboutTokens says whether this process would refresh tokens; not refreshing is no
-// failure.
+// aboutTokens reports whether this process would refresh tokens. If not, that is
+// no failure.
 func aboutTokens(settings config.Config) doctor.Finding {
 	if missing := settings.MissingForTokens(); missing != "" {
 		return doctor.Finding{Check: "tokens", OK: true, About: "not refreshed by this worker; not set: " + missing}
@@ -65,7 +65,7 @@ func aboutTokens(settings config.Config) doctor.Finding {
 	return doctor.Finding{Check: "tokens", OK: true, About: "refreshed at " + settings.Tokens.TokenURL + ", " + settings.TokenKeys.String()}
 }
 
-// aboutBudget prints the connection budget.
+// aboutBudget reports the connection budget.
 func aboutBudget(settings config.Config) doctor.Finding {
 	if err := checkBudget(settings); err != nil {
 		return doctor.Finding{Check: "connection budget", About: err.Error()}
@@ -73,7 +73,7 @@ func aboutBudget(settings config.Config) doctor.Finding {
 	return doctor.Finding{Check: "connection budget", OK: true, About: fmt.Sprintf("%s of database.max_conns = %d, and 1 more that listens", workers.Budget(settings), settings.Database.MaxConns)}
 }
 
-// aboutOperations says where the pages are served and who may see them.
+// aboutOperations reports where the pages are served and who may see them.
 func aboutOperations(settings config.Config) doctor.Finding {
 	access := webAccess(settings)
 	switch err := access.Check(); {

@@ -90,8 +90,8 @@ func demo(ctx context.Context, settings config.Config, keep bool, p *cli.Program
 	return pages.work(ctx, pool, second, false)
 }
 
-// demoDatabase returns a database for this demo alone: on a private server, or
-// on the configured one.
+// demoDatabase creates a database for this demo, on a private server or on the
+// configured one.
 func demoDatabase(ctx context.Context, settings config.Config, logger *slog.Logger) (url string, cleanUp func() error, err error) {
 	if settings.DatabaseURL != "" {
 		return scratchDatabase(ctx, settings.DatabaseURL)
@@ -103,8 +103,8 @@ func demoDatabase(ctx context.Context, settings config.Config, logger *slog.Logg
 	return url, func() error { return stopLocal(ctx, server) }, nil
 }
 
-// workSample enqueues the sample as the application would, one job for each
-// sync, and works it.
+// workSample enqueues the sample as the application would, one job per sync,
+// and works it.
 func workSample(ctx context.Context, pool *dbpool.Pool, settings config.Config, service *workers.Service, p *cli.Program) error {
 	enqueuer, err := jobs.NewEnqueuer(pool.Pool, settings.River.Schema)
 	if err != nil {

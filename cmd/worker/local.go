@@ -82,11 +82,11 @@ func serverName(ctx context.Context, pool *dbpool.Pool) (string, error) {
 	if err := pool.QueryRow(ctx, `SHOW server_version`).Scan(&version); err != nil {
 		return "", fmt.Errorf("ask for the server's version: %w", err)
 	}
-	version, _, _ = strings.Cut(version, " ") // the rest is the packager's
+	version, _, _ = strings.Cut(version, " ") // the rest is the package's
 	return fmt.Sprintf("PostgreSQL %s, %s", version, dbpool.Target(pool.Config().ConnConfig)), nil
 }
 
-// devDirectory is where the database of `worker dev` stays.
+// devDirectory returns the directory of the database of `worker dev`.
 func devDirectory() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {

@@ -1,5 +1,5 @@
 // Command worker drains TrainingMonkey's queues, migrates its database, and
-// brings up everything needed to try it out.
+// starts everything needed to try it out.
 package main
 
 import (

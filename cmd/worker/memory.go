@@ -15,9 +15,9 @@ const (
 	activityMemory = 4 << 10
 )
 
-// boundMemory sets the memory limit to what the transactions may need, and makes earlier
-// garbage collection rare, because it costs processor time. GOGC and GOMEMLIMIT take
-// precedence. A process that needs more collects more often.
+// boundMemory sets the memory limit to what the transactions may need, and makes garbage
+// collection below it rare, because it costs processor time. A process that needs more
+// collects more often. GOGC and GOMEMLIMIT take precedence.
 func boundMemory(c config.Batching) {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return

@@ -117,7 +117,7 @@ func migrateUp(ctx context.Context, pool *dbpool.Pool, riverSchema string, p *cl
 	return nil
 }
 
-// switchCapture installs or removes change capture, as the two flags say.
+// switchCapture installs or removes change capture, according to the two flags.
 func switchCapture(ctx context.Context, pool *dbpool.Pool, riverSchema string, on, off bool, p *cli.Program) error {
 	switch {
 	case on:

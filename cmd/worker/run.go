@@ -57,7 +57,8 @@ func runCommand(p *cli.Program) *cobra.Command {
 	return c
 }
 
-// checkBudget refuses settings that need more connections than the pool has.
+// checkBudget returns an error for settings that need more connections than the
+// pool has.
 func checkBudget(settings config.Config) error {
 	if err := workers.Budget(settings).Check(int32(settings.Database.MaxConns)); err != nil {
 		return &cli.UsageError{Err: err}
@@ -69,7 +70,8 @@ func checkBudget(settings config.Config) error {
 // in use.
 const closeTime = time.Second / 2
 
-// newService refuses a database with which it cannot work, and logs warnings.
+// newService returns an error for a database with which a worker cannot work,
+// and logs warnings.
 func newService(ctx context.Context, pool *dbpool.Pool, settings config.Config, logger *slog.Logger, observe workers.Observe) (*workers.Service, error) {
 	checkCtx, cancel := context.WithTimeout(ctx, settings.Database.StatementTimeout)
 	defer cancel()
@@ -103,7 +105,7 @@ func workQueues(ctx context.Context, service *workers.Service, drain bool, logge
 	logger.InfoContext(context.WithoutCancel(ctx), "stopped",
 		slog.Any("activity_ingest", stats.Ingest), slog.Any("acwr_recalc", stats.Recalc), slog.Any("acwr_backfill", stats.Backfill), slog.Any("token_users", stats.TokenUsers))
 	if err == nil || (ctx.Err() != nil && errors.Is(err, context.Canceled)) {
-		return nil // a signal before the first job is a stop like any other
+		return nil // a signal before the first job is a regular stop
 	}
 	return fmt.Errorf("run: %w", err)
 }

@@ -12,8 +12,8 @@ import (
 const readyInterval = 100 * time.Millisecond
 
 // notifySystemd notifies the service manager, if there is one, when the worker is
-// ready and when it begins to stop because ctx ends; until done ends it also sends
-// the keep-alives that WatchdogSec demands.
+// ready and when it begins to stop because ctx ends. Until done ends it also sends
+// the keep-alives for WatchdogSec.
 func notifySystemd(ctx, done context.Context, ready func() bool, logger *slog.Logger) {
 	notify := func(state string) {
 		if _, err := daemon.SdNotify(false, state); err != nil {

@@ -60,7 +60,7 @@ func rotateCommand(p *cli.Program) *cobra.Command {
 	return c
 }
 
-// unreadable is the error of rows that are left.
+// unreadable returns the error for rows that do not decrypt.
 func unreadable(left []int32) error {
 	if len(left) == 0 {
 		return nil
