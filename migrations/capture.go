@@ -9,27 +9,28 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// captureQuery can be run again: it replaces what an older worker installed.
+// captureQuery can be run again: it replaces the triggers that an older worker
+// installed.
 //
 //go:embed capture.sql
 var captureQuery string
 
-// dropCaptureQuery leaves the functions: a transaction under way may still call
-// them.
+// dropCaptureQuery keeps the functions, because a transaction under way may
+// still call them.
 const dropCaptureQuery = `
 DROP TRIGGER IF EXISTS acwr_capture_added ON {here}.activities;
 DROP TRIGGER IF EXISTS acwr_capture_changed ON {here}.activities;
 DROP TRIGGER IF EXISTS acwr_capture_removed ON {here}.activities;`
 
-// CaptureStep is what CaptureChanges would do.
+// CaptureStep describes what CaptureChanges does.
 var CaptureStep = Step{
 	Name: "change capture",
 	Does: "create or replace triggers acwr_capture_added, acwr_capture_changed, acwr_capture_removed on activities",
 }
 
-// CaptureChanges installs statement-level triggers on activities that enqueue the
-// recalculation of results that other programs' statements invalidate. The database must
-// be migrated. Other statements wait for it no longer than for a migration.
+// CaptureChanges installs statement-level triggers on activities, which enqueue the
+// recalculation of results that other programs' statements make outdated. The database
+// must be migrated. Other statements wait for it no longer than for a migration.
 func CaptureChanges(ctx context.Context, pool *pgxpool.Pool, riverSchema string) error {
 	return runCapture(ctx, pool, riverSchema, "capture changes", captureQuery)
 }
@@ -65,8 +66,8 @@ const capturedQuery = `
 -- name: capture_installed
 SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass('activities') AND tgname = 'acwr_capture_changed')`
 
-// renewCapture replaces the triggers that an older version installed, if any: they do not
-// know what results depend on now.
+// renewCapture replaces the triggers of an older version, if any, because results may
+// depend on columns that those ignore.
 func renewCapture(ctx context.Context, conn *pgx.Conn, riverSchema string) error {
 	var captured bool
 	if err := conn.QueryRow(ctx, capturedQuery).Scan(&captured); err != nil || !captured {

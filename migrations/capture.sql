@@ -1,11 +1,11 @@
--- Change capture: whoever changes what an ACWR is made of, in whatever way, has
--- the recalculation enqueued in the same transaction, by one job a statement.
--- The worker's own transactions say that they are the worker's and are left out:
--- they enqueue what follows from them themselves.
+-- Change capture: a statement of any program that changes the inputs of an ACWR
+-- enqueues the recalculation in the same transaction, in one job per statement.
+-- The worker's transactions are skipped, because they see to the results
+-- themselves; they are marked by the setting trainingmonkey.worker.
 
--- Enqueues the recalculation around the dates, those of a user that lie close
--- together as one range. The arrays hold a user and a date each; what no job can
--- name (activities without a user, dates beyond its limits) is left out.
+-- Enqueues the recalculation of dates. Dates of a user that are close together
+-- form one range. Each element of the arrays is a user and a date. Pairs that no
+-- job can name (without a user, or with dates beyond the limits) are skipped.
 CREATE OR REPLACE FUNCTION {schema}.enqueue_changed_dates(users integer[], dates date[])
 RETURNS void
 LANGUAGE plpgsql
@@ -39,7 +39,7 @@ END
 $$;
 REVOKE ALL ON FUNCTION {schema}.enqueue_changed_dates(integer[], date[]) FROM PUBLIC;
 
--- A new row has no results yet, whatever its load is.
+-- A new row needs results even if its load is 0.
 CREATE OR REPLACE FUNCTION {schema}.capture_added() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -50,8 +50,8 @@ BEGIN
 END
 $$;
 
--- A row that counted for nothing leaves nothing wrong behind, unless its athlete
--- ignores likely doubles: then it may be what another is like.
+-- A removed row that counted as 0 changes no results, unless its athlete ignores
+-- likely doubles: another row may have counted as 0 because it resembled this one.
 CREATE OR REPLACE FUNCTION {schema}.capture_removed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -65,8 +65,8 @@ BEGIN
 END
 $$;
 
--- Both where a row was and where it is now. What only makes a double matters to
--- athletes who ignore those, who are asked for last.
+-- Enqueues both the previous and the current date of a row. Columns that only
+-- determine doubles matter if the athlete ignores these, which is checked last.
 CREATE OR REPLACE FUNCTION {schema}.capture_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

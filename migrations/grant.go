@@ -13,21 +13,21 @@ import (
 // ErrNoRole is returned for a role that the server does not have.
 var ErrNoRole = errors.New("the role does not exist")
 
-// roleQuery reports whether a role exists and, when it does, whether it may create
-// objects where everybody's unqualified names are resolved, as every role may by default
-// on PostgreSQL 14.
+// roleQuery reports whether a role exists and, if so, whether it may create objects in a
+// schema where unqualified names are resolved, as every role may by default on
+// PostgreSQL 14.
 const roleQuery = `
 -- name: grant_role
 SELECT count(*) > 0, coalesce(bool_or(has_schema_privilege(rolname, current_schema(), 'CREATE')), false), current_schema()
 FROM pg_roles WHERE rolname = $1`
 
 // grantQuery lets a role resolve names in River's schema, call the functions, and
-// read what acwr_series reads and returns, which everyone may call and which reads
-// as its caller. It gives access to nothing else in a table, and to no sequence.
+// read what acwr_series reads and returns; every role may call it, and it reads as
+// its caller. It grants nothing else on tables, and nothing on sequences.
 //
-// A column that the application does not have, or on which only the table's owner may
-// grant more, is skipped: acwr_series treats a user_settings that it cannot read as
-// missing.
+// Columns that the application does not have, or on which only the table's owner may
+// grant privileges, are skipped: acwr_series treats a user_settings that it cannot
+// read as missing.
 const grantQuery = `
 GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT EXECUTE ON FUNCTION {schema}.enqueue_activity_ingest(jsonb, integer), {schema}.enqueue_activity_ingest(text, integer),
@@ -61,15 +61,15 @@ const grantPurgeQuery = `
 GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT EXECUTE ON FUNCTION {schema}.purge_athlete(integer, interval) TO {role};`
 
-// GrantPurge lets an existing role remove athletes' data with the SQL function and
-// nothing else. It is idempotent. The warning is as in GrantEnqueue.
+// GrantPurge lets an existing role remove athletes' data with the SQL function,
+// and nothing else. It is idempotent. The warning is that of GrantEnqueue.
 func GrantPurge(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string) (warning string, err error) {
 	return grantFunctions(ctx, pool, riverSchema, role, "purging", grantPurgeQuery)
 }
 
 // GrantEnqueue lets an existing role enqueue jobs with the SQL functions, query their
 // status, read the results with acwr_series, and nothing else. It is idempotent. The
-// warning, if any, names other privileges of the role that weaken this.
+// warning, if any, names other privileges of the role that undermine this.
 func GrantEnqueue(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string) (warning string, err error) {
 	return grantFunctions(ctx, pool, riverSchema, role, "enqueuing", grantQuery)
 }
@@ -90,7 +90,7 @@ func grant(ctx context.Context, pool *pgxpool.Pool, role, what string, give func
 		if err := tx.QueryRow(ctx, roleQuery, role).Scan(&exists, &mayCreate, &schema); err != nil {
 			return err
 		}
-		if !exists { // also "public", which GRANT would take for everyone, quoted or not
+		if !exists { // includes "public", which GRANT, quoted or not, takes for all roles
 			return fmt.Errorf("%w; create it first: CREATE ROLE %s LOGIN", ErrNoRole, to)
 		}
 		if mayCreate {

@@ -11,8 +11,8 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// foundIndexQuery finds a valid index whose leading columns are user_id and
-// date, whatever the application called it; NULL when there is none.
+// foundIndexQuery returns the name of a valid index whose leading columns are
+// user_id and date, NULL if there is none.
 const foundIndexQuery = `
 -- name: index_found
 SELECT min(i.indexrelid::regclass::text) FROM pg_index i
@@ -20,7 +20,7 @@ WHERE i.indrelid = to_regclass('activities') AND i.indisvalid AND i.indpred IS N
   AND i.indkey[0] = (SELECT attnum FROM pg_attribute WHERE attrelid = i.indrelid AND attname = 'user_id')
   AND i.indkey[1] = (SELECT attnum FROM pg_attribute WHERE attrelid = i.indrelid AND attname = 'date')`
 
-// userDateIndex is what the index is called if migrating builds it.
+// userDateIndex is the name of the index if a migration builds it.
 const userDateIndex = "activities_user_id_date_worker_idx"
 
 // createUserDateIndex builds the index that every window reads, unless the
@@ -36,11 +36,11 @@ func createUserDateIndex(ctx context.Context, db *sql.DB) error {
 // builtIndex is an index on a table of the application.
 type builtIndex struct{ name, on string }
 
-// tokenIndexes serve the queries that run every few seconds: tokens by the second in
-// which they expire, with the expressions of the queries, users who have to authorize
-// again kept apart (not as two partial indexes: the planner has no statistics on an
-// expression of partial indexes alone); and the oldest rows of the audit log, which are
-// deleted first.
+// tokenIndexes are for queries that run every few seconds. The first has tokens by the
+// second in which they expire, with the queries' expressions, and separates users who
+// have to authorize again; two partial indexes would not do, because the planner has no
+// statistics on an expression that only partial indexes have. The second has the audit
+// log by time, because the oldest rows are deleted first.
 func tokenIndexes(riverSchema string) []builtIndex {
 	return []builtIndex{
 		{"user_tokens_expiry_worker_idx", inSchema("user_tokens (reauthorize_since, coalesce({schema}.token_expiry_seconds(expires_at), 0))", riverSchema)},
@@ -48,13 +48,13 @@ func tokenIndexes(riverSchema string) []builtIndex {
 	}
 }
 
-// versionIndex finds the newest version that is stored without reading the table:
-// a few bytes for a hundred pages, which inserts hardly ever touch.
+// versionIndex finds the newest stored version without reading the table. It
+// takes a few bytes per hundred pages, and inserts hardly ever touch it.
 var versionIndex = builtIndex{"activities_ingest_job_id_worker_idx", "activities USING brin (ingest_job_id) WITH (autosummarize = on)"}
 
-// buildConcurrently builds indexes while the application writes. It therefore runs outside
-// a transaction. It may wait for locks for any time, because no transaction waits for it.
-// An interrupted build leaves an invalid index, which is dropped first.
+// buildConcurrently builds indexes while the application writes, and therefore runs
+// outside a transaction. It may wait for locks for any time, because no transaction waits
+// for it. An invalid index, left by an interrupted build, is dropped first.
 func buildConcurrently(ctx context.Context, db *sql.DB, indexes ...builtIndex) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
@@ -73,10 +73,10 @@ func buildConcurrently(ctx context.Context, db *sql.DB, indexes ...builtIndex) e
 	return nil
 }
 
-// brokenIndexesQuery finds the indexes of the queue and of activities that are
-// not valid and that nobody is building: every write maintains them and no read
-// uses them. Quoted, to put into a statement. The second column reports whether
-// REINDEX CONCURRENTLY left it behind when it was interrupted.
+// brokenIndexesQuery finds the invalid indexes of the queue and of activities
+// that are not being built: every write maintains them and no read uses them.
+// Names are quoted for use in statements. The second column reports whether an
+// interrupted REINDEX CONCURRENTLY left the index behind.
 const brokenIndexesQuery = `
 -- name: broken_indexes
 SELECT i.indexrelid::regclass::text, c.relname ~ '_cc(new|old)[0-9]*$'
@@ -85,10 +85,10 @@ WHERE NOT i.indisvalid AND (t.relnamespace = to_regnamespace($1) OR t.oid = to_r
   AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index WHERE index_relid = i.indexrelid)
 ORDER BY 1`
 
-// BrokenIndex is an index that costs writes and helps no read.
+// BrokenIndex is an invalid index: writes maintain it and no read uses it.
 type BrokenIndex struct {
 	Name     string
-	Leftover bool // of REINDEX CONCURRENTLY: the index itself is there
+	Leftover bool // of REINDEX CONCURRENTLY: the original index exists
 }
 
 // QueueBrokenIndexes queues the reading of the broken indexes of the queue and of
@@ -102,7 +102,7 @@ func BrokenIndexes(ctx context.Context, pool *pgxpool.Pool, riverSchema string) 
 	return dbpool.Collect(ctx, pool, "find invalid indexes", pgx.RowToStructByPos[BrokenIndex], brokenIndexesQuery, pgx.Identifier{riverSchema}.Sanitize())
 }
 
-// dropLeftovers drops what interrupted reindexing left behind.
+// dropLeftovers drops the indexes that interrupted reindexing left behind.
 func dropLeftovers(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (dropped []string, err error) {
 	broken, err := BrokenIndexes(ctx, pool, riverSchema)
 	if err != nil {

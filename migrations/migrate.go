@@ -1,9 +1,9 @@
-// Package migrations brings a database to what this worker needs: the tables in
-// templates/, numbered and embedded, and River's in a schema of their own.
+// Package migrations migrates a database to what this worker needs: the tables
+// in templates/, numbered and embedded, and River's in a schema of their own.
 //
-// Rule: forward only, and nothing that the application created is dropped,
-// retyped or rewritten. Several processes may migrate at once: one works, the
-// others wait for it and then find nothing to do.
+// Rule: migrations only go forward, and nothing that the application created is
+// dropped, retyped or rewritten. Several processes may migrate at once: one
+// does, and the others wait for it and then find nothing to do.
 package migrations
 
 import (
@@ -36,27 +36,28 @@ import (
 //go:embed templates/*.sql
 var files embed.FS
 
-// versionTable is where the applied numbers are kept.
+// versionTable is the table of applied migrations.
 const versionTable = "worker_migrations"
 
-// Migrations that build indexes on tables of the application, which they cannot
-// do inside a transaction.
+// Migrations that build indexes on the application's tables, which is not
+// possible inside a transaction.
 const (
 	indexVersion        = 3
 	tokenIndexesVersion = 12
 	versionIndexVersion = 14
 )
 
-// goNames are what these are called.
+// goNames are the names of these migrations.
 var goNames = map[int64]string{
 	indexVersion: "00003_user_date_index", tokenIndexesVersion: "00012_token_indexes", versionIndexVersion: "00014_version_index",
 }
 
 // Result says what a run of Up applied.
 type Result struct {
-	Worker []string // file names, and what the migrations in Go are called
+	Worker []string // file names, and names of migrations in Go
 	River  []int    // versions of River's main line
-	// DroppedIndexes are invalid ones that interrupted reindexing had left behind.
+	// DroppedIndexes are invalid indexes that interrupted reindexing had left
+	// behind.
 	DroppedIndexes []string
 }
 
@@ -100,8 +101,8 @@ func untilLocked(ctx context.Context, migrate func() error) error {
 	return dbpool.UntilLocked(ctx, time.Minute, migrate)
 }
 
-// unlimitedPool is a pool to the same database without limits on a statement's time: a
-// migration takes as long as it needs. It waits briefly for a lock, and repeatedly; see
+// unlimitedPool returns a pool to the same database without a statement timeout,
+// because a migration may take any time. Its waits for locks are short, and repeated by
 // dbpool.UntilLocked.
 func unlimitedPool(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Pool, error) {
 	config := pool.Config()
@@ -119,8 +120,8 @@ func unlimitedPool(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Pool, erro
 	return pgxpool.NewWithConfig(ctx, config)
 }
 
-// createSchema creates a schema that is not there. CREATE SCHEMA IF NOT EXISTS
-// asks for CREATE on the database even where it has nothing to do.
+// createSchema creates a schema if it does not exist. CREATE SCHEMA IF NOT
+// EXISTS would require CREATE on the database even for an existing schema.
 func createSchema(ctx context.Context, pool *pgxpool.Pool, schema string) error {
 	name := pgx.Identifier{schema}.Sanitize()
 	var exists bool
@@ -142,7 +143,7 @@ func upRiver(ctx context.Context, pool *pgxpool.Pool, schema string, result *Res
 	if err != nil {
 		return err
 	}
-	one := &rivermigrate.MigrateOpts{MaxSteps: 1} // so that what was applied is known when the next has to wait
+	one := &rivermigrate.MigrateOpts{MaxSteps: 1} // so that the applied versions are known if the next one has to wait
 	for applied := true; applied; {
 		err := untilLocked(ctx, func() error {
 			done, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, one)
@@ -177,7 +178,7 @@ func upWorker(ctx context.Context, pool *pgxpool.Pool, riverSchema string, resul
 	})
 }
 
-// fileName names a migration by its file, if it has one. goose only knows a function.
+// fileName returns the name of a migration, that of its file if it has one.
 func fileName(source *goose.Source) string {
 	if name, isGo := goNames[source.Version]; isGo {
 		return name
@@ -242,20 +243,20 @@ func fileMigrations(riverSchema string) ([]*goose.Migration, error) {
 	return migrations, nil
 }
 
-// inSchema fills in {schema} and {schema_literal}, and what else is given in
-// pairs of a placeholder and its SQL.
+// inSchema fills in {schema} and {schema_literal}, and further pairs of a
+// placeholder and its SQL.
 func inSchema(text, riverSchema string, more ...string) string {
 	literal := "'" + strings.ReplaceAll(riverSchema, "'", "''") + "'"
 	return strings.NewReplacer(append(more, "{schema}", pgx.Identifier{riverSchema}.Sanitize(), "{schema_literal}", literal)...).Replace(text)
 }
 
-// lockPollInterval is how often a second process asks for the lock. It asks
-// instead of waiting inside PostgreSQL: a waiting statement holds a snapshot,
-// and CREATE INDEX CONCURRENTLY of the first process would wait for that.
+// lockPollInterval is how often a second process tries to get the lock. It
+// polls, because a statement that waits in PostgreSQL holds a snapshot, for
+// which CREATE INDEX CONCURRENTLY of the first process would wait.
 const lockPollInterval = 100 * time.Millisecond
 
-// exclusively runs fn with an unlimited pool, while holding the migration lock on a
-// connection of its own. A process that dies gives the lock back with its connection.
+// exclusively runs fn with an unlimited pool, while it holds the migration lock on a
+// separate connection. If the process dies, the lock ends with that connection.
 func exclusively(ctx context.Context, pool *pgxpool.Pool, fn func(unlimited *pgxpool.Pool, conn *pgx.Conn) error) error {
 	unlimited, err := unlimitedPool(ctx, pool)
 	if err != nil {

@@ -22,7 +22,7 @@ type Step struct {
 	Does string // what it would change in this database
 }
 
-// Plan returns what Up would do, in order, and an error where Up would refuse. It only
+// Plan returns what Up would do, in order, and an error if Up would refuse. It only
 // reads, and takes no lock that blocks others.
 func Plan(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]Step, error) {
 	steps, err := plan(ctx, pool, riverSchema)
@@ -77,7 +77,7 @@ func plan(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]Step, 
 	return steps, err
 }
 
-// Migrations that add to tables of the application, if there are any.
+// Migrations that add to the application's tables, if these exist.
 const (
 	activitiesVersion = 1
 	tokensVersion     = 9
@@ -113,10 +113,10 @@ func describe(ctx context.Context, db *sql.DB, source *goose.Source) (string, er
 	return does, err
 }
 
-// addedColumn finds what a migration adds to a table.
+// addedColumn finds the columns that a migration adds.
 var addedColumn = regexp.MustCompile(`(?m)^ALTER TABLE (\w+) ADD COLUMN (?:IF NOT EXISTS )?(\w+) (\w+)\b`)
 
-// createdObject finds what a migration creates; a schema before the name is left out.
+// createdObject finds the objects that a migration creates, without their schema.
 var createdObject = regexp.MustCompile(`(?m)^CREATE (?:OR REPLACE )?(?:UNIQUE )?(TABLE|INDEX|FUNCTION|VIEW|TRIGGER) (?:\{\w+\}\.)?(\w+)`)
 
 // wantedColumn finds a column in a migration's list: the table's name, if the list covers

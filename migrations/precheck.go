@@ -15,7 +15,7 @@ import (
 var ErrIncompatible = errors.New("an existing table cannot be used as it is")
 
 // activitiesColumnsQuery lists the columns of an existing table whose types the
-// worker relies on and which differ from what it needs.
+// worker cannot use.
 const activitiesColumnsQuery = `
 -- name: precheck_columns
 SELECT a.attname, format_type(a.atttypid, a.atttypmod), needed.type
@@ -40,8 +40,9 @@ SELECT to_regclass($1) IS NULL OR EXISTS (
 	WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indpred IS NULL
 	  AND i.indnkeyatts = 1 AND a.attname = $2)`
 
-// activitiesKindQuery reports whether an existing table is one that indexes can be
-// made on concurrently, and where another one is when the search_path has none.
+// activitiesKindQuery reports whether an existing table is one on which indexes
+// can be built concurrently and, if the search_path has no such table, where
+// another one is.
 const activitiesKindQuery = `
 -- name: precheck_kind
 SELECT coalesce((SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass('activities')), true),
@@ -56,14 +57,14 @@ const generatedColumnsQuery = `
 -- name: precheck_generated
 SELECT attname FROM pg_attribute WHERE attrelid = to_regclass('activities') AND attgenerated <> '' AND NOT attisdropped ORDER BY attnum`
 
-// checkExisting refuses a database that migrating would have to convert. It only
-// reads, and it runs before anything is applied.
+// checkExisting returns an error for a database that migrating would have to
+// convert. It only reads, and runs before anything is applied.
 func checkExisting(ctx context.Context, conn *pgx.Conn) error {
 	return errors.Join(checkActivities(ctx, conn), checkTokens(ctx, conn))
 }
 
-// checkColumns returns what has to be converted of a table, by a query for its columns,
-// and whether its key is unique.
+// checkColumns returns the faults of a table's columns, by a query for them, and
+// whether its key is unique.
 func checkColumns(ctx context.Context, conn *pgx.Conn, table, key, columnsQuery string) (faults []error, hasKey bool, err error) {
 	rows, _ := conn.Query(ctx, columnsQuery)
 	var name, has, needs string
@@ -78,7 +79,7 @@ func checkColumns(ctx context.Context, conn *pgx.Conn, table, key, columnsQuery 
 	return faults, hasKey, err
 }
 
-// incompatible is nil without faults.
+// incompatible joins the faults in an ErrIncompatible; nil without faults.
 func incompatible(faults []error) error {
 	if len(faults) == 0 {
 		return nil
@@ -86,7 +87,8 @@ func incompatible(faults []error) error {
 	return fmt.Errorf("%w: %w", ErrIncompatible, errors.Join(faults...))
 }
 
-// checkActivities refuses a table that migrating would have to retype.
+// checkActivities returns an error for a table that migrating would have to
+// retype.
 func checkActivities(ctx context.Context, conn *pgx.Conn) error {
 	faults, hasKey, err := checkColumns(ctx, conn, "activities", "activity_id", activitiesColumnsQuery)
 	if err != nil {
@@ -118,7 +120,8 @@ func checkActivities(ctx context.Context, conn *pgx.Conn) error {
 	return incompatible(faults)
 }
 
-// generatedColumns returns those that the worker writes.
+// generatedColumns returns the generated columns among those that the worker
+// writes.
 func generatedColumns(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	rows, _ := conn.Query(ctx, generatedColumnsQuery)
 	generated, err := pgx.CollectRows(rows, pgx.RowTo[string])

@@ -8,8 +8,8 @@ import (
 )
 
 // tokensColumnsQuery lists the columns of an existing table of tokens whose types the
-// worker cannot use. A token grows by half when it is encrypted, so columns of bounded
-// length do not suffice.
+// worker cannot use. Columns of bounded length are among them, because encryption
+// makes a token longer by half.
 const tokensColumnsQuery = `
 -- name: precheck_token_columns
 SELECT a.attname, format_type(a.atttypid, a.atttypmod), needed.type
@@ -22,7 +22,7 @@ WHERE a.attrelid = to_regclass('user_tokens') AND NOT a.attisdropped
   AND format_type(a.atttypid, a.atttypmod) <> ALL (needed.usable)
 ORDER BY a.attnum`
 
-// checkTokens refuses a table that migrating would have to retype.
+// checkTokens returns an error for a table that migrating would have to retype.
 func checkTokens(ctx context.Context, conn *pgx.Conn) error {
 	faults, hasKey, err := checkColumns(ctx, conn, "user_tokens", "user_id", tokensColumnsQuery)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 // Rows: privileges, object, whether the current role has them, whether policies hide rows
 // of the object from it, and whether commands alone need it.
 //
-// Permissive policies show rows and restrictive ones hide them: nothing is hidden where
-// one permissive policy is true of all rows and no restrictive one applies to reading.
+// Permissive policies show rows and restrictive ones hide them: nothing is hidden if
+// one permissive policy is true for all rows and no restrictive one applies to reading.
 const neededQuery = `
 -- name: privileges_needed
 WITH tables AS (
@@ -69,15 +69,15 @@ type Privilege struct {
 	Commands bool   // only commands need it; workers do not
 }
 
-// NeededPrivileges says what a worker's role needs, and whether the current one
-// has it.
+// NeededPrivileges returns the privileges that a worker's role needs, and
+// whether the current role has them.
 func NeededPrivileges(ctx context.Context, db dbpool.Querier, riverSchema string) ([]Privilege, error) {
 	return dbpool.Collect(ctx, db, "read privileges", pgx.RowToStructByPos[Privilege], neededQuery, riverSchema, versionTable)
 }
 
-// GrantWork lets an existing role run workers and the command line, and change no table's
-// definition. Run again, it grants what was added since. It never warns: a worker may do
-// more than those functions.
+// GrantWork lets an existing role run workers and the command line, but change no table's
+// definition. Run again, it grants what was added since. It never returns a warning,
+// because a worker may do more than call functions.
 func GrantWork(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string) (warning string, err error) {
 	_, err = grant(ctx, pool, role, "working", func(tx pgx.Tx, to string) error {
 		needed, err := NeededPrivileges(ctx, tx, riverSchema)

@@ -20,8 +20,8 @@ type Status struct {
 	River  Line `json:"river"`  // River's main line
 }
 
-// Line is one sequence of migrations: the version that the database is at, 0
-// when it has none, and the newest that this worker knows.
+// Line is one sequence of migrations: the database's version, 0 for none, and
+// the newest that this worker knows.
 type Line struct {
 	Current int64 `json:"current"`
 	Newest  int64 `json:"newest"`
@@ -57,7 +57,7 @@ func GetStatus(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Sta
 	return s, err
 }
 
-// withCure adds how to grant missing privileges.
+// withCure adds to an error how to grant missing privileges.
 func withCure(err error) error {
 	if dbpool.SQLState(err) == dbpool.InsufficientPrivilege {
 		return fmt.Errorf("%w; as the owner of the tables: worker migrate up --worker-role ROLE", err)
@@ -65,9 +65,9 @@ func withCure(err error) error {
 	return err
 }
 
-// newestIn returns the highest version in a table of migrations, 0 when the database does
-// not have the table, which a plain query would fail on. River's own reader fails on
-// versions that it does not know.
+// newestIn returns the highest version in a table of migrations, 0 if the table does not
+// exist, for which a plain query would fail. River's own function is not used, because it
+// fails for versions that it does not know.
 func newestIn(ctx context.Context, pool *pgxpool.Pool, table, column, condition string) (int64, error) {
 	var exists bool
 	if err := pool.QueryRow(ctx, "-- name: migrations_exist\nSELECT to_regclass($1) IS NOT NULL", table).Scan(&exists); err != nil || !exists {
@@ -78,8 +78,9 @@ func newestIn(ctx context.Context, pool *pgxpool.Pool, table, column, condition 
 	return version, err
 }
 
-// Check returns nil when the database is at exactly what this worker needs,
-// otherwise an error that wraps ErrUnmigrated or ErrNewer and says what helps.
+// Check returns nil if the database is exactly at the versions that this worker
+// needs, otherwise an error that wraps ErrUnmigrated or ErrNewer and says what
+// to do.
 func Check(ctx context.Context, pool *pgxpool.Pool, riverSchema string) error {
 	s, err := GetStatus(ctx, pool, riverSchema)
 	if err := cmp.Or(err, s.newer()); err != nil {
