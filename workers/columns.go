@@ -76,8 +76,9 @@ func parseTimestamp(s string) (pgtype.Timestamp, error) {
 	return pgtype.Timestamp{Time: ts.Truncate(time.Microsecond), Valid: true}, err
 }
 
-// column returns a column whose array is nil if all of its values are NULL, as in most
-// columns of rare sports. unnest returns the same rows for it.
+// column returns a column whose array is nil if all of its values are NULL, which is
+// common, because most columns belong to rare sports. unnest returns the same rows for
+// it.
 func column[F, V any](name, array string, field func(*jobs.Activity) *F, convert func(F) (V, error)) syncedColumn {
 	return syncedColumn{name: name, array: array, of: func(activities []*jobs.Activity) (any, error) {
 		var values pgtype.FlatArray[V]

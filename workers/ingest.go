@@ -81,7 +81,7 @@ func (in *ingester) apply(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batc
 }
 
 // strip removes a purged athlete's activities from jobs that the purge could not
-// see, because they were not committed yet.
+// see, because they had not been committed.
 func (in *ingester) strip(b *pgx.Batch, stripped map[int64][]ingestItem) error {
 	for _, id := range slices.Sorted(maps.Keys(stripped)) {
 		rest, err := encodeIngest(stripped[id])

@@ -18,7 +18,7 @@ type storedState struct {
 	restDays   map[userDay][]restDay
 	settings   settingsByUser
 	windows    []activityResults // of users in ascending order, by date and id
-	cutOff     bool              // there were more windows than a transaction may read
+	cutOff     bool              // there were more rows than a transaction may read
 	lastJob    int64             // the newest id that a job was given
 }
 

@@ -18,7 +18,7 @@ type layer struct {
 
 // layered is the record of an activity whose newest versions are partial: the whole
 // version or deletion below them, and each of them. It is kept while an older version may
-// still be worked, so that this can be placed between them.
+// still be worked, so that it can be placed between them.
 type layered struct {
 	Base   int64    `json:"base"`
 	Alone  bool     `json:"alone,omitempty"` // there is nothing below the layers

@@ -165,8 +165,8 @@ FROM unnest($1::bigint[], $2::real[], $3::real[], $4::real[]) AS new (activity_i
 WHERE a.activity_id = new.activity_id AND a.user_id = $5 AND a.trimp_calculation_method = $6
   AND a.duration_minutes = new.minutes AND a.avg_heart_rate = new.heart_rate`
 
-// recordedLayersQuery reads the recorded versions of rows that are still kept so that an
-// older version can be placed between them.
+// recordedLayersQuery reads the layers that are kept so that an older version can be
+// placed between them.
 const recordedLayersQuery = `
 -- name: read_recorded_layers
 SELECT activity_id, layers FROM ingest_versions WHERE user_id = $1 AND activity_id = ANY($2::bigint[]) AND layers IS NOT NULL`

@@ -21,10 +21,10 @@ const (
 	// 53:988). For 7 and 28 days the coupled ratio C and the uncoupled U
 	// satisfy C = 4U/(U+3).
 	Uncoupled Formula = "uncoupled"
-	// EWMA is the ratio of exponentially weighted moving averages with λ =
-	// 2/(N+1) for N of 7 and of the chronic days (Williams 2017, BJSM 51:209).
-	// It starts at the first load other than 0, so that rest days before it
-	// change nothing.
+	// EWMA is the ratio of exponentially weighted moving averages with
+	// λ = 2/(N+1) for N of 7 and of the chronic days (Williams 2017, BJSM
+	// 51:209). It starts at the first load other than 0, so that rest days
+	// before it change nothing.
 	EWMA Formula = "ewma"
 	// Decay weighs the chronic days by e^(−k·age): the application's "enhanced"
 	// formula, but with one weight per calendar day, rest days counting as 0,

@@ -12,7 +12,7 @@ import (
 // RejectGroup is a reason for which activities were rejected, as job_status explains it.
 type RejectGroup struct {
 	Reason
-	Code     string // empty for a role that may not call the function
+	Code     string // empty for a role that may not call the function that explains reasons
 	Sentence string // for the athlete; empty likewise
 
 	Rejects []Reject // those of the newest rejects with this reason, newest first

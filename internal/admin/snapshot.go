@@ -5,8 +5,8 @@
 // Rules. A snapshot stays cheap with millions of jobs in the queues: every query
 // follows an index and stops after a bounded number of rows. No accepted activity is
 // lost by accident: rows are locked and changed in key order, in transactions too
-// short to disturb workers; one commit replaces a rejected activity by the job that
-// retries it; and an older version never replaces a newer one.
+// short to disturb workers; one commit replaces a rejected activity with the job
+// that retries it; and an older version never replaces a newer one.
 package admin
 
 import (

@@ -37,7 +37,7 @@ type ComparedColumn struct {
 	Name    string   `json:"name"`
 	Rows    int64    `json:"rows"`    // whose value differs
 	Missing int64    `json:"missing"` // of those: never computed
-	Largest *float64 `json:"largest"` // absolute difference; nil if all differing values were never computed
+	Largest *float64 `json:"largest"` // absolute difference; nil if no value differs or all that differ were never computed
 }
 
 // Difference is one value that differs.

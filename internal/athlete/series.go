@@ -26,8 +26,8 @@ type Day struct {
 	TrimpAcuteChronicRatio float32 `json:"trimp_acute_chronic_ratio"`
 	NormalizedDivergence   float32 `json:"normalized_divergence"`
 
-	// Stale says that a stored row of this day does not have these values yet, or that
-	// results are not written.
+	// Stale says that a row of this day does not have these values, because its
+	// recalculation is still to come or its results are not written.
 	Stale bool `json:"stale"`
 
 	// Quality has a word for each reason to doubt the values.

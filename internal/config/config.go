@@ -42,8 +42,8 @@ type Config struct {
 	// PG* variables apply.
 	DatabaseURL string
 
-	// TokenKeys are the environment's TMWORKER_TOKEN_KEYS, secrets. If nil, no
-	// tokens are read or written.
+	// TokenKeys are the keys of the environment's TMWORKER_TOKEN_KEYS, which
+	// are secret. If nil, no tokens are read or written.
 	TokenKeys *tokens.Keyring
 	// TokensClientSecret is the environment's TMWORKER_TOKENS_CLIENT_SECRET.
 	TokensClientSecret string

@@ -31,7 +31,7 @@ type Refresher struct {
 	provider *Provider
 	options  Options
 	asking   chan struct{} // one place per concurrent request
-	leasing  chan struct{} // a place for the one connection for leases
+	leasing  chan struct{} // one place for the connection for leases
 	saving   chan struct{} // one place for the connection for saves, so that these do not wait for leases
 	stopping chan struct{}
 	stopOnce sync.Once
