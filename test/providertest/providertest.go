@@ -24,6 +24,7 @@ const (
 // Fault is a way to fail. Its text says whether the tokens were rotated first.
 type Fault string
 
+// The ways to fail.
 const (
 	None               Fault = ""
 	Down               Fault = "500 before rotating"
