@@ -12,8 +12,7 @@ type Need struct {
 	Conns int
 }
 
-// Budget lists everything that may use a connection of the pool at the same
-// time.
+// Budget lists everything that may use a connection of the pool at the same time.
 type Budget []Need
 
 // Total returns the number of connections that the pool must allow.

@@ -67,8 +67,7 @@ func attemptedAddress(attempt error) string {
 	return address
 }
 
-// connectReason returns why one attempt failed. pgconn wraps the reason with the
-// address.
+// connectReason returns why one attempt failed. pgconn wraps the reason with the address.
 func connectReason(attempt error, c *pgconn.Config) string {
 	var (
 		server *pgconn.PgError

@@ -2,8 +2,7 @@
 // connections, its timeouts, and the retries of transactions after transient errors.
 //
 // Rule: no code acquires a connection while it has one, and the pool never grows beyond
-// Options.MaxConns. Under load callers wait, then fail with a timeout; they never
-// deadlock.
+// Options.MaxConns. Under load callers wait, then fail with a timeout; they never deadlock.
 package dbpool
 
 import (
@@ -136,9 +135,8 @@ func closeUseless(otherwise pgconn.PgErrorHandler) pgconn.PgErrorHandler {
 	}
 }
 
-// severalServers reports whether the address names several servers, of which
-// the primary has to be found. A fallback to the same server only differs in
-// encryption.
+// severalServers reports whether the address names several servers, of which the primary
+// has to be found. A fallback to the same server only differs in encryption.
 func severalServers(c *pgconn.Config) bool {
 	return slices.ContainsFunc(c.Fallbacks, func(f *pgconn.FallbackConfig) bool { return f.Host != c.Host || f.Port != c.Port })
 }

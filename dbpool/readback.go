@@ -10,8 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// DifferingSetting is a setting of a session whose value differs from the one
-// the pool set.
+// DifferingSetting is a setting of a session whose value differs from the one the pool set.
 type DifferingSetting struct{ Name, Want, Is string }
 
 // readBackQuery reads settings in the units in which they are set. It leaves

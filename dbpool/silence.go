@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// silenceMargin is how much longer than statement_timeout a server may take to
-// answer.
+// silenceMargin is how much longer than statement_timeout a server may take to answer.
 const silenceMargin = 5 * time.Second
 
 // dialWatchful returns a dial function whose connections fail if the server

@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// Activity is one activity of one athlete, as it is to be stored. Every field
-// is named after its column of `activities`. ActivityID, UserID and Date are
-// required.
+// Activity is one activity of one athlete, as it is to be stored. Every field is named
+// after its column of `activities`. ActivityID, UserID and Date are required.
 //
 // An activity has all of its synced columns: a nil field is stored as NULL, so
 // that the newest version wins as a whole, in whatever order versions arrive.
@@ -16,8 +15,7 @@ import (
 // edit in the application (notes, weight, perceived effort, feeling) are not
 // synced and never touched; the seven ACWR results are computed by the worker.
 //
-// With Deleted set the activity is removed, and only ActivityID, UserID and
-// Date are read.
+// With Deleted set the activity is removed, and only ActivityID, UserID and Date are read.
 type Activity struct {
 	ActivityID int64  `json:"activity_id"` // the provider's id, positive
 	UserID     int32  `json:"user_id"`     // positive

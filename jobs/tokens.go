@@ -27,10 +27,9 @@ const (
 // wait for the next periodic job.
 const maxRefreshAttempts = 5
 
-// TokenRefresh refreshes tokens at the provider. The job is done when each of
-// its users has fresh tokens or has to authorize again; each user's outcome is
-// committed separately. Tokens that were stored after the job was enqueued are
-// fresh.
+// TokenRefresh refreshes tokens at the provider. The job is done when each of its users has
+// fresh tokens or has to authorize again; each user's outcome is committed separately.
+// Tokens that were stored after the job was enqueued are fresh.
 type TokenRefresh struct {
 	// UserIDs are 1 to 1,000 users. If empty, the job enqueues jobs for all users whose
 	// tokens expire.

@@ -9,8 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// captureQuery can be run again: it replaces the triggers that an older worker
-// installed.
+// captureQuery can be run again: it replaces the triggers that an older worker installed.
 //
 //go:embed capture.sql
 var captureQuery string

@@ -56,8 +56,7 @@ var goNames = map[int64]string{
 type Result struct {
 	Worker []string // file names, and names of migrations in Go
 	River  []int    // versions of River's main line
-	// DroppedIndexes are invalid indexes that interrupted reindexing had left
-	// behind.
+	// DroppedIndexes are invalid indexes that interrupted reindexing had left behind.
 	DroppedIndexes []string
 }
 

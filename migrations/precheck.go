@@ -40,9 +40,8 @@ SELECT to_regclass($1) IS NULL OR EXISTS (
 	WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indpred IS NULL
 	  AND i.indnkeyatts = 1 AND a.attname = $2)`
 
-// activitiesKindQuery reports whether an existing table is one on which indexes
-// can be built concurrently and, if the search_path has no such table, where
-// another one is.
+// activitiesKindQuery reports whether an existing table is one on which indexes can be
+// built concurrently and, if the search_path has no such table, where another one is.
 const activitiesKindQuery = `
 -- name: precheck_kind
 SELECT coalesce((SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass('activities')), true),
@@ -87,8 +86,7 @@ func incompatible(faults []error) error {
 	return fmt.Errorf("%w: %w", ErrIncompatible, errors.Join(faults...))
 }
 
-// checkActivities returns an error for a table that migrating would have to
-// retype.
+// checkActivities returns an error for a table that migrating would have to retype.
 func checkActivities(ctx context.Context, conn *pgx.Conn) error {
 	faults, hasKey, err := checkColumns(ctx, conn, "activities", "activity_id", activitiesColumnsQuery)
 	if err != nil {
@@ -120,8 +118,7 @@ func checkActivities(ctx context.Context, conn *pgx.Conn) error {
 	return incompatible(faults)
 }
 
-// generatedColumns returns the generated columns among those that the worker
-// writes.
+// generatedColumns returns the generated columns among those that the worker writes.
 func generatedColumns(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	rows, _ := conn.Query(ctx, generatedColumnsQuery)
 	generated, err := pgx.CollectRows(rows, pgx.RowTo[string])

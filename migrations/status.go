@@ -78,9 +78,8 @@ func newestIn(ctx context.Context, pool *pgxpool.Pool, table, column, condition 
 	return version, err
 }
 
-// Check returns nil if the database is exactly at the versions that this worker
-// needs, otherwise an error that wraps ErrUnmigrated or ErrNewer and says what
-// to do.
+// Check returns nil if the database is exactly at the versions that this worker needs,
+// otherwise an error that wraps ErrUnmigrated or ErrNewer and says what to do.
 func Check(ctx context.Context, pool *pgxpool.Pool, riverSchema string) error {
 	s, err := GetStatus(ctx, pool, riverSchema)
 	if err := cmp.Or(err, s.newer()); err != nil {

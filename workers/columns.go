@@ -22,9 +22,8 @@ type syncedColumn struct {
 	of    func(activities []*jobs.Activity) (any, error) // the values, in the order given
 }
 
-// syncedColumns are all columns of an upsert besides activity_id, user_id, date
-// and ingest_job_id. They include neither the results nor the columns that
-// people edit.
+// syncedColumns are all columns of an upsert besides activity_id, user_id, date and
+// ingest_job_id. They include neither the results nor the columns that people edit.
 var syncedColumns = []syncedColumn{
 	text("name", func(a *jobs.Activity) *string { return a.Name }),
 	text("type", func(a *jobs.Activity) *string { return a.Type }),
@@ -77,8 +76,7 @@ func parseTimestamp(s string) (pgtype.Timestamp, error) {
 }
 
 // column returns a column whose array is nil if all of its values are NULL, which is
-// common, because most columns belong to rare sports. unnest returns the same rows for
-// it.
+// common, because most columns belong to rare sports. unnest returns the same rows for it.
 func column[F, V any](name, array string, field func(*jobs.Activity) *F, convert func(F) (V, error)) syncedColumn {
 	return syncedColumn{name: name, array: array, of: func(activities []*jobs.Activity) (any, error) {
 		var values pgtype.FlatArray[V]

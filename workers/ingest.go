@@ -138,9 +138,8 @@ func newBatchKeys(batch []*ingestJob) (keys batchKeys) {
 	return keys
 }
 
-// batchUsers returns the users of the items, ascending. It includes those of
-// invalid items, because no reject may be recorded for an athlete whose data were
-// purged.
+// batchUsers returns the users of the items, ascending. It includes those of invalid items,
+// because no reject may be recorded for an athlete whose data were purged.
 func batchUsers(batch []*ingestJob) []int32 {
 	users := map[int32]struct{}{}
 	for _, job := range batch {

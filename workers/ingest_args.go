@@ -85,9 +85,8 @@ func splitIngest(args []byte) ([]json.RawMessage, error) {
 	return envelope.Activities, nil
 }
 
-// decodeIngest fails only if the args are not those of an ingest job. If all
-// activities decode, as they usually do, they are decoded at once, otherwise
-// one by one.
+// decodeIngest fails only if the args are not those of an ingest job. If all activities
+// decode, as they usually do, they are decoded at once, otherwise one by one.
 func decodeIngest(data []byte) (args ingestArgs, err error) {
 	all := payloads{args: data}
 	var envelope struct {

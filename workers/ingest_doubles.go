@@ -20,9 +20,8 @@ import (
 // comparedColumns are the columns of trainingload.Recording, in its order.
 var comparedColumns = []string{"sport_type", "type", "start_time", "distance_miles", "duration_minutes"}
 
-// comparedQuery builds a statement that reads the recordings of stored
-// activities, by id, and of given ones, whose values are cast as they would be
-// when stored.
+// comparedQuery builds a statement that reads the recordings of stored activities, by id,
+// and of given ones, whose values are cast as they would be when stored.
 func comparedQuery(types map[string]string) string {
 	var stored, given []string
 	for i, name := range comparedColumns {

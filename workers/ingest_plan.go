@@ -107,8 +107,7 @@ func newIngestPlan(stored map[int64]storedActivity, recorded map[versionKey]reco
 	return &ingestPlan{stored: stored, recorded: recorded, restDays: restDays, current: map[int64]*plannedActivity{}}
 }
 
-// add adds the next item. Items must be added in the order in which they were
-// enqueued.
+// add adds the next item. Items must be added in the order in which they were enqueued.
 func (p *ingestPlan) add(jobID int64, item *ingestItem) {
 	if item.fault != nil {
 		p.reject(jobID, item, item.fault.Error())

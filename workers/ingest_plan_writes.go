@@ -89,8 +89,7 @@ func (p *ingestPlan) tombstones() versionRecords {
 }
 
 // confirmed returns the versions that no row records: partial ones, and those that were
-// enqueued after the row's version with the same values, so that the row is not
-// written.
+// enqueued after the row's version with the same values, so that the row is not written.
 func (p *ingestPlan) confirmed(written map[int64]bool) versionRecords {
 	var records versionRecords
 	for _, id := range p.activityIDs() {

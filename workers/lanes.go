@@ -57,9 +57,8 @@ type drainingLane struct {
 }
 
 const (
-	// liveAim is how long a transaction should take under a backlog. A job that
-	// an athlete enqueues meanwhile takes up to two: the one under way, and its
-	// own.
+	// liveAim is how long a transaction should take under a backlog. A job that an athlete
+	// enqueues meanwhile takes up to two: the one under way, and its own.
 	liveAim = 200 * time.Millisecond
 	bulkAim = 100 * time.Millisecond
 	// bulkJobs is the max number of bulk jobs in a transaction. They may be
@@ -86,13 +85,11 @@ func (row laneRow) options(c config.Config, client string, caution *lane.Caution
 	return o
 }
 
-// liveMemory is how long after the last live job a throttle still expects
-// another.
+// liveMemory is how long after the last live job a throttle still expects another.
 const liveMemory = time.Second
 
-// pace determines the pause after a transaction while there are live jobs: a
-// multiple of the transaction's time, bounded so that a slow one does not stop
-// its lane.
+// pace determines the pause after a transaction while there are live jobs: a multiple of
+// the transaction's time, bounded so that a slow one does not stop its lane.
 type pace struct {
 	multiple int
 	max      time.Duration
@@ -109,10 +106,9 @@ func (p pace) after(transaction time.Duration) time.Duration {
 	return min(time.Duration(p.multiple)*transaction, p.max)
 }
 
-// throttle paces transactions that no athlete waits for. While there are no live
-// jobs, it delays none. While there are, one transaction of the process runs at
-// a time, followed by a pause: on a small machine more would leave live jobs no
-// processor.
+// throttle paces transactions that no athlete waits for. While there are no live jobs, it
+// delays none. While there are, one transaction of the process runs at a time, followed by
+// a pause: on a small machine more would leave live jobs no processor.
 type throttle struct {
 	liveIsActive func() bool
 	pace         pace

@@ -9,8 +9,7 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// layer is a partial version of an activity: its fields replace those of the
-// version below.
+// layer is a partial version of an activity: its fields replace those of the version below.
 type layer struct {
 	JobID    int64          `json:"job_id"`
 	Activity *jobs.Activity `json:"activity,omitempty"` // nil in a record if it is the same as the row, which consists of layers only
@@ -77,8 +76,7 @@ func withRowVersion(layers []layer, rowVersion *jobs.Activity) ([]layer, bool) {
 	return whole, rowVersion != nil || !slices.ContainsFunc(layers, func(l layer) bool { return l.Activity == nil })
 }
 
-// sameStatement reports whether two versions are equal in the precision of the
-// columns.
+// sameStatement reports whether two versions are equal in the precision of the columns.
 func sameStatement(a, b *jobs.Activity) bool {
 	if a.Date != b.Date || a.DayFromUTC != b.DayFromUTC || a.Unloaded != b.Unloaded {
 		return false

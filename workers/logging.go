@@ -44,8 +44,7 @@ type loggedTimes struct {
 	last map[string]time.Time
 }
 
-// repeatInterval is the min interval between logs of the same message from
-// River.
+// repeatInterval is the min interval between logs of the same message from River.
 const repeatInterval = 10 * time.Second
 
 // RiverLogger returns the logger for River, or for its UI.

@@ -39,8 +39,7 @@ const storedRecordingsQuery = `
 SELECT activity_id, user_id, date, coalesce(ingest_day_from_utc, false), sport_type, type, start_time, distance_miles::float8, duration_minutes::float8
 FROM activities WHERE activity_id = ANY($1::bigint[])`
 
-// storedDaysQuery reads the activities stored on days of users, along the index
-// on both.
+// storedDaysQuery reads the activities stored on days of users, along the index on both.
 const storedDaysQuery = `
 -- name: read_recorded_days
 SELECT activity_id, a.user_id, a.date, coalesce(ingest_day_from_utc, false), sport_type, type, start_time, distance_miles::float8, duration_minutes::float8
@@ -130,8 +129,7 @@ func afterIngest(before recordedDay, exists bool, a *jobs.Activity) (after recor
 	return after, true
 }
 
-// statedRecording returns an activity's recording, in the precision of the
-// columns.
+// statedRecording returns an activity's recording, in the precision of the columns.
 func statedRecording(a *jobs.Activity) (r recordingRow) {
 	text := func(s *string) (t pgtype.Text) {
 		if s != nil {

@@ -105,10 +105,9 @@ const windowsQuery = `
 -- name: read_windows` + windowsWith + `
 SELECT ` + windowsColumns + windowsFrom
 
-// weighedWindowsQuery also returns whether a row counts as 0, because its athlete
-// ignores it as a likely double. For other athletes it reads no more than
-// windowsQuery. Ingest uses windowsQuery, because doubles there also depend on the
-// rows that it is about to write.
+// weighedWindowsQuery also returns whether a row counts as 0, because its athlete ignores
+// it as a likely double. For other athletes it reads no more than windowsQuery. Ingest uses
+// windowsQuery, because doubles there also depend on the rows that it is about to write.
 const weighedWindowsQuery = `
 -- name: read_weighed_windows` + windowsWith + `
 SELECT ` + windowsColumns + `, w.ignores_later AND ` + athlete.DoubleOfEarlier + windowsFrom
@@ -146,8 +145,7 @@ JOIN activities AS a ON a.user_id = w.user_id AND a.date >= w.first AND a.date <
 ORDER BY w.user_id, w.dates, a.date, a.activity_id
 LIMIT $5`
 
-// changes are the dates of a batch whose activities changed, as arrays for
-// unnest.
+// changes are the dates of a batch whose activities changed, as arrays for unnest.
 type changes struct {
 	users   []int32 // distinct, ascending
 	userIDs []int32 // of each range, ascending

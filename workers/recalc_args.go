@@ -7,8 +7,7 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// recalcArgs is jobs.ACWRRecalc as the worker reads it, with dates as numbers
-// of days.
+// recalcArgs is jobs.ACWRRecalc as the worker reads it, with dates as numbers of days.
 type recalcArgs struct {
 	ranges []userRange
 }

@@ -62,8 +62,7 @@ FROM (SELECT unnest($1::bigint[]) AS activity_id, unnest($2::int[]) AS user_id, 
              unnest($8::real[]) AS external, unnest($9::real[]) AS internal, unnest($10::real[]) AS divergence) AS new
 WHERE a.activity_id = new.activity_id AND a.user_id = new.user_id AND a.date = new.date`
 
-// batch returns a batch with the statement that writes the rows, empty without
-// rows.
+// batch returns a batch with the statement that writes the rows, empty without rows.
 func (r resultRows) batch() *pgx.Batch {
 	b := &pgx.Batch{}
 	if len(r) > 0 {

@@ -39,8 +39,7 @@ func (in *ingester) salvage(_ context.Context, s *lane.Salvage, job *ingestJob) 
 // With ten, finding one bad activity among a thousand takes at most 31 tries.
 const salvageParts = 10
 
-// salvager searches one job's activities for the refused ones, each try in a
-// savepoint.
+// salvager searches one job's activities for the refused ones, each try in a savepoint.
 type salvager struct {
 	in      *ingester
 	salvage *lane.Salvage

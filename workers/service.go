@@ -1,9 +1,8 @@
 // Package workers runs the work of a process: it has the table of lanes, and
 // what each kind of job does with a batch.
 //
-// Rule: a transaction that reads a user's activities in order to write them
-// first takes that user's lock, users in ascending order, and keeps it until
-// the commit.
+// Rule: a transaction that reads a user's activities in order to write them first takes
+// that user's lock, users in ascending order, and keeps it until the commit.
 package workers
 
 import (
@@ -45,8 +44,7 @@ type Service struct {
 	stopping atomic.Bool
 }
 
-// Values of acwr.write. The third, compare, computes results and only compares
-// them.
+// Values of acwr.write. The third, compare, computes results and only compares them.
 const (
 	writeOff = "off"
 	writeOn  = "on"
@@ -116,8 +114,7 @@ func newOver(ctx context.Context, pool *dbpool.Pool, db lane.DB, c config.Config
 	return s, nil
 }
 
-// newThrottle returns the throttle that makes bulk transactions give way to athletes'
-// jobs.
+// newThrottle returns the throttle that makes bulk transactions give way to athletes' jobs.
 func (s *Service) newThrottle(row laneRow) *throttle {
 	t := &throttle{pace: bulkPace, liveIsActive: func() bool { return s.lanes[0].Active(liveMemory) }}
 	if row.Kind == jobs.KindACWRBackfill {
@@ -159,9 +156,8 @@ func Budget(c config.Config) dbpool.Budget {
 		dbpool.Need{What: "application reserve", Conns: applicationReserve})
 }
 
-// Run drains the queues until ctx ends, then stops: it claims no more jobs,
-// commits the transactions under way, and spends no attempt. It returns within
-// the grace period.
+// Run drains the queues until ctx ends, then stops: it claims no more jobs, commits the
+// transactions under way, and spends no attempt. It returns within the grace period.
 func (s *Service) Run(ctx context.Context) error {
 	return s.running(ctx, func(ctx context.Context) error {
 		<-ctx.Done()
@@ -184,9 +180,8 @@ func (s *Service) running(ctx context.Context, until func(context.Context) error
 	if err := s.process.Register(ctx); err != nil {
 		return fmt.Errorf("start working: %w", err)
 	}
-	// River's context must outlive ctx, because cancelling it would begin the
-	// stop before Stop can wait for it. The heartbeat must too: a process that
-	// is draining is alive.
+	// River's context must outlive ctx, because cancelling it would begin the stop before
+	// Stop can wait for it. The heartbeat must too: a process that is draining is alive.
 	lasting := context.WithoutCancel(ctx)
 	if err := s.client.Start(lasting); err != nil {
 		return fmt.Errorf("start working: %w", err)

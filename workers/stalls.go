@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// stalledAfter is how long a queue may go without a claim that the database
-// answered, in addition to a transaction, the max pause of a bulk lane and the
-// poll interval.
+// stalledAfter is how long a queue may go without a claim that the database answered, in
+// addition to a transaction, the max pause of a bulk lane and the poll interval.
 const stalledAfter = 4 * time.Second
 
 // Stalls returns a description of each stalled lane. Lanes of paused queues are left out.

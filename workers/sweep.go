@@ -19,10 +19,9 @@ const (
 	sweptRows = 10_000
 )
 
-// sweepVersionsQuery deletes the recorded versions of jobs older than every
-// ingest job that may still be worked. A day's delay covers enqueuers whose
-// transactions are still open. It deletes a bounded number of rows, in key
-// order.
+// sweepVersionsQuery deletes the recorded versions of jobs older than every ingest job that
+// may still be worked. A day's delay covers enqueuers whose transactions are still open. It
+// deletes a bounded number of rows, in key order.
 func sweepVersionsQuery(schema queue.Schema) string {
 	return `
 -- name: sweep_versions

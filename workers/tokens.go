@@ -175,8 +175,7 @@ func (w *tokenWorker) stop() {
 	}
 }
 
-// usersStats returns the counts of users, zero if this process refreshes no
-// tokens.
+// usersStats returns the counts of users, zero if this process refreshes no tokens.
 func (w *tokenWorker) usersStats() refresh.Stats {
 	if w.refresher == nil {
 		return refresh.Stats{}

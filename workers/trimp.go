@@ -37,8 +37,7 @@ const shownChanges = 10
 // wait for the athlete's lock for a few milliseconds only.
 const trimpPortion = 500
 
-// trimpRange selects a user's TRIMPs between two dates, to be recomputed with a
-// heart rate.
+// trimpRange selects a user's TRIMPs between two dates, to be recomputed with a heart rate.
 type trimpRange struct {
 	user      int32
 	from, to  *time.Time

@@ -39,8 +39,7 @@ func (f *compareFlags) unused(c *cobra.Command) error {
 	return nil
 }
 
-// options validates the flags and reports every fault at once. user 0 means all
-// users.
+// options validates the flags and reports every fault at once. user 0 means all users.
 func (f *compareFlags) options(c *cobra.Command, user int32, configured string) (athlete.CompareOptions, error) {
 	o := athlete.CompareOptions{UserID: user, Doubles: f.doubles}
 	var faults []error

@@ -13,8 +13,7 @@ import (
 // ten years of two sources. It bounds memory, which is a few hundred bytes per activity.
 const comparedAtOnce = 10_000
 
-// importDoubles finds the activities that will likely be doubles once the import is
-// worked.
+// importDoubles finds the activities that will likely be doubles once the import is worked.
 type importDoubles struct {
 	firstFew
 	waiting []jobs.Activity // stripped to the compared fields

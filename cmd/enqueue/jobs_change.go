@@ -89,8 +89,7 @@ func (db *database) changeJobs(ctx context.Context, change jobsChange, filter qu
 	})
 }
 
-// unchangeable returns an error that says which of the ids cannot be changed,
-// and why.
+// unchangeable returns an error that says which of the ids cannot be changed, and why.
 func (db *database) unchangeable(ctx context.Context, change jobsChange, filter queue.Filter) error {
 	found, err := db.jobs.ListJobs(ctx, queue.Filter{IDs: filter.IDs}, len(filter.IDs))
 	if err != nil {

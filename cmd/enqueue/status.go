@@ -151,8 +151,7 @@ func (p *program) writeProcesses(processes []admin.Process) {
 	}))
 }
 
-// writes describes whether a worker writes results; a dash if it does not
-// report it.
+// writes describes whether a worker writes results; a dash if it does not report it.
 func writes(p admin.Process) string {
 	switch {
 	case p.Write == nil || p.RolloutPercent == nil:

@@ -68,8 +68,7 @@ func failures(failedJobs, rejected int) error {
 	return errors.Join(faults...)
 }
 
-// finished waits for jobs, and returns how many failed and the last error of
-// one of them.
+// finished waits for jobs, and returns how many failed and the last error of one of them.
 func (db *database) finished(ctx context.Context, what string, ids []int64) (failed int, lastError string, err error) {
 	var p queue.Progress
 	err = db.until(ctx, what, func(ctx context.Context) (left int, err error) {

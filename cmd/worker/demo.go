@@ -103,8 +103,7 @@ func demoDatabase(ctx context.Context, settings config.Config, logger *slog.Logg
 	return url, func() error { return stopLocal(ctx, server) }, nil
 }
 
-// workSample enqueues the sample as the application would, one job per sync,
-// and works it.
+// workSample enqueues the sample as the application would, one job per sync, and works it.
 func workSample(ctx context.Context, pool *dbpool.Pool, settings config.Config, service *workers.Service, p *cli.Program) error {
 	enqueuer, err := jobs.NewEnqueuer(pool.Pool, settings.River.Schema)
 	if err != nil {

@@ -57,8 +57,7 @@ func runCommand(p *cli.Program) *cobra.Command {
 	return c
 }
 
-// checkBudget returns an error for settings that need more connections than the
-// pool has.
+// checkBudget returns an error for settings that need more connections than the pool has.
 func checkBudget(settings config.Config) error {
 	if err := workers.Budget(settings).Check(int32(settings.Database.MaxConns)); err != nil {
 		return &cli.UsageError{Err: err}
@@ -66,8 +65,7 @@ func checkBudget(settings config.Config) error {
 	return nil
 }
 
-// closeTime is how long a stopping worker waits for connections that are still
-// in use.
+// closeTime is how long a stopping worker waits for connections that are still in use.
 const closeTime = time.Second / 2
 
 // newService returns an error for a database with which a worker cannot work,

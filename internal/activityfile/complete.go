@@ -11,8 +11,7 @@ import (
 // the average heart rate.
 const methodAverage = "average"
 
-// complete computes the loads that an activity lacks, and never replaces a
-// stated one.
+// complete computes the loads that an activity lacks, and never replaces a stated one.
 func complete(a *jobs.Activity, o Options) error {
 	if a.TotalLoadMiles == nil {
 		completeExternal(a)

@@ -25,8 +25,7 @@ var dateForms = []*regexp.Regexp{
 
 var slashes = regexp.MustCompile(`^\d{1,2}/\d{1,2}/\d{2,4}\b`)
 
-// exportDate converts a time of the export, which is in UTC, to wall time in
-// where.
+// exportDate converts a time of the export, which is in UTC, to wall time in where.
 func exportDate(s string, where *time.Location) (time.Time, error) {
 	plain := plainSpaces.Replace(s)
 	for _, form := range dateForms {
@@ -47,8 +46,7 @@ func exportDate(s string, where *time.Location) (time.Time, error) {
 	return time.Time{}, faultf("activity date", `must be a time that exists, as "Oct 6, 2022, 11:19:20 PM" or "6 Oct 2022, 23:19:20", got %q`, clip(s))
 }
 
-// timeFromParts combines the parts, and returns false for a time that does not
-// exist.
+// timeFromParts combines the parts, and returns false for a time that does not exist.
 func timeFromParts(form *regexp.Regexp, parts []string) (time.Time, bool) {
 	text := func(name string) string {
 		if i := form.SubexpIndex(name); i >= 0 {

@@ -7,9 +7,8 @@ import (
 )
 
 // Strava writes activities.csv in the athlete's language. The tables below have the names
-// found in published exports. For Italian, of which none is published, they have the
-// likely translations. A column whose name is unknown counts as missing, which the reader
-// reports.
+// found in published exports. For Italian, of which none is published, they have the likely
+// translations. A column whose name is unknown counts as missing, which the reader reports.
 
 // exportLanguage is a column of the table below.
 type exportLanguage int
@@ -29,9 +28,8 @@ const (
 
 const languageNames = "English, German, French, Spanish, Portuguese, Dutch, Japanese or Italian"
 
-// exportColumns are the names of the columns that are read: "" if unknown,
-// alternatives separated by a bar. The first name of a row is the one used in
-// the program.
+// exportColumns are the names of the columns that are read: "" if unknown, alternatives
+// separated by a bar. The first name of a row is the one used in the program.
 var exportColumns = [][exportLanguages]string{
 	{"Activity ID", "id", "Aktivitäts-ID", "ID de l'activité", "ID de actividad", "ID da atividade", "Activiteits-ID", "アクティビティID", "ID attività|ID dell'attività"},
 	{"Activity Date", "date", "Aktivitätsdatum", "Date de l'activité", "Fecha de la actividad", "Data da atividade", "Datum van activiteit", "アクティビティ実行日", "Data attività|Data dell'attività"},
@@ -54,8 +52,7 @@ func (l exportLanguage) decimalComma() bool {
 	return l != english && l != beforeJuly2019 && l != japanese
 }
 
-// foldHeader makes names equal that differ in case, surrounding spaces and
-// apostrophes.
+// foldHeader makes names equal that differ in case, surrounding spaces and apostrophes.
 func foldHeader(name string) string {
 	return strings.ToLower(strings.ReplaceAll(strings.TrimSpace(name), "’", "'"))
 }

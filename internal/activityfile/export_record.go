@@ -33,8 +33,7 @@ func (r exportRecord) cell(column string) string {
 	return filled
 }
 
-// text returns a cell that is not used in computations, "" for Strava's
-// placeholder.
+// text returns a cell that is not used in computations, "" for Strava's placeholder.
 func (r exportRecord) text(column string) string {
 	if cell := r.cell(column); cell != unwritten {
 		return cell

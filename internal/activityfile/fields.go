@@ -6,10 +6,9 @@ import (
 	"strings"
 )
 
-// fields yields the top-level fields of a JSON object in order. With
-// encoding/json a repeated key would silently replace the first. It ends at the
-// end of the object or of the data, so that it accepts valid JSON and any
-// beginning of it.
+// fields yields the top-level fields of a JSON object in order. With encoding/json a
+// repeated key would silently replace the first. It ends at the end of the object or of the
+// data, so that it accepts valid JSON and any beginning of it.
 func fields(object []byte) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		i := skipBlanks(object, 0)

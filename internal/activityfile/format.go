@@ -115,8 +115,7 @@ func detectJSON(head []byte, all bool) Format {
 	case inList:
 		return JSON
 	}
-	// An object on one line is NDJSON; an object over several lines is a
-	// document.
+	// An object on one line is NDJSON; an object over several lines is a document.
 	line, _, broken := bytes.Cut(head, []byte("\n"))
 	_, ended = skipValue(line, 0)
 	switch {

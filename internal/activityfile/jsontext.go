@@ -87,8 +87,7 @@ func (t *jsonText) value() ([]byte, error) {
 	}
 }
 
-// firstKey takes an object up to and including its first key, which may be
-// missing.
+// firstKey takes an object up to and including its first key, which may be missing.
 func (t *jsonText) firstKey() (key string, err error) {
 	if _, err = t.keep(); err != nil {
 		return "", err

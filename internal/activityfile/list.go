@@ -86,8 +86,7 @@ func (p *listParser) element() (element []byte, line int, err error) {
 	return element, line, err
 }
 
-// enter advances to the first element of the list, or returns the only object
-// of the file.
+// enter advances to the first element of the list, or returns the only object of the file.
 func (p *listParser) enter(c byte) (object []byte, line int, err error) {
 	line = p.text.line
 	switch c {

@@ -162,8 +162,7 @@ func (r *Reader) BytesRead() int64 { return r.source.read.Load() }
 // Close closes the file.
 func (r *Reader) Close() error { return r.source.close() }
 
-// withoutLoad marks an activity whose type has no training load, if it can be
-// identified.
+// withoutLoad marks an activity whose type has no training load, if it can be identified.
 func withoutLoad(a jobs.Activity) (jobs.Activity, error) {
 	if a.Unloaded, a.Partial = true, true; a.Validate() != nil {
 		return jobs.Activity{}, errUnloaded

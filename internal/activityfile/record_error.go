@@ -62,8 +62,7 @@ func recordError(file string, line, record int, err error) error {
 		e.Field, e.Err = fault.field, fault.err
 		return e
 	}
-	// Faults of package jobs have the form "field: …", several of them on one
-	// line.
+	// Faults of package jobs have the form "field: …", several of them on one line.
 	field, what, found := strings.Cut(err.Error(), ": ")
 	if found && isColumnName(field) && countFaults(err) == 1 {
 		e.Field, e.Err = field, errors.New(what)

@@ -59,8 +59,7 @@ func openSource(name string, stdin io.Reader) (*source, error) {
 	return s, nil
 }
 
-// openFile opens a file, or the activities.csv in the folder of an unpacked
-// export.
+// openFile opens a file, or the activities.csv in the folder of an unpacked export.
 func openFile(name *string) (*os.File, error) {
 	if info, err := os.Stat(*name); err != nil || !info.IsDir() {
 		return os.Open(*name)

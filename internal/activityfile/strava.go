@@ -12,9 +12,8 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// stravaActivity is an activity as Strava lists it, in metres, seconds, metres
-// a second and degrees Celsius. Other fields are ignored, because Strava adds
-// some from time to time.
+// stravaActivity is an activity as Strava lists it, in metres, seconds, metres a second and
+// degrees Celsius. Other fields are ignored, because Strava adds some from time to time.
 type stravaActivity struct {
 	ID                 *int64   `json:"id"`
 	Name               *string  `json:"name"`

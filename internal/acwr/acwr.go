@@ -54,8 +54,7 @@ type Calculator struct {
 	loads, trimps []float64 // of the newest day
 }
 
-// NewCalculator returns a calculator with an empty window. The settings must be
-// valid.
+// NewCalculator returns a calculator with an empty window. The settings must be valid.
 func NewCalculator(s Settings, r Rounding) *Calculator {
 	return &Calculator{rounding: r, load: newMeasure(s), trimp: newMeasure(s)}
 }
@@ -90,9 +89,8 @@ func ratio(acute, chronic float64) float64 {
 	return acute / chronic
 }
 
-// divergence compares the external with the internal ratio: their difference
-// over their mean, between −2 and 2, positive when the external one is larger;
-// 0 when both are 0.
+// divergence compares the external with the internal ratio: their difference over their
+// mean, between −2 and 2, positive when the external one is larger; 0 when both are 0.
 func divergence(external, internal float64) float64 {
 	if external == 0 && internal == 0 {
 		return 0

@@ -69,8 +69,7 @@ func (m *measure) forget() {
 	m.window = append(m.window[:0], m.window[expired:]...)
 }
 
-// rest advances over days without a load. It stops as soon as another one changes
-// nothing.
+// rest advances over days without a load. It stops as soon as another one changes nothing.
 func (m *measure) rest(days int) {
 	for i := 0; m.seeded && i < days; i++ {
 		acute, chronic := weighted(m.lambdaAcute, 0, m.acute), weighted(m.lambdaChronic, 0, m.chronic)

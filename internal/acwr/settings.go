@@ -16,20 +16,17 @@ const (
 	// day itself; days without an activity count as 0 (Gabbett 2016, BJSM
 	// 50:273; the coupled form as in Williams 2017, BJSM 51:209).
 	Standard Formula = "standard"
-	// Uncoupled leaves the acute days out of the chronic mean: 7 days over the
-	// 21 before them (Lolli 2017, BJSM 53:921; Windt and Gabbett 2019, BJSM
-	// 53:988). For 7 and 28 days the coupled ratio C and the uncoupled U
-	// satisfy C = 4U/(U+3).
+	// Uncoupled leaves the acute days out of the chronic mean: 7 days over the 21 before
+	// them (Lolli 2017, BJSM 53:921; Windt and Gabbett 2019, BJSM 53:988). For 7 and 28
+	// days the coupled ratio C and the uncoupled U satisfy C = 4U/(U+3).
 	Uncoupled Formula = "uncoupled"
-	// EWMA is the ratio of exponentially weighted moving averages with
-	// λ = 2/(N+1) for N of 7 and of the chronic days (Williams 2017, BJSM
-	// 51:209). It starts at the first load other than 0, so that rest days
-	// before it change nothing.
+	// EWMA is the ratio of exponentially weighted moving averages with λ = 2/(N+1) for N of
+	// 7 and of the chronic days (Williams 2017, BJSM 51:209). It starts at the first load
+	// other than 0, so that rest days before it change nothing.
 	EWMA Formula = "ewma"
-	// Decay weighs the chronic days by e^(−k·age): the application's "enhanced"
-	// formula, but with one weight per calendar day, rest days counting as 0,
-	// where the application has one per row. The acute mean is that of
-	// Standard.
+	// Decay weighs the chronic days by e^(−k·age): the application's "enhanced" formula,
+	// but with one weight per calendar day, rest days counting as 0, where the application
+	// has one per row. The acute mean is that of Standard.
 	Decay Formula = "decay"
 )
 

@@ -66,8 +66,7 @@ func (s Snapshot) waitingSays() string {
 	return strings.Join(all, " ")
 }
 
-// pausedSays describes the jobs of activities that wait in paused queues; empty
-// for none.
+// pausedSays describes the jobs of activities that wait in paused queues; empty for none.
 func (s Snapshot) pausedSays() string {
 	var names []string
 	sum, vague := int64(0), ""

@@ -41,8 +41,7 @@ SELECT count(*) FROM (SELECT` + selectTokens + ` LIMIT $3) AS first`
 SELECT count(*) FROM (SELECT` + selectReauthorized + ` LIMIT $1) AS first`
 )
 
-// lifetime is a range of seconds that tokens have left, and the number of
-// tokens in it.
+// lifetime is a range of seconds that tokens have left, and the number of tokens in it.
 type lifetime struct {
 	tokens      *int64
 	above, upTo int64

@@ -19,8 +19,7 @@ const (
 	// share is the divisor of the time that snapshots may take, so that a slow
 	// database gets fewer.
 	share = 20
-	// maxUnasked bounds the time added to the interval while no snapshot is
-	// requested.
+	// maxUnasked bounds the time added to the interval while no snapshot is requested.
 	maxUnasked = 15 * time.Second
 	// Old is the age at which a snapshot is no longer current.
 	Old = 30 * time.Second
@@ -91,9 +90,8 @@ func (w *Watch) Run(ctx context.Context) {
 	}
 }
 
-// pauses returns how long to wait after a snapshot that took this long, and how much
-// longer while none is requested, so that many workers hardly load the database more
-// than one.
+// pauses returns how long to wait after a snapshot that took this long, and how much longer
+// while none is requested, so that many workers hardly load the database more than one.
 func (w *Watch) pauses(took time.Duration) (pause, more time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

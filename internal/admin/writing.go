@@ -168,9 +168,8 @@ func queueWithoutResults(batch *pgx.Batch, without, read *int64) {
 	batch.Queue(withoutResultsQuery, maxCounted+1).QueryRow(func(row pgx.Row) error { return row.Scan(without, read) })
 }
 
-// estimateWithoutResults sets the number of rows without results. For tables with
-// more rows than were read it is PostgreSQL's estimate, but never less than was
-// counted.
+// estimateWithoutResults sets the number of rows without results. For tables with more rows
+// than were read it is PostgreSQL's estimate, but never less than was counted.
 func (w *Writing) estimateWithoutResults(ctx context.Context, tx pgx.Tx, without, read int64) error {
 	w.RowsWithout = without
 	if read <= maxCounted {

@@ -36,8 +36,7 @@ SELECT activity_id, coalesce(name, ''), coalesce(nullif(type, ''), sport_type, '
 FROM activities WHERE user_id = $1 AND date = $2
 ORDER BY activity_id LIMIT $3`
 
-// ReadActivities returns up to limit activities of a user's day, in the order of
-// their ids.
+// ReadActivities returns up to limit activities of a user's day, in the order of their ids.
 func ReadActivities(ctx context.Context, db dbpool.Querier, userID int32, day time.Time, limit int) ([]Activity, error) {
 	return dbpool.Collect(ctx, db, fmt.Sprintf("read the activities of user %d", userID), pgx.RowToStructByPos[Activity], activitiesQuery, userID, day, limit)
 }

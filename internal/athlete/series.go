@@ -100,8 +100,7 @@ type Later struct {
 	Last       string
 }
 
-// laterQuery reads along the index of the series, from today, which it computes
-// once.
+// laterQuery reads along the index of the series, from today, which it computes once.
 const laterQuery = `
 -- name: read_later
 SELECT count(date), today::text, coalesce(min(date)::text, ''), coalesce(max(date)::text, '')

@@ -25,8 +25,7 @@ type Scope struct {
 	From, To *time.Time // dates whose activities changed, as for acwr_recalc
 }
 
-// RunningError is returned by Create when a backfill of the same scope is not
-// finished.
+// RunningError is returned by Create when a backfill of the same scope is not finished.
 type RunningError struct{ ID int64 }
 
 // Error implements error.

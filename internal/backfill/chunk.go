@@ -42,8 +42,7 @@ func Lock(ctx context.Context, tx pgx.Tx, id int64, number int32) (*Chunk, error
 	return chunk, nil
 }
 
-// finishChunkQuery records the time of the clock, not of the transaction's
-// start.
+// finishChunkQuery records the time of the clock, not of the transaction's start.
 const finishChunkQuery = `
 -- name: backfill_finish_chunk
 UPDATE acwr_backfill_chunks

@@ -30,8 +30,7 @@ var ErrCancelled = errors.New("it was cancelled; start another one")
 // nothing.
 func Pause(ctx context.Context, tx pgx.Tx, id int64) error { return setState(ctx, tx, id, Paused) }
 
-// Cancel ends a backfill after the chunks under way. The results of finished
-// chunks stay.
+// Cancel ends a backfill after the chunks under way. The results of finished chunks stay.
 func Cancel(ctx context.Context, tx pgx.Tx, id int64) error { return setState(ctx, tx, id, Cancelled) }
 
 func setState(ctx context.Context, tx pgx.Tx, id int64, state string) error {
@@ -72,8 +71,7 @@ SELECT c.number FROM acwr_backfill_chunks AS c
 WHERE c.backfill_id = $1 AND c.state = 'pending' AND NOT {unfinished}
 ORDER BY 1`
 
-// planIsUnfinishedQuery reports whether the planning job of a backfill is
-// unfinished.
+// planIsUnfinishedQuery reports whether the planning job of a backfill is unfinished.
 const planIsUnfinishedQuery = `
 -- name: backfill_plan_is_unfinished
 SELECT {unfinished} FROM acwr_backfills AS b WHERE id = $1`

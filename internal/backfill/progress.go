@@ -129,8 +129,7 @@ func Failures(ctx context.Context, db dbpool.Querier, riverSchema string, id int
 	return dbpool.Collect(ctx, db, fmt.Sprintf("read the failures of backfill %d", id), pgx.RowToStructByPos[Failure], withOutcomes(failuresQuery, riverSchema), id)
 }
 
-// withOutcomes inserts the outcomes of the chunks' jobs into a query over
-// chunksOfBackfill.
+// withOutcomes inserts the outcomes of the chunks' jobs into a query over chunksOfBackfill.
 func withOutcomes(query, riverSchema string) string {
 	return strings.Replace(query, "{outcome}", queue.Schema(riverSchema).Outcome("chunks.job_id"), 1)
 }

@@ -15,9 +15,8 @@ import (
 	"github.com/trainingmonkey/worker/internal/config"
 )
 
-// Program has what all commands of a program share: where they print, --config
-// and --json. Callers need not check for errors of printing: Run returns the
-// first one.
+// Program has what all commands of a program share: where they print, --config and --json.
+// Callers need not check for errors of printing: Run returns the first one.
 type Program struct {
 	Out, Err   io.Writer
 	ConfigFile string
@@ -48,8 +47,7 @@ func (p *Program) Run(ctx context.Context, root *cobra.Command, args []string) e
 	return err
 }
 
-// Broken returns the first error of printing, for commands that print until it
-// occurs.
+// Broken returns the first error of printing, for commands that print until it occurs.
 func (p *Program) Broken() error { return p.broken }
 
 func (p *Program) note(err error) {

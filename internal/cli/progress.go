@@ -69,8 +69,7 @@ func (b *Bar) Set(done int64) {
 	b.draw(b.line(now, b.columns()))
 }
 
-// Count is Set for a total in another unit than the displayed one, such as bytes of a
-// file.
+// Count is Set for a total in another unit than the displayed one, such as bytes of a file.
 func (b *Bar) Count(done, counted int64) {
 	b.counts, b.counted = true, counted
 	b.Set(done)
@@ -136,8 +135,7 @@ func (b *Bar) line(now time.Time, columns int) string {
 	return string(what) + "  " + text
 }
 
-// left returns the time until everything is done, at the speed so far; 0 if
-// unknown.
+// left returns the time until everything is done, at the speed so far; 0 if unknown.
 func (b *Bar) left(elapsed time.Duration) time.Duration {
 	began := b.first
 	if b.counts {

@@ -6,8 +6,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// VersionCommand returns the command that prints the version of the named
-// program.
+// VersionCommand returns the command that prints the version of the named program.
 func (p *Program) VersionCommand(program string) *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",

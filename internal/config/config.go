@@ -2,10 +2,9 @@
 // decoded strictly over them, then the environment. Settings are validated once
 // and passed on as values.
 //
-// Rule: an invalid setting is an error that names file, line and key. Nothing
-// is guessed, and no secret is read from the file: the database's address comes
-// from DATABASE_URL or the PG* variables, the keys and the client's secret from
-// variables of their own.
+// Rule: an invalid setting is an error that names file, line and key. Nothing is guessed,
+// and no secret is read from the file: the database's address comes from DATABASE_URL or
+// the PG* variables, the keys and the client's secret from variables of their own.
 package config
 
 import (
@@ -18,8 +17,7 @@ import (
 
 // Limits of every connection that have no key. DATABASE_URL can override them.
 const (
-	// ConnectTimeout is after how long a server that does not answer counts as
-	// down.
+	// ConnectTimeout is after how long a server that does not answer counts as down.
 	ConnectTimeout = 5 * time.Second
 	// LockTimeout bounds a wait for a lock. One that is held for longer belongs to
 	// a forgotten transaction.

@@ -58,8 +58,7 @@ func examinePrivileges(ctx context.Context, pool *dbpool.Pool, settings config.C
 	return fine(check, "all that work needs, on all rows")
 }
 
-// tryQuery makes every worker's first write, in a transaction that is rolled
-// back.
+// tryQuery makes every worker's first write, in a transaction that is rolled back.
 const tryQuery = `
 -- name: doctor_try
 INSERT INTO worker_processes (client_id, beat_at) VALUES ('worker check ' || gen_random_uuid(), '-infinity')`

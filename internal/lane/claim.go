@@ -11,8 +11,7 @@ import (
 )
 
 const (
-	// firstSize is the size of a lane's first claim, before it knows how long jobs
-	// take.
+	// firstSize is the size of a lane's first claim, before it knows how long jobs take.
 	firstSize = 100
 	// newestJobs is how many jobs of a claim come from the newest ones under a
 	// backlog; newestShare is the divisor of a small claim that limits them. They
@@ -22,8 +21,7 @@ const (
 	// promise is how long a lane with a backlog promises to poll, so that
 	// enqueuers need not notify it.
 	promise = time.Second
-	// promisedFrom is the size of a claim, in jobs, from which a lane promises
-	// to poll.
+	// promisedFrom is the size of a claim, in jobs, from which a lane promises to poll.
 	promisedFrom = 4
 )
 
@@ -111,8 +109,7 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 }
 
 // share returns the jobs that a loop claims from now: in its slot if any loop has a
-// backlog, and only its own part while loops wait for each other's locks. l.mu is
-// held.
+// backlog, and only its own part while loops wait for each other's locks. l.mu is held.
 func (l *Lane[T]) share(loop int, now time.Time) queue.Share {
 	backlogged := slices.ContainsFunc(l.cursors, func(c cursor) bool { return c.backlog })
 	contended := now.Before(l.contended)

@@ -12,8 +12,7 @@ import (
 // slots for a while, each from a share of its own.
 
 const (
-	// contentionAfter is the wait for locks after which loops claim from
-	// shares.
+	// contentionAfter is the wait for locks after which loops claim from shares.
 	contentionAfter = 20 * time.Millisecond
 	// contentionFor is how long they do.
 	contentionFor = 5 * time.Second

@@ -33,8 +33,7 @@ type refusal struct{ err error }
 func (r *refusal) Error() string { return r.err.Error() }
 func (r *refusal) Unwrap() error { return r.err }
 
-// Fault is an error that no job causes: a missing column, a revoked permission,
-// a bug.
+// Fault is an error that no job causes: a missing column, a revoked permission, a bug.
 type Fault struct{ Err error }
 
 // Error implements error.
@@ -190,8 +189,7 @@ func (t *turn[T]) try(apply func(context.Context, *pgx.Batch) (Writes, error), c
 	return &refusal{err}
 }
 
-// carryOut is the part of try under the savepoint. It turns a panic into an
-// error.
+// carryOut is the part of try under the savepoint. It turns a panic into an error.
 func (t *turn[T]) carryOut(first *pgx.Batch, apply func(context.Context, *pgx.Batch) (Writes, error), completes []*Job[T]) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
@@ -234,8 +232,7 @@ func (t *turn[T]) release(b *pgx.Batch, completes []*Job[T]) {
 	t.lane.options.Schema.Complete(b, t.lane.attempt(), ids)
 }
 
-// probe runs the lane's statements without rows. If they fail too, no job is
-// the cause.
+// probe runs the lane's statements without rows. If they fail too, no job is the cause.
 func (t *turn[T]) probe() error {
 	if t.probed || t.lane.kind.Probe == nil {
 		return nil

@@ -1,5 +1,4 @@
-// Package lane drains one queue. A lane is a loop, and each turn of it is one
-// transaction:
+// Package lane drains one queue. A lane is a loop, and each turn of it is one transaction:
 //
 //	BEGIN → claim → lock, read, decide, write → complete → COMMIT
 //
@@ -71,10 +70,9 @@ type Kind[T any] struct {
 	// accepts. See Salvage.
 	Salvage func(ctx context.Context, s *Salvage, job *Job[T]) error
 
-	// Probe queues every statement of Apply without rows. If one fails there too,
-	// the lane is at fault and not a job. nil: errors are always attributed to
-	// jobs. Each loop runs it first, so that its session has the statements
-	// prepared.
+	// Probe queues every statement of Apply without rows. If one fails there too, the lane
+	// is at fault and not a job. nil: errors are always attributed to jobs. Each loop runs
+	// it first, so that its session has the statements prepared.
 	Probe func(b *pgx.Batch)
 }
 
@@ -296,10 +294,9 @@ const (
 	awakeChecks = 5 * time.Millisecond
 )
 
-// untilNextCheck returns the wait after so many empty turns, which doubles from
-// 2 ms: an enqueuer does not notify a busy lane, and the lane may be idle by
-// the time the job commits. While a promise to poll is in force, the wait is at
-// most 5 ms.
+// untilNextCheck returns the wait after so many empty turns, which doubles from 2 ms: an
+// enqueuer does not notify a busy lane, and the lane may be idle by the time the job
+// commits. While a promise to poll is in force, the wait is at most 5 ms.
 func (l *Lane[T]) untilNextCheck(empty int) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -6,12 +6,11 @@ import (
 	"time"
 )
 
-// lead is the right to poll for jobs. One loop of a lane has it: it waits for
-// jobs and claims them. It passes the lead on if more jobs wait than it claimed,
-// or if its transaction takes longer than leadTime. Otherwise the jobs that
-// arrive meanwhile are its next batch: two small transactions at once take
-// longer than one after the other, because they share the processors with the
-// server.
+// lead is the right to poll for jobs. One loop of a lane has it: it waits for jobs and
+// claims them. It passes the lead on if more jobs wait than it claimed, or if its
+// transaction takes longer than leadTime. Otherwise the jobs that arrive meanwhile are its
+// next batch: two small transactions at once take longer than one after the other, because
+// they share the processors with the server.
 type lead struct {
 	vacant chan struct{} // of the lane; has a value while no loop has the lead
 	held   atomic.Bool

@@ -9,10 +9,9 @@ import (
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// prepare runs a turn's statements without jobs and rolls back: preparing them
-// takes a session longer than working its first jobs, and after a deployment all
-// sessions are new. Errors are ignored, because the first turn meets and reports
-// them.
+// prepare runs a turn's statements without jobs and rolls back: preparing them takes a
+// session longer than working its first jobs, and after a deployment all sessions are new.
+// Errors are ignored, because the first turn meets and reports them.
 func (l *Lane[T]) prepare(ctx context.Context, loop int) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.options.Timeout)
 	defer cancel()

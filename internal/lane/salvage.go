@@ -7,8 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ErrNotSalvaged is returned by a kind's Salvage for a job that it cannot
-// salvage.
+// ErrNotSalvaged is returned by a kind's Salvage for a job that it cannot salvage.
 var ErrNotSalvaged = errors.New("not salvaged")
 
 // Salvage works, part by part, a job that the database refused as a whole.

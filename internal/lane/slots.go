@@ -19,9 +19,8 @@ import (
 // moment between two transactions.
 
 const (
-	// maxSlotWait is the max time between two checks for a free slot. Under a
-	// backlog a process has nothing to wait for but the end of the one that
-	// works it.
+	// maxSlotWait is the max time between two checks for a free slot. Under a backlog a
+	// process has nothing to wait for but the end of the one that works it.
 	maxSlotWait = 500 * time.Millisecond
 	// takeOverChecks is how many consecutive checks must find a slot free before it
 	// is taken over. takeOverWait, the time between them, is longer than most loops
@@ -34,8 +33,7 @@ const (
 // has the slot.
 const slotTaken = -1
 
-// slotWait is the wait after so many consecutive checks that found the slot
-// taken.
+// slotWait is the wait after so many consecutive checks that found the slot taken.
 func slotWait(checks int) time.Duration {
 	return jitter(min(maxSlotWait, 5*time.Millisecond<<min(checks, 10)))
 }

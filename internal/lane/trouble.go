@@ -18,8 +18,7 @@ const (
 	maxRaces = 3
 	// postponement is the delay of a job that met another transaction's lock.
 	postponement = 2 * time.Second
-	// maxOvertime is how often an isolated job may exceed the transaction's
-	// timeout.
+	// maxOvertime is how often an isolated job may exceed the transaction's timeout.
 	maxOvertime = 3
 )
 
@@ -145,8 +144,7 @@ const (
 	loggedEvery = 10 * time.Second
 )
 
-// afterError logs the error that ended a transaction and returns how long to
-// wait.
+// afterError logs the error that ended a transaction and returns how long to wait.
 func (l *Lane[T]) afterError(ctx context.Context, err error, failed int) time.Duration {
 	fault := &Fault{}
 	maxWait := maxTransientWait

@@ -12,14 +12,13 @@ import (
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// BeginQuery makes the transaction's statements find rows by their keys. A
-// prepared statement keeps its plan: one made while the tables were small, or had
-// no statistics yet, would go on scanning them as they grow. trainingmonkey.worker
-// makes change capture, where it is installed, leave the consequences of the
-// writes to the worker. lock_timeout bounds the wait for locks: transactions of a
-// frozen process wait for each other, and one that got its locks when the server
-// ended the first would keep its jobs for as long again. It is below
-// deadlock_timeout (1s by default), because statements of the application may lock
+// BeginQuery makes the transaction's statements find rows by their keys. A prepared
+// statement keeps its plan: one made while the tables were small, or had no statistics yet,
+// would go on scanning them as they grow. trainingmonkey.worker makes change capture, where
+// it is installed, leave the consequences of the writes to the worker. lock_timeout bounds
+// the wait for locks: transactions of a frozen process wait for each other, and one that
+// got its locks when the server ended the first would keep its jobs for as long again. It
+// is below deadlock_timeout (1s by default), because statements of the application may lock
 // rows in another order, and the lane is the side that can retry.
 const BeginQuery = `begin isolation level read committed; SET LOCAL lock_timeout = '500ms'; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; ` +
 	`SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; SET LOCAL trainingmonkey.worker = 'on'`
@@ -45,8 +44,7 @@ type turn[T any] struct {
 	suspects  []queue.Job // marked, and worked in the next transaction
 }
 
-// Turn claims jobs, works them, and returns how many it found. Run calls nothing
-// else.
+// Turn claims jobs, works them, and returns how many it found. Run calls nothing else.
 func (l *Lane[T]) Turn(ctx context.Context) (found int, err error) { return l.turn(ctx, 0) }
 
 func (l *Lane[T]) turn(ctx context.Context, loop int) (found int, err error) {
@@ -123,8 +121,7 @@ func (t *turn[T]) claim() (found int, err error) {
 	return len(claimed), t.work(claimed)
 }
 
-// mark records, before the jobs are worked, that this process is about to work
-// them.
+// mark records, before the jobs are worked, that this process is about to work them.
 func (t *turn[T]) mark(suspects []queue.Job) error {
 	slices.SortFunc(suspects, func(a, b queue.Job) int { return cmp.Compare(a.ID, b.ID) })
 	b := &pgx.Batch{}
@@ -136,8 +133,7 @@ func (t *turn[T]) mark(suspects []queue.Job) error {
 	return nil
 }
 
-// markAgain marks jobs again, except those that another process has claimed
-// meanwhile.
+// markAgain marks jobs again, except those that another process has claimed meanwhile.
 func (t *turn[T]) markAgain(marked []queue.Job) error {
 	claimed, err := t.claimAgain(marked)
 	if err != nil || len(claimed) == 0 {
@@ -168,8 +164,7 @@ func (t *turn[T]) claimAgain(marked []queue.Job) (claimed []queue.Job, err error
 	return claimed, nil
 }
 
-// work works claimed jobs, isolates the refused ones, and writes their
-// outcomes.
+// work works claimed jobs, isolates the refused ones, and writes their outcomes.
 func (t *turn[T]) work(claimed []queue.Job) error {
 	fresh, failedBefore := t.take(claimed)
 	if err := t.isolate(fresh); err != nil {
@@ -197,9 +192,8 @@ func (t *turn[T]) work(claimed []queue.Job) error {
 	return nil
 }
 
-// take decodes the claimed jobs and keeps as many as fit into one transaction.
-// The rest stays in the queue unchanged. Jobs that failed before are returned
-// separately.
+// take decodes the claimed jobs and keeps as many as fit into one transaction. The rest
+// stays in the queue unchanged. Jobs that failed before are returned separately.
 func (t *turn[T]) take(claimed []queue.Job) (fresh, failedBefore []*Job[T]) {
 	l, weight, maxWeight := t.lane, 0, t.lane.maxWeight()
 	for _, c := range claimed {

@@ -10,8 +10,7 @@ import (
 	"syscall"
 )
 
-// account is the user that the server runs as. PostgreSQL refuses to run as
-// root.
+// account is the user that the server runs as. PostgreSQL refuses to run as root.
 type account struct {
 	name       string
 	credential *syscall.Credential // nil: the user of this process

@@ -26,8 +26,7 @@ var installPlaces = []string{
 	"/Applications/Postgres.app/Contents/Versions/*/bin",
 }
 
-// versionVariable names the environment variable that chooses the major version
-// of servers.
+// versionVariable names the environment variable that chooses the major version of servers.
 const versionVariable = "LOCALPG_VERSION"
 
 // wantedMajor returns the major version set in the environment, 0 for any.
@@ -43,9 +42,8 @@ func wantedMajor() (int, error) {
 	return major, nil
 }
 
-// locateBinaries returns a directory with initdb and postgres that the account
-// can run: of the given major version or, for 0, the newest. If the machine
-// has none it fetches them.
+// locateBinaries returns a directory with initdb and postgres that the account can run: of
+// the given major version or, for 0, the newest. If the machine has none it fetches them.
 func locateBinaries(ctx context.Context, owner account, major int, logger *slog.Logger) (string, error) {
 	if bin := installed(ctx, owner, major, candidates()); bin != "" {
 		return bin, nil
@@ -63,9 +61,8 @@ func locateBinaries(ctx context.Context, owner account, major int, logger *slog.
 	return bin, nil
 }
 
-// candidates lists the directories to try, without repetition. Links are
-// resolved because initdb searches for postgres, and both for their libraries,
-// beside the real file.
+// candidates lists the directories to try, without repetition. Links are resolved because
+// initdb searches for postgres, and both for their libraries, beside the real file.
 func candidates() []string {
 	var dirs []string
 	add := func(program string) {
@@ -90,8 +87,7 @@ func candidates() []string {
 	return dirs
 }
 
-// installed returns the directory with the newest version, the first among
-// equals, or "".
+// installed returns the directory with the newest version, the first among equals, or "".
 func installed(ctx context.Context, owner account, major int, dirs []string) string {
 	type found struct {
 		dir   string

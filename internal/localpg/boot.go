@@ -77,8 +77,7 @@ func (s *Server) run(ctx context.Context) error {
 	s.watch = w
 	if err := s.waitReady(ctx); err != nil {
 		s.watch = nil
-		// This returns, because the watchdog kills a server that does not end
-		// by itself.
+		// This returns, because the watchdog kills a server that does not end by itself.
 		_ = w.stop(context.WithoutCancel(ctx), quit)
 		tail := s.dir.logSince(logStart)
 		if strings.Contains(tail, "could not create any TCP/IP sockets") {
@@ -89,9 +88,8 @@ func (s *Server) run(ctx context.Context) error {
 	return nil
 }
 
-// command returns the command line. Settings are arguments, not in
-// postgresql.conf, so that those of one start do not stay in a directory that
-// persists.
+// command returns the command line. Settings are arguments, not in postgresql.conf, so that
+// those of one start do not stay in a directory that persists.
 func (s *Server) command() []string {
 	argv := []string{filepath.Join(s.bin, "postgres"), "-D", s.dir.data()}
 	for _, name := range slices.Sorted(maps.Keys(s.settings)) {

@@ -77,8 +77,7 @@ func (d *directory) make(ctx context.Context) error {
 		return os.MkdirAll(path, mode)
 	}
 
-	// TMPDIR may be in a home directory that only root or another user can
-	// enter.
+	// TMPDIR may be in a home directory that only root or another user can enter.
 	parent, err := filepath.Abs(os.TempDir())
 	if err != nil || !d.owner.can(ctx, parent, "-x", "-w") {
 		parent = "/tmp"
@@ -101,9 +100,8 @@ func (d *directory) open(name string, flag int) (*os.File, error) {
 	return os.OpenFile(filepath.Join(d.path, name), flag|syscall.O_NOFOLLOW, 0o600)
 }
 
-// keep stops the watchdog from removing the directory when its command ends,
-// because another command follows. The watchdog still removes it if this
-// process dies.
+// keep stops the watchdog from removing the directory when its command ends, because
+// another command follows. The watchdog still removes it if this process dies.
 func (d *directory) keep() error {
 	if !d.temporary {
 		return nil

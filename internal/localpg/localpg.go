@@ -1,10 +1,9 @@
 // Package localpg runs a private PostgreSQL server for the demo, for
 // development and for tests.
 //
-// Rule: a server never outlives the process that started it, however that
-// process ends, and never shares a directory, a port or a password with another
-// one. So every process is started by the watchdog, and servers listen only on
-// the loopback interface.
+// Rule: a server never outlives the process that started it, however that process ends, and
+// never shares a directory, a port or a password with another one. So every process is
+// started by the watchdog, and servers listen only on the loopback interface.
 package localpg
 
 import (
@@ -27,9 +26,8 @@ const superuser = "trainingmonkey"
 // binaries is not counted.
 const startTimeout = 60 * time.Second
 
-// Options say where a server keeps its data, and how it is configured. The zero
-// value is a server in a temporary directory with PostgreSQL's defaults, which
-// are durable.
+// Options say where a server keeps its data, and how it is configured. The zero value is a
+// server in a temporary directory with PostgreSQL's defaults, which are durable.
 type Options struct {
 	// Dir is the directory of the cluster, its password and its last port,
 	// which stay after the server stops. If empty, it is a new temporary
@@ -44,8 +42,7 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Server is one running PostgreSQL server. Its methods may be called
-// concurrently.
+// Server is one running PostgreSQL server. Its methods may be called concurrently.
 type Server struct {
 	dir      *directory
 	bin      string // directory of initdb and postgres
@@ -58,11 +55,10 @@ type Server struct {
 	stopped bool
 }
 
-// Start starts a server and returns once it accepts connections. If it fails, the
-// error contains the end of the server's log, and no process is left running.
-// LOCALPG_VERSION in the environment selects the major version of PostgreSQL;
-// otherwise a new cluster gets the newest on the machine. Cancelling ctx
-// afterwards does not stop the server; Stop does.
+// Start starts a server and returns once it accepts connections. If it fails, the error
+// contains the end of the server's log, and no process is left running. LOCALPG_VERSION in
+// the environment selects the major version of PostgreSQL; otherwise a new cluster gets the
+// newest on the machine. Cancelling ctx afterwards does not stop the server; Stop does.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	s, err := start(ctx, o)
 	if err != nil {
@@ -132,10 +128,9 @@ func (s *Server) URL(database string) string {
 	return u.String()
 }
 
-// Stop disconnects the clients, shuts the server down, and returns when it has
-// ended; a temporary directory is then removed too. A second Stop does nothing.
-// If ctx ends first, the shutdown continues, and Stop may be called again to
-// wait for it.
+// Stop disconnects the clients, shuts the server down, and returns when it has ended; a
+// temporary directory is then removed too. A second Stop does nothing. If ctx ends first,
+// the shutdown continues, and Stop may be called again to wait for it.
 func (s *Server) Stop(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -206,8 +206,7 @@ func (t *Tracer) statement(name string) *statement {
 //
 //	-- name: lock_users
 //
-// The statements that begin and end a transaction are named by their first
-// word.
+// The statements that begin and end a transaction are named by their first word.
 func statementName(sql string) string {
 	sql = strings.TrimLeft(sql, " \t\r\n")
 	if rest, ok := strings.CutPrefix(sql, "-- name: "); ok {

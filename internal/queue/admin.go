@@ -37,8 +37,7 @@ func NewAdmin(pool *dbpool.Pool, schema Schema) (*Admin, error) {
 // ErrNotFound is returned for the id of a job that does not exist.
 var ErrNotFound = errors.New("no such row; finished jobs are removed after a while")
 
-// States returns the states of a job, in the order in which it passes through
-// them.
+// States returns the states of a job, in the order in which it passes through them.
 func States() (names []string) {
 	for _, s := range rivertype.JobStates() {
 		names = append(names, string(s))

@@ -91,9 +91,8 @@ func (a *Admin) PreviewJobs(ctx context.Context, action Action, f Filter) (p Pre
 // that workers wait for its locks for a few milliseconds only.
 const changedPerTx = 500
 
-// lockJobsQuery locks the next jobs in key order. PostgreSQL checks a row again
-// that changed during the wait for its lock, and leaves it out if it no longer
-// matches.
+// lockJobsQuery locks the next jobs in key order. PostgreSQL checks a row again that
+// changed during the wait for its lock, and leaves it out if it no longer matches.
 const lockJobsQuery = `
 -- name: queue_lock_jobs
 SELECT id, state::text

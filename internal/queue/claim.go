@@ -101,8 +101,7 @@ func inShare(part, of, path, divisor string) string {
 	return fmt.Sprintf(`(%[2]s = 1 OR (coalesce(hashtext(args #>> %[3]s::text[]), 0) & 2147483647) / %[4]s %% %[2]s = %[1]s)`, part, of, path, divisor)
 }
 
-// divisor returns the number that makes the share's digit of a hash the last
-// one.
+// divisor returns the number that makes the share's digit of a hash the last one.
 func (s Share) divisor() int {
 	divisors := []int{1}
 	for n := s.Of; n > 1 && n <= 1<<24; n *= s.Of { // a hash has 31 bits
@@ -111,9 +110,8 @@ func (s Share) divisor() int {
 	return divisors[s.Digit%len(divisors)]
 }
 
-// waitingQuery is one round trip without a transaction block, in place of a
-// claim that would probably find nothing. It skips the entries of finished jobs
-// as claimQuery does.
+// waitingQuery is one round trip without a transaction block, in place of a claim that
+// would probably find nothing. It skips the entries of finished jobs as claimQuery does.
 var waitingQuery = `
 -- name: jobs_wait
 SELECT EXISTS (
@@ -122,8 +120,7 @@ SELECT EXISTS (
 	ORDER BY priority, scheduled_at, id
 )`
 
-// byIndexQuery applies to the statements after it in the batch: see
-// lane.BeginQuery.
+// byIndexQuery applies to the statements after it in the batch: see lane.BeginQuery.
 const byIndexQuery = `
 -- name: by_index
 SELECT set_config('enable_seqscan', 'off', true)`
@@ -143,9 +140,8 @@ func (p Position) due() time.Time {
 	return p.scheduledAt
 }
 
-// Claim queues the claim by a client of up to limit jobs of a share after a
-// position. The jobs are appended to claimed in the order of claims when the
-// batch is closed.
+// Claim queues the claim by a client of up to limit jobs of a share after a position. The
+// jobs are appended to claimed in the order of claims when the batch is closed.
 func (s Schema) Claim(b *pgx.Batch, client, queue string, share Share, after Position, limit int, claimed *[]Job) {
 	b.Queue(s.SQL(claimQuery), queue, after.priority, after.due(), after.id, limit, client, share.Part, max(1, share.Of), share.Path, share.InSlot, share.divisor()).Query(appendJobs(claimed))
 }

@@ -25,8 +25,7 @@ const attempted = `
 	attempted_by = array_append(CASE WHEN array_length(job.attempted_by, 1) >= 100
 		THEN job.attempted_by[array_length(job.attempted_by, 1) - 98:] ELSE job.attempted_by END, $2::text)`
 
-// completeQuery needs no fence: the transaction has had the rows locked since
-// the claim.
+// completeQuery needs no fence: the transaction has had the rows locked since the claim.
 const completeQuery = `
 -- name: complete_jobs
 UPDATE {schema}.river_job AS job
@@ -62,9 +61,8 @@ type Failure struct {
 	Final  bool   // as if it were the last attempt
 }
 
-// State returns the job's next state by River's rules: cancelled; discarded after the
-// last attempt; otherwise retryable after River's delay, or available when the delay is
-// short.
+// State returns the job's next state by River's rules: cancelled; discarded after the last
+// attempt; otherwise retryable after River's delay, or available when the delay is short.
 func (f Failure) State() rivertype.JobState {
 	state, _ := f.outcome()
 	return state

@@ -7,8 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// lastID is an SQL expression: the newest id that a job was given, 0 if none
-// was.
+// lastID is an SQL expression: the newest id that a job was given, 0 if none was.
 const lastID = `coalesce(pg_sequence_last_value(pg_get_serial_sequence('{schema}.river_job', 'id')::regclass), 0)`
 
 // LastID queues the reading of the newest id that a job was given.

@@ -38,8 +38,7 @@ WHERE {where}
 ORDER BY id DESC
 LIMIT @limit`
 
-// ListJobs returns up to limit of the newest jobs that the filter selects, never
-// nil.
+// ListJobs returns up to limit of the newest jobs that the filter selects, never nil.
 func (a *Admin) ListJobs(ctx context.Context, f Filter, limit int) ([]JobSummary, error) {
 	args := pgx.NamedArgs{"limit": limit}
 	return dbpool.Collect(ctx, a.pool, "list jobs", pgx.RowToStructByPos[JobSummary], a.schema.filtered(listJobsQuery, f, args), args)

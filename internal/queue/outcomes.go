@@ -12,9 +12,8 @@ SELECT coalesce((SELECT min(id) - 1 FROM {schema}.river_job), ` + lastID + `)
 ON CONFLICT DO NOTHING`)
 }
 
-// ForgetMarks returns the statement that deletes up to $1 of the marks below the
-// newest one that is older than $2. From then on job_status says unknown for ids
-// up to that mark.
+// ForgetMarks returns the statement that deletes up to $1 of the marks below the newest one
+// that is older than $2. From then on job_status says unknown for ids up to that mark.
 func (s Schema) ForgetMarks() string {
 	return s.SQL(`
 -- name: forget_job_marks

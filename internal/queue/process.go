@@ -56,8 +56,7 @@ func NewProcess(pool *dbpool.Pool, schema Schema, client string, queues []string
 	return &Process{pool: pool, schema: schema, client: client, queues: queues, writing: writing, timeout: timeout, died: died, logger: logger}
 }
 
-// Register inserts the process's row and searches for other processes that
-// died.
+// Register inserts the process's row and searches for other processes that died.
 func (p *Process) Register(ctx context.Context) error {
 	ours.Store(p.client, true)
 	if err := p.beat(ctx); err != nil {
@@ -87,8 +86,7 @@ func (p *Process) Run(ctx context.Context) {
 	}
 }
 
-// beatQuery reports whether the previous beat was in time; the first one always
-// is.
+// beatQuery reports whether the previous beat was in time; the first one always is.
 const beatQuery = `
 -- name: process_beat
 WITH previous AS (SELECT beat_at FROM worker_processes WHERE client_id = $1)

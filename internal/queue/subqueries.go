@@ -9,8 +9,7 @@ import (
 // Subqueries over jobs, for statements that compare jobs with other tables.
 // Their arguments are SQL, never values, and must qualify their columns.
 
-// Unfinished returns a condition: the job with the id exists and is not
-// finished.
+// Unfinished returns a condition: the job with the id exists and is not finished.
 func (s Schema) Unfinished(id string) string {
 	return s.SQL(`EXISTS (SELECT FROM {schema}.river_job WHERE ` + unfinished + ` AND river_job.id = ` + id + `)`)
 }

@@ -28,8 +28,7 @@ FROM (
 // kindsOfUsers are the kinds whose arguments name users.
 var kindsOfUsers = []string{jobs.KindActivityIngest, jobs.KindACWRRecalc, jobs.KindTokenRefresh}
 
-// namesUser returns the JSON that the arguments of a job contain if they name a
-// user.
+// namesUser returns the JSON that the arguments of a job contain if they name a user.
 func namesUser(user int32) []string {
 	return []string{
 		fmt.Sprintf(`{"activities": [{"user_id": %d}]}`, user), fmt.Sprintf(`{"activities": [{"user_id": "%d"}]}`, user),

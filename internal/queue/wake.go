@@ -24,8 +24,7 @@ func (s Schema) PromiseToPoll(b *pgx.Batch, queue string, d time.Duration) {
 	b.Queue(s.SQL(promiseQuery), queue, d)
 }
 
-// topic is the channel on which River's clients and the SQL functions announce
-// new jobs.
+// topic is the channel on which River's clients and the SQL functions announce new jobs.
 func (s Schema) topic() string { return string(s) + ".river_insert" }
 
 // insertPayload is the payload of a notification on topic, in a query over rows

@@ -52,9 +52,8 @@ func (s *Store) decide(st *state, op *Operation, again bool) (_ *audit, refusal 
 	return newAudit(op, refusal), refusal
 }
 
-// alreadyHas reports whether the row already has the operation's tokens and its
-// lease has ended, because an earlier try was committed although its answer was
-// lost.
+// alreadyHas reports whether the row already has the operation's tokens and its lease has
+// ended, because an earlier try was committed although its answer was lost.
 func (st *state) alreadyHas(op *Operation, again bool) bool {
 	same := st.exists && st.token.Access == op.Access && st.token.Refresh == op.Refresh
 	if op.Used == "" {

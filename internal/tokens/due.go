@@ -11,9 +11,8 @@ import (
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// dueQuery finds the users whose tokens expire soon, unless an unfinished job will
-// refresh them. It compares with now(), for which the index on the expiry can be
-// used.
+// dueQuery finds the users whose tokens expire soon, unless an unfinished job will refresh
+// them. It compares with now(), for which the index on the expiry can be used.
 const dueQuery = `
 -- name: tokens_due
 SELECT t.user_id::int

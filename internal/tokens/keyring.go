@@ -13,9 +13,8 @@ import (
 // prefix begins every sealed text, followed by the version of the format.
 const prefix = "enc:"
 
-// version is that of the format enc:v1:<key id>:<base64 of nonce, ciphertext
-// and tag>, with a nonce of 12 bytes, a tag of 16, and the place as associated
-// data.
+// version is that of the format enc:v1:<key id>:<base64 of nonce, ciphertext and tag>, with
+// a nonce of 12 bytes, a tag of 16, and the place as associated data.
 const version = "v1"
 
 // KeyBytes is the length of a key in bytes.
@@ -85,8 +84,7 @@ func (k *Keyring) CurrentPrefix() string { return prefix + version + ":" + k.Cur
 func (k *Keyring) Current() string { return k.ids[0] }
 
 // Open returns the text that was sealed for the place. A text that is not sealed is
-// returned unchanged, because rows contain such texts before encryption is
-// introduced.
+// returned unchanged, because rows contain such texts before encryption is introduced.
 func (k *Keyring) Open(place, stored string) (string, error) {
 	if !Sealed(stored) {
 		return stored, nil

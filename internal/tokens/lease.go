@@ -42,8 +42,7 @@ const (
 	Absent              // nothing is stored for the user, or no refresh token
 )
 
-// leaseQuery is lockQuery for one user, with the server's time, by which leases
-// expire.
+// leaseQuery is lockQuery for one user, with the server's time, by which leases expire.
 const leaseQuery = `
 -- name: token_lease
 SELECT ` + rowColumns + `, clock_timestamp() FROM user_tokens WHERE user_id = $1 FOR UPDATE`

@@ -15,9 +15,8 @@ type Limits struct {
 	Quarter, Day int
 }
 
-// reserveQuery counts one request if the limits allow it. It checks the row
-// that it writes, so that concurrent requests wait for each other and are all
-// counted.
+// reserveQuery counts one request if the limits allow it. It checks the row that it writes,
+// so that concurrent requests wait for each other and are all counted.
 const reserveQuery = `
 -- name: token_reserve_requests
 UPDATE token_provider AS p

@@ -33,8 +33,7 @@ type Failure struct {
 	// AnswerMayBeLost says that the provider may have answered with new tokens
 	// that did not arrive. It is stored with the refresh token that was used.
 	AnswerMayBeLost bool
-	// Reauthorize marks the user, unless another refresh token has been stored
-	// since.
+	// Reauthorize marks the user, unless another refresh token has been stored since.
 	Reauthorize Reason
 }
 

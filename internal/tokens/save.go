@@ -13,8 +13,7 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// unknownTries is how often a batch is retried after a commit without an
-// answer.
+// unknownTries is how often a batch is retried after a commit without an answer.
 const unknownTries = 5
 
 // Save applies the operations in order and writes their audit rows, in one transaction

@@ -9,9 +9,8 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 )
 
-// saveIndividually saves a batch of which the database refused some operations, for
-// example because a user does not exist: in one transaction with a savepoint per
-// operation.
+// saveIndividually saves a batch of which the database refused some operations, for example
+// because a user does not exist: in one transaction with a savepoint per operation.
 func (s *Store) saveIndividually(ctx context.Context, operations []Operation) (outcomes []error, err error) {
 	err = s.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		outcomes = make([]error, len(operations))

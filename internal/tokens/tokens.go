@@ -57,8 +57,7 @@ const (
 	AnswerLost Reason = "answer_lost"
 )
 
-// UnreadableError says that a user's stored tokens do not decrypt. They are left
-// unchanged.
+// UnreadableError says that a user's stored tokens do not decrypt. They are left unchanged.
 type UnreadableError struct {
 	UserID int32
 	Column string
@@ -85,8 +84,7 @@ func place(userID int32, column string) string {
 	return "user_tokens/" + strconv.Itoa(int(userID)) + "/" + column
 }
 
-// tokenHash identifies a refresh token without revealing it: tokens are long and
-// random.
+// tokenHash identifies a refresh token without revealing it: tokens are long and random.
 func tokenHash(refresh string) string {
 	sum := sha256.Sum256([]byte(refresh))
 	return hex.EncodeToString(sum[:])

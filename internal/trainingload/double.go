@@ -2,8 +2,7 @@ package trainingload
 
 import "math"
 
-// Recording has the values of a training by which two recordings of it are
-// compared.
+// Recording has the values of a training by which two recordings of it are compared.
 type Recording struct {
 	Sport   string  // sport_type, "" when unknown
 	Type    string  // as the source calls it, "" when unknown

@@ -14,9 +14,8 @@ type Session struct {
 	RPE     int     // rate of perceived exertion of strength training, 1 to 10
 }
 
-// Load is an external load with the parts stored beside it, all rounded to two
-// decimals and named after their columns. A nil part does not apply to the
-// sport.
+// Load is an external load with the parts stored beside it, all rounded to two decimals and
+// named after their columns. A nil part does not apply to the sport.
 type Load struct {
 	Sport              Sport
 	DistanceMiles      float64

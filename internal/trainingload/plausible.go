@@ -36,10 +36,9 @@ const (
 	maxLoad = 550
 )
 
-// Implausible returns which quantities of a session and its load exceed the
-// sport's limits, nil for none. The limits are generous: values beyond them are
-// errors of devices or conversions. The SQL function acwr_implausible has the
-// same limits.
+// Implausible returns which quantities of a session and its load exceed the sport's limits,
+// nil for none. The limits are generous: values beyond them are errors of devices or
+// conversions. The SQL function acwr_implausible has the same limits.
 func Implausible(s Session, loadMiles float64) (reasons []string) {
 	allowed, ok := sportLimits[s.Sport]
 	if !ok {

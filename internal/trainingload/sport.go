@@ -96,9 +96,8 @@ func typeWords(activityType string) []string {
 	return words
 }
 
-// SpacedType returns the display form of a type in camel case: "TrailRun"
-// becomes "Trail Run", "EBikeRide" "E-Bike Ride". A type with spaces keeps
-// them.
+// SpacedType returns the display form of a type in camel case: "TrailRun" becomes "Trail
+// Run", "EBikeRide" "E-Bike Ride". A type with spaces keeps them.
 func SpacedType(activityType string) string {
 	runes := []rune(activityType)
 	var spaced strings.Builder

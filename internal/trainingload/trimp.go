@@ -8,8 +8,7 @@ import (
 	"strings"
 )
 
-// Gender selects the exponent of TRIMP, which Banister fitted separately for men
-// and women.
+// Gender selects the exponent of TRIMP, which Banister fitted separately for men and women.
 type Gender string
 
 // The genders for which TRIMP was fitted.
@@ -37,8 +36,7 @@ type HeartRate struct {
 	Gender  Gender
 }
 
-// DefaultHeartRate is the application's default for a user who has entered
-// none.
+// DefaultHeartRate is the application's default for a user who has entered none.
 var DefaultHeartRate = HeartRate{Resting: 44, Max: 178, Gender: Male}
 
 // WithDefaults fills every zero field from DefaultHeartRate.

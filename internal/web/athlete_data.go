@@ -8,8 +8,7 @@ import (
 	"github.com/trainingmonkey/worker/internal/athlete"
 )
 
-// shownDay has the texts of a day, for the line of values, the table and the script's
-// data.
+// shownDay has the texts of a day, for the line of values, the table and the script's data.
 type shownDay struct {
 	Date                                        string
 	Load, Acute, Chronic, Ratio                 string

@@ -140,8 +140,7 @@ func (r *Readiness) check(ctx context.Context) (reasons []Reason, cause error) {
 	return reasons, nil
 }
 
-// tryWritingQuery writes nothing, but fails if the server does not accept
-// writes.
+// tryWritingQuery writes nothing, but fails if the server does not accept writes.
 const tryWritingQuery = `
 -- name: readiness_write
 DELETE FROM worker_processes WHERE false`
@@ -164,8 +163,7 @@ func (r *Readiness) Reasons() []Reason {
 // Ready reports whether the process is ready.
 func (r *Readiness) Ready() bool { return len(r.Reasons()) == 0 }
 
-// ServeHTTP answers 200 when the process is ready, otherwise 503 with the
-// reasons.
+// ServeHTTP answers 200 when the process is ready, otherwise 503 with the reasons.
 func (r *Readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	reasons := r.Reasons()
 	answer := struct {

@@ -50,8 +50,7 @@ func riverUI(o Options) (http.Handler, error) {
 const backLink = `<a href="/" style="position:fixed;right:.75rem;bottom:.75rem;z-index:50;padding:.25rem .75rem;border-radius:6px;` +
 	`background:#1c1e21;color:#fff;font:0.8125rem/1.6 system-ui,sans-serif;text-decoration:none">Worker status</a>`
 
-// document buffers one of River's pages, so that it can be changed before it is
-// sent.
+// document buffers one of River's pages, so that it can be changed before it is sent.
 type document struct {
 	http.ResponseWriter
 	status int
@@ -74,8 +73,7 @@ func (d *document) send() {
 	_, _ = d.ResponseWriter.Write(body)
 }
 
-// maxLogged is how many bytes of a request to River's UI are logged: a few
-// hundred ids.
+// maxLogged is how many bytes of a request to River's UI are logged: a few hundred ids.
 const maxLogged = 2000
 
 // audited logs changes made through River's UI and who made them.

@@ -69,8 +69,7 @@ func (p *pages) parts() statusParts {
 	return parts
 }
 
-// fullAndEmpty separates the queues that have jobs or are paused from the
-// others.
+// fullAndEmpty separates the queues that have jobs or are paused from the others.
 func fullAndEmpty(queues []queue.Counts) (full []queue.Counts, empty string) {
 	var names []string
 	for _, q := range queues {

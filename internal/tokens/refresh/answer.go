@@ -21,8 +21,7 @@ const (
 	Lost
 	// Refused says that the refresh token is not valid, or no longer.
 	Refused
-	// Throttled says that no process may send a request before RetryAfter has
-	// passed.
+	// Throttled says that no process may send a request before RetryAfter has passed.
 	Throttled
 )
 
@@ -51,8 +50,7 @@ type given struct {
 	ExpiresIn    any    `json:"expires_in"` // seconds
 }
 
-// refused is an answer without tokens: RFC 6749, 5.2, and Strava's own list of
-// errors.
+// refused is an answer without tokens: RFC 6749, 5.2, and Strava's own list of errors.
 type refused struct {
 	Error  any `json:"error"`
 	Errors []struct {
@@ -123,8 +121,7 @@ func (r *refused) ofToken() bool {
 	return false
 }
 
-// errorCode matches only the codes of RFC 6749, and so nothing that could be a
-// token.
+// errorCode matches only the codes of RFC 6749, and so nothing that could be a token.
 var errorCode = regexp.MustCompile(`^(invalid_request|invalid_client|invalid_grant|unauthorized_client|unsupported_grant_type|invalid_scope)$`)
 
 // code returns the error code, if it is a known one.
