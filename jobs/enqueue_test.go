@@ -296,19 +296,25 @@ func TestStatements(t *testing.T) {
 	}
 }
 
-// TestDueByTheServersClock: a machine whose clock is ahead dates the jobs that it
-// inserts. The trigger simulates one.
-func TestDueByTheServersClock(t *testing.T) {
-	t.Parallel()
-	pool := dbtest.Migrated(t)
+// beAhead dates jobs as a machine does whose clock is ahead by an interval.
+func beAhead(t *testing.T, pool *dbpool.Pool, interval string) {
+	t.Helper()
 	for _, sql := range []string{
-		`CREATE FUNCTION be_ahead() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.scheduled_at := NEW.scheduled_at + interval '5 minutes'; RETURN NEW; END $$`,
+		`CREATE FUNCTION be_ahead() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.scheduled_at := NEW.scheduled_at + interval '` + interval + `'; RETURN NEW; END $$`,
 		`CREATE TRIGGER be_ahead BEFORE INSERT ON river.river_job FOR EACH ROW EXECUTE FUNCTION be_ahead()`,
 	} {
 		if _, err := pool.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestDueByTheServersClock: a machine whose clock is ahead dates the jobs that it
+// inserts.
+func TestDueByTheServersClock(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	beAhead(t, pool, "5 minutes")
 	if _, err := newEnqueuer(t, pool).Recalc(t.Context(), PriorityLive, ACWRRecalc{Ranges: []DateRange{{UserID: 1, From: "2025-01-01", To: "2025-01-02"}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -326,15 +332,10 @@ func TestEnqueuingReadsNoQueue(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			pool := dbtest.Migrated(t)
-			for _, sql := range []string{
-				`ALTER TABLE river.river_job SET (autovacuum_enabled = off)`,
-				`CREATE FUNCTION be_ahead() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.scheduled_at := NEW.scheduled_at + interval '` + ahead + `'; RETURN NEW; END $$`,
-				`CREATE TRIGGER be_ahead BEFORE INSERT ON river.river_job FOR EACH ROW EXECUTE FUNCTION be_ahead()`,
-			} {
-				if _, err := pool.Exec(t.Context(), sql); err != nil {
-					t.Fatal(err)
-				}
+			if _, err := pool.Exec(t.Context(), `ALTER TABLE river.river_job SET (autovacuum_enabled = off)`); err != nil {
+				t.Fatal(err)
 			}
+			beAhead(t, pool, ahead)
 			enqueuer := newEnqueuer(t, pool)
 			conn, err := pool.Acquire(t.Context())
 			if err != nil {

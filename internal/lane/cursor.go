@@ -100,4 +100,4 @@ func (c *cursor) movedNewest(asked int, found []queue.Job) {
 }
 
 // reset makes the next claims start at both ends of the queue.
-func (c *cursor) reset() { c.slow, c.newestFrom = false, time.Time{} }
+func (c *cursor) reset() { c.slow, c.newestFrom, c.dug = false, time.Time{}, 0 }

@@ -245,7 +245,7 @@ func (l *Lane[T]) loop(ctx context.Context, loop int) {
 		case found > 0:
 			empty, failed, others, wait = 0, 0, 0, 0
 			l.worked(ctx, found)
-			if gathering = l.isDrained(loop); gathering {
+			if gathering = l.isDrained(loop) && !l.isContended(); gathering {
 				wait = gatherTime
 			}
 		default:
@@ -262,12 +262,11 @@ func (l *Lane[T]) loop(ctx context.Context, loop int) {
 // at half the load on the server.
 const gatherTime = time.Millisecond
 
-// isDrained reports whether a loop's last claim left no jobs waiting and no loop
-// waits for locks.
+// isDrained reports whether a loop's last claim left no jobs waiting.
 func (l *Lane[T]) isDrained(loop int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.cursors[loop].backlog && !time.Now().Before(l.contended)
+	return !l.cursors[loop].backlog
 }
 
 // pause waits for d. The end of ctx cuts it short, and so does Wake unless still
