@@ -80,7 +80,7 @@ func TestWeightsAreStored(t *testing.T) {
 		'{"user_id": 8, "date": "2025-09-28", "weight_lbs": 170}', '{"user_id": 7, "date": "2025-09-28", "weight_lbs": 150}', '{"user_id": 0}',
 		'{"user_id": 7, "date": "2025-09-28", "weight_lbs": 151}', '{"user_id": 9, "date": "2025-09-28", "weight_lbs": -1}']::jsonb[]) AS args`)
 	row := laneRow{Kind: WeightArgs{}.Kind(), Class: Live, Queue: "weights", Loops: 1}
-	l := lane.New(pool, row.options(config.Default(), "example", &lane.Caution{}, nil, slog.New(slog.DiscardHandler)), weightKind())
+	l := lane.New(pool, row.options(config.Default(), "example", &lane.Caution{}, nil, nil, slog.New(slog.DiscardHandler)), weightKind())
 	for {
 		found, err := l.Turn(t.Context())
 		if err != nil {

@@ -66,14 +66,14 @@ const (
 	bulkJobs = 32
 )
 
-// options returns the options of the row's lane.
-func (row laneRow) options(c config.Config, client string, caution *lane.Caution, limit *throttle, logger *slog.Logger) lane.Options {
+// options returns the options of the row's lane. All lanes share caution and maintenance.
+func (row laneRow) options(c config.Config, client string, caution *lane.Caution, maintenance sync.Locker, limit *throttle, logger *slog.Logger) lane.Options {
 	o := lane.Options{
 		Schema: queue.Schema(c.River.Schema), Queue: row.Queue, Client: client,
 		Loops: row.Loops, MaxJobs: c.Batching.MaxJobs, MaxWeight: c.Batching.MaxActivities,
 		Timeout: c.Batching.TransactionTimeout, IdleTimeout: c.Database.IdleInTransactionTimeout, Aim: liveAim, Poll: c.River.FetchPollInterval,
 		Newest: true, Keep: c.River.CompletedRetention > 0,
-		Caution: caution, Logger: logger,
+		Caution: caution, Maintenance: maintenance, Logger: logger,
 	}
 	if row.Class == Bulk {
 		o.Aim, o.Newest, o.MaxJobs, o.Throttle = bulkAim, false, min(bulkJobs, o.MaxJobs), limit

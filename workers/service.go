@@ -41,7 +41,8 @@ type Service struct {
 
 	throughput *throughput.Recorder
 
-	stopping atomic.Bool
+	maintenance sync.Mutex // held while a lane checks for jobs it passed, or old rows are deleted: together they need one connection
+	stopping    atomic.Bool
 }
 
 // Values of acwr.write. The third, compare, computes results and only compares them.
@@ -83,7 +84,7 @@ func newOver(ctx context.Context, pool *dbpool.Pool, db lane.DB, c config.Config
 	s := &Service{config: c, pool: pool, logger: logger, throughput: throughput.NewRecorder(pool, c.River.Schema, logger)}
 
 	for _, row := range laneTable(c) {
-		o := row.options(c, client, caution, s.newThrottle(row), logger)
+		o := row.options(c, client, caution, &s.maintenance, s.newThrottle(row), logger)
 		observer := counted{count: s.throughput.Count(row.Kind)}
 		if observe != nil {
 			observer.next = observe(row.Kind, row.Class)

@@ -31,12 +31,13 @@ func (l *Lane[T]) attempt() queue.Attempt {
 
 // claimJobs claims as many jobs as a transaction has time for, by the lane's
 // estimate. It returns nil if another process has the loop's slot.
-func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.Job, error) {
+func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.Job, origin, error) {
 	l.mu.Lock()
 	began := time.Now()
 	cursor := &l.cursors[loop]
-	from, newestFrom, size := cursor.start(began), cursor.newestFrom, l.size
 	share := l.share(loop, began)
+	o := l.beginClaim(loop, share)
+	newestFrom, size := cursor.newestFrom, l.size
 	newest := 0
 	if cursor.backlog && l.options.Newest {
 		newest = min(newestJobs, size/newestShare)
@@ -45,7 +46,7 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	ours := !l.isSlotTaken(loop, share)
 	l.mu.Unlock()
 	if !ours {
-		return nil, nil
+		return nil, o, nil
 	}
 	if l.options.Caution.Careful() {
 		size, newest = min(size, carefulJobs), 0
@@ -59,16 +60,16 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	if promises {
 		l.options.Schema.PromiseToPoll(b, l.options.Queue, promise)
 	}
-	l.options.Schema.Claim(b, l.options.Client, l.options.Queue, share, from, size-newest, &oldestFirst)
+	l.options.Schema.Claim(b, l.options.Client, l.options.Queue, share, o.from, size-newest, &oldestFirst)
 	if newest > 0 {
 		l.options.Schema.ClaimNewest(b, l.options.Client, l.options.Queue, share, newestFrom, newest, &newestFirst)
 	}
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
-		return nil, err
+		return nil, o, err
 	}
 	l.answered()
 	if l.setSlotLost(loop, !ours); !ours {
-		return nil, nil
+		return nil, o, nil
 	}
 
 	now := time.Now()
@@ -87,7 +88,7 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 		l.lastJob = now
 	}
 	cursor.backlog = len(oldestFirst) == size-newest
-	if !cursor.backlog && share.Of <= 1 && from == (queue.Position{}) { // no loop has left jobs behind
+	if !cursor.backlog && share.Of <= 1 {
 		l.backlogIsOver()
 	}
 	l.promises = len(claimed) >= promisedFrom
@@ -96,16 +97,14 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	if n := len(oldestFirst); n > 0 {
 		last = &oldestFirst[n-1]
 	}
-	if share.Of <= 1 || share.Digit == l.digit { // otherwise the claim was by an earlier division
-		cursor.moved(from, now.Sub(began), now, last)
-		if share.Of > 1 && len(claimed) == 0 {
-			l.shareRest(now)
-		}
+	l.moved(loop, o, now.Sub(began), now, cursor.backlog, last)
+	if share.Of > 1 && share.Digit == l.digit && len(claimed) == 0 {
+		l.shareRest(now)
 	}
 	if cursor.backlog {
 		l.leads[loop].passOn()
 	}
-	return claimed, nil
+	return claimed, o, nil
 }
 
 // share returns the jobs that a loop claims from now: in its slot if any loop has a
@@ -132,8 +131,8 @@ func (l *Lane[T]) check(ctx context.Context, loop int) (waiting, free bool) {
 	defer cancel()
 	now := time.Now()
 	l.mu.Lock()
-	from := l.cursors[loop].start(now)
 	share := l.share(loop, now)
+	from := l.start(loop, share)
 	taken := l.isSlotTaken(loop, share)
 	l.mu.Unlock()
 	if taken {

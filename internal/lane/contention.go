@@ -1,10 +1,6 @@
 package lane
 
-import (
-	"time"
-
-	"github.com/trainingmonkey/worker/internal/queue"
-)
+import "time"
 
 // Loops that need the locks of the same few users would wait for them with jobs
 // claimed: each would have a few jobs of every user, and rewrite what the others
@@ -36,13 +32,8 @@ func (l *Lane[T]) shareRest(now time.Time) {
 		return
 	}
 	l.digit, l.sharedAt = l.digit+1, now
-	hindmost := l.cursors[0].at
-	for _, c := range l.cursors {
-		if hindmost.After(c.at) {
-			hindmost = c.at
-		}
-	}
+	hindmost := l.hindmost().at
 	for i := range l.cursors {
-		l.cursors[i].at, l.cursors[i].end = hindmost, queue.Position{}
+		l.cursors[i].setBack(hindmost)
 	}
 }

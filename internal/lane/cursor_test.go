@@ -1,12 +1,17 @@
 package lane
 
 import (
+	"context"
 	"errors"
+	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
@@ -107,27 +112,41 @@ func TestNewestDepth(t *testing.T) {
 	}
 }
 
-// TestCursor: claims from the beginning become rare while they are slow.
+// claimAll claims all jobs, in the order of claims, and lets go of them.
+func claimAll(t *testing.T, pool *dbpool.Pool) (claimed []queue.Job) {
+	t.Helper()
+	b := &pgx.Batch{}
+	queue.Schema(dbtest.RiverSchema).Claim(b, "test", testOptions(t).Queue, queue.Share{}, queue.Position{}, 1_000_000, &claimed)
+	if err := pool.SendBatch(t.Context(), b).Close(); err != nil {
+		t.Fatal(err)
+	}
+	return claimed
+}
+
+// TestCursor: claims start at the beginning until one is slow, then all loops' where the
+// last one ended, or those of shares each where its own did.
 func TestCursor(t *testing.T) {
 	t.Parallel()
 	pool := effectsDatabase(t)
-	insert(t, pool, 1)
-	at := position(t, pool, ask[int64](t, pool, `SELECT id FROM river.river_job`))
-	now := time.Now()
-	var c cursor
-	job := &queue.Job{}
-	c.moved(queue.Position{}, time.Millisecond, now, job)
-	if c.start(now) != (queue.Position{}) {
-		t.Error("after a quick claim the next one does not start from the beginning")
+	insert(t, pool, 10)
+	exec(t, pool, `UPDATE river.river_job SET scheduled_at = now() - interval '1 hour' + id * interval '1 minute'`)
+	found, now := claimAll(t, pool), time.Now()
+	l := New(pool, testOptions(t), effectKind())
+	all, share := queue.Share{}, queue.Share{Of: 2}
+	l.moved(0, l.beginClaim(0, all), slowClaim, now, true, &found[4])
+	if from := l.start(0, all); from != (queue.Position{}) {
+		t.Errorf("after a quick claim the next one starts at %v, not at the beginning", from)
 	}
-	c.moved(queue.Position{}, 50*time.Millisecond, now, job)
-	c.at = at
-	if c.start(now.Add(500*time.Millisecond)) != at || c.start(now.Add(2*time.Second)) != (queue.Position{}) {
-		t.Error("after a slow claim the next ones do not start where it ended, or never start from the beginning")
+	l.moved(0, l.beginClaim(0, all), slowClaim+1, now, true, &found[4])
+	want := found[4].Position().Before(overlap)
+	for loop := range 2 {
+		if from := l.start(loop, all); from != want {
+			t.Errorf("after a slow claim one of loop %d starts at %v, want %v", loop, from, want)
+		}
 	}
-	c.reset()
-	if c.start(now) != (queue.Position{}) {
-		t.Error("after a rollback the next claim does not start from the beginning")
+	l.moved(1, l.beginClaim(1, share), time.Millisecond, now, true, &found[6])
+	if own, other, both := l.start(1, share), l.start(0, share), l.start(1, all); own == want || other != want || both != want {
+		t.Errorf("after a claim of loop 1's share its next one starts at %v, one of loop 0's at %v, and one of all jobs at %v, not %v", own, other, both, want)
 	}
 }
 
@@ -138,23 +157,20 @@ func TestCursorOfOneMoment(t *testing.T) {
 	pool := effectsDatabase(t)
 	insert(t, pool, 1000)
 	exec(t, pool, `UPDATE river.river_job SET scheduled_at = '2025-01-01 12:00:00+00'`)
-	var claimed []queue.Job
-	b := &pgx.Batch{}
-	queue.Schema(dbtest.RiverSchema).Claim(b, "test", testOptions(t).Queue, queue.Share{}, queue.Position{}, 1000, &claimed)
-	if err := pool.SendBatch(t.Context(), b).Close(); err != nil || len(claimed) != 1000 {
-		t.Fatalf("%d jobs, %v, want 1,000", len(claimed), err)
-	}
-	now := time.Now()
-	c := cursor{at: claimed[0].Position(), backlog: true, slow: true, beginning: now.Add(time.Hour)}
+	found, now := claimAll(t, pool), time.Now()
+	l := New(pool, testOptions(t), effectKind())
+	l.slow = true
+	concurrent := l.beginClaim(1, queue.Share{})
 	for _, last := range []int{99, 199, 299} {
-		c.moved(c.at, time.Millisecond, now, &claimed[last])
+		l.moved(0, l.beginClaim(0, queue.Share{}), time.Millisecond, now, true, &found[last])
 	}
-	if got, want := c.start(now), claimed[199].Position(); got != want {
+	if got, want := l.start(0, queue.Share{}), found[199].Position(); got != want {
 		t.Errorf("after claims up to job 299 the next starts at %v, want %v, where the previous one ended", got, want)
 	}
-	c.moved(queue.Position{}, 50*time.Millisecond, now, &claimed[10])
-	if got, want := c.start(now), claimed[10].Position().Before(overlap); got != want {
-		t.Errorf("after a claim from the beginning that found late jobs the next starts at %v, want %v", got, want)
+	concurrent.from = found[0].Position()
+	l.moved(1, concurrent, time.Millisecond, now, true, &found[250])
+	if got, want := l.start(0, queue.Share{}), found[199].Position(); got != want {
+		t.Errorf("after a claim that ended before another of the same time the next starts at %v, want %v", got, want)
 	}
 }
 
@@ -162,12 +178,119 @@ func TestCursorOfOneMoment(t *testing.T) {
 // does not walk over it again at the next claims.
 func TestCursorOfAnEmptyShare(t *testing.T) {
 	t.Parallel()
-	now, c := time.Now(), cursor{}
-	c.moved(c.start(now), 400*time.Millisecond, now, nil)
-	if got, want := c.start(now.Add(time.Second)), queue.PositionAt(now).Before(clockOverlap); got != want {
+	now, share := time.Now(), queue.Share{Of: 2}
+	l := New(nil, testOptions(t), effectKind())
+	l.moved(0, l.beginClaim(0, share), 400*time.Millisecond, now, false, nil)
+	if got, want := l.start(0, share), queue.PositionAt(now).Before(clockOverlap); got != want {
 		t.Errorf("the next claim starts at %v, want %v", got, want)
 	}
-	if got := c.start(now.Add(beginningShare * 400 * time.Millisecond)); got != (queue.Position{}) {
-		t.Errorf("after a while a claim starts at %v, want the beginning", got)
+	if got := l.start(0, queue.Share{}); got != (queue.Position{}) {
+		t.Errorf("the next claim of all jobs starts at %v, past those of the other loop", got)
 	}
+}
+
+// TestNoJobIsLeftBehind: claims from the cursors alone find every job, although
+// transactions roll back, have no room for all they claimed, and the loops change
+// between shares and all jobs.
+func TestNoJobIsLeftBehind(t *testing.T) {
+	t.Parallel()
+	const amount = 3000
+	pool := effectsDatabase(t)
+	insert(t, pool, amount)
+	exec(t, pool, `UPDATE river.river_job SET scheduled_at = now() - interval '1 hour' + id / 100 * interval '2 seconds'`)
+	o := testOptions(t)
+	o.Loops, o.MaxJobs, o.MaxWeight, o.Newest = 3, 40, 100, false
+	kind := effectKind()
+	kind.ShareBy = []string{"value"}
+	kind.Weigh = func(*effectArgs) int { return 1 + rand.N(5) }
+	apply := kind.Apply
+	kind.Apply = func(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batch []*Job[effectArgs]) (Writes, error) {
+		writes, err := apply(ctx, tx, first, batch)
+		time.Sleep(rand.N(5 * time.Millisecond))
+		if err == nil && rand.N(5) == 0 {
+			err = &pgconn.PgError{Code: "40001"}
+		}
+		return writes, err
+	}
+	l := New(pool, o, kind)
+	l.slow = true
+	var loops sync.WaitGroup
+	for loop := range o.Loops {
+		loops.Go(func() {
+			for empty := 0; empty < 100; {
+				l.mu.Lock()
+				switch rand.N(8) {
+				case 0:
+					l.contended = time.Now().Add(time.Hour)
+				case 1:
+					l.contended = time.Time{}
+				}
+				l.mu.Unlock()
+				found, err := l.turn(t.Context(), loop)
+				switch {
+				case t.Context().Err() != nil:
+					return
+				case err == nil && found == 0:
+					empty++
+					time.Sleep(5 * time.Millisecond)
+				default:
+					empty = 0
+				}
+			}
+		})
+	}
+	loops.Wait()
+	if got := ask[int](t, pool, `SELECT count(*) FROM effects`); got != amount {
+		t.Errorf("%d of %d jobs were found", got, amount)
+	}
+}
+
+// TestRecheck: jobs before the cursors are found, unless nobody may claim them now.
+func TestRecheck(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
+	insert(t, pool, 1)
+	exec(t, pool, `UPDATE river.river_job SET scheduled_at = now() - interval '1 hour'`)
+	l := New(pool, testOptions(t), effectKind())
+	now := queue.PositionAt(time.Now())
+	recheck := func() {
+		l.slow = true
+		for i := range l.cursors {
+			l.cursors[i].at = now
+		}
+		l.recheckOnce(t.Context())
+	}
+
+	exec(t, pool, `INSERT INTO river.river_queue (name, created_at, updated_at, paused_at) VALUES ('effects', now(), now(), now())`)
+	if recheck(); l.hindmost().at != now {
+		t.Error("a job of a paused queue set the cursors back")
+	}
+	exec(t, pool, `UPDATE river.river_queue SET paused_at = NULL`)
+	other, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Rollback(t.Context()) //nolint:errcheck // for when the test fails
+	if _, err := other.Exec(t.Context(), `SELECT FROM river.river_job FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	if recheck(); l.hindmost().at != now {
+		t.Error("a job that another process works set the cursors back")
+	}
+	if err := other.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	recheck()
+	if found, err := l.Turn(t.Context()); found != 1 || err != nil {
+		t.Errorf("after a recheck a turn found %d jobs, %v, want the job before the cursors", found, err)
+	}
+	if recheck(); l.hindmost().at != now {
+		t.Error("a finished job set the cursors back")
+	}
+
+	recheck()
+	insert(t, pool, 1)
+	exec(t, pool, `UPDATE river.river_job SET scheduled_at = now() - interval '1 hour'`)
+	running(t, l)
+	until(t, func() bool { return ask[string](t, pool, jobStates) == "2 completed attempt 1 errors 0" })
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/dbpool"
-	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
@@ -141,13 +140,3 @@ func ask[T any](t *testing.T, pool *dbpool.Pool, sql string, args ...any) (v T) 
 const jobStates = `
 SELECT coalesce(string_agg(concat_ws(' ', n, state, 'attempt', attempt, 'errors', errors), ', ' ORDER BY state, attempt), 'none')
 FROM (SELECT count(*) AS n, state, attempt, coalesce(array_length(errors, 1), 0) AS errors FROM river.river_job GROUP BY 2, 3, 4) AS counted`
-
-func position(t *testing.T, pool *dbpool.Pool, id int64) queue.Position {
-	t.Helper()
-	b, claimed := &pgx.Batch{}, []queue.Job{}
-	queue.Schema(dbtest.RiverSchema).Reclaim(b, []int64{id}, &claimed)
-	if err := pool.SendBatch(t.Context(), b).Close(); err != nil || len(claimed) != 1 {
-		t.Fatalf("claimed %d jobs, %v", len(claimed), err)
-	}
-	return claimed[0].Position()
-}

@@ -84,7 +84,7 @@ type Writes struct {
 }
 
 // Options configure a lane. All are required except IdleTimeout, Restrained,
-// Throttle, Observer and Logger.
+// Throttle, Maintenance, Observer and Logger.
 type Options struct {
 	Schema queue.Schema
 	Queue  string
@@ -107,12 +107,15 @@ type Options struct {
 	Aim    time.Duration // what a transaction should take under a backlog
 	Poll   time.Duration // max delay of a job whose notification was lost
 	Newest bool          // under a backlog, part of each claim comes from the newest jobs
-	Keep   bool          // completed jobs stay until River removes them; otherwise the lane deletes them
+	Keep   bool          // completed jobs stay for their retention; otherwise the lane deletes them
 
 	// Throttle, if not nil, is held during a turn.
 	Throttle sync.Locker
 	// Caution is shared by all lanes of the process.
 	Caution *Caution
+	// Maintenance, if not nil, is held while the lane uses a connection beyond those of
+	// its loops. All lanes of the process share it.
+	Maintenance sync.Locker
 
 	Observer Observer     // nil: none
 	Logger   *slog.Logger // nil discards
@@ -132,6 +135,7 @@ type Lane[T any] struct {
 	mu        sync.Mutex
 	size      int       // of the next claim, in jobs
 	cursors   []cursor  // of each loop
+	slow      bool      // claims start at the cursors, because from the beginning they are slow
 	lastClaim time.Time // the latest claim or check that the database answered
 	lastJob   time.Time // the latest claim that found jobs
 	promises  bool      // the last claim found enough jobs to promise to poll
@@ -154,6 +158,9 @@ func New[T any](db DB, o Options, kind Kind[T]) *Lane[T] {
 	}
 	if o.Observer == nil {
 		o.Observer = unobserved{}
+	}
+	if o.Maintenance == nil {
+		o.Maintenance = &sync.Mutex{}
 	}
 	if kind.Weigh == nil {
 		kind.Weigh = func(*T) int { return 1 }
@@ -187,6 +194,7 @@ func (l *Lane[T]) Run(ctx context.Context) {
 	for i := range l.options.Loops {
 		loops.Go(func() { l.loop(ctx, i) })
 	}
+	loops.Go(func() { l.recheck(ctx) })
 	loops.Wait()
 }
 

@@ -63,6 +63,11 @@ func (l *Lane[T]) isOvertime(id int64) bool {
 
 // ended counts a transaction and adapts the next claim to it.
 func (l *Lane[T]) ended(t *turn[T], found int, took time.Duration, err error) {
+	if ended := len(t.completed) + len(t.failures) + len(t.postponed); t.claimed > 0 && (err != nil || ended < t.claimed) {
+		l.mu.Lock()
+		l.setBack(t.loop, t.origin)
+		l.mu.Unlock()
+	}
 	if found > 0 || err != nil {
 		l.counts.transactions.Add(1)
 		l.options.Observer.Transacted(Transaction{Jobs: len(t.completed), Failures: len(t.failures), Took: took, RoundTrips: t.tx.roundTrips, Savepoints: t.tries, Err: err})
@@ -97,7 +102,7 @@ func (l *Lane[T]) ended(t *turn[T], found int, took time.Duration, err error) {
 func (l *Lane[T]) countTrouble(t *turn[T], err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.cursors[t.loop].reset()
+	l.cursors[t.loop].resetNewest()
 	switch {
 	case isRace(err):
 		l.raced++

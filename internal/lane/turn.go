@@ -30,6 +30,8 @@ type turn[T any] struct {
 	ctx  context.Context
 	tx   *countingTx
 
+	claimed   int       // jobs
+	origin    origin    // of the claim
 	jobs      []*Job[T] // being worked, in ascending order of ids
 	locked    bool      // their locks are taken
 	tries     int       // savepoints so far
@@ -98,10 +100,11 @@ func (l *Lane[T]) transact(ctx context.Context, loop int, work func(*turn[T]) (i
 
 // claim claims jobs, and works them or marks them as suspects.
 func (t *turn[T]) claim() (found int, err error) {
-	claimed, err := t.lane.claimJobs(t.ctx, t.tx, t.loop)
+	claimed, origin, err := t.lane.claimJobs(t.ctx, t.tx, t.loop)
 	if err != nil {
 		return 0, fmt.Errorf("claim jobs: %w", err)
 	}
+	t.claimed, t.origin = len(claimed), origin
 	if claimed == nil {
 		return slotTaken, nil
 	}

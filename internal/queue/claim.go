@@ -120,6 +120,20 @@ SELECT EXISTS (
 	ORDER BY priority, scheduled_at, id
 )`
 
+// waitingBeforeQuery reads backward from a position, so that it reads nothing beyond it.
+// Like a claim it skips jobs that are being worked. The lock of the row that it finds ends
+// with the statement.
+var waitingBeforeQuery = `
+-- name: jobs_wait_before
+SELECT true
+FROM {schema}.river_job
+WHERE state = 'available' AND queue = $1 AND (priority, scheduled_at, id) < ($2, $3, $4) AND scheduled_at <= now()
+  AND NOT EXISTS (SELECT FROM {schema}.river_queue WHERE name = $1 AND paused_at IS NOT NULL)
+  AND ` + notAnothers("$5") + `
+ORDER BY priority DESC, scheduled_at DESC, id DESC
+LIMIT 1
+FOR UPDATE SKIP LOCKED`
+
 // byIndexQuery applies to the statements after it in the batch: see lane.BeginQuery.
 const byIndexQuery = `
 -- name: by_index
@@ -130,6 +144,16 @@ SELECT set_config('enable_seqscan', 'off', true)`
 func (s Schema) Waiting(b *pgx.Batch, queue string, after Position, waiting *bool) {
 	b.Queue(byIndexQuery)
 	b.Queue(s.SQL(waitingQuery), queue, after.priority, after.due(), after.id).QueryRow(func(row pgx.Row) error { return row.Scan(waiting) })
+}
+
+// WaitingBefore queues the check whether jobs wait before a position that a client could
+// claim now. The batch must be sent outside a transaction.
+func (s Schema) WaitingBefore(b *pgx.Batch, client, queue string, before Position, waiting *bool) {
+	b.Queue(byIndexQuery)
+	b.Queue(s.SQL(waitingBeforeQuery), queue, before.priority, before.due(), before.id, client).Query(func(rows pgx.Rows) error {
+		*waiting = rows.Next()
+		return rows.Err()
+	})
 }
 
 // due is the position's time in a form that PostgreSQL takes.
@@ -213,10 +237,13 @@ func (s Schema) Reclaim(b *pgx.Batch, ids []int64, claimed *[]Job) {
 // PositionAt returns the position of jobs of the first priority that are due at t.
 func PositionAt(t time.Time) Position { return Position{priority: 1, scheduledAt: t} }
 
-// After reports whether jobs at p are claimed after those at o.
-func (p Position) After(o Position) bool {
-	return cmp.Or(cmp.Compare(p.priority, o.priority), p.scheduledAt.Compare(o.scheduledAt), cmp.Compare(p.id, o.id)) > 0
+// Compare returns 1 if jobs at p are claimed after those at o, -1 if before, 0 if p is o.
+func (p Position) Compare(o Position) int {
+	return cmp.Or(cmp.Compare(p.priority, o.priority), p.scheduledAt.Compare(o.scheduledAt), cmp.Compare(p.id, o.id))
 }
+
+// After reports whether jobs at p are claimed after those at o.
+func (p Position) After(o Position) bool { return p.Compare(o) > 0 }
 
 // Before returns the position of the same priority that is d earlier.
 func (p Position) Before(d time.Duration) Position {

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -37,6 +38,7 @@ func TestClaimsFollowTheIndex(t *testing.T) {
 		}{
 			"claim":    {claimQuery, []any{"q", 1, long, 7, 500, "c", 1, 2, []string{"ranges", "0", "user_id"}, true, 2}, "Index Cond: ((state = 'available'::river.river_job_state) AND (queue = 'q'::text) AND (ROW(priority, scheduled_at, id) > "},
 			"waiting":  {waitingQuery, []any{"q", 1, long, 7}, "Index Cond: ((state = 'available'::river.river_job_state) AND (queue = 'q'::text) AND (ROW(priority, scheduled_at, id) > "},
+			"before":   {waitingBeforeQuery, []any{"q", 1, long, 7, "c"}, "Index Scan Backward using river_job_prioritized_fetching_index"},
 			"newest":   {claimNewestQuery, []any{"q", long, 100, "c", 1, 2, []string{"ranges", "0", "user_id"}, true, 2}, "Index Scan Backward using river_job_prioritized_fetching_index"},
 			"reclaim":  {reclaimQuery, []any{ids}, "Index Cond: (id = ANY"},
 			"complete": {completeQuery, []any{ids, "c"}, "Index Cond: (id = ANY"},
@@ -64,7 +66,7 @@ func TestClaimsFollowTheIndex(t *testing.T) {
 					t.Fatalf("%s: %v", name, err)
 				}
 				plan := strings.Join(lines, "\n")
-				if mode == "force_custom_plan" && !strings.Contains(plan, q.has) || strings.Contains(plan, "Seq Scan on river_job") || (name == "claim" || name == "newest" || name == "waiting") && strings.Contains(plan, "Sort") {
+				if mode == "force_custom_plan" && !strings.Contains(plan, q.has) || strings.Contains(plan, "Seq Scan on river_job") || slices.Contains([]string{"claim", "newest", "waiting", "before", "finished"}, name) && strings.Contains(plan, "Sort") {
 					t.Errorf("%s, %s waiting, %s:\n%s", name, waiting, mode, plan)
 				}
 				_ = tx.Rollback(t.Context())
@@ -73,38 +75,51 @@ func TestClaimsFollowTheIndex(t *testing.T) {
 	}
 }
 
-// TestNewestStopsAtItsBound: with nothing newer than its time, the claim of the newest jobs
-// does not walk over the backlog.
-func TestNewestStopsAtItsBound(t *testing.T) {
+// TestBackwardScansStop: neither the claim of the newest jobs nor the search before a
+// position walks over the backlog.
+func TestBackwardScansStop(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
-	var newest time.Time
+	var oldest, newest time.Time
+	var first int64
 	err := pool.QueryRow(t.Context(), `
-		WITH waiting AS (INSERT INTO river.river_job (kind, queue, args, max_attempts) SELECT 'k', 'q', '{}', 25 FROM generate_series(1, 20000) RETURNING scheduled_at)
-		SELECT max(scheduled_at) FROM waiting`).Scan(&newest)
+		WITH waiting AS (
+			INSERT INTO river.river_job (kind, queue, args, max_attempts, scheduled_at)
+			SELECT 'k', 'q', '{}', 25, now() - i % 2 * interval '1 minute' FROM generate_series(1, 40000) AS i RETURNING id, scheduled_at)
+		SELECT min(scheduled_at), max(scheduled_at), min(id) FROM waiting`).Scan(&oldest, &newest, &first)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tx, err := pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tx.Rollback(context.WithoutCancel(t.Context())) //nolint:errcheck // also where the test fails
-	if _, err := tx.Exec(t.Context(), `SET LOCAL enable_seqscan = off`); err != nil {
-		t.Fatal(err)
-	}
-	rows, err := tx.Query(t.Context(), "EXPLAIN (ANALYZE, BUFFERS) "+Schema(dbtest.RiverSchema).SQL(claimNewestQuery), "q", newest, 16, "c", 0, 1, []string{}, false, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		t.Fatal(err)
-	}
-	const pages = 10
-	if found := regexp.MustCompile(`Buffers: shared hit=(\d+)`).FindStringSubmatch(strings.Join(plan, "\n")); found == nil {
-		t.Errorf("no page was read:\n%s", strings.Join(plan, "\n"))
-	} else if n, _ := strconv.Atoi(found[1]); n > pages {
-		t.Errorf("the claim of nothing read %d pages, want %d at most:\n%s", n, pages, strings.Join(plan, "\n"))
+	for name, q := range map[string]struct {
+		sql  string
+		args []any
+	}{
+		"newest": {claimNewestQuery, []any{"q", newest, 16, "c", 0, 1, []string{}, false, 1}},
+		"before": {waitingBeforeQuery, []any{"q", 1, oldest, first, "c"}},
+	} {
+		tx, err := pool.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tx.Rollback(context.WithoutCancel(t.Context())) //nolint:errcheck // also where the test fails
+		if _, err := tx.Exec(t.Context(), `SET LOCAL enable_seqscan = off`); err != nil {
+			t.Fatal(err)
+		}
+		rows, err := tx.Query(t.Context(), "EXPLAIN (ANALYZE, BUFFERS) "+Schema(dbtest.RiverSchema).SQL(q.sql), q.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			t.Fatal(err)
+		}
+		const pages = 10
+		plan := strings.Join(lines, "\n")
+		if found := regexp.MustCompile(`Buffers: shared hit=(\d+)`).FindStringSubmatch(plan); found == nil {
+			t.Errorf("%s: no page was read:\n%s", name, plan)
+		} else if n, _ := strconv.Atoi(found[1]); n > pages {
+			t.Errorf("%s found nothing and read %d pages, want %d at most:\n%s", name, n, pages, plan)
+		}
+		_ = tx.Rollback(t.Context())
 	}
 }
