@@ -17,7 +17,7 @@ import (
 	"github.com/trainingmonkey/worker/jobs"
 )
 
-// River schedules and retries jobs, elects a leader, cleans up, and works the jobs that
+// River schedules and retries jobs, elects a leader, and works the jobs that
 // wait for something other than PostgreSQL. It never fetches from a lane's queue.
 
 const (
@@ -29,7 +29,8 @@ const (
 	rescueAfter = 90 * time.Second
 )
 
-// riverNeeds returns the connections that River itself may use at once.
+// riverNeeds returns the connections that River may use at once, and one for the
+// maintenance that is not River's.
 func riverNeeds(c config.Config) []dbpool.Need {
 	needs := []dbpool.Need{
 		{What: "fetcher of River", Conns: len(riverQueues(c))},
@@ -64,17 +65,19 @@ func newRiverClient(pool *dbpool.Pool, c config.Config, clientID string, tokens 
 		periodic = append(periodic, periodicRefresh(c))
 	}
 	client, err := river.NewClient(riverpgxv5.New(pool.Pool), &river.Config{
-		ID:                          clientID,
-		Workers:                     registered,
-		Queues:                      riverQueues(c),
-		PeriodicJobs:                periodic,
-		Schema:                      c.River.Schema,
-		PollOnly:                    c.River.PollOnly,
-		FetchPollInterval:           c.River.FetchPollInterval,
-		JobTimeout:                  rescueAfter - 30*time.Second,
-		RescueStuckJobsAfter:        rescueAfter,
-		CompletedJobRetentionPeriod: max(c.River.CompletedRetention, time.Minute),
-		CancelledJobRetentionPeriod: 7 * 24 * time.Hour,
+		ID:                   clientID,
+		Workers:              registered,
+		Queues:               riverQueues(c),
+		PeriodicJobs:         periodic,
+		Schema:               c.River.Schema,
+		PollOnly:             c.River.PollOnly,
+		FetchPollInterval:    c.River.FetchPollInterval,
+		JobTimeout:           rescueAfter - 30*time.Second,
+		RescueStuckJobsAfter: rescueAfter,
+		// -1 is for ever: sweepFinished removes them.
+		CompletedJobRetentionPeriod: -1,
+		CancelledJobRetentionPeriod: -1,
+		DiscardedJobRetentionPeriod: -1,
 		SoftStopTimeout:             c.SoftStop(),
 		// A reindex would wait for every older transaction, exceed this pool's
 		// timeouts, and leave an invalid index each time.

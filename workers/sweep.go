@@ -2,10 +2,14 @@ package workers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river/rivertype"
 
 	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/internal/throughput"
@@ -13,8 +17,12 @@ import (
 )
 
 const (
-	// sweepInterval is how often rows that are no longer needed are deleted.
-	sweepInterval = 10 * time.Minute
+	// sweepInterval is how often rows that are no longer needed are deleted, and
+	// finishedInterval how often finished jobs are.
+	sweepInterval    = 10 * time.Minute
+	finishedInterval = 30 * time.Second
+	// failedRetention is how long cancelled and discarded jobs stay.
+	failedRetention = 7 * 24 * time.Hour
 	// sweptRows is the max number of rows that one transaction deletes.
 	sweptRows = 10_000
 )
@@ -48,16 +56,48 @@ DELETE FROM token_audit_log WHERE ctid = ANY(ARRAY(
 // sweep deletes old rows of the tables that grow with every job, until ctx ends. Any
 // number of processes may sweep at once.
 func (s *Service) sweep(ctx context.Context) {
+	jittered := func(interval time.Duration) time.Duration { return interval/2 + rand.N(interval) }
+	next := time.Now().Add(jittered(sweepInterval))
 	for {
 		select {
-		case <-time.After(sweepInterval/2 + rand.N(sweepInterval)):
+		case <-time.After(jittered(finishedInterval)):
 		case <-ctx.Done():
 			return
 		}
-		if err := s.sweepOnce(ctx); err != nil && ctx.Err() == nil {
+		err := s.sweepFinished(ctx)
+		if time.Now().After(next) {
+			next = time.Now().Add(jittered(sweepInterval))
+			err = errors.Join(err, s.sweepOnce(ctx))
+		}
+		if err != nil && ctx.Err() == nil {
 			s.logger.WarnContext(ctx, "old rows not swept, will try again", slog.String("error", err.Error()))
 		}
 	}
+}
+
+// sweepFinished deletes finished jobs whose retention is over. Of the kinds whose jobs lanes
+// do not delete, completed ones stay for a minute even if the retention is 0.
+func (s *Service) sweepFinished(ctx context.Context) error {
+	schema := queue.Schema(s.config.River.Schema)
+	for _, finished := range []struct {
+		state     rivertype.JobState
+		retention time.Duration
+	}{
+		{rivertype.JobStateCompleted, max(s.config.River.CompletedRetention, time.Minute)},
+		{rivertype.JobStateCancelled, failedRetention},
+		{rivertype.JobStateDiscarded, failedRetention},
+	} {
+		err := s.inPortions(ctx, func(ctx context.Context) (deleted int64, err error) {
+			b := &pgx.Batch{}
+			schema.DeleteFinished(b, finished.state, finished.retention, sweptRows, &deleted)
+			err = s.pool.SendBatch(ctx, b).Close()
+			return deleted, err
+		})
+		if err != nil {
+			return fmt.Errorf("%s jobs: %w", finished.state, err)
+		}
+	}
+	return nil
 }
 
 func (s *Service) sweepOnce(ctx context.Context) error {
@@ -82,9 +122,11 @@ func (s *Service) sweepOnce(ctx context.Context) error {
 // older than the retention.
 func (s *Service) sweepOutcomes(ctx context.Context) error {
 	schema := queue.Schema(s.config.River.Schema)
-	mark, cancel := context.WithTimeout(ctx, s.config.Database.StatementTimeout)
-	defer cancel()
-	if _, err := s.pool.Exec(mark, schema.MarkGone()); err != nil {
+	err := s.maintain(ctx, func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, schema.MarkGone())
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if err := s.sweepAll(ctx, schema.ForgetMarks(), s.config.River.JobStatusRetention); err != nil {
@@ -93,19 +135,40 @@ func (s *Service) sweepOutcomes(ctx context.Context) error {
 	return s.sweepAll(ctx, schema.ForgetOutcomes())
 }
 
-// sweepAll deletes portion by portion until one is not full.
+// sweepAll executes a statement that deletes, portion by portion.
 func (s *Service) sweepAll(ctx context.Context, query string, args ...any) error {
+	return s.inPortions(ctx, func(ctx context.Context) (deleted int64, err error) {
+		tag, err := s.pool.Exec(ctx, query, append([]any{sweptRows}, args...)...)
+		return tag.RowsAffected(), err
+	})
+}
+
+// inPortions deletes until a portion is not full. The pauses between portions leave
+// half of the time to the jobs.
+func (s *Service) inPortions(ctx context.Context, deleteSome func(context.Context) (deleted int64, err error)) error {
 	for {
-		deleted, err := s.sweepSome(ctx, query, args...)
+		var deleted int64
+		began := time.Now()
+		err := s.maintain(ctx, func(ctx context.Context) (err error) {
+			deleted, err = deleteSome(ctx)
+			return err
+		})
 		if err != nil || deleted < sweptRows {
 			return err
+		}
+		select {
+		case <-time.After(time.Since(began)):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }
 
-func (s *Service) sweepSome(ctx context.Context, query string, args ...any) (deleted int64, err error) {
+// maintain runs one statement, with a deadline.
+func (s *Service) maintain(ctx context.Context, run func(context.Context) error) error {
+	s.maintenance.Lock()
+	defer s.maintenance.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, s.config.Database.StatementTimeout)
 	defer cancel()
-	tag, err := s.pool.Exec(ctx, query, append([]any{sweptRows}, args...)...)
-	return tag.RowsAffected(), err
+	return run(ctx)
 }

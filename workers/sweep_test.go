@@ -53,3 +53,38 @@ func TestSweep(t *testing.T) {
 		t.Errorf("kept for an hour: %s rows are left, want the two young ones", got)
 	}
 }
+
+// TestFinishedJobsAreDeleted: after their retention, by the server's clock, and in more than
+// one portion.
+func TestFinishedJobsAreDeleted(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	insert := func(state, age string, n int) {
+		t.Helper()
+		execute(t, pool, `INSERT INTO river.river_job (kind, queue, args, max_attempts, state, finalized_at)
+			SELECT 'k', 'q', '{}', 25, '`+state+`', now() - interval '`+age+`' FROM generate_series(1, $1::int)`, n)
+	}
+	insert("completed", "61 minutes", 2*sweptRows+1)
+	insert("completed", "59 minutes", 2)
+	for _, state := range []string{"cancelled", "discarded"} {
+		insert(state, "7 days 1 minute", 3)
+		insert(state, "6 days 23 hours", 4)
+	}
+	execute(t, pool, `INSERT INTO river.river_job (kind, queue, args, max_attempts, created_at, scheduled_at) SELECT 'k', 'q', '{}', 25, now() - interval '1 year', now() - interval '1 year'`)
+	const left = `SELECT string_agg(n || ' ' || state, ', ' ORDER BY state) FROM (SELECT state::text, count(*) AS n FROM river.river_job GROUP BY state) AS counted`
+
+	c := config.Default()
+	if err := newService(t, pool, c).sweepFinished(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := query[string](t, pool, left), "1 available, 4 cancelled, 2 completed, 4 discarded"; got != want {
+		t.Errorf("%s are left, want %s", got, want)
+	}
+	c.River.CompletedRetention = 0
+	if err := newService(t, pool, c).sweepFinished(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := query[string](t, pool, left), "1 available, 4 cancelled, 4 discarded"; got != want {
+		t.Errorf("without retention %s are left, want %s", got, want)
+	}
+}

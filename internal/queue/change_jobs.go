@@ -29,7 +29,7 @@ var (
 	Cancel = Action{Name: "cancel", From: []string{"available", "running", "retryable", "scheduled", "pending"}, set: `
 	state = 'cancelled', finalized_at = clock_timestamp()`}
 
-	// Discard gives up on jobs that are not running. River keeps them for a week; until
+	// Discard gives up on jobs that are not running. They are kept for a week; until
 	// then Retry brings them back.
 	Discard = Action{Name: "discard", From: []string{"available", "retryable", "scheduled", "pending"}, set: `
 	state = 'discarded', finalized_at = clock_timestamp()`}

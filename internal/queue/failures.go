@@ -32,7 +32,7 @@ const MaxUsers = 4
 // lastError is an SQL expression: why a job's last attempt failed.
 const lastError = `coalesce(left(errors[array_upper(errors, 1)]->>'error', 300), '')`
 
-// endedQuery follows the index by which River removes finished jobs.
+// endedQuery follows the index by which finished jobs are removed.
 const endedQuery = `
 -- name: queue_ended
 SELECT id, kind, queue, attempt, finalized_at, ` + lastError + `, ` + namedUsers + `

@@ -15,7 +15,7 @@ import (
 // Attempt has what the rows of finished jobs record about the process.
 type Attempt struct {
 	Client string // River's name of this process
-	Keep   bool   // completed rows stay for as long as River keeps them; otherwise they are deleted
+	Keep   bool   // completed rows stay for their retention; otherwise they are deleted
 }
 
 // attempted sets the columns that River's fetch would have set, and as River does
