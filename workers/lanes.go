@@ -72,11 +72,12 @@ func (row laneRow) options(c config.Config, client string, caution *lane.Caution
 		Schema: queue.Schema(c.River.Schema), Queue: row.Queue, Client: client,
 		Loops: row.Loops, MaxJobs: c.Batching.MaxJobs, MaxWeight: c.Batching.MaxActivities,
 		Timeout: c.Batching.TransactionTimeout, IdleTimeout: c.Database.IdleInTransactionTimeout, Aim: liveAim, Poll: c.River.FetchPollInterval,
-		Newest: true, Keep: c.River.CompletedRetention > 0,
+		Priority: jobs.PriorityLive, Newest: true, Keep: c.River.CompletedRetention > 0,
 		Caution: caution, Maintenance: maintenance, Logger: logger,
 	}
 	if row.Class == Bulk {
-		o.Aim, o.Newest, o.MaxJobs, o.Throttle = bulkAim, false, min(bulkJobs, o.MaxJobs), limit
+		o.Priority, o.Newest = jobs.PriorityBulk, false
+		o.Aim, o.MaxJobs, o.Throttle = bulkAim, min(bulkJobs, o.MaxJobs), limit
 		o.Restrained, o.RestrainedWeight = limit.liveIsActive, c.Batching.BulkActivities
 	}
 	if row.Kind == jobs.KindACWRBackfill {

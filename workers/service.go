@@ -190,7 +190,6 @@ func (s *Service) running(ctx context.Context, until func(context.Context) error
 	background, endBackground := context.WithCancel(lasting)
 	var wg sync.WaitGroup
 	wg.Go(func() { s.process.Run(background) })
-	wg.Go(func() { s.sweep(background) })
 	wg.Go(func() { s.throughput.Run(background) })
 	if !s.config.River.PollOnly {
 		wg.Go(func() {
@@ -198,6 +197,7 @@ func (s *Service) running(ctx context.Context, until func(context.Context) error
 		})
 	}
 	working, stopWorking := context.WithCancel(lasting)
+	wg.Go(func() { s.sweep(working) })
 	var lanes sync.WaitGroup
 	for _, l := range s.lanes {
 		lanes.Go(func() { l.Run(working) })

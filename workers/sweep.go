@@ -87,9 +87,10 @@ func (s *Service) sweepFinished(ctx context.Context) error {
 		{rivertype.JobStateCancelled, failedRetention},
 		{rivertype.JobStateDiscarded, failedRetention},
 	} {
+		var from time.Time
 		err := s.inPortions(ctx, func(ctx context.Context) (deleted int64, err error) {
 			b := &pgx.Batch{}
-			schema.DeleteFinished(b, finished.state, finished.retention, sweptRows, &deleted)
+			schema.DeleteFinished(b, finished.state, finished.retention, sweptRows, &deleted, &from)
 			err = s.pool.SendBatch(ctx, b).Close()
 			return deleted, err
 		})

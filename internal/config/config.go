@@ -187,6 +187,15 @@ func (c *Config) SoftStop() time.Duration {
 	return c.Shutdown.Grace - c.Batching.TransactionTimeout - 2*time.Second
 }
 
+// Listeners returns how many connections of a worker listen, beside those of the pool: one
+// for its lanes and one of River, unless they only poll.
+func (c *Config) Listeners() int {
+	if c.River.PollOnly {
+		return 0
+	}
+	return 2
+}
+
 // MissingForTokens returns what has to be set before tokens can be refreshed;
 // empty for nothing.
 func (c *Config) MissingForTokens() string {

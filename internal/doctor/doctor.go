@@ -63,7 +63,7 @@ func Examine(ctx context.Context, pool *dbpool.Pool, settings config.Config) []F
 	findings = append(findings,
 		examinePrivileges(ctx, pool, settings),
 		examineWrites(ctx, pool),
-		examineWorkers(ctx, pool, slots, settings.Database.MaxConns+1),
+		examineWorkers(ctx, pool, slots, settings.Database.MaxConns+settings.Listeners()),
 		examineJobIDs(ctx, pool, settings),
 	)
 	return append(findings, examineUpkeep(ctx, pool, settings)...)

@@ -35,7 +35,7 @@ func examineServer(ctx context.Context, pool *dbpool.Pool, settings config.Confi
 	}
 	answered := time.Now()
 	return []Finding{
-		aboutVersion(major, slots, settings.Database.MaxConns+1), // plus the connection that listens
+		aboutVersion(major, slots, settings.Database.MaxConns+settings.Listeners()),
 		aboutReading(standby, readOnly),
 		aboutClock(clock, asked, answered),
 		aboutEncoding(encoding),

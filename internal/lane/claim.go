@@ -65,6 +65,9 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 		l.options.Schema.ClaimNewest(b, l.options.Client, l.options.Queue, share, newestFrom, newest, &newestFirst)
 	}
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		if isTimeout(err) && o.from == (queue.Position{}) {
+			o.from = l.passAll(began)
+		}
 		return nil, o, err
 	}
 	l.answered()
@@ -94,10 +97,10 @@ func (l *Lane[T]) claimJobs(ctx context.Context, tx pgx.Tx, loop int) ([]queue.J
 	l.promises = len(claimed) >= promisedFrom
 	cursor.movedNewest(newest, newestFirst)
 	var last *queue.Job
-	if n := len(oldestFirst); n > 0 {
-		last = &oldestFirst[n-1]
+	if cursor.backlog {
+		last = &oldestFirst[len(oldestFirst)-1]
 	}
-	l.moved(loop, o, now.Sub(began), now, cursor.backlog, last)
+	l.moved(loop, o, began, now.Sub(began), last)
 	if share.Of > 1 && share.Digit == l.digit && len(claimed) == 0 {
 		l.shareRest(now)
 	}

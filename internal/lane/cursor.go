@@ -2,6 +2,7 @@ package lane
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -32,8 +33,13 @@ const (
 	// slowClaim is the duration from which a claim from the beginning is
 	// considered to read too many finished jobs.
 	slowClaim = 10 * time.Millisecond
-	// recheckShare is the divisor of the time that may be spent in rechecks.
-	recheckShare = 20
+	// recheckShare is the divisor of the time that may be spent in rechecks, and
+	// recheckInterval the min time between two of them.
+	recheckShare    = 20
+	recheckInterval = time.Second
+	// recheckTimeout is how long each statement of a recheck may take, unless
+	// database.statement_timeout is shorter.
+	recheckTimeout = time.Minute
 	// overlap is how far before the end of the last claim the next one starts,
 	// because jobs become visible when their transactions commit, not in the
 	// order of their times. It never reaches back beyond the end of the claim
@@ -87,50 +93,65 @@ func (l *Lane[T]) beginClaim(loop int, share queue.Share) origin {
 	return o
 }
 
-// moved records a claim: how long it took, whether it was filled, and the last job that it
-// found. It moves the loop's cursor, and the others as well if it was not from a share,
-// except those that were set back since the claim began. l.mu is held.
-func (l *Lane[T]) moved(loop int, o origin, took time.Duration, now time.Time, filled bool, last *queue.Job) {
+// moved records a claim: when it began, how long it took, and the last job that it found if
+// it was filled, otherwise nil. It moves the loop's cursor, and the others as well if it was
+// not from a share, except those that were set back since the claim began. l.mu is held.
+func (l *Lane[T]) moved(loop int, o origin, began time.Time, took time.Duration, last *queue.Job) {
 	fromBeginning := o.from == (queue.Position{})
-	if fromBeginning && took > slowClaim {
-		l.slow = true
+	if fromBeginning {
+		l.slow = took > slowClaim
 	}
 	for i := range l.cursors {
-		if c := &l.cursors[i]; (i == loop || o.share.Of <= 1) && c.setBacks == o.setBacks[i] {
+		switch c := &l.cursors[i]; {
+		case i != loop && o.share.Of > 1, c.setBacks != o.setBacks[i]:
+		case last == nil:
+			c.at, c.end = l.afterAll(began), queue.Position{}
+		default:
 			if fromBeginning {
 				c.at, c.end = queue.Position{}, queue.Position{}
 			}
-			c.moved(now, filled, last)
+			c.moved(last.Position())
 		}
 	}
 }
 
-// moved records the last job of a claim. Unless it was filled, the claim reached the end of
-// the queue, and the next one starts clockOverlap before now.
-func (c *cursor) moved(now time.Time, filled bool, last *queue.Job) {
-	if !filled {
-		c.at, c.end = queue.PositionAt(now).Before(clockOverlap), queue.Position{}
-		return
+// afterAll returns the position after all jobs that were visible at a time.
+func (l *Lane[T]) afterAll(t time.Time) queue.Position {
+	return queue.PositionAt(l.options.Priority, t.Add(-clockOverlap))
+}
+
+// passAll moves all cursors past the jobs that were visible at a time, after a claim from the
+// beginning took longer than a transaction may: recheck, which may take longer, finds them.
+func (l *Lane[T]) passAll(t time.Time) (to queue.Position) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.slow, to = true, l.afterAll(t)
+	for i := range l.cursors {
+		l.cursors[i].at, l.cursors[i].end = to, queue.Position{}
 	}
-	end := last.Position()
+	return to
+}
+
+// moved records the end of a claim that was filled.
+func (c *cursor) moved(end queue.Position) {
 	if !end.After(c.end) { // a claim that began at the same time ended further on
 		return
 	}
 	before := c.end
 	c.end = end
-	c.at = end.Before(overlap)
+	c.at = end.Earlier(overlap)
 	if before.After(c.at) {
 		c.at = before
 	}
 }
 
-// setBack makes the next claims start where a claim began whose jobs, or some of them, are
-// still in the queue. l.mu is held.
-func (l *Lane[T]) setBack(loop int, o origin) {
-	ownShare := o.share.Of > 1 && o.share.Digit == l.digit // otherwise they may be in any share
+// setBack makes the next claims start at a position after which a claim of a share left
+// jobs in the queue. l.mu is held.
+func (l *Lane[T]) setBack(loop int, share queue.Share, to queue.Position) {
+	ownShare := share.Of > 1 && share.Digit == l.digit // otherwise they may be in any share
 	for i := range l.cursors {
 		if !ownShare || i == loop {
-			l.cursors[i].setBack(o.from)
+			l.cursors[i].setBack(to)
 		}
 	}
 }
@@ -138,7 +159,7 @@ func (l *Lane[T]) setBack(loop int, o origin) {
 func (c *cursor) setBack(to queue.Position) {
 	c.setBacks++
 	if !to.After(c.at) {
-		c.at, c.end = to, queue.Position{}
+		c.at, c.end = to, to
 	}
 }
 
@@ -146,45 +167,56 @@ func (c *cursor) setBack(to queue.Position) {
 // While an old snapshot is held, each check reads all finished jobs. It has a connection of
 // its own, so that no claimed job waits for it.
 func (l *Lane[T]) recheck(ctx context.Context) {
-	wait := l.options.Poll
+	wait := recheckInterval
 	for ctx.Err() == nil {
 		l.pause(ctx, wait, true)
-		wait = max(l.options.Poll, recheckShare*l.recheckOnce(ctx))
+		took, err := l.recheckOnce(ctx)
+		if isTimeout(err) { // the loops report everything else
+			l.options.Logger.WarnContext(ctx, "could not check for jobs before those that are claimed now; a held snapshot keeps finished jobs in the index",
+				slog.String("queue", l.options.Queue), slog.Duration("took", took))
+		}
+		wait = max(recheckInterval, recheckShare*took)
 	}
 }
 
-// recheckOnce sets all cursors back to the beginning if jobs wait before them. It
-// returns how long the check took, 0 if there was none.
-func (l *Lane[T]) recheckOnce(ctx context.Context) (took time.Duration) {
+// recheckOnce sets the cursors back to the first job that waits before all of them. It
+// returns how long the check took, 0 if none was needed.
+func (l *Lane[T]) recheckOnce(ctx context.Context) (took time.Duration, err error) {
+	l.options.Maintenance.Lock()
+	defer l.options.Maintenance.Unlock()
 	l.mu.Lock()
 	before, needed := l.hindmost().at, l.slow && !l.cursors[0].lost
 	l.mu.Unlock()
-	if !needed || ctx.Err() != nil {
-		return 0
+	if !needed || before == (queue.Position{}) || ctx.Err() != nil {
+		return 0, nil
 	}
-	l.options.Maintenance.Lock()
-	defer l.options.Maintenance.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, l.options.Timeout)
-	defer cancel()
-	began, waiting := time.Now(), false
-	b := &pgx.Batch{}
-	l.options.Schema.WaitingBefore(b, l.options.Client, l.options.Queue, before, &waiting)
-	err := l.db.SendBatch(ctx, b).Close()
+	began, found := time.Now(), queue.Position{}
+	search := func(first bool) error {
+		ctx, cancel := context.WithTimeout(ctx, recheckTimeout)
+		defer cancel()
+		b := &pgx.Batch{}
+		l.options.Schema.JobBefore(b, l.options.Client, l.options.Queue, before, first, &found)
+		return l.db.SendBatch(ctx, b).Close()
+	}
+	if err = search(false); err == nil && found != (queue.Position{}) {
+		err = search(true)
+	}
 	took = time.Since(began)
-	if err != nil { // the loops report what is wrong with the database
-		return took
+	if err != nil {
+		return took, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !waiting {
-		l.slow = took > slowClaim
-		return took
+	if found == (queue.Position{}) {
+		// A claim of a share is slow if it reads over the jobs of others.
+		l.slow = took > slowClaim || time.Now().Before(l.contended)
+		return took, nil
 	}
 	for i := range l.cursors {
-		l.cursors[i].setBack(queue.Position{})
+		l.cursors[i].setBack(found.Predecessor())
 	}
 	l.Wake()
-	return took
+	return took, nil
 }
 
 // movedNewest records a claim of the newest jobs: how many it asked for, and which it

@@ -123,6 +123,18 @@ func claimAll(t *testing.T, pool *dbpool.Pool) (claimed []queue.Job) {
 	return claimed
 }
 
+// startAt makes the next claims start at a time, as after a slow one.
+func startAt[T any](l *Lane[T], at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.slow = true
+	for i := range l.cursors {
+		l.cursors[i].at = queue.PositionAt(1, at)
+	}
+}
+
+var longAgo = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // TestCursor: claims start at the beginning until one is slow, then all loops' where the
 // last one ended, or those of shares each where its own did.
 func TestCursor(t *testing.T) {
@@ -133,20 +145,27 @@ func TestCursor(t *testing.T) {
 	found, now := claimAll(t, pool), time.Now()
 	l := New(pool, testOptions(t), effectKind())
 	all, share := queue.Share{}, queue.Share{Of: 2}
-	l.moved(0, l.beginClaim(0, all), slowClaim, now, true, &found[4])
+	l.moved(0, l.beginClaim(0, all), now, slowClaim, &found[4])
 	if from := l.start(0, all); from != (queue.Position{}) {
 		t.Errorf("after a quick claim the next one starts at %v, not at the beginning", from)
 	}
-	l.moved(0, l.beginClaim(0, all), slowClaim+1, now, true, &found[4])
-	want := found[4].Position().Before(overlap)
+	l.moved(0, l.beginClaim(0, all), now, slowClaim+1, &found[4])
+	want := found[4].Position().Earlier(overlap)
 	for loop := range 2 {
 		if from := l.start(loop, all); from != want {
 			t.Errorf("after a slow claim one of loop %d starts at %v, want %v", loop, from, want)
 		}
 	}
-	l.moved(1, l.beginClaim(1, share), time.Millisecond, now, true, &found[6])
+	l.moved(1, l.beginClaim(1, share), now, time.Millisecond, &found[6])
 	if own, other, both := l.start(1, share), l.start(0, share), l.start(1, all); own == want || other != want || both != want {
 		t.Errorf("after a claim of loop 1's share its next one starts at %v, one of loop 0's at %v, and one of all jobs at %v, not %v", own, other, both, want)
+	}
+	for i := range l.cursors {
+		l.cursors[i].setBack(queue.Position{})
+	}
+	l.moved(0, l.beginClaim(0, all), now, slowClaim, &found[4])
+	if from := l.start(0, all); from != (queue.Position{}) {
+		t.Errorf("after another quick claim from the beginning the next one starts at %v", from)
 	}
 }
 
@@ -159,16 +178,15 @@ func TestCursorOfOneMoment(t *testing.T) {
 	exec(t, pool, `UPDATE river.river_job SET scheduled_at = '2025-01-01 12:00:00+00'`)
 	found, now := claimAll(t, pool), time.Now()
 	l := New(pool, testOptions(t), effectKind())
-	l.slow = true
+	startAt(l, longAgo)
 	concurrent := l.beginClaim(1, queue.Share{})
 	for _, last := range []int{99, 199, 299} {
-		l.moved(0, l.beginClaim(0, queue.Share{}), time.Millisecond, now, true, &found[last])
+		l.moved(0, l.beginClaim(0, queue.Share{}), now, time.Millisecond, &found[last])
 	}
 	if got, want := l.start(0, queue.Share{}), found[199].Position(); got != want {
 		t.Errorf("after claims up to job 299 the next starts at %v, want %v, where the previous one ended", got, want)
 	}
-	concurrent.from = found[0].Position()
-	l.moved(1, concurrent, time.Millisecond, now, true, &found[250])
+	l.moved(1, concurrent, now, time.Millisecond, &found[250])
 	if got, want := l.start(0, queue.Share{}), found[199].Position(); got != want {
 		t.Errorf("after a claim that ended before another of the same time the next starts at %v, want %v", got, want)
 	}
@@ -180,8 +198,8 @@ func TestCursorOfAnEmptyShare(t *testing.T) {
 	t.Parallel()
 	now, share := time.Now(), queue.Share{Of: 2}
 	l := New(nil, testOptions(t), effectKind())
-	l.moved(0, l.beginClaim(0, share), 400*time.Millisecond, now, false, nil)
-	if got, want := l.start(0, share), queue.PositionAt(now).Before(clockOverlap); got != want {
+	l.moved(0, l.beginClaim(0, share), now, 400*time.Millisecond, nil)
+	if got, want := l.start(0, share), queue.PositionAt(1, now.Add(-clockOverlap)); got != want {
 		t.Errorf("the next claim starts at %v, want %v", got, want)
 	}
 	if got := l.start(0, queue.Share{}); got != (queue.Position{}) {
@@ -213,7 +231,7 @@ func TestNoJobIsLeftBehind(t *testing.T) {
 		return writes, err
 	}
 	l := New(pool, o, kind)
-	l.slow = true
+	startAt(l, longAgo)
 	var loops sync.WaitGroup
 	for loop := range o.Loops {
 		loops.Go(func() {
@@ -252,17 +270,17 @@ func TestRecheck(t *testing.T) {
 	insert(t, pool, 1)
 	exec(t, pool, `UPDATE river.river_job SET scheduled_at = now() - interval '1 hour'`)
 	l := New(pool, testOptions(t), effectKind())
-	now := queue.PositionAt(time.Now())
+	now := time.Now()
 	recheck := func() {
-		l.slow = true
-		for i := range l.cursors {
-			l.cursors[i].at = now
+		t.Helper()
+		startAt(l, now)
+		if took, err := l.recheckOnce(t.Context()); took == 0 || err != nil {
+			t.Fatalf("recheck took %v, %v", took, err)
 		}
-		l.recheckOnce(t.Context())
 	}
 
 	exec(t, pool, `INSERT INTO river.river_queue (name, created_at, updated_at, paused_at) VALUES ('effects', now(), now(), now())`)
-	if recheck(); l.hindmost().at != now {
+	if recheck(); l.hindmost().at != queue.PositionAt(1, now) {
 		t.Error("a job of a paused queue set the cursors back")
 	}
 	exec(t, pool, `UPDATE river.river_queue SET paused_at = NULL`)
@@ -274,7 +292,7 @@ func TestRecheck(t *testing.T) {
 	if _, err := other.Exec(t.Context(), `SELECT FROM river.river_job FOR UPDATE`); err != nil {
 		t.Fatal(err)
 	}
-	if recheck(); l.hindmost().at != now {
+	if recheck(); l.hindmost().at != queue.PositionAt(1, now) {
 		t.Error("a job that another process works set the cursors back")
 	}
 	if err := other.Rollback(t.Context()); err != nil {
@@ -284,13 +302,73 @@ func TestRecheck(t *testing.T) {
 	if found, err := l.Turn(t.Context()); found != 1 || err != nil {
 		t.Errorf("after a recheck a turn found %d jobs, %v, want the job before the cursors", found, err)
 	}
-	if recheck(); l.hindmost().at != now {
+	if recheck(); l.hindmost().at != queue.PositionAt(1, now) {
 		t.Error("a finished job set the cursors back")
 	}
 
-	recheck()
+	insert(t, pool, 3)
+	exec(t, pool, `UPDATE river.river_job SET scheduled_at = now() - id * interval '1 hour'`)
+	startAt(l, now)
+	running(t, l)
+	until(t, func() bool { return ask[string](t, pool, jobStates) == "4 completed attempt 1 errors 0" })
+}
+
+// TestBeginningThatTakesTooLong: if a claim from the beginning takes longer than a
+// transaction may, later jobs are worked, and a recheck finds the earlier ones.
+func TestBeginningThatTakesTooLong(t *testing.T) {
+	t.Parallel()
+	pool := effectsDatabase(t)
 	insert(t, pool, 1)
 	exec(t, pool, `UPDATE river.river_job SET scheduled_at = now() - interval '1 hour'`)
-	running(t, l)
-	until(t, func() bool { return ask[string](t, pool, jobStates) == "2 completed attempt 1 errors 0" })
+	o := testOptions(t)
+	o.Newest, o.Timeout = false, 200*time.Millisecond // less than lock_timeout
+	l := New(pool, o, effectKind())
+	holder, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Rollback(t.Context()) //nolint:errcheck // for when the test fails
+	if _, err := holder.Exec(t.Context(), `LOCK TABLE river.river_job IN ACCESS EXCLUSIVE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := l.Turn(t.Context()); err == nil {
+		t.Fatalf("a claim of a locked table found %d jobs", found)
+	}
+	if err := holder.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l.options.Timeout, l.size = testOptions(t).Timeout, o.MaxJobs
+	insert(t, pool, 2)
+	for _, want := range []int{2, 1} {
+		if found, err := l.Turn(t.Context()); found != want || err != nil {
+			t.Errorf("a turn found %d jobs, %v, want %d", found, err, want)
+		}
+		if _, err := l.recheckOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestLeftoversDoNotKeepTheCursor: each claim has jobs for which the transaction has no room,
+// all of one moment, and still the next one does not start where the first did.
+func TestLeftoversDoNotKeepTheCursor(t *testing.T) {
+	t.Parallel()
+	const room = 10
+	pool := effectsDatabase(t)
+	insert(t, pool, 100)
+	exec(t, pool, `UPDATE river.river_job SET scheduled_at = '2025-01-01 12:00:00+00'`)
+	found := claimAll(t, pool)
+	o := testOptions(t)
+	o.Loops, o.MaxJobs, o.MaxWeight, o.Newest = 1, 2*room, room, false
+	l := New(pool, o, effectKind())
+	startAt(l, longAgo)
+	for turn := range 5 {
+		l.size = 2 * room
+		if worked, err := l.Turn(t.Context()); worked != 2*room || err != nil {
+			t.Fatalf("turn %d claimed %d jobs, %v", turn, worked, err)
+		}
+		if got, want := l.start(0, queue.Share{}), found[turn*room].Position().Predecessor(); turn > 0 && want.After(got) {
+			t.Errorf("after turn %d the next claim starts at %v, want it no earlier than that one, %v", turn, got, want)
+		}
+	}
 }

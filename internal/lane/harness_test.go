@@ -89,7 +89,7 @@ func (*watcher) Committed(time.Duration) {}
 func testOptions(t *testing.T) Options {
 	t.Helper()
 	return Options{
-		Schema: dbtest.RiverSchema, Queue: "effects", Client: "test", Loops: 2, MaxJobs: 500, MaxWeight: 5000,
+		Schema: dbtest.RiverSchema, Queue: "effects", Client: "test", Priority: 1, Loops: 2, MaxJobs: 500, MaxWeight: 5000,
 		Timeout: 8 * time.Second, Aim: 100 * time.Millisecond, Poll: 100 * time.Millisecond, Newest: true, Keep: true,
 		Caution: &Caution{}, Observer: &watcher{}, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
 	}

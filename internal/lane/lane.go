@@ -89,6 +89,9 @@ type Options struct {
 	Schema queue.Schema
 	Queue  string
 	Client string // River's name of this process
+	// Priority is that of most jobs of the queue. While claims from the beginning are slow,
+	// more urgent ones may wait for a second before they are found.
+	Priority int
 
 	Loops     int           // concurrent transactions, each on a connection of its own
 	MaxJobs   int           // in one transaction

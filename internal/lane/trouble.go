@@ -38,6 +38,11 @@ func isRace(err error) bool {
 	return errors.Is(err, dbpool.ErrRaced) || (errors.As(err, &pgErr) && pgErr.Code == queryCanceled)
 }
 
+// isTimeout reports whether a statement was cancelled because it took too long.
+func isTimeout(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || dbpool.SQLState(err) == queryCanceled
+}
+
 const lockNotAvailable = "55P03"
 
 // isLockTimeout reports whether another transaction kept a row or a table locked
@@ -63,9 +68,9 @@ func (l *Lane[T]) isOvertime(id int64) bool {
 
 // ended counts a transaction and adapts the next claim to it.
 func (l *Lane[T]) ended(t *turn[T], found int, took time.Duration, err error) {
-	if ended := len(t.completed) + len(t.failures) + len(t.postponed); t.claimed > 0 && (err != nil || ended < t.claimed) {
+	if before, left := t.left(err); left {
 		l.mu.Lock()
-		l.setBack(t.loop, t.origin)
+		l.setBack(t.loop, t.origin.share, before)
 		l.mu.Unlock()
 	}
 	if found > 0 || err != nil {

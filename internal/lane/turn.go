@@ -30,8 +30,8 @@ type turn[T any] struct {
 	ctx  context.Context
 	tx   *countingTx
 
-	claimed   int       // jobs
-	origin    origin    // of the claim
+	claimed   []queue.Job
+	origin    *origin   // of the claim; nil before it
 	jobs      []*Job[T] // being worked, in ascending order of ids
 	locked    bool      // their locks are taken
 	tries     int       // savepoints so far
@@ -101,10 +101,10 @@ func (l *Lane[T]) transact(ctx context.Context, loop int, work func(*turn[T]) (i
 // claim claims jobs, and works them or marks them as suspects.
 func (t *turn[T]) claim() (found int, err error) {
 	claimed, origin, err := t.lane.claimJobs(t.ctx, t.tx, t.loop)
+	t.claimed, t.origin = claimed, &origin
 	if err != nil {
 		return 0, fmt.Errorf("claim jobs: %w", err)
 	}
-	t.claimed, t.origin = len(claimed), origin
 	if claimed == nil {
 		return slotTaken, nil
 	}
@@ -154,7 +154,37 @@ func (t *turn[T]) reclaim(marked []queue.Job) error {
 	return t.work(claimed)
 }
 
+// left returns the position before the first claimed job that the transaction left in the
+// queue, if there is one.
+func (t *turn[T]) left(err error) (before queue.Position, left bool) {
+	if err != nil && len(t.claimed) == 0 && t.origin != nil { // the claim may have locked jobs
+		return t.origin.from, true
+	}
+	ended := map[int64]bool{}
+	if err == nil {
+		if len(t.completed)+len(t.failures)+len(t.postponed) >= len(t.claimed) {
+			return before, false
+		}
+		for _, job := range t.completed {
+			ended[job.ID] = true
+		}
+		for _, f := range t.failures {
+			ended[f.Job.ID] = true
+		}
+		for _, id := range t.postponed {
+			ended[id] = true
+		}
+	}
+	for _, job := range t.claimed {
+		if position := job.Position().Predecessor(); !ended[job.ID] && (!left || before.After(position)) {
+			before, left = position, true
+		}
+	}
+	return before, left
+}
+
 func (t *turn[T]) claimAgain(marked []queue.Job) (claimed []queue.Job, err error) {
+	t.claimed, t.origin = marked, &origin{}
 	ids := make([]int64, len(marked))
 	for i, j := range marked {
 		ids[i] = j.ID

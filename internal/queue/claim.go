@@ -120,19 +120,26 @@ SELECT EXISTS (
 	ORDER BY priority, scheduled_at, id
 )`
 
-// waitingBeforeQuery reads backward from a position, so that it reads nothing beyond it.
-// Like a claim it skips jobs that are being worked. The lock of the row that it finds ends
+// jobBeforeQuery reads jobs as claimQuery does, from the beginning or backward from a
+// position, and skips those that are being worked. The lock of the row that it finds ends
 // with the statement.
-var waitingBeforeQuery = `
--- name: jobs_wait_before
-SELECT true
+func jobBeforeQuery(direction string) string {
+	return `
+-- name: job_before
+SELECT priority, scheduled_at, id
 FROM {schema}.river_job
 WHERE state = 'available' AND queue = $1 AND (priority, scheduled_at, id) < ($2, $3, $4) AND scheduled_at <= now()
   AND NOT EXISTS (SELECT FROM {schema}.river_queue WHERE name = $1 AND paused_at IS NOT NULL)
   AND ` + notAnothers("$5") + `
-ORDER BY priority DESC, scheduled_at DESC, id DESC
+ORDER BY priority ` + direction + `, scheduled_at ` + direction + `, id ` + direction + `
 LIMIT 1
 FOR UPDATE SKIP LOCKED`
+}
+
+var (
+	firstBeforeQuery = jobBeforeQuery("ASC")
+	lastBeforeQuery  = jobBeforeQuery("DESC")
+)
 
 // byIndexQuery applies to the statements after it in the batch: see lane.BeginQuery.
 const byIndexQuery = `
@@ -146,13 +153,18 @@ func (s Schema) Waiting(b *pgx.Batch, queue string, after Position, waiting *boo
 	b.Queue(s.SQL(waitingQuery), queue, after.priority, after.due(), after.id).QueryRow(func(row pgx.Row) error { return row.Scan(waiting) })
 }
 
-// WaitingBefore queues the check whether jobs wait before a position that a client could
-// claim now. The batch must be sent outside a transaction.
-func (s Schema) WaitingBefore(b *pgx.Batch, client, queue string, before Position, waiting *bool) {
+// JobBefore queues the search for a job before a position that a client could claim now: the
+// last one, which reads nothing beyond it, or the first, which reads everything from the
+// beginning. Without one, found stays as it is. The batch must be sent outside a transaction.
+func (s Schema) JobBefore(b *pgx.Batch, client, queue string, position Position, first bool, found *Position) {
+	query := lastBeforeQuery
+	if first {
+		query = firstBeforeQuery
+	}
 	b.Queue(byIndexQuery)
-	b.Queue(s.SQL(waitingBeforeQuery), queue, before.priority, before.due(), before.id, client).Query(func(rows pgx.Rows) error {
-		*waiting = rows.Next()
-		return rows.Err()
+	b.Queue(s.SQL(query), queue, position.priority, position.due(), position.id, client).Query(func(rows pgx.Rows) error {
+		_, err := pgx.ForEachRow(rows, []any{&found.priority, &found.scheduledAt, &found.id}, func() error { return nil })
+		return err
 	})
 }
 
@@ -234,8 +246,10 @@ func (s Schema) Reclaim(b *pgx.Batch, ids []int64, claimed *[]Job) {
 	b.Queue(s.SQL(reclaimQuery), ids).Query(appendJobs(claimed))
 }
 
-// PositionAt returns the position of jobs of the first priority that are due at t.
-func PositionAt(t time.Time) Position { return Position{priority: 1, scheduledAt: t} }
+// PositionAt returns the position of jobs of a priority that are due at t.
+func PositionAt(priority int, t time.Time) Position {
+	return Position{priority: int16(priority), scheduledAt: t}
+}
 
 // Compare returns 1 if jobs at p are claimed after those at o, -1 if before, 0 if p is o.
 func (p Position) Compare(o Position) int {
@@ -245,7 +259,10 @@ func (p Position) Compare(o Position) int {
 // After reports whether jobs at p are claimed after those at o.
 func (p Position) After(o Position) bool { return p.Compare(o) > 0 }
 
-// Before returns the position of the same priority that is d earlier.
-func (p Position) Before(d time.Duration) Position {
+// Earlier returns the position of the same priority that is d earlier.
+func (p Position) Earlier(d time.Duration) Position {
 	return Position{p.priority, p.scheduledAt.Add(-d), 0}
 }
+
+// Predecessor returns the last position before p.
+func (p Position) Predecessor() Position { return Position{p.priority, p.scheduledAt, p.id - 1} }

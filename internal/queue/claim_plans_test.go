@@ -38,14 +38,15 @@ func TestClaimsFollowTheIndex(t *testing.T) {
 		}{
 			"claim":    {claimQuery, []any{"q", 1, long, 7, 500, "c", 1, 2, []string{"ranges", "0", "user_id"}, true, 2}, "Index Cond: ((state = 'available'::river.river_job_state) AND (queue = 'q'::text) AND (ROW(priority, scheduled_at, id) > "},
 			"waiting":  {waitingQuery, []any{"q", 1, long, 7}, "Index Cond: ((state = 'available'::river.river_job_state) AND (queue = 'q'::text) AND (ROW(priority, scheduled_at, id) > "},
-			"before":   {waitingBeforeQuery, []any{"q", 1, long, 7, "c"}, "Index Scan Backward using river_job_prioritized_fetching_index"},
+			"first":    {firstBeforeQuery, []any{"q", 1, long, 7, "c"}, "Index Scan using river_job_prioritized_fetching_index"},
+			"last":     {lastBeforeQuery, []any{"q", 1, long, 7, "c"}, "Index Scan Backward using river_job_prioritized_fetching_index"},
 			"newest":   {claimNewestQuery, []any{"q", long, 100, "c", 1, 2, []string{"ranges", "0", "user_id"}, true, 2}, "Index Scan Backward using river_job_prioritized_fetching_index"},
 			"reclaim":  {reclaimQuery, []any{ids}, "Index Cond: (id = ANY"},
 			"complete": {completeQuery, []any{ids, "c"}, "Index Cond: (id = ANY"},
 			"delete":   {completeAndDeleteQuery, []any{ids}, "Index Cond: (id = ANY"},
 			"mark":     {markSuspectsQuery, []any{ids, "c"}, "Index Cond: (id = ANY"},
 			"fail":     {failQuery, []any{ids, "c", []string{"available", "available"}, []bool{true, true}, []time.Duration{1, 1}, [][]byte{[]byte("{}"), []byte("{}")}}, "Index Cond: (id = failed.id)"},
-			"finished": {deleteFinishedQuery, []any{100, "completed", time.Hour}, "Index Cond: ((state = 'completed'::river.river_job_state) AND (finalized_at < "},
+			"finished": {deleteFinishedQuery, []any{100, "completed", time.Hour, long}, "Index Cond: ((state = 'completed'::river.river_job_state) AND (finalized_at < "},
 			"due":      {dueQuery, []any{[]string{"q"}}, "river_job_prioritized_fetching_index"},
 		} {
 			for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
@@ -67,7 +68,7 @@ func TestClaimsFollowTheIndex(t *testing.T) {
 					t.Fatalf("%s: %v", name, err)
 				}
 				plan := strings.Join(lines, "\n")
-				if mode == "force_custom_plan" && !strings.Contains(plan, q.has) || strings.Contains(plan, "Seq Scan on river_job") || slices.Contains([]string{"claim", "newest", "waiting", "before", "finished"}, name) && strings.Contains(plan, "Sort") {
+				if mode == "force_custom_plan" && !strings.Contains(plan, q.has) || strings.Contains(plan, "Seq Scan on river_job") || slices.Contains([]string{"claim", "newest", "waiting", "first", "last", "finished"}, name) && strings.Contains(plan, "Sort") {
 					t.Errorf("%s, %s waiting, %s:\n%s", name, waiting, mode, plan)
 				}
 				_ = tx.Rollback(t.Context())
@@ -76,8 +77,8 @@ func TestClaimsFollowTheIndex(t *testing.T) {
 	}
 }
 
-// TestBackwardScansStop: neither the claim of the newest jobs nor the search before a
-// position walks over the backlog.
+// TestBackwardScansStop: neither the claim of the newest jobs nor the search for the last job
+// before a position walks over the backlog.
 func TestBackwardScansStop(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -96,7 +97,7 @@ func TestBackwardScansStop(t *testing.T) {
 		args []any
 	}{
 		"newest": {claimNewestQuery, []any{"q", newest, 16, "c", 0, 1, []string{}, false, 1}},
-		"before": {waitingBeforeQuery, []any{"q", 1, oldest, first, "c"}},
+		"last":   {lastBeforeQuery, []any{"q", 1, oldest, first, "c"}},
 	} {
 		tx, err := pool.Begin(t.Context())
 		if err != nil {

@@ -60,7 +60,7 @@ var changeKinds = map[string]changeKind{
 	},
 	"cancel_jobs": {
 		Button: "Cancel", command: "enqueue jobs cancel",
-		Means:   "They are not worked. A running one is asked to stop. They are kept for a day; a retry within it brings them back.",
+		Means:   "They are not worked. A running one is asked to stop. They are kept for a week; a retry within it brings them back.",
 		preview: func(p *pages) previewFunc { return p.previewJobs(queue.Cancel, "Cancel") }, perform: func(p *pages) performFunc { return p.changeJobs(queue.Cancel, "cancelled") },
 	},
 	"retry_rejects": {
