@@ -28,7 +28,7 @@ type Options struct {
 	// environment variables apply, as for psql.
 	URL             string
 	ApplicationName string // shown in pg_stat_activity
-	MaxConns        int32  // of the pool; River's LISTEN connection comes on top
+	MaxConns        int32  // of the pool; connections that listen come on top
 
 	ConnectTimeout           time.Duration // one attempt to connect, unless the URL sets it
 	AcquireTimeout           time.Duration // waiting for a free connection

@@ -14,6 +14,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import json
+import logging
 import math
 import operator
 import os
@@ -34,6 +35,7 @@ MAX_ACTIVITIES = 1000  # in a job
 MAX_IDS = 1000  # in a query
 LIVE, IMPORT = 1, 3  # priorities: live jobs, for which an athlete waits, and imports
 MAX_LIVE = 25  # recalculation jobs that still count as live
+USER_SETTINGS = "user_settings"  # the application's table, for sync(heart_rate=…)
 
 Activity = Mapping[str, Any]
 
@@ -391,15 +393,23 @@ class HeartRate:
     gender: str = "male"  # M, F, male or female
 
 
-def sync(user_id: int, activities: Iterable[Activity], *, heart_rate: Optional[HeartRate] = HeartRate(), time_zone: Optional[str] = None,
+def sync(user_id: int, activities: Iterable[Activity], *, heart_rate: Union[HeartRate, str, None] = USER_SETTINGS, time_zone: Optional[str] = None,
          on_invalid: Optional[Callable[[Activity, str], None]] = None, connection: Any = None, priority: int = LIVE) -> List[int]:
     """Enqueue an athlete's activities as Strava's API lists them; return the jobs' ids, one for each thousand.
 
     Loads and TRIMP are computed as `enqueue ingest` does. One that cannot be read is given to on_invalid with the reason,
-    and the others are enqueued; without on_invalid, Refused names all of them and nothing is enqueued. heart_rate None:
-    TRIMP is left out. time_zone is the athlete's ("America/Denver"); without it, Strava's local time decides the day.
+    and the others are enqueued; without on_invalid, Refused names all of them and nothing is enqueued. Heart rates are
+    those that the athlete has entered in user_settings, with the application's defaults for missing ones, unless heart_rate
+    is given; None: TRIMP is left out. It is also left out, with a warning in the log, if those entered make no sense.
+    time_zone is the athlete's ("America/Denver"); without it, Strava's local time decides the day.
     """
-    zone = None if time_zone is None else ZoneInfo(time_zone)
+    with _transaction(connection) as c:
+        rate = _entered_heart_rate(c, user_id) if isinstance(heart_rate, str) else heart_rate
+        return _sync(c, user_id, activities, rate, None if time_zone is None else ZoneInfo(time_zone), on_invalid, priority)
+
+
+def _sync(connection: Any, user_id: int, activities: Iterable[Activity], heart_rate: Optional[HeartRate], zone: Optional[datetime.tzinfo],
+          on_invalid: Optional[Callable[[Activity, str], None]], priority: int) -> List[int]:
     converted: List[Dict[str, Any]] = []
     places: List[int] = []
     faults: List[str] = []
@@ -418,6 +428,32 @@ def sync(user_id: int, activities: Iterable[Activity], *, heart_rate: Optional[H
         return enqueue(converted, connection=connection, priority=priority)
     except Refused as refused:
         raise Refused([re.sub(r"^activities\[(\d+)\]", lambda found: "activities[%d]" % places[int(found[1])], fault) for fault in refused.faults]) from refused
+
+
+# As JSON, so that any subset and types of the columns work. The tokens in the row stay in the database.
+_ENTERED = (
+    "SELECT coalesce(u->>'resting_hr', ''), coalesce(u->>'max_hr', ''), coalesce(u->>'gender', '')"
+    " FROM (SELECT to_jsonb(user_settings) AS u FROM user_settings WHERE id = %s) AS entered")
+
+
+def _entered_heart_rate(connection: Any, user_id: int) -> Optional[HeartRate]:
+    """What the athlete has entered in user_settings, None if it makes no sense."""
+    [(readable,)] = _query(connection, "SELECT has_table_privilege(to_regclass('user_settings'), 'SELECT')")
+    if readable is None or not hasattr(user_id, "__index__"):  # there is no such table; enqueue() refuses what is no id
+        return HeartRate()
+    if not readable:
+        raise PermissionError("this role may not read heart rates in user_settings: grant it SELECT, or give heart_rate")
+    entered = _query(connection, _ENTERED, operator.index(user_id))
+    resting, highest, gender = (text.strip() for text in (entered[0] if entered else ("", "", "")))
+    try:
+        rate = HeartRate(float(resting or 0) or HeartRate.resting, float(highest or 0) or HeartRate.max, gender or HeartRate.gender)
+    except ValueError:
+        rate = HeartRate(0, 0, "")
+    if 20 <= rate.resting <= 120 and 80 <= rate.max <= 250 and rate.resting < rate.max and rate.gender.lower() in ("m", "f", "male", "female"):
+        return rate
+    logging.getLogger(__name__).warning(
+        "user_settings of user %s: resting_hr %r, max_hr %r and gender %r make no sense; TRIMP is left out of this athlete's activities", user_id, resting, highest, gender)
+    return None
 
 
 _SPORTS: Tuple[Tuple[str, str], ...] = (

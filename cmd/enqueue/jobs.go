@@ -33,7 +33,7 @@ func jobsCommand(p *program) *cobra.Command {
 		jobsChangeCommand(p, jobsChange{
 			action: queue.Cancel, done: "cancelled", short: "End jobs; a running one is asked to stop",
 			long: "Cancel jobs, by ids or by a filter. A running one is asked to stop and ends as cancelled unless it completes\n" +
-				"first. Cancelled jobs are kept for a day; until then retry brings them back.",
+				"first. Cancelled jobs are kept for a week; until then retry brings them back.",
 			examples: []string{"42 43", "--queue recalc_bulk --older-than 48h"},
 		}),
 		jobsChangeCommand(p, jobsChange{

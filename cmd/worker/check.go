@@ -70,7 +70,7 @@ func aboutBudget(settings config.Config) doctor.Finding {
 	if err := checkBudget(settings); err != nil {
 		return doctor.Finding{Check: "connection budget", About: err.Error()}
 	}
-	return doctor.Finding{Check: "connection budget", OK: true, About: fmt.Sprintf("%s of database.max_conns = %d, and 1 more that listens", workers.Budget(settings), settings.Database.MaxConns)}
+	return doctor.Finding{Check: "connection budget", OK: true, About: fmt.Sprintf("%s of database.max_conns = %d, and %d more that listen", workers.Budget(settings), settings.Database.MaxConns, settings.Listeners())}
 }
 
 // aboutOperations reports where the pages are served and who may see them.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/trainingmonkey/worker/internal/activityfile"
+	"github.com/trainingmonkey/worker/internal/trainingload"
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
@@ -132,6 +134,30 @@ func TestSync(t *testing.T) {
 			want(t, text(t, pool, jobsQuery), "ingest_bulk 1000, ingest_bulk 499", "jobs")
 			drain(t, pool)
 			want(t, text(t, pool, `SELECT concat_ws(' ', count(*), min(total_load_miles), max(start_time), bool_and(acute_chronic_ratio = 4)) FROM activities`), "1499 6.21 07:00:00 t", "stored")
+		})
+	}
+}
+
+// TestSyncTakesEnteredHeartRates: TRIMP is computed by what the athlete has entered, by the
+// application's defaults for what is missing, and not at all by what makes no sense.
+func TestSyncTakesEnteredHeartRates(t *testing.T) {
+	t.Parallel()
+	for _, driver := range drivers {
+		t.Run(driver, func(t *testing.T) {
+			t.Parallel()
+			app, pool := newApplication(t, driver), dbtest.Migrated(t)
+			execute(t, pool, `CREATE TABLE user_settings (id integer PRIMARY KEY, resting_hr integer, max_hr integer, gender text, strava_access_token text)`)
+			execute(t, pool, `INSERT INTO user_settings VALUES (1, 51, 191, 'Female'), (2, 0, NULL, ' m '), (3, NULL, 200, NULL), (4, 190, 180, 'male')`)
+			app.use(t, pool, "heart_rates")
+			trimp := func(resting, highest float64, gender trainingload.Gender) string {
+				h := trainingload.HeartRate{Resting: resting, Max: highest, Gender: gender}
+				return strconv.FormatFloat(trainingload.TRIMP(60, 150, h), 'f', -1, 64)
+			}
+			entered := []string{
+				trimp(51, 191, trainingload.Female), trimp(44, 178, trainingload.Male), trimp(44, 200, trainingload.Male), "none",
+				trimp(44, 178, trainingload.Male), trimp(60, 180, trainingload.Female), "none",
+			}
+			want(t, text(t, pool, `SELECT string_agg(coalesce(args->'activities'->0->>'trimp', 'none'), ' ' ORDER BY id) FROM river.river_job`), strings.Join(entered, " "), "TRIMP of the athletes")
 		})
 	}
 }

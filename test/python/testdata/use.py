@@ -209,6 +209,18 @@ def sync(_):
     print(len(ids), len(reasons))
 
 
+def heart_rates(connection):
+    """One run of each of seven athletes."""
+    def run(user_id, **given):
+        worker.sync(user_id, [{"id": user_id, "sport_type": "Run", "start_date_local": "2025-09-28T07:00:00Z", "distance": 10000, "moving_time": 3600,
+                               "average_heartrate": 150}], connection=connection, **given)
+    for user_id in range(1, 6):
+        run(user_id)
+    run(6, heart_rate=worker.HeartRate(60, 180, "F"))
+    run(7, heart_rate=None)
+    connection.commit()
+
+
 def odd(connection):
     """What applications hand over by mistake, or by habit; a line for each that is refused."""
     day = {"user_id": 57, "date": "2025-09-28", "total_load_miles": 3}
