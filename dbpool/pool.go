@@ -49,6 +49,7 @@ type Pool struct {
 	*pgxpool.Pool
 	acquireTimeout time.Duration
 	settings       map[string]string // of its sessions
+	begin          string
 }
 
 // Open opens the pool and checks that the server answers. Errors name the
@@ -74,7 +75,7 @@ func Open(ctx context.Context, o Options) (*Pool, error) {
 		}
 		return nil, fmt.Errorf("connect to %s: %w", Target(config.ConnConfig), withoutSecrets(Concise(err), config.ConnConfig))
 	}
-	return &Pool{Pool: pool, acquireTimeout: o.AcquireTimeout, settings: settings}, nil
+	return &Pool{Pool: pool, acquireTimeout: o.AcquireTimeout, settings: settings, begin: beginWith(settings)}, nil
 }
 
 // CloseWithin closes the pool. It returns when all connections have been returned and
@@ -159,8 +160,10 @@ func (o Options) limits() map[string]string {
 		// gets notifications: until the server closes the connection, the notifications
 		// stay in the cluster's queue and hold back vacuum. Linux uses this in place of
 		// the count above, so both give the same time.
-		"tcp_user_timeout": milliseconds(idle + keepalives*time.Second),
-		"jit":              "off", // compiling a batch's statements takes longer than running them
+		"tcp_user_timeout":     milliseconds(idle + keepalives*time.Second),
+		"idle_session_timeout": "0",   // it would end the connection that listens
+		transactionTimeout:     "0",   // transactions have deadlines, and lanes fit their size to them
+		"jit":                  "off", // compiling a batch's statements takes longer than running them
 	}
 }
 
@@ -172,17 +175,37 @@ var meanings = map[string]string{
 	"timezone":                      "UTC",
 }
 
+// transactionTimeout exists from PostgreSQL 17 on.
+const transactionTimeout = "transaction_timeout"
+
 // Set returns the function that sets parameters of a new connection. They are
 // not sent with the startup message, because poolers refuse most of them there.
 func Set(settings map[string]string) pgconn.AfterConnectFunc {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		if name == transactionTimeout {
+			fmt.Fprintf(&b, "SELECT set_config('%[1]s', '%[2]s', false) WHERE current_setting('%[1]s', true) IS NOT NULL;", name, settings[name])
+			continue
+		}
 		fmt.Fprintf(&b, "SET %s = '%s';", name, settings[name])
 	}
 	return func(ctx context.Context, conn *pgconn.PgConn) error {
 		_, err := conn.Exec(ctx, b.String()).ReadAll()
 		return err
 	}
+}
+
+// beginWith returns the statements that begin a transaction with a session's isolation and
+// timeouts: behind a pooler in transaction mode it may run in a session of another client.
+func beginWith(settings map[string]string) string {
+	var b strings.Builder
+	b.WriteString("begin isolation level read committed")
+	for _, name := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"} {
+		if value, ok := settings[name]; ok {
+			fmt.Fprintf(&b, "; SET LOCAL %s = '%s'", name, value)
+		}
+	}
+	return b.String()
 }
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

@@ -41,9 +41,11 @@ func TestSettingsAreOurs(t *testing.T) {
 	defer func() { _ = others.Close(context.WithoutCancel(t.Context())) }()
 	for _, setting := range []string{
 		"statement_timeout = '1min'", "lock_timeout = '1min'", "idle_in_transaction_session_timeout = 0", "jit = on", "TimeZone = 'Asia/Tokyo'", "DateStyle = 'German'",
-		"default_transaction_isolation = 'serializable'", "client_encoding = 'LATIN1'",
+		"default_transaction_isolation = 'serializable'", "client_encoding = 'LATIN1'", "idle_session_timeout = '1min'", "transaction_timeout = '1min'",
 	} {
-		if _, err := others.Exec(t.Context(), "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET "+strings.ReplaceAll(setting, "'", "''")+"', current_database()); END $$"); err != nil {
+		name, _, _ := strings.Cut(setting, " ")
+		if _, err := others.Exec(t.Context(), "DO $$ BEGIN IF current_setting('"+name+"', true) IS NOT NULL THEN EXECUTE format('ALTER DATABASE %I SET "+
+			strings.ReplaceAll(setting, "'", "''")+"', current_database()); END IF; END $$"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -56,16 +58,47 @@ func TestSettingsAreOurs(t *testing.T) {
 	for name, want := range map[string]string{
 		"statement_timeout": "1500ms", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "3s",
 		"tcp_keepalives_idle": "3", "tcp_keepalives_interval": "1", "tcp_keepalives_count": "3", "tcp_user_timeout": "6000", "application_name": "test", "TimeZone": "UTC",
-		"jit": "off", "DateStyle": "ISO, DMY", "transaction_isolation": "read committed", "client_encoding": "UTF8",
+		"jit": "off", "DateStyle": "ISO, DMY", "transaction_isolation": "read committed", "client_encoding": "UTF8", "idle_session_timeout": "0", "transaction_timeout": "0",
 	} {
 		var got string
-		if err := pool.QueryRow(t.Context(), "SHOW "+name).Scan(&got); err != nil || got != want {
-			t.Errorf("SHOW %s = %q, %v, want %q", name, got, err, want)
+		if err := pool.QueryRow(t.Context(), "SELECT coalesce(current_setting($1, true), '0')", name).Scan(&got); err != nil || got != want {
+			t.Errorf("%s = %q, %v, want %q", name, got, err, want)
 		}
 	}
 	_, err = pool.Exec(t.Context(), "SELECT pg_sleep(10)")
 	if dbpool.Classify(err) != dbpool.Transient {
 		t.Errorf("a statement over its timeout = %v, want a transient fault", err)
+	}
+}
+
+// TestTransactionsInOthersSessions: a pooler in transaction mode may run a transaction in a
+// session whose settings are another client's.
+func TestTransactionsInOthersSessions(t *testing.T) {
+	t.Parallel()
+	o := dbtest.Options(dbtest.New(t))
+	o.MaxConns, o.StatementTimeout, o.LockTimeout, o.IdleInTransactionTimeout = 1, 1500*time.Millisecond, 2*time.Second, 3*time.Second
+	pool, err := dbpool.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	others := `SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE`
+	if _, err := pool.Exec(t.Context(), others, pgx.QueryExecModeSimpleProtocol); err != nil {
+		t.Fatal(err)
+	}
+	err = pool.InTx(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
+		for name, want := range map[string]string{
+			"statement_timeout": "1500ms", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "3s", "transaction_isolation": "read committed",
+		} {
+			var got string
+			if err := tx.QueryRow(ctx, "SHOW "+name).Scan(&got); err != nil || got != want {
+				t.Errorf("SHOW %s = %q, %v, want %q", name, got, err, want)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 

@@ -106,7 +106,7 @@ func untilLocked(ctx context.Context, migrate func() error) error {
 func unlimitedPool(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Pool, error) {
 	config := pool.Config()
 	config.MaxConns, config.MinIdleConns = 2, 0
-	before, unlimit := config.ConnConfig.AfterConnect, dbpool.Set(map[string]string{"statement_timeout": "0", "idle_session_timeout": "0", "lock_timeout": lockTimeout})
+	before, unlimit := config.ConnConfig.AfterConnect, dbpool.Set(map[string]string{"statement_timeout": "0", "lock_timeout": lockTimeout})
 	config.ConnConfig.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
 		if before != nil {
 			if err := before(ctx, conn); err != nil {
