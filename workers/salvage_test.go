@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -167,6 +168,33 @@ func TestLimits(t *testing.T) {
 	}
 	if got, want := jobStates(t, pool), "1 completed attempt 1 errors 0"; got != want || stats.Ingest.Transactions != 1 {
 		t.Errorf("jobs: %s in %d transactions, want %s in one", got, stats.Ingest.Transactions, want)
+	}
+	checkOracle(t, pool)
+}
+
+// TestTriggerThatDropsRows: jobs whose rows a trigger of the application drops fail within a
+// bounded time, although two workers keep committing others.
+func TestTriggerThatDropsRows(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	execute(t, pool, `CREATE FUNCTION drop_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'`)
+	execute(t, pool, `CREATE TRIGGER drop_it BEFORE INSERT ON activities FOR EACH ROW WHEN (NEW.user_id IN (5, 13)) EXECUTE FUNCTION drop_it()`)
+	var groups [][]jobs.Activity
+	for i := range 200 {
+		groups = append(groups, []jobs.Activity{run(int64(i+1), int32(i%20+1), fmt.Sprintf("2025-01-%02d", i/20+1), 5, 50)})
+	}
+	enqueue(t, pool, groups...)
+	execute(t, pool, `UPDATE river.river_job SET max_attempts = 1`)
+	var workers sync.WaitGroup
+	for range 2 {
+		workers.Go(func() { drain(t, pool) })
+	}
+	workers.Wait()
+	if got, want := query[string](t, pool, `SELECT count(*) || ' ' || count(acute_chronic_ratio) FROM activities`), "180 180"; got != want {
+		t.Errorf("activities and ratios: %s, want %s", got, want)
+	}
+	if got := query[int](t, pool, `SELECT count(*) FROM river.river_job WHERE finalized_at IS NULL`); got != 0 {
+		t.Errorf("%d jobs never end", got)
 	}
 	checkOracle(t, pool)
 }

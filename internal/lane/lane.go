@@ -136,20 +136,20 @@ type Lane[T any] struct {
 	leads   []lead     // of each loop
 
 	mu        sync.Mutex
-	size      int       // of the next claim, in jobs
-	cursors   []cursor  // of each loop
-	slow      bool      // claims start at the cursors, because from the beginning they are slow
-	lastClaim time.Time // the latest claim or check that the database answered
-	lastJob   time.Time // the latest claim that found jobs
-	promises  bool      // the last claim found enough jobs to promise to poll
-	awakeTill time.Time // until when the lane has promised to poll
-	contended time.Time // until when each loop claims from its own share
-	digit     int       // of the hash that assigns jobs to shares
-	sharedAt  time.Time // when digit last changed
-	fault     error     // of the lane's own; nil for none
-	faultAt   time.Time // when fault last occurred
-	logged    time.Time // when trouble was logged last
-	raced     int       // consecutive turns that met a race
+	size      int           // of the next claim, in jobs
+	cursors   []cursor      // of each loop
+	slow      bool          // claims start at the cursors, because from the beginning they are slow
+	lastClaim time.Time     // the latest claim or check that the database answered
+	lastJob   time.Time     // the latest claim that found jobs
+	promises  bool          // the last claim found enough jobs to promise to poll
+	awakeTill time.Time     // until when the lane has promised to poll
+	contended time.Time     // until when each loop claims from its own share
+	digit     int           // of the hash that assigns jobs to shares
+	sharedAt  time.Time     // when digit last changed
+	fault     error         // of the lane's own; nil for none
+	faultAt   time.Time     // when fault last occurred
+	logged    time.Time     // when trouble was logged last
+	raced     map[int64]int // how many turns with a job met a race
 	overtime  map[int64]int
 	blocked   map[int64]bool // jobs that, isolated, waited too long for another transaction's lock
 }
@@ -178,7 +178,7 @@ func New[T any](db DB, o Options, kind Kind[T]) *Lane[T] {
 	}
 	return &Lane[T]{
 		leads: newLeads(max(1, o.Loops)), options: o, db: db, kind: kind, begin: begin, woken: make(chan struct{}, 1), cursors: cursors,
-		size: min(firstSize, o.MaxJobs), overtime: map[int64]int{}, blocked: map[int64]bool{},
+		size: min(firstSize, o.MaxJobs), raced: map[int64]int{}, overtime: map[int64]int{}, blocked: map[int64]bool{},
 	}
 }
 

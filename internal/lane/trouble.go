@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -13,19 +14,23 @@ import (
 )
 
 const (
-	// maxRaces is the number of consecutive turns with a race beyond which it is
-	// no accident: a trigger may be dropping rows.
+	// maxRaces is how many turns with a job may meet a race before it is no
+	// accident: a trigger may be dropping rows.
 	maxRaces = 3
+	// maxRaced bounds the memory of jobs that met races, some of which other
+	// processes complete.
+	maxRaced = 100_000
 	// postponement is the delay of a job that met another transaction's lock.
 	postponement = 2 * time.Second
 	// maxOvertime is how often an isolated job may exceed the transaction's timeout.
 	maxOvertime = 3
 )
 
-func (l *Lane[T]) raceIsJob() bool {
+// raceIsJob reports whether a race that these jobs meet counts as an error of one of them.
+func (l *Lane[T]) raceIsJob(jobs []*Job[T]) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.raced > maxRaces
+	return slices.ContainsFunc(jobs, func(j *Job[T]) bool { return l.raced[j.ID] > maxRaces })
 }
 
 const queryCanceled = "57014"
@@ -88,9 +93,14 @@ func (l *Lane[T]) ended(t *turn[T], found int, took time.Duration, err error) {
 	if t.waited > contentionAfter {
 		l.contended = time.Now().Add(contentionFor)
 	}
-	l.raced = 0
 	for _, f := range t.failures {
 		delete(l.overtime, f.Job.ID)
+		delete(l.raced, f.Job.ID)
+	}
+	if len(l.raced) > 0 {
+		for _, job := range t.completed {
+			delete(l.raced, job.ID)
+		}
 	}
 	l.mu.Unlock()
 	l.counts.committed.Add(int64(len(t.completed)))
@@ -110,7 +120,12 @@ func (l *Lane[T]) countTrouble(t *turn[T], err error) {
 	l.cursors[t.loop].resetNewest()
 	switch {
 	case isRace(err):
-		l.raced++
+		if len(l.raced) > maxRaced {
+			clear(l.raced)
+		}
+		for _, job := range t.jobs {
+			l.raced[job.ID]++
+		}
 	case isLockTimeout(err):
 		l.size = max(1, min(l.size, len(t.jobs))/8)
 		if len(t.jobs) == 1 {

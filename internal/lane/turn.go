@@ -36,7 +36,7 @@ type turn[T any] struct {
 	locked    bool      // their locks are taken
 	tries     int       // savepoints so far
 	probed    bool
-	raceIsJob bool          // a race counts as an error of the jobs that meet it
+	raceIsJob bool          // see Lane.raceIsJob
 	waited    time.Duration // for locks
 	leftOver  bool          // more was claimed than fits into one transaction
 
@@ -81,7 +81,7 @@ func (l *Lane[T]) transact(ctx context.Context, loop int, work func(*turn[T]) (i
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.options.Timeout)
 	defer cancel()
 	began := time.Now()
-	t := &turn[T]{lane: l, loop: loop, ctx: ctx, tx: &countingTx{roundTrips: 1}, raceIsJob: l.raceIsJob()}
+	t := &turn[T]{lane: l, loop: loop, ctx: ctx, tx: &countingTx{roundTrips: 1}}
 	defer func() {
 		l.ended(t, found, time.Since(began), err)
 	}()
@@ -263,6 +263,7 @@ func (t *turn[T]) take(claimed []queue.Job) (fresh, failedBefore []*Job[T]) {
 			fresh = append(fresh, job)
 		}
 	}
+	t.raceIsJob = l.raceIsJob(t.jobs)
 	byID := func(a, b *Job[T]) int { return cmp.Compare(a.ID, b.ID) }
 	slices.SortFunc(t.jobs, byID)
 	slices.SortFunc(fresh, byID)
