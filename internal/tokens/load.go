@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -13,11 +14,12 @@ type Loaded struct {
 	Tokens     []Token            // in ascending order of users
 	Missing    []int32            // users without stored tokens, ascending
 	Unreadable []*UnreadableError // users whose tokens do not decrypt
+	At         time.Time          // by the server's clock; zero without tokens
 }
 
 const loadQuery = `
 -- name: token_load
-SELECT ` + rowColumns + ` FROM user_tokens WHERE user_id = ANY($1::int[]) ORDER BY user_id`
+SELECT ` + rowColumns + `, clock_timestamp() FROM user_tokens WHERE user_id = ANY($1::int[]) ORDER BY user_id`
 
 // Load reads the tokens of users in one query.
 func (s *Store) Load(ctx context.Context, userIDs []int32) (Loaded, error) {
@@ -26,7 +28,7 @@ func (s *Store) Load(ctx context.Context, userIDs []int32) (Loaded, error) {
 	var loaded Loaded
 	found := make(map[int32]bool, len(wanted))
 	var r row
-	_, err := pgx.ForEachRow(rows, r.targets(), func() error {
+	_, err := pgx.ForEachRow(rows, append(r.targets(), &loaded.At), func() error {
 		found[r.userID] = true
 		token, err := s.open(&r)
 		if unreadable, is := err.(*UnreadableError); is { //nolint:errorlint // open returns it unwrapped

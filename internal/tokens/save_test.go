@@ -26,6 +26,9 @@ func TestSaveAndLoad(t *testing.T) {
 	if len(loaded.Tokens) != 2 || loaded.Tokens[0] != (tokens.Token{UserID: 7, Access: "access-7-0", Refresh: "refresh-7-0", ExpiresAt: expiry}) {
 		t.Errorf("loaded %d tokens, the first expires at %v", len(loaded.Tokens), loaded.Tokens[0].ExpiresAt)
 	}
+	if age := time.Since(loaded.At).Abs(); age > time.Minute {
+		t.Errorf("loaded at %v, %v from now", loaded.At, age)
+	}
 	if fmt.Sprint(loaded.Missing) != "[1 9]" || len(loaded.Unreadable) != 0 {
 		t.Errorf("missing %v, unreadable %v; want 1 and 9, and none", loaded.Missing, loaded.Unreadable)
 	}

@@ -115,7 +115,7 @@ func (r *Refresher) selectDue(ctx context.Context, users []int32, wanted tokens.
 			switch {
 			case token.Reauthorize != "":
 				result.Marked++
-			case wanted.Within > 0 && time.Until(token.ExpiresAt) > wanted.Within:
+			case wanted.Within > 0 && token.ExpiresAt.Sub(loaded.At) > wanted.Within:
 				result.Fresh++
 			default:
 				remaining = append(remaining, token.UserID)
