@@ -260,6 +260,10 @@ func relay(client net.Conn, address string) {
 	_, _ = io.Copy(client, server)
 }
 
+// standbyGone is how long the standby is away. Until then every transaction of the workers
+// has waited for it, been given up, and been tried again, many times.
+const standbyGone = 3 * time.Minute
+
 // TestStandbyGone: commits wait for a standby that is down. A transaction that the worker
 // gives up is committed on the primary nevertheless, and is neither lost nor done twice.
 func TestStandbyGone(t *testing.T) {
@@ -269,7 +273,7 @@ func TestStandbyGone(t *testing.T) {
 		if err := p.standby.Stop(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(*long)
+		time.Sleep(standbyGone)
 		p.startStandby()
 	})
 	p.end()

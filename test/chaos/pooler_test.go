@@ -17,9 +17,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/test/commandtest"
 )
 
-// poolerConfig has docs/operations.md's settings for PgBouncer, and addresses.
+// poolerConfig has addresses for PgBouncer. The settings of docs/operations.md follow.
 const poolerConfig = `[databases]
 * = host=%s port=%s user=%s password=%s
 [pgbouncer]
@@ -27,18 +29,37 @@ listen_addr = 127.0.0.1
 listen_port = %d
 unix_socket_dir =
 auth_type = any
-pool_mode = %s
-default_pool_size = 60
-max_client_conn = 200
 `
 
-// TestPgBouncerInSessionMode kills a worker that reaches the server through
-// PgBouncer.
+// documented returns the settings of docs/operations.md for PgBouncer in a mode.
+func documented(t *testing.T, mode string) string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(text), "```ini\n[pgbouncer]\n")
+	settings, _, found := strings.Cut(after, "```")
+	settings, modes := strings.ReplaceAll(settings, "pool_mode = session ; or transaction", "pool_mode = "+mode), strings.Count(settings, "pool_mode = session ; or transaction")
+	if !found || modes != 1 {
+		t.Fatalf("docs/operations.md has no settings for PgBouncer in both modes: %q", settings)
+	}
+	return settings
+}
+
+const withoutPrepared = "&default_query_exec_mode=cache_describe"
+
+// TestPgBouncerInSessionMode kills and freezes workers that reach the server through
+// PgBouncer, with prepared statements and without.
 func TestPgBouncerInSessionMode(t *testing.T) {
-	r := shared(t)
-	r.through = r.pooled("session")
-	r.besideOtherClients(func() { r.checked(0, "by way of a pooler in session mode") })
-	r.killsBehindPooler()
+	for name, parameter := range map[string]string{"Prepared": "", "Unprepared": withoutPrepared} {
+		t.Run(name, func(t *testing.T) {
+			r := shared(t)
+			r.through = r.pooled("session") + parameter
+			r.besideOtherClients(func() { r.checked(0, "by way of a pooler in session mode") })
+			r.killsBehindPooler()
+		})
+	}
 }
 
 // TestPgBouncerInTransactionMode does the same where each transaction may get another
@@ -51,7 +72,7 @@ func TestPgBouncerInTransactionMode(t *testing.T) {
 			r.checked(1, "loses prepared statements", "default_query_exec_mode=cache_describe")
 		}
 	})
-	r.through += "&default_query_exec_mode=cache_describe"
+	r.through += withoutPrepared
 	r.checked(1, "passes no notifications on", "river.poll_only: true")
 	t.Setenv("TMWORKER_RIVER_POLL_ONLY", "true")
 	r.checked(0, "by way of a pooler in transaction mode")
@@ -105,17 +126,36 @@ func (r *rig) killsBehindPooler() {
 		r.startWorker()
 	}
 	r.begin(0)
+	var frozen *commandtest.Process
+	var held []int64
+	var at time.Time
 	r.fault(func() {
-		r.workers[0].Signal(r.T, syscall.SIGKILL)
-		time.Sleep(time.Second)
-		r.startWorker()
-		frozen := r.workers[1]
-		frozen.Signal(r.T, syscall.SIGSTOP)
+		var other *commandtest.Process
+		frozen, other = r.holder()
+		held, at = r.frozen(frozen) // before the other dies, because then jobs are left to who marked them
 		time.Sleep(idleTimeout + releasedWithin)
 		frozen.Signal(r.T, syscall.SIGCONT)
+		other.Signal(r.T, syscall.SIGKILL)
+		time.Sleep(time.Second)
+		r.startWorker()
 	})
 	r.end()
+	r.claimedElsewhere(frozen, held, at, idleTimeout+releasedWithin)
 	r.recoveredWithin(15 * time.Second)
+}
+
+// holder returns the one of two workers that has claimed jobs: under a backlog the other waits.
+func (r *rig) holder() (holder, other *commandtest.Process) {
+	r.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		for i, w := range r.workers[:2] {
+			if len(r.heldBy(w)) > 0 {
+				return w, r.workers[1-i]
+			}
+		}
+	}
+	r.Fatal("no worker held a job")
+	return nil, nil
 }
 
 // pooled starts PgBouncer in front of the server and returns the URL of the same
@@ -135,7 +175,7 @@ func (r *rig) pooled(mode string) string {
 	dir := enterable(r.T)
 	file := filepath.Join(dir, "pgbouncer.ini")
 	password, _ := u.User.Password()
-	config := fmt.Sprintf(poolerConfig, u.Hostname(), u.Port(), u.User.Username(), password, port, mode)
+	config := fmt.Sprintf(poolerConfig, u.Hostname(), u.Port(), u.User.Username(), password, port) + documented(r.T, mode)
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		r.Fatal(err)
 	}
