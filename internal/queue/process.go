@@ -179,16 +179,25 @@ func (p *Process) beat(ctx context.Context) error {
 
 // promoteQuery makes jobs available that are due by the server's clock. River's leader
 // goes by its own machine's clock, which may be behind. Jobs with a unique key are left
-// to River, because another job may have the key; locked rows are skipped.
+// to River, because another job may have the key; locked rows are skipped. It follows
+// the index that River fetches with, every two seconds in every process.
 const promoteQuery = `
 -- name: promote_due_jobs
-UPDATE {schema}.river_job SET state = 'available' WHERE id IN (
+UPDATE {schema}.river_job SET state = 'available' WHERE id = ANY(ARRAY(
 	SELECT id FROM {schema}.river_job
 	WHERE state IN ('retryable', 'scheduled') AND queue = ANY($1::text[]) AND scheduled_at <= now() AND unique_key IS NULL
-	LIMIT 1000 FOR UPDATE SKIP LOCKED)`
+	LIMIT 1000 FOR UPDATE SKIP LOCKED))`
 
 func (p *Process) promote(ctx context.Context) error {
-	return p.execute(ctx, "promote jobs that are due", p.schema.SQL(promoteQuery), p.queues)
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	b := &pgx.Batch{}
+	b.Queue(byIndexQuery)
+	b.Queue(p.schema.SQL(promoteQuery), p.queues)
+	if err := p.pool.SendBatch(ctx, b).Close(); err != nil {
+		return fmt.Errorf("promote jobs that are due: %w", err)
+	}
+	return nil
 }
 
 // Deregister records that this process ended cleanly.
