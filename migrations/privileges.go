@@ -12,11 +12,14 @@ import (
 // neededQuery lists the privileges that a worker's role needs on existing objects, in the
 // words of GRANT: every table of River's schema and of ours, the application's tables
 // that are read, their sequences, the functions that are called, and the two schemas.
-// Rows: privileges, object, whether the current role has them, whether policies hide rows
-// of the object from it, and whether commands alone need it.
+// Rows: privileges, object, whether the current role has them, which of them policies limit
+// to some rows, the restrictive ones of these policies, and whether commands alone need it.
 //
-// Permissive policies show rows and restrictive ones hide them: nothing is hidden if
-// one permissive policy is true for all rows and no restrictive one applies to reading.
+// Rows that policies hide are no error for UPDATE and DELETE, which do nothing instead. A
+// command reaches all rows if of the policies for it one permissive policy is true, for
+// the rows found and for those written, and every restrictive one is. Without WITH CHECK,
+// USING is for both; without either, a permissive policy allows nothing, and a restrictive
+// one everything.
 const neededQuery = `
 -- name: privileges_needed
 WITH tables AS (
@@ -37,36 +40,45 @@ WITH tables AS (
 	FROM pg_class AS c LEFT JOIN pg_depend AS d ON d.objid = c.oid AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
 	WHERE c.relkind = 'S' AND (c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) OR d.refobjid IN (SELECT oid FROM tables))
 ), policies AS (
-	SELECT polrelid, polpermissive, polqual
-	FROM pg_policy
-	WHERE polcmd IN ('r', '*') AND EXISTS (SELECT FROM unnest(polroles) AS role WHERE CASE role WHEN 0 THEN true ELSE pg_has_role(role, 'USAGE') END)
+	SELECT polrelid, polname, polpermissive, command,
+	       command = 'INSERT' OR coalesce(pg_get_expr(polqual, polrelid) = 'true', NOT polpermissive) AS finds,
+	       command IN ('SELECT', 'DELETE') OR coalesce(pg_get_expr(coalesce(polwithcheck, polqual), polrelid) = 'true', NOT polpermissive) AS writes
+	FROM pg_policy JOIN (VALUES ('SELECT', 'r'), ('INSERT', 'a'), ('UPDATE', 'w'), ('DELETE', 'd')) AS commands (command, letter)
+	     ON polcmd IN (letter::"char", '*')
+	WHERE EXISTS (SELECT FROM unnest(polroles) AS role WHERE CASE role WHEN 0 THEN true ELSE pg_has_role(role, 'USAGE') END)
 )
 SELECT needs, 'TABLE ' || oid::regclass,
        (SELECT bool_and(has_table_privilege(oid, p)) FROM unnest(string_to_array(needs, ', ')) AS p),
-       row_security_active(oid) AND NOT EXISTS (
-           SELECT FROM policies WHERE polrelid = tables.oid HAVING bool_or(polpermissive AND pg_get_expr(polqual, polrelid) = 'true') AND bool_and(polpermissive)), false
+       ARRAY(SELECT p FROM unnest(string_to_array(needs, ', ')) WITH ORDINALITY AS needed (p, n)
+             WHERE row_security_active(oid) AND NOT EXISTS (
+                 SELECT FROM policies WHERE polrelid = oid AND command = p
+                 HAVING bool_or(polpermissive AND finds) AND bool_or(polpermissive AND writes) AND bool_and(polpermissive OR finds AND writes))
+             ORDER BY n),
+       ARRAY(SELECT DISTINCT quote_ident(polname) FROM policies
+             WHERE row_security_active(oid) AND polrelid = oid AND command = ANY (string_to_array(needs, ', ')) AND NOT (polpermissive OR finds AND writes) ORDER BY 1), false
 FROM tables
 UNION ALL
 SELECT 'USAGE, SELECT, UPDATE', 'SEQUENCE ' || oid::regclass,
-       has_sequence_privilege(oid, 'USAGE') AND has_sequence_privilege(oid, 'SELECT') AND has_sequence_privilege(oid, 'UPDATE'), false, false
+       has_sequence_privilege(oid, 'USAGE') AND has_sequence_privilege(oid, 'SELECT') AND has_sequence_privilege(oid, 'UPDATE'), '{}', '{}', false
 FROM sequences
 UNION ALL
-SELECT 'EXECUTE', format('FUNCTION %s', p.oid::regprocedure), has_function_privilege(p.oid, 'EXECUTE'), false, p.proname IN ('purge_athlete', 'explain_reject')
+SELECT 'EXECUTE', format('FUNCTION %s', p.oid::regprocedure), has_function_privilege(p.oid, 'EXECUTE'), '{}', '{}', p.proname IN ('purge_athlete', 'explain_reject')
 FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
 WHERE n.nspname = $1 AND p.proname IN ('token_expiry_stored', 'token_expiry_seconds', 'purge_athlete', 'explain_reject')
    OR p.proname = 'acwr_resembles' AND pg_function_is_visible(p.oid)
 UNION ALL
-SELECT 'USAGE', format('SCHEMA %I', nspname), has_schema_privilege(oid, 'USAGE'), false, false
+SELECT 'USAGE', format('SCHEMA %I', nspname), has_schema_privilege(oid, 'USAGE'), '{}', '{}', false
 FROM pg_namespace WHERE nspname IN ($1, (SELECT nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = to_regclass('activities')))
 ORDER BY 2`
 
 // Privilege is what a worker's role needs on one object.
 type Privilege struct {
-	Needs    string // as in GRANT: SELECT, INSERT
-	On       string // as in GRANT: TABLE river.river_job
-	Has      bool   // the current role has it
-	Hidden   bool   // policies of row-level security hide rows from the current role
-	Commands bool   // only commands need it; workers do not
+	Needs       string   // as in GRANT: SELECT, INSERT
+	On          string   // as in GRANT: TABLE river.river_job
+	Has         bool     // the current role has it
+	Limited     []string // the ones that row-level security limits to some rows, or to none: UPDATE
+	Restrictive []string // the restrictive policies that do so, which no other policy can outweigh
+	Commands    bool     // only commands need it; workers do not
 }
 
 // NeededPrivileges returns the privileges that a worker's role needs, and

@@ -23,39 +23,69 @@ func examineMigrations(ctx context.Context, pool *dbpool.Pool, settings config.C
 	return fine("migrations", "up to date")
 }
 
-// examinePrivileges finds missing privileges and policies that hide rows.
+// examinePrivileges finds missing privileges and policies that limit commands to some rows.
 func examinePrivileges(ctx context.Context, pool *dbpool.Pool, settings config.Config) Finding {
 	const check = "privileges"
 	needed, err := migrations.NeededPrivileges(ctx, pool, settings.River.Schema)
 	if err != nil {
 		return unknown(check, err)
 	}
-	var missing, missed, hidden []string
+	role := pgx.Identifier{pool.Config().ConnConfig.User}.Sanitize()
+	var missing, missed []string
+	var limits rowLimits
 	for _, p := range needed {
 		switch {
 		case !p.Has && p.Commands:
 			missed = append(missed, p.Needs+" ON "+p.On)
 		case !p.Has:
 			missing = append(missing, p.Needs+" ON "+p.On)
-		case p.Hidden:
-			hidden = append(hidden, strings.ToLower(p.On))
+		case len(p.Limited) > 0:
+			limits.add(p, role)
 		}
 	}
-	role := pgx.Identifier{pool.Config().ConnConfig.User}.Sanitize()
 	grant := "as the owner of the tables: worker migrate up --worker-role " + role
 	switch {
 	case len(missing) > 0:
 		return Finding{check, false, fmt.Sprintf("role %s lacks %s", role, sentence(missing)), "what needs them fails for every job", grant}
-	case len(hidden) > 0:
+	case len(limits.limited) > 0:
 		return Finding{
-			check, false, fmt.Sprintf("row-level security hides rows of %s from role %s", strings.Join(hidden, ", "), role), "their results would never be right",
-			fmt.Sprintf("ALTER ROLE %[1]s BYPASSRLS, or a policy FOR SELECT TO %[1]s USING (true)", role),
+			check, false, fmt.Sprintf("row-level security limits role %s to some rows: %s", role, sentence(limits.limited)),
+			"edits of rows that it hides would be lost without an error, and results would not be correct", limits.cure(role),
 		}
 	}
 	if len(missed) > 0 {
 		return Finding{check, true, fmt.Sprintf("role %s lacks %s", role, sentence(missed)), "workers work without; enqueue athlete purge is refused, enqueue rejects list shows no codes", grant}
 	}
 	return fine(check, "all that work needs, on all rows")
+}
+
+// rowLimits are the tables of which row-level security keeps rows from a role.
+type rowLimits struct {
+	limited, policies []string
+	restricted        bool
+}
+
+func (l *rowLimits) add(p migrations.Privilege, role string) {
+	limited := strings.Join(p.Limited, ", ") + " ON " + p.On
+	if len(p.Restrictive) > 0 {
+		limited += fmt.Sprintf(" (policy %s is restrictive)", strings.Join(p.Restrictive, ", "))
+		l.restricted = true
+	}
+	rule := "FOR ALL TO " + role + " USING (true) WITH CHECK (true)"
+	if p.Needs == "SELECT" {
+		rule = "FOR SELECT TO " + role + " USING (true)"
+	}
+	l.limited = append(l.limited, limited)
+	l.policies = append(l.policies, fmt.Sprintf("CREATE POLICY worker_all_rows ON %s %s", strings.TrimPrefix(p.On, "TABLE "), rule))
+}
+
+// cure lets the role reach all rows. Policies cannot where one is restrictive.
+func (l *rowLimits) cure(role string) string {
+	bypass := fmt.Sprintf("ALTER ROLE %s BYPASSRLS", role)
+	if l.restricted {
+		return bypass
+	}
+	return sentence(l.policies) + "; or " + bypass
 }
 
 // tryQuery makes every worker's first write, in a transaction that is rolled back.

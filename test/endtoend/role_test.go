@@ -80,11 +80,46 @@ func TestWorkerRole(t *testing.T) {
 
 	execute(`ALTER TABLE activities ENABLE ROW LEVEL SECURITY`)
 	execute(`CREATE POLICY some_rows ON activities USING (user_id < 5)`)
-	if out, _, code := commands.Run(t, mine, "worker", "check"); code != 1 || !strings.Contains(out, "row-level security hides rows of table activities") {
-		t.Errorf("worker check with hidden rows = %d, want 1:\n%s", code, out)
+	execute(`CREATE POLICY added_rows ON activities AS RESTRICTIVE FOR INSERT WITH CHECK (true)`)
+	quoted := `"` + role + `"`
+	cure := `CREATE POLICY worker_all_rows ON activities FOR ALL TO ` + quoted + ` USING (true) WITH CHECK (true)`
+	refused := func(limited, cure string) {
+		t.Helper()
+		for _, command := range [][]string{{"check"}, {"run", "--drain"}} {
+			out, errs, code := commands.Run(t, mine, "worker", command...)
+			if code != 1 || !strings.Contains(out+errs, "row-level security limits role "+quoted+" to some rows: "+limited) || !strings.Contains(out+errs, cure) {
+				t.Errorf("worker %v where policies limit %s = %d, want 1 and %s:\n%s%s", command, limited, code, cure, out, errs)
+			}
+		}
 	}
-	execute(`CREATE POLICY all_rows ON activities FOR SELECT TO ` + role + ` USING (true)`)
-	if out, _, code := commands.Run(t, mine, "worker", "check"); code != 0 {
-		t.Errorf("worker check with a policy for all rows = %d, want 0:\n%s", code, out)
+	refused("SELECT, INSERT, UPDATE, DELETE ON TABLE activities", cure)
+	execute(`CREATE POLICY read_rows ON activities FOR SELECT TO ` + role + ` USING (true)`)
+	execute(`CREATE POLICY edited_rows ON activities FOR UPDATE TO ` + role + ` USING (true)`)
+	refused("INSERT, DELETE ON TABLE activities", cure)
+	execute(`ALTER POLICY edited_rows ON activities WITH CHECK (user_id < 5)`)
+	refused("INSERT, UPDATE, DELETE ON TABLE activities", cure)
+	execute(cure)
+	execute(`CREATE POLICY "recent rows" ON activities AS RESTRICTIVE FOR DELETE USING (date > '2025-01-01')`)
+	refused(`DELETE ON TABLE activities (policy "recent rows" is restrictive)`, `ALTER ROLE `+quoted+` BYPASSRLS`)
+	execute(`DROP POLICY "recent rows" ON activities`)
+	execute(`ALTER TABLE acwr_settings ENABLE ROW LEVEL SECURITY`)
+	cure = `CREATE POLICY worker_all_rows ON acwr_settings FOR SELECT TO ` + quoted + ` USING (true)`
+	refused("SELECT ON TABLE acwr_settings", cure)
+	execute(cure)
+
+	const edited = `SELECT activity_id FROM activities WHERE user_id = 7 ORDER BY date DESC LIMIT 1`
+	execute(`UPDATE activities SET acute_chronic_ratio = NULL, trimp_acute_chronic_ratio = NULL, normalized_divergence = NULL WHERE user_id = 7`)
+	execute(`SELECT river.enqueue_activity_ingest(jsonb_build_array(jsonb_build_object('activity_id', activity_id, 'user_id', 7, 'date', date, 'total_load_miles', 77.5)))
+		FROM activities WHERE activity_id = (` + edited + `)`)
+	execute(`SELECT river.enqueue_activity_ingest('[{"activity_id": 9, "user_id": 7, "date": "2025-01-02", "total_load_miles": 7.5}]')`)
+	for _, command := range []string{"worker check", "enqueue backfill", "worker run --drain"} {
+		name, args, _ := strings.Cut(command, " ")
+		if out, errs, code := commands.Run(t, mine, name, strings.Fields(args)...); code != 0 {
+			t.Errorf("%s with a policy for all rows = %d, want 0:\n%s%s", command, code, out, errs)
+		}
 	}
+	if got := query[int](t, pool, `SELECT count(*) FROM activities WHERE activity_id = 9 OR total_load_miles = 77.5 AND activity_id = (`+edited+`)`); got != 2 {
+		t.Errorf("%d of the edited and the added activity arrived, want both", got)
+	}
+	checkOracle(t, pool)
 }
