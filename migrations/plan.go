@@ -34,7 +34,7 @@ func Plan(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]Step, 
 
 func plan(ctx context.Context, pool *pgxpool.Pool, riverSchema string) ([]Step, error) {
 	err := pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		return checkExisting(ctx, tx.Conn())
+		return checkExisting(ctx, tx)
 	})
 	if err != nil {
 		return nil, err

@@ -1,13 +1,13 @@
 package migrations
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // ErrIncompatible is returned when the database has a table of the application
@@ -51,83 +51,133 @@ SELECT coalesce((SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass('act
           AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'activity_id')
           AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'user_id'))`
 
-// generatedColumnsQuery lists columns whose values PostgreSQL computes.
+// generatedColumnsQuery lists those of the given columns whose values PostgreSQL computes, and
+// how: when rows are written, when they are read, or from a sequence that takes no other value.
 const generatedColumnsQuery = `
 -- name: precheck_generated
-SELECT attname FROM pg_attribute WHERE attrelid = to_regclass('activities') AND attgenerated <> '' AND NOT attisdropped ORDER BY attnum`
+SELECT attname, format_type(atttypid, atttypmod), CASE WHEN attidentity = 'a' THEN 'identity' WHEN attgenerated = 'v' THEN 'virtual' ELSE 'stored' END
+FROM pg_attribute
+WHERE attrelid = to_regclass('activities') AND attname = ANY($1) AND (attgenerated <> '' OR attidentity = 'a') AND NOT attisdropped
+ORDER BY attnum`
+
+// Fault is what makes a table of the application unusable for the worker.
+type Fault struct {
+	About string
+	Cure  string // statements, if any are enough
+}
+
+func (f Fault) Error() string { return f.About + "; do this first: " + f.Cure }
+
+// FindFaults returns what the worker cannot use of the application's tables as they
+// are. It only reads, and needs no migrated database.
+func FindFaults(ctx context.Context, db dbpool.Querier) ([]Fault, error) {
+	activities, err := activitiesFaults(ctx, db)
+	if err != nil {
+		return nil, fmt.Errorf("examine table activities: %w", err)
+	}
+	tokens, err := tokensFaults(ctx, db)
+	if err != nil {
+		return nil, fmt.Errorf("examine table user_tokens: %w", err)
+	}
+	return append(activities, tokens...), nil
+}
 
 // checkExisting returns an error for a database that migrating would have to
-// convert. It only reads, and runs before anything is applied.
-func checkExisting(ctx context.Context, conn *pgx.Conn) error {
-	return errors.Join(checkActivities(ctx, conn), checkTokens(ctx, conn))
-}
-
-// checkColumns returns the faults of a table's columns, by a query for them, and
-// whether its key is unique.
-func checkColumns(ctx context.Context, conn *pgx.Conn, table, key, columnsQuery string) (faults []error, hasKey bool, err error) {
-	rows, _ := conn.Query(ctx, columnsQuery)
-	var name, has, needs string
-	if _, err := pgx.ForEachRow(rows, []any{&name, &has, &needs}, func() error {
-		faults = append(faults, fmt.Errorf(
-			"column %[1]q of %[2]s is %[3]s, needed is %[4]s; convert it first: ALTER TABLE %[2]s ALTER COLUMN %[1]s TYPE %[4]s USING %[1]s::%[4]s", name, table, has, needs))
-		return nil
-	}); err != nil {
-		return nil, false, err
-	}
-	err = conn.QueryRow(ctx, keyQuery, table, key).Scan(&hasKey)
-	return faults, hasKey, err
-}
-
-// incompatible joins the faults in an ErrIncompatible; nil without faults.
-func incompatible(faults []error) error {
-	if len(faults) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%w: %w", ErrIncompatible, errors.Join(faults...))
-}
-
-// checkActivities returns an error for a table that migrating would have to retype.
-func checkActivities(ctx context.Context, conn *pgx.Conn) error {
-	faults, hasKey, err := checkColumns(ctx, conn, "activities", "activity_id", activitiesColumnsQuery)
-	if err != nil {
+// convert. It runs before anything is applied.
+func checkExisting(ctx context.Context, db dbpool.Querier) error {
+	faults, err := FindFaults(ctx, db)
+	if err != nil || len(faults) == 0 {
 		return err
+	}
+	errs := make([]error, len(faults))
+	for i, f := range faults {
+		errs[i] = f
+	}
+	return fmt.Errorf("%w: %w", ErrIncompatible, errors.Join(errs...))
+}
+
+// columnFaults returns the columns that a query finds to be of other types.
+func columnFaults(ctx context.Context, db dbpool.Querier, table, columnsQuery string) (faults []Fault, err error) {
+	rows, _ := db.Query(ctx, columnsQuery)
+	var name, has, needs string
+	_, err = pgx.ForEachRow(rows, []any{&name, &has, &needs}, func() error {
+		faults = append(faults, Fault{
+			fmt.Sprintf("column %q of %s is %s, needed is %s", name, table, has, needs),
+			fmt.Sprintf("ALTER TABLE %[1]s ALTER COLUMN %[2]s TYPE %[3]s USING %[2]s::%[3]s", table, name, needs),
+		})
+		return nil
+	})
+	return faults, err
+}
+
+// keyFaults returns why a table's rows cannot be found by their key.
+func keyFaults(ctx context.Context, db dbpool.Querier, table, key string) ([]Fault, error) {
+	var hasKey bool
+	if err := db.QueryRow(ctx, keyQuery, table, key).Scan(&hasKey); err != nil || hasKey {
+		return nil, err
+	}
+	return []Fault{{key + " alone is not unique in " + table, fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (%s)", table, key)}}, nil
+}
+
+func activitiesFaults(ctx context.Context, db dbpool.Querier) ([]Fault, error) {
+	faults, err := columnFaults(ctx, db, "activities", activitiesColumnsQuery)
+	if err != nil {
+		return nil, err
 	}
 	var plain bool
 	var elsewhere *string
-	if err := conn.QueryRow(ctx, activitiesKindQuery).Scan(&plain, &elsewhere); err != nil {
-		return err
+	if err := db.QueryRow(ctx, activitiesKindQuery).Scan(&plain, &elsewhere); err != nil {
+		return nil, err
 	}
 	switch {
 	case elsewhere != nil:
-		faults = append(faults, fmt.Errorf("the table activities is in schema %q, which is not in the search_path, and a second one would be made; "+
-			"have it found first: ALTER ROLE … SET search_path = %s, public", *elsewhere, pgx.Identifier{*elsewhere}.Sanitize()))
+		faults = append(faults, Fault{
+			fmt.Sprintf("the table activities is in schema %q, which is not in the search_path, and a second one would be made", *elsewhere),
+			fmt.Sprintf("ALTER ROLE … SET search_path = %s, public", pgx.Identifier{*elsewhere}.Sanitize()),
+		})
 	case !plain:
-		faults = append(faults, errors.New("activities is partitioned, a foreign table or a view; the worker needs a table of its own kind: "+
-			"copy it first: CREATE TABLE plain (LIKE activities INCLUDING ALL); INSERT INTO plain SELECT * FROM activities"))
-	case !hasKey:
-		faults = append(faults, errors.New("activity_id alone is not unique; add it first: ALTER TABLE activities ADD PRIMARY KEY (activity_id)"))
+		faults = append(faults, Fault{
+			"activities is partitioned, a foreign table or a view, and the worker needs a table of its own kind",
+			"copy it: CREATE TABLE plain (LIKE activities INCLUDING ALL); INSERT INTO plain SELECT * FROM activities",
+		})
+	default:
+		keys, err := keyFaults(ctx, db, "activities", "activity_id")
+		if err != nil {
+			return nil, err
+		}
+		faults = append(faults, keys...)
 	}
-	generated, err := generatedColumns(ctx, conn)
-	if err != nil {
-		return err
-	}
-	for _, column := range generated {
-		faults = append(faults, fmt.Errorf("column %q of activities is generated, and the worker writes it; make it a plain one first: "+
-			"ALTER TABLE activities ALTER COLUMN %[1]s DROP EXPRESSION", column))
-	}
-	return incompatible(faults)
+	generated, err := generatedFaults(ctx, db)
+	return append(faults, generated...), err
 }
 
-// generatedColumns returns the generated columns among those that the worker writes.
-func generatedColumns(ctx context.Context, conn *pgx.Conn) ([]string, error) {
-	rows, _ := conn.Query(ctx, generatedColumnsQuery)
-	generated, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(generated) == 0 {
-		return nil, err
-	}
+// generatedFaults returns the generated columns among those that the worker writes.
+func generatedFaults(ctx context.Context, db dbpool.Querier) (faults []Fault, err error) {
 	ours, err := files.ReadFile("templates/00001_activities.sql")
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(generated, func(column string) bool { return !bytes.Contains(ours, []byte("'"+column+"'")) }), nil
+	written := []string{"activity_id", "user_id", "date"}
+	for _, column := range wantedColumn.FindAllStringSubmatch(string(ours), -1) {
+		written = append(written, column[2])
+	}
+	rows, _ := db.Query(ctx, generatedColumnsQuery, written)
+	var name, typ, kind string
+	_, err = pgx.ForEachRow(rows, []any{&name, &typ, &kind}, func() error {
+		faults = append(faults, Fault{fmt.Sprintf("column %q of activities is generated, and the worker writes it", name), makePlain(name, typ, kind)})
+		return nil
+	})
+	return faults, err
+}
+
+// makePlain returns statements after which a generated column can be written. Its
+// values stay.
+func makePlain(name, typ, kind string) string {
+	switch kind {
+	case "identity":
+		return fmt.Sprintf("ALTER TABLE activities ALTER COLUMN %s SET GENERATED BY DEFAULT", name)
+	case "virtual": // DROP EXPRESSION is for stored values
+		return fmt.Sprintf("ALTER TABLE activities RENAME COLUMN %[1]s TO %[1]s_generated; ALTER TABLE activities ADD COLUMN %[1]s %[2]s; UPDATE activities SET %[1]s = %[1]s_generated", name, typ)
+	}
+	return fmt.Sprintf("ALTER TABLE activities ALTER COLUMN %s DROP EXPRESSION", name)
 }

@@ -2,9 +2,8 @@ package migrations
 
 import (
 	"context"
-	"errors"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // tokensColumnsQuery lists the columns of an existing table of tokens whose types the
@@ -22,14 +21,11 @@ WHERE a.attrelid = to_regclass('user_tokens') AND NOT a.attisdropped
   AND format_type(a.atttypid, a.atttypmod) <> ALL (needed.usable)
 ORDER BY a.attnum`
 
-// checkTokens returns an error for a table that migrating would have to retype.
-func checkTokens(ctx context.Context, conn *pgx.Conn) error {
-	faults, hasKey, err := checkColumns(ctx, conn, "user_tokens", "user_id", tokensColumnsQuery)
+func tokensFaults(ctx context.Context, db dbpool.Querier) ([]Fault, error) {
+	faults, err := columnFaults(ctx, db, "user_tokens", tokensColumnsQuery)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if !hasKey {
-		faults = append(faults, errors.New("user_id alone is not unique in user_tokens; add it first: ALTER TABLE user_tokens ADD PRIMARY KEY (user_id)"))
-	}
-	return incompatible(faults)
+	keys, err := keyFaults(ctx, db, "user_tokens", "user_id")
+	return append(faults, keys...), err
 }

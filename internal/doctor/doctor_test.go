@@ -60,6 +60,16 @@ func TestFindings(t *testing.T) {
 				CREATE TRIGGER refuse BEFORE INSERT ON worker_processes EXECUTE FUNCTION refuse()`, `DROP TRIGGER refuse ON worker_processes`,
 			false, "the disk is full", "",
 		},
+		{
+			"migrations", `ALTER TABLE activities DROP COLUMN total_load_miles, ADD COLUMN total_load_miles real GENERATED ALWAYS AS (distance_miles * 2) STORED`,
+			`ALTER TABLE activities ALTER COLUMN total_load_miles DROP EXPRESSION`,
+			false, `column "total_load_miles" of activities is generated`, "ALTER TABLE activities ALTER COLUMN total_load_miles DROP EXPRESSION",
+		},
+		{
+			"migrations", `ALTER TABLE activities ALTER COLUMN date TYPE text, ALTER COLUMN trimp TYPE double precision`,
+			`ALTER TABLE activities ALTER COLUMN date TYPE date USING date::date, ALTER COLUMN trimp TYPE real USING trimp::real`,
+			false, `column "date" of activities is text`, "ALTER TABLE activities ALTER COLUMN date TYPE date USING date::date; ALTER TABLE activities ALTER COLUMN trimp TYPE real USING trimp::real",
+		},
 	} {
 		execute(t, pool, c.spoil)
 		var found Finding

@@ -16,11 +16,25 @@ import (
 	"github.com/trainingmonkey/worker/workers"
 )
 
+// examineMigrations finds missing migrations, and changes to the application's tables since
+// with which migrating would refuse them.
 func examineMigrations(ctx context.Context, pool *dbpool.Pool, settings config.Config) Finding {
+	const check = "migrations"
 	if err := migrations.Check(ctx, pool.Pool, settings.River.Schema); err != nil {
-		return unknown("migrations", err)
+		return unknown(check, err)
 	}
-	return fine("migrations", "up to date")
+	faults, err := migrations.FindFaults(ctx, pool)
+	if err != nil {
+		return unknown(check, err)
+	}
+	if len(faults) == 0 {
+		return fine(check, "up to date")
+	}
+	var found, cures []string
+	for _, f := range faults {
+		found, cures = append(found, f.About), append(cures, f.Cure)
+	}
+	return Finding{check, false, "up to date, but the application's tables were changed: " + sentence(found), "jobs that need them fail", sentence(cures)}
 }
 
 // examinePrivileges finds missing privileges and policies that limit commands to some rows.
