@@ -201,6 +201,78 @@ func TestGeneratedColumnsAreReplaced(t *testing.T) {
 	}
 }
 
+// TestAdviceOnKeys follows the advice on keys of each kind, after the rows in its way were
+// corrected. A worker then works with the table.
+func TestAdviceOnKeys(t *testing.T) {
+	t.Parallel()
+	const row, other = `INSERT INTO activities (activity_id, user_id, date) VALUES (1, 7, '2025-01-01'), (2, 7, '2025-01-02');`,
+		`INSERT INTO activities (activity_id, user_id, date) VALUES (3, 7, '2025-01-03'), (2, 7, '2025-01-04'), (3, 7, '2025-01-04'), (NULL, 7, '2025-01-05');`
+	const unique, primary = `CREATE UNIQUE INDEX CONCURRENTLY ON activities (activity_id)`, `ALTER TABLE activities ADD PRIMARY KEY (activity_id)`
+	for name, c := range map[string]struct{ columns, rows, about, inTheWay, cure string }{
+		"none":         {`activity_id bigint`, row, "activity_id alone is not unique in activities", "", primary},
+		"another":      {`id bigserial PRIMARY KEY, activity_id bigint`, row, "alone is not unique", "", unique},
+		"more columns": {`activity_id bigint, PRIMARY KEY (user_id, activity_id)`, row, "alone is not unique", "", unique},
+		"another without default": {
+			`id text PRIMARY KEY, activity_id bigint`, "", "alone is not unique", "",
+			unique + `; ALTER TABLE activities ALTER COLUMN "id" SET DEFAULT …, because the worker does not write it`,
+		},
+		"deferrable": {
+			`activity_id bigint PRIMARY KEY DEFERRABLE`, row, "the constraint \"activities_pkey\" on activity_id of activities is deferrable", "",
+			`ALTER TABLE activities DROP CONSTRAINT "activities_pkey", ADD PRIMARY KEY (activity_id)`,
+		},
+		"another and deferrable": {
+			`id bigserial PRIMARY KEY, activity_id bigint CONSTRAINT "once each" UNIQUE DEFERRABLE`, row, `the constraint "once each" on activity_id of activities is deferrable`, "",
+			`ALTER TABLE activities DROP CONSTRAINT "once each", ADD UNIQUE (activity_id)`,
+		},
+		"duplicates and NULLs": {
+			`activity_id bigint`, row + other, "alone is not unique in activities (values in several rows: 2, for example 2; rows where it is NULL: 1)",
+			"leave one row of each (SELECT * FROM activities WHERE activity_id = '2'); give the rows without activity_id one or delete them (SELECT * FROM activities WHERE activity_id IS NULL); then ", primary,
+		},
+		"deferrable with NULLs": {
+			`activity_id bigint UNIQUE DEFERRABLE`, row + `INSERT INTO activities (user_id, date) VALUES (7, '2025-01-05'), (7, '2025-01-06')`, "is deferrable, which ON CONFLICT refuses (rows where it is NULL: 2)",
+			"give the rows without activity_id one or delete them (SELECT * FROM activities WHERE activity_id IS NULL); then ",
+			`ALTER TABLE activities DROP CONSTRAINT "activities_activity_id_key", ADD UNIQUE (activity_id)`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := dbtest.Open(t, dbtest.New(t))
+			execute(t, pool, `CREATE TABLE activities (user_id integer, date date, `+c.columns+`); `+c.rows)
+			faults, err := migrations.FindFaults(t.Context(), pool)
+			if err != nil || len(faults) != 1 || !strings.Contains(faults[0].About, c.about) || faults[0].Cure != c.inTheWay+c.cure {
+				t.Fatalf("faults = %q, %v, want one: %q and %q", faults, err, c.about, c.inTheWay+c.cure)
+			}
+			execute(t, pool, `DELETE FROM activities AS a USING activities AS b WHERE a.activity_id IS NULL OR a.activity_id = b.activity_id AND a.ctid > b.ctid`)
+			for statement := range strings.SplitSeq(strings.Replace(c.cure, `…, because the worker does not write it`, `gen_random_uuid()`, 1), "; ") {
+				execute(t, pool, statement)
+			}
+			up(t, pool)
+			for _, miles := range []string{"7.5", "8.5"} {
+				execute(t, pool, `SELECT river.enqueue_activity_ingest('[{"activity_id": 9, "user_id": 7, "date": "2025-01-09", "total_load_miles": `+miles+`}]'),
+					river.enqueue_acwr_recalc(7, '2025-01-01', '2025-01-09')`)
+				if err := newService(t, pool).Drain(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := text(t, pool, `SELECT string_agg(total_load_miles::text, ' ') FROM activities WHERE activity_id = 9`); got != "8.5" {
+				t.Errorf("the ingested and edited activity has %s miles, want 8.5", got)
+			}
+			checkOracle(t, pool)
+		})
+	}
+}
+
+// TestTableWithoutTheKeysColumn: a key cannot be added on a column that does not exist.
+func TestTableWithoutTheKeysColumn(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Open(t, dbtest.New(t))
+	execute(t, pool, `CREATE TABLE activities (id bigint PRIMARY KEY, user_id integer, date date)`)
+	_, err := migrations.Up(t.Context(), pool.Pool, dbtest.RiverSchema)
+	if want := `activities has no column activity_id`; !errors.Is(err, migrations.ErrIncompatible) || !strings.Contains(err.Error(), want) {
+		t.Errorf("Up = %v, want ErrIncompatible with %q", err, want)
+	}
+}
+
 func TestNewerDatabaseIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, newer := range map[string]string{

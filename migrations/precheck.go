@@ -30,16 +30,6 @@ WHERE a.attrelid = to_regclass('activities') AND NOT a.attisdropped
   AND format_type(a.atttypid, a.atttypmod) <> needed.type
 ORDER BY a.attnum`
 
-// keyQuery reports whether an existing table has a unique index on a column alone;
-// true when there is no table yet.
-const keyQuery = `
--- name: precheck_key
-SELECT to_regclass($1) IS NULL OR EXISTS (
-	SELECT FROM pg_index i
-	JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-	WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indpred IS NULL
-	  AND i.indnkeyatts = 1 AND a.attname = $2)`
-
 // activitiesKindQuery reports whether an existing table is one on which indexes can be
 // built concurrently and, if the search_path has no such table, where another one is.
 const activitiesKindQuery = `
@@ -110,16 +100,24 @@ func columnFaults(ctx context.Context, db dbpool.Querier, table, columnsQuery st
 	return faults, err
 }
 
-// keyFaults returns why a table's rows cannot be found by their key.
-func keyFaults(ctx context.Context, db dbpool.Querier, table, key string) ([]Fault, error) {
-	var hasKey bool
-	if err := db.QueryRow(ctx, keyQuery, table, key).Scan(&hasKey); err != nil || hasKey {
-		return nil, err
+// writtenColumns returns the columns in a migration's list for a table. The worker writes
+// them, besides keys and dates, which tables have anyway.
+func writtenColumns(file, table string) (names []string, err error) {
+	text, err := files.ReadFile("templates/" + file)
+	for _, column := range wantedColumn.FindAllStringSubmatch(string(text), -1) {
+		if column[1] == "" || column[1] == table {
+			names = append(names, column[2])
+		}
 	}
-	return []Fault{{key + " alone is not unique in " + table, fmt.Sprintf("ALTER TABLE %s ADD PRIMARY KEY (%s)", table, key)}}, nil
+	return names, err
 }
 
 func activitiesFaults(ctx context.Context, db dbpool.Querier) ([]Fault, error) {
+	written, err := writtenColumns("00001_activities.sql", "activities")
+	if err != nil {
+		return nil, err
+	}
+	written = append(written, "activity_id", "user_id", "date")
 	faults, err := columnFaults(ctx, db, "activities", activitiesColumnsQuery)
 	if err != nil {
 		return nil, err
@@ -133,7 +131,7 @@ func activitiesFaults(ctx context.Context, db dbpool.Querier) ([]Fault, error) {
 	case elsewhere != nil:
 		faults = append(faults, Fault{
 			fmt.Sprintf("the table activities is in schema %q, which is not in the search_path, and a second one would be made", *elsewhere),
-			fmt.Sprintf("ALTER ROLE … SET search_path = %s, public", pgx.Identifier{*elsewhere}.Sanitize()),
+			fmt.Sprintf("ALTER ROLE … SET search_path = %s, public", quoted(*elsewhere)),
 		})
 	case !plain:
 		faults = append(faults, Fault{
@@ -141,26 +139,18 @@ func activitiesFaults(ctx context.Context, db dbpool.Querier) ([]Fault, error) {
 			"copy it: CREATE TABLE plain (LIKE activities INCLUDING ALL); INSERT INTO plain SELECT * FROM activities",
 		})
 	default:
-		keys, err := keyFaults(ctx, db, "activities", "activity_id")
+		keys, err := keyFaults(ctx, db, "activities", "activity_id", written)
 		if err != nil {
 			return nil, err
 		}
 		faults = append(faults, keys...)
 	}
-	generated, err := generatedFaults(ctx, db)
+	generated, err := generatedFaults(ctx, db, written)
 	return append(faults, generated...), err
 }
 
 // generatedFaults returns the generated columns among those that the worker writes.
-func generatedFaults(ctx context.Context, db dbpool.Querier) (faults []Fault, err error) {
-	ours, err := files.ReadFile("templates/00001_activities.sql")
-	if err != nil {
-		return nil, err
-	}
-	written := []string{"activity_id", "user_id", "date"}
-	for _, column := range wantedColumn.FindAllStringSubmatch(string(ours), -1) {
-		written = append(written, column[2])
-	}
+func generatedFaults(ctx context.Context, db dbpool.Querier, written []string) (faults []Fault, err error) {
 	rows, _ := db.Query(ctx, generatedColumnsQuery, written)
 	var name, typ, kind string
 	_, err = pgx.ForEachRow(rows, []any{&name, &typ, &kind}, func() error {

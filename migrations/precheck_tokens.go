@@ -26,6 +26,10 @@ func tokensFaults(ctx context.Context, db dbpool.Querier) ([]Fault, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := keyFaults(ctx, db, "user_tokens", "user_id")
+	written, err := writtenColumns("00009_tokens.sql", "user_tokens")
+	if err != nil {
+		return nil, err
+	}
+	keys, err := keyFaults(ctx, db, "user_tokens", "user_id", append(written, "user_id"))
 	return append(faults, keys...), err
 }

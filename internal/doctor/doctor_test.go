@@ -70,6 +70,11 @@ func TestFindings(t *testing.T) {
 			`ALTER TABLE activities ALTER COLUMN date TYPE date USING date::date, ALTER COLUMN trimp TYPE real USING trimp::real`,
 			false, `column "date" of activities is text`, "ALTER TABLE activities ALTER COLUMN date TYPE date USING date::date; ALTER TABLE activities ALTER COLUMN trimp TYPE real USING trimp::real",
 		},
+		{
+			"migrations", `ALTER TABLE activities DROP CONSTRAINT activities_pkey; INSERT INTO activities (activity_id, user_id, date) VALUES (1, 1, '2025-01-01'), (1, 1, '2025-01-02')`,
+			`DELETE FROM activities; ALTER TABLE activities ADD PRIMARY KEY (activity_id)`,
+			false, "activity_id alone is not unique in activities (values in several rows: 1, for example 1)", "then ALTER TABLE activities ADD PRIMARY KEY (activity_id)",
+		},
 	} {
 		execute(t, pool, c.spoil)
 		var found Finding
