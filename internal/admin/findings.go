@@ -92,7 +92,7 @@ func (s Snapshot) Findings() (all []Finding) {
 			add(Warning, fmt.Sprintf("See why: enqueue backfill status %d.", b.ID), "Backfill %d: %s of %d failed.", b.ID, counted(int(b.FailedChunks), "chunk", "chunks"), b.Chunks.Total)
 		}
 	}
-	for _, h := range s.HeldBack {
+	for _, h := range s.Vacuum.Holders {
 		add(Warning, "If it is not needed: "+h.Cure+".", "Vacuum is held back by %s: claims become slow.", h)
 	}
 	for _, n := range s.Upkeep.Neglected() {
@@ -100,6 +100,9 @@ func (s Snapshot) Findings() (all []Finding) {
 	}
 	if off := time.Duration(s.ClockOff * float64(time.Second)); off > MaxClockDifference {
 		add(Warning, "Synchronize both, with chrony for instance.", "The clocks of this machine and of the database differ by %s: retries of token jobs and latencies are as wrong.", HumanReadable(off))
+	}
+	if s.Vacuum.HiddenFrom != "" {
+		add(Notice, "As a superuser: "+s.Vacuum.GrantStats()+".", "For how long other roles' transactions hold back vacuum is hidden from this role: they show only after %d transactions of the server.", HeldBackBy)
 	}
 	if n := s.Rejects.LastDay; n > 0 {
 		add(Notice, "See why: enqueue rejects list. After a fix: enqueue rejects retry --all.", "%s rejected within a day as invalid.", counted(int(n), "activity was", "activities were"))

@@ -38,7 +38,7 @@ type Snapshot struct {
 	Reasons   FailureReasons       `json:"reasons"`
 	Tokens    Tokens               `json:"tokens"`
 	LastHour  []throughput.Point   `json:"-"` // drawn by the page, the oldest first
-	HeldBack  []VacuumHolder       `json:"-"` // shown as findings
+	Vacuum    Vacuum               `json:"-"` // shown as findings
 	Upkeep    Upkeep               `json:"-"` // shown as findings
 	LastJobID int64                `json:"last_job_id"`
 	ClockOff  float64              `json:"clock_difference_seconds"` // min difference between the database and the machine that took the snapshot
@@ -94,7 +94,7 @@ func (s *Snapshot) read(ctx context.Context, tx pgx.Tx, o Options) (err error) {
 	queueWithoutResults(batch, &without, &read)
 	queueTokens(batch, river, s)
 	throughput.QueueLastHour(batch, o.RiverSchema, &s.LastHour)
-	QueueVacuumHolders(batch, HeldBackFor, &s.HeldBack)
+	QueueVacuum(batch, HeldBackFor, HeldBackBy, &s.Vacuum)
 	QueueUpkeep(batch, o.RiverSchema, &s.Upkeep)
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return err

@@ -245,10 +245,16 @@ func TestFindings(t *testing.T) {
 		},
 		"warning: The clocks of this machine and of the database differ by 5 min 0 s: retries of token jobs and latencies are as wrong.": func(s *Snapshot) { s.ClockOff = 300 },
 		"warning: Vacuum is held back by session 7 (report) for 12 min 0 s: claims become slow.": func(s *Snapshot) {
-			s.HeldBack = []VacuumHolder{{What: "session 7 (report)", Age: 720, Cure: "SELECT pg_terminate_backend(7)"}}
+			s.Vacuum.Holders = []VacuumHolder{{What: "session 7 (report)", Age: 720, Cure: "SELECT pg_terminate_backend(7)"}}
 		},
 		"warning: Vacuum is held back by replication slot old: claims become slow.": func(s *Snapshot) {
-			s.HeldBack = []VacuumHolder{{What: "replication slot old", Cure: "SELECT pg_drop_replication_slot('old')"}}
+			s.Vacuum.Holders = []VacuumHolder{{What: "replication slot old", Cure: "SELECT pg_drop_replication_slot('old')"}}
+		},
+		"warning: Vacuum is held back by replication slot new for 1 transaction: claims become slow.": func(s *Snapshot) {
+			s.Vacuum.Holders = []VacuumHolder{{What: "replication slot new", Transactions: 1, Cure: "SELECT pg_drop_replication_slot('new')"}}
+		},
+		"notice: For how long other roles' transactions hold back vacuum is hidden from this role: they show only after 100000 transactions of the server.": func(s *Snapshot) {
+			s.Vacuum.HiddenFrom = "worker"
 		},
 		"warning: Autovacuum off for river.river_job: finished jobs stay in table and indexes, which grow, and claims become slow.": func(s *Snapshot) {
 			s.Upkeep.NotVacuumed = []string{"river.river_job"}

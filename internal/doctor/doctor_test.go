@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/internal/admin"
 	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
@@ -131,6 +132,20 @@ func TestVacuumHeldBack(t *testing.T) {
 	}
 	if got := examineVacuum(t.Context(), pool, time.Hour); !strings.Contains(got.About, "held back by nothing") {
 		t.Errorf("vacuum = %+v, want no snapshot older than an hour", got)
+	}
+}
+
+// TestVacuumIsHidden: a role that does not see the sessions of others is not said to be
+// held back by nothing.
+func TestVacuumIsHidden(t *testing.T) {
+	t.Parallel()
+	const grant = `GRANT pg_read_all_stats TO "Worker"`
+	if got := aboutVacuum(admin.Vacuum{HiddenFrom: `"Worker"`}, time.Minute); !got.Warns() || !strings.Contains(got.About, `nothing that role "Worker" sees`) || got.Why == "" || !strings.Contains(got.Cure, grant) {
+		t.Errorf("vacuum = %+v, want a warning with %s", got, grant)
+	}
+	both := admin.Vacuum{HiddenFrom: `"Worker"`, Holders: []admin.VacuumHolder{{What: "replication slot old", Transactions: 200_000, Cure: "drop it"}}}
+	if got := aboutVacuum(both, time.Minute); !got.Warns() || got.About != "held back by replication slot old for 200000 transactions" || !strings.Contains(got.Cure, "drop it; ") || !strings.Contains(got.Cure, grant) {
+		t.Errorf("vacuum = %+v, want the slot and %s", got, grant)
 	}
 }
 

@@ -156,20 +156,34 @@ func examineJobIDs(ctx context.Context, pool *dbpool.Pool, settings config.Confi
 
 // examineVacuum finds what has held back vacuum for longer than the given time.
 func examineVacuum(ctx context.Context, pool *dbpool.Pool, longer time.Duration) Finding {
-	var holders []admin.VacuumHolder
+	var vacuum admin.Vacuum
 	b := &pgx.Batch{}
-	admin.QueueVacuumHolders(b, longer, &holders)
+	admin.QueueVacuum(b, longer, admin.HeldBackBy, &vacuum)
 	if err := pool.SendBatch(ctx, b).Close(); err != nil {
 		return unknown("vacuum", err)
 	}
-	if len(holders) == 0 {
-		return fine("vacuum", "held back by nothing older than %v", longer)
-	}
+	return aboutVacuum(vacuum, longer)
+}
+
+func aboutVacuum(vacuum admin.Vacuum, longer time.Duration) Finding {
+	const check, slow = "vacuum", "finished jobs stay in the indexes, and claims become slow"
 	var named, cures []string
-	for _, h := range holders {
+	for _, h := range vacuum.Holders {
 		named, cures = append(named, h.String()), append(cures, h.Cure)
 	}
-	return Finding{"vacuum", true, "held back by " + sentence(named), "finished jobs stay in the indexes, and claims become slow", sentence(cures)}
+	if vacuum.HiddenFrom != "" {
+		cures = append(cures, "as a superuser: "+vacuum.GrantStats())
+	}
+	switch {
+	case len(named) > 0:
+		return Finding{check, true, "held back by " + sentence(named), slow, sentence(cures)}
+	case vacuum.HiddenFrom != "":
+		return Finding{
+			check, true, fmt.Sprintf("held back by nothing that role %s sees: for how long other roles' transactions are open is hidden from it", vacuum.HiddenFrom),
+			fmt.Sprintf("a forgotten session of another role shows only after %d transactions of the server; until then %s", admin.HeldBackBy, slow), sentence(cures),
+		}
+	}
+	return fine(check, "held back by nothing older than %v", longer)
 }
 
 // examineUpkeep finds missing maintenance.

@@ -82,7 +82,7 @@ func collectDatabase(watch *admin.Watch) collector {
 		gauge(ch, tokens, float64(s.Tokens.Expired), "expired")
 		gauge(ch, tokens, float64(s.Tokens.NeedsReauthorization), "needs_reauthorization")
 		oldest := 0.0
-		for _, h := range s.HeldBack {
+		for _, h := range s.Vacuum.Holders {
 			oldest = max(oldest, h.Age)
 		}
 		gauge(ch, heldBack, oldest)

@@ -57,6 +57,9 @@ func TestWorkerRole(t *testing.T) {
 	if _, errs, code := commands.Run(t, owners, "worker", "migrate", "up", "--worker-role", role); code != 0 {
 		t.Fatalf("migrate up --worker-role = %d: %s", code, errs)
 	}
+	if out, errs, code := commands.Run(t, mine, "worker", "check"); code != 0 || !strings.Contains(out, "GRANT pg_read_all_stats TO "+role) {
+		t.Errorf("worker check of a role that does not see other roles' sessions = %d, want 0 and what shows them:\n%s%s", code, out, errs)
+	}
 	for _, command := range []string{
 		"worker check", "worker migrate status", "worker migrate up --plan",
 		"enqueue ingest --user 7 --timezone US/Pacific " + absolute(t, "testdata/strava_export_runner.csv"), "worker run --drain",
