@@ -35,8 +35,8 @@ func (h VacuumHolder) String() string {
 }
 
 // Something that holds back vacuum is reported after this time or, where the time is
-// unknown, after this many transactions of the server. The alert rule has the second
-// limit.
+// unknown, after this many transactions of the server. The alert rule has the
+// second limit.
 const (
 	HeldBackFor = 10 * time.Minute
 	HeldBackBy  = 100_000

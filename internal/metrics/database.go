@@ -25,6 +25,7 @@ var (
 	backfillRows     = description("backfill_rows", "The whole database: rows of an unfinished backfill, done and total.", "backfill", "part")
 	backfillFailed   = description("backfill_failed_chunks", "The whole database: chunks of a backfill, one of the newest, that failed.", "backfill")
 	heldBack         = description("vacuum_held_back_seconds", "The server: age of the oldest transaction that holds back vacuum for ten minutes or longer; 0 for none.")
+	heldBackBy       = description("vacuum_held_back_transactions", "The server: transactions since the oldest that holds back vacuum, of those named on the status page; 0 for none. Also counts what has no known age, such as a replication slot.")
 	serverNeglected  = description("server_neglected", "The server: 1 where it neglects something, so that the work becomes slow: autovacuum is off, or indexes are not valid.", "what")
 	clockDifference  = description("clock_difference_seconds", "The server: how far its clock is from this machine's; 0 when it may be none.")
 	tokens           = description("tokens", "The whole database: athletes' tokens: valid, expiring, expired, needs_reauthorization. Above 10,000 it is PostgreSQL's estimate.", "state")
@@ -81,11 +82,12 @@ func collectDatabase(watch *admin.Watch) collector {
 		gauge(ch, tokens, float64(s.Tokens.Expiring), "expiring")
 		gauge(ch, tokens, float64(s.Tokens.Expired), "expired")
 		gauge(ch, tokens, float64(s.Tokens.NeedsReauthorization), "needs_reauthorization")
-		oldest := 0.0
+		oldest, transactions := 0.0, int64(0)
 		for _, h := range s.Vacuum.Holders {
-			oldest = max(oldest, h.Age)
+			oldest, transactions = max(oldest, h.Age), max(transactions, h.Transactions)
 		}
 		gauge(ch, heldBack, oldest)
+		gauge(ch, heldBackBy, float64(transactions))
 		neglected := map[string]bool{}
 		for _, n := range s.Upkeep.Neglected() {
 			neglected[n.Check] = true
