@@ -262,6 +262,9 @@ func TestFindings(t *testing.T) {
 		"warning: Indexes not valid: a, b: every write maintains them for nothing.": func(s *Snapshot) {
 			s.Upkeep.Broken = []migrations.BrokenIndex{{Name: "a"}, {Name: "b", Leftover: true}}
 		},
+		"warning: Notifications fill 62 % of the server's queue of them: once it is full, commits that notify fail, as those do that enqueue jobs.": func(s *Snapshot) {
+			s.Upkeep.Notifications = 0.62
+		},
 		"notice: 2 activities were rejected within a day as invalid.": func(s *Snapshot) { s.Rejects.LastDay = 2 },
 		"notice: 1 athlete has to connect again.":                     func(s *Snapshot) { s.Tokens = Tokens{NeedsReauthorization: 1} },
 	} {

@@ -10,16 +10,18 @@ import (
 	"github.com/trainingmonkey/worker/migrations"
 )
 
-// Upkeep is missing maintenance, without which the work slows down over time.
+// Upkeep is missing maintenance, without which the work slows down over time, and in the
+// end fails.
 type Upkeep struct {
 	AutovacuumOff bool     // of the whole server
 	NotVacuumed   []string // tables for which autovacuum is off
+	Notifications float64  // the share of the server's notification queue that is in use, 0 to 1
 	Broken        []migrations.BrokenIndex
 }
 
 // Neglect is one missing piece of maintenance.
 type Neglect struct {
-	Check string // autovacuum or indexes
+	Check string // one of Checks
 	What  string
 	Why   string // it matters
 	Cure  string // statements that end it
@@ -27,22 +29,32 @@ type Neglect struct {
 
 // Checks of Upkeep.
 const (
-	CheckAutovacuum = "autovacuum"
-	CheckIndexes    = "indexes"
+	CheckAutovacuum    = "autovacuum"
+	CheckIndexes       = "indexes"
+	CheckNotifications = "notifications"
 )
 
-// autovacuumQuery reads whether the server vacuums the tables that change most.
-const autovacuumQuery = `
--- name: snapshot_autovacuum
+// Checks returns the checks of Upkeep.
+func Checks() []string { return []string{CheckAutovacuum, CheckIndexes, CheckNotifications} }
+
+// maxNotifications is the share of the notification queue from which PostgreSQL itself
+// warns in its log.
+const maxNotifications = 0.5
+
+// upkeepQuery reads whether the server vacuums the tables that change most, and how full
+// its notification queue is.
+const upkeepQuery = `
+-- name: snapshot_upkeep
 SELECT NOT (current_setting('autovacuum')::bool AND current_setting('track_counts')::bool),
        coalesce((SELECT array_agg(c.oid::regclass::text ORDER BY c.oid::regclass::text)
                  FROM pg_class AS c, unnest(c.reloptions) AS o
-                 WHERE c.oid IN ($1::text::regclass, 'activities'::regclass) AND o ~* '^autovacuum_enabled=(off|false|no|0)$'), '{}')`
+                 WHERE c.oid IN ($1::text::regclass, 'activities'::regclass) AND o ~* '^autovacuum_enabled=(off|false|no|0)$'), '{}'),
+       pg_notification_queue_usage()`
 
 // QueueUpkeep queues the reading of Upkeep.
 func QueueUpkeep(b *pgx.Batch, riverSchema string, u *Upkeep) {
-	b.Queue(autovacuumQuery, queue.Schema(riverSchema).JobTable()).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&u.AutovacuumOff, &u.NotVacuumed)
+	b.Queue(upkeepQuery, queue.Schema(riverSchema).JobTable()).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&u.AutovacuumOff, &u.NotVacuumed, &u.Notifications)
 	})
 	migrations.QueueBrokenIndexes(b, riverSchema, &u.Broken)
 }
@@ -71,6 +83,13 @@ func (u Upkeep) Neglected() (all []Neglect) {
 			cures = append(cures, cure)
 		}
 		all = append(all, Neglect{CheckIndexes, "not valid: " + strings.Join(names, ", "), "every write maintains them for nothing", strings.Join(cures, "; ")})
+	}
+	if u.Notifications > maxNotifications {
+		all = append(all, Neglect{
+			CheckNotifications, fmt.Sprintf("fill %.0f %% of the server's queue of them", u.Notifications*100),
+			"once it is full, commits that notify fail, as those do that enqueue jobs",
+			"end the session that keeps them: a client that listens and is suspended or has been in a transaction for long; PostgreSQL's log names one under NOTIFY queue, and pg_stat_activity has their xact_start",
+		})
 	}
 	return all
 }

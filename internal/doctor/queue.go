@@ -187,21 +187,26 @@ func aboutVacuum(vacuum admin.Vacuum, longer time.Duration) Finding {
 }
 
 // examineUpkeep finds missing maintenance.
-func examineUpkeep(ctx context.Context, pool *dbpool.Pool, settings config.Config) []Finding {
+func examineUpkeep(ctx context.Context, pool *dbpool.Pool, settings config.Config) (findings []Finding) {
 	var upkeep admin.Upkeep
 	b := &pgx.Batch{}
 	admin.QueueUpkeep(b, settings.River.Schema, &upkeep)
 	if err := pool.SendBatch(ctx, b).Close(); err != nil {
-		return []Finding{unknown(admin.CheckAutovacuum, err), unknown(admin.CheckIndexes, err)}
-	}
-	autovacuum, indexes := fine(admin.CheckAutovacuum, "on"), fine(admin.CheckIndexes, "valid")
-	for _, n := range upkeep.Neglected() {
-		finding := Finding{n.Check, true, n.What, n.Why, n.Cure}
-		if n.Check == admin.CheckAutovacuum {
-			autovacuum = finding
-		} else {
-			indexes = finding
+		for _, check := range admin.Checks() {
+			findings = append(findings, unknown(check, err))
 		}
+		return findings
 	}
-	return []Finding{autovacuum, indexes}
+	found := map[string]Finding{
+		admin.CheckAutovacuum:    fine(admin.CheckAutovacuum, "on"),
+		admin.CheckIndexes:       fine(admin.CheckIndexes, "valid"),
+		admin.CheckNotifications: fine(admin.CheckNotifications, "fill %.0f %% of the server's queue of them", upkeep.Notifications*100),
+	}
+	for _, n := range upkeep.Neglected() {
+		found[n.Check] = Finding{n.Check, true, n.What, n.Why, n.Cure}
+	}
+	for _, check := range admin.Checks() {
+		findings = append(findings, found[check])
+	}
+	return findings
 }

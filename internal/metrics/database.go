@@ -26,7 +26,7 @@ var (
 	backfillFailed   = description("backfill_failed_chunks", "The whole database: chunks of a backfill, one of the newest, that failed.", "backfill")
 	heldBack         = description("vacuum_held_back_seconds", "The server: age of the oldest transaction that holds back vacuum for ten minutes or longer; 0 for none.")
 	heldBackBy       = description("vacuum_held_back_transactions", "The server: transactions since the oldest that holds back vacuum, of those named on the status page; 0 for none. Also counts what has no known age, such as a replication slot.")
-	serverNeglected  = description("server_neglected", "The server: 1 where it neglects something, so that the work becomes slow: autovacuum is off, or indexes are not valid.", "what")
+	serverNeglected  = description("server_neglected", "The server: 1 where it neglects something, so that the work becomes slow or fails: autovacuum is off, indexes are not valid, or notifications fill half of their queue.", "what")
 	clockDifference  = description("clock_difference_seconds", "The server: how far its clock is from this machine's; 0 when it may be none.")
 	tokens           = description("tokens", "The whole database: athletes' tokens: valid, expiring, expired, needs_reauthorization. Above 10,000 it is PostgreSQL's estimate.", "state")
 )
@@ -92,7 +92,7 @@ func collectDatabase(watch *admin.Watch) collector {
 		for _, n := range s.Upkeep.Neglected() {
 			neglected[n.Check] = true
 		}
-		for _, what := range []string{admin.CheckAutovacuum, admin.CheckIndexes} {
+		for _, what := range admin.Checks() {
 			gauge(ch, serverNeglected, oneIf(neglected[what]), what)
 		}
 		gauge(ch, clockDifference, s.ClockOff)
