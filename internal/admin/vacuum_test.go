@@ -30,7 +30,8 @@ func holdersServer(t *testing.T) *localpg.Server {
 	}
 	s, err := localpg.Start(t.Context(), localpg.Options{Settings: map[string]string{
 		"fsync": "off", "wal_level": "logical", "max_prepared_transactions": "5",
-		"autovacuum": "off", // its sessions come and go
+		"autovacuum":         "off", // its sessions come and go
+		"wal_sender_timeout": "0",   // the standbys send feedback once, and answer nothing
 	}})
 	if err != nil {
 		t.Fatal(err)
