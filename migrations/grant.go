@@ -21,9 +21,14 @@ const roleQuery = `
 SELECT count(*) > 0, coalesce(bool_or(has_schema_privilege(rolname, current_schema(), 'CREATE')), false), current_schema()
 FROM pg_roles WHERE rolname = $1`
 
+// seriesFunctions are acwr_series and what it calls with its caller's privileges.
+const seriesFunctions = `'acwr_series', 'acwr_today', 'acwr_implausible', 'acwr_resembles', 'acwr_mean_expression', 'acwr_decay_factor',
+	'acwr_decaying_sum', 'acwr_weighted_average', 'acwr_round', 'acwr_real', 'acwr_ratio', 'acwr_divergence'`
+
 // grantQuery lets a role resolve names in River's schema, call the functions, and
-// read what acwr_series reads and returns; every role may call it, and it reads as
-// its caller. It grants nothing else on tables, and nothing on sequences.
+// read what acwr_series reads and returns, because it reads as its caller. It grants
+// nothing else on tables, and nothing on sequences. Every role may call acwr_series unless
+// the owner's default privileges keep functions from PUBLIC.
 //
 // Columns that the application does not have, or on which only the table's owner may
 // grant privileges, are skipped: acwr_series treats a user_settings that it cannot
@@ -35,6 +40,7 @@ GRANT EXECUTE ON FUNCTION {schema}.enqueue_activity_ingest(jsonb, integer), {sch
 DO $$
 DECLARE
 	columns record;
+	called regprocedure;
 BEGIN
 	IF NOT has_schema_privilege({role_literal}, current_schema(), 'USAGE') THEN
 		EXECUTE format('GRANT USAGE ON SCHEMA %I TO {role}', current_schema());
@@ -53,6 +59,12 @@ BEGIN
 		GROUP BY a.attrelid
 	LOOP
 		EXECUTE format('GRANT SELECT (%s) ON %s TO {role}', columns.names, columns.of);
+	END LOOP;
+	FOR called IN
+		SELECT p.oid FROM pg_proc AS p
+		WHERE p.proname IN (` + seriesFunctions + `) AND pg_function_is_visible(p.oid) AND has_function_privilege(p.oid, 'EXECUTE WITH GRANT OPTION')
+	LOOP
+		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO {role}', called);
 	END LOOP;
 END $$;`
 

@@ -109,12 +109,12 @@ func TestEnqueueRoleCanEnqueueAndNothingElse(t *testing.T) {
 var sqlOfReadme = regexp.MustCompile("(?s)```sql\n(SELECT river.*?)```|`(SELECT \\* FROM acwr_series[^`]*)`|`(acwr_series\\([^`]*\\))`")
 
 // TestEnqueueRoleCanDoWhatTheReadmeSays: by SQL it enqueues, queries the jobs' status,
-// and reads the results. The tables are in a schema that is not open to everyone, and
-// the application's user_settings determine today.
+// and reads the results. The tables are in a schema that is not open to everyone, nor are
+// its functions, and the application's user_settings determine today.
 func TestEnqueueRoleCanDoWhatTheReadmeSays(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
-	execute(t, pool, `REVOKE ALL ON SCHEMA public FROM PUBLIC`)
+	execute(t, pool, `REVOKE ALL ON SCHEMA public FROM PUBLIC; REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public, river FROM PUBLIC`)
 	execute(t, pool, `CREATE TABLE user_settings (id integer PRIMARY KEY, timezone text, strava_access_token text); INSERT INTO user_settings VALUES (7, 'Pacific/Kiritimati', 'secret')`)
 	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date, total_load_miles, acute_chronic_ratio) VALUES (1, 7, '2025-03-01', 5, 4)`)
 	conn, _ := connectAsEnqueuer(t, pool)
@@ -302,25 +302,69 @@ func TestGrantRefusals(t *testing.T) {
 	}
 }
 
+// openAsOwner creates a role that may create tables in public, and returns a pool as that role.
+func openAsOwner(t *testing.T, pool *dbpool.Pool, address string) (role string, owner *dbpool.Pool) {
+	t.Helper()
+	role = "owner_" + strings.ToLower(rand.Text()[:10]) // roles belong to the server, which other tests use too
+	execute(t, pool, `CREATE ROLE `+role+` LOGIN PASSWORD 'own'; GRANT USAGE, CREATE ON SCHEMA public TO `+role)
+	dropRole(t, pool, role)
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(role, "own")
+	return role, dbtest.Open(t, u.String())
+}
+
+// dropRole drops a role with what it owns at the end of the test.
+func dropRole(t *testing.T, pool *dbpool.Pool, role string) {
+	t.Helper()
+	t.Cleanup(func() {
+		if _, err := pool.Exec(context.WithoutCancel(t.Context()), `DROP OWNED BY `+role+` CASCADE; DROP ROLE `+role); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestGrantWorkChecksItsOutcome: who migrates may not grant the use of the schema, which
+// PostgreSQL answers with a warning, nor the reading of another owner's table, which is an
+// error. Nothing is granted until their owner has, and then everything is.
+func TestGrantWorkChecksItsOutcome(t *testing.T) {
+	t.Parallel()
+	address := dbtest.New(t)
+	pool := dbtest.Open(t, address)
+	migrator, owner := openAsOwner(t, pool, address)
+	execute(t, pool, `REVOKE ALL ON SCHEMA public FROM PUBLIC; CREATE SCHEMA river AUTHORIZATION `+migrator+`; CREATE TABLE user_settings (id integer PRIMARY KEY)`)
+	role := strings.Replace(migrator, "owner", "worker", 1)
+	execute(t, pool, `CREATE ROLE `+role)
+	dropRole(t, pool, role)
+	if _, err := migrations.Up(t.Context(), owner.Pool, dbtest.RiverSchema); err != nil {
+		t.Fatal(err)
+	}
+	may := strings.ReplaceAll(`SELECT concat_ws(' ', has_table_privilege($1, 'activities', 'UPDATE'), has_schema_privilege($1, 'public', 'USAGE'), has_table_privilege($1, 'user_settings', 'SELECT'))`, "$1", "'"+role+"'")
+	left := `: GRANT USAGE ON SCHEMA public TO "` + role + `"; GRANT SELECT ON TABLE user_settings TO "` + role + `"; then repeat this`
+	if _, err := migrations.GrantWork(t.Context(), owner.Pool, dbtest.RiverSchema, role); err == nil || !strings.HasSuffix(err.Error(), left) {
+		t.Errorf("GrantWork() = %v, want %s", err, left)
+	}
+	if got := text(t, pool, may); got != "f f f" {
+		t.Errorf("after it failed, the role may %s, want nothing", got)
+	}
+	execute(t, pool, strings.TrimSuffix(strings.TrimPrefix(left, ": "), "; then repeat this"))
+	if _, err := migrations.GrantWork(t.Context(), owner.Pool, dbtest.RiverSchema, role); err != nil {
+		t.Errorf("GrantWork() after the owner granted the rest = %v", err)
+	}
+	if got := text(t, pool, may); got != "t t t" {
+		t.Errorf("the role may %s, want everything", got)
+	}
+}
+
 // TestUpWithoutCreateOnTheDatabase: another role creates the schema, and the owner of
 // the tables, who could not, migrates.
 func TestUpWithoutCreateOnTheDatabase(t *testing.T) {
 	t.Parallel()
 	address := dbtest.New(t)
 	pool := dbtest.Open(t, address)
-	role := "owner_" + strings.ToLower(rand.Text()[:10]) // roles belong to the server, which other tests use too
-	execute(t, pool, `CREATE ROLE `+role+` LOGIN PASSWORD 'own'; GRANT USAGE, CREATE ON SCHEMA public TO `+role)
-	t.Cleanup(func() {
-		if _, err := pool.Exec(context.WithoutCancel(t.Context()), `DROP OWNED BY `+role+` CASCADE; DROP ROLE `+role); err != nil {
-			t.Error(err)
-		}
-	})
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.User = url.UserPassword(role, "own")
-	owner := dbtest.Open(t, u.String())
+	role, owner := openAsOwner(t, pool, address)
 	if _, err := migrations.Up(t.Context(), owner.Pool, dbtest.RiverSchema); err == nil || !strings.Contains(err.Error(), `CREATE SCHEMA "river" AUTHORIZATION "`+role+`"`) {
 		t.Errorf("without the schema: %v, want the statement that creates it", err)
 	}

@@ -2,6 +2,8 @@ package migrations
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -12,8 +14,11 @@ import (
 // neededQuery lists the privileges that a worker's role needs on existing objects, in the
 // words of GRANT: every table of River's schema and of ours, the application's tables
 // that are read, their sequences, the functions that are called, and the two schemas.
-// Rows: privileges, object, whether the current role has them, which of them policies limit
-// to some rows, the restrictive ones of these policies, and whether commands alone need it.
+// Functions that PUBLIC may usually execute are among them: with ALTER DEFAULT PRIVILEGES,
+// it may not. River's is in the predicate of an index, so every insert of a job calls it.
+// Rows: privileges, object, whether the role $3 has them, which of them policies limit for
+// the current role to some rows, the restrictive ones of these policies, and whether commands
+// alone need it.
 //
 // Rows that policies hide are no error for UPDATE and DELETE, which do nothing instead. A
 // command reaches all rows if of the policies for it one permissive policy is true, for
@@ -48,7 +53,7 @@ WITH tables AS (
 	WHERE EXISTS (SELECT FROM unnest(polroles) AS role WHERE CASE role WHEN 0 THEN true ELSE pg_has_role(role, 'USAGE') END)
 )
 SELECT needs, 'TABLE ' || oid::regclass,
-       (SELECT bool_and(has_table_privilege(oid, p)) FROM unnest(string_to_array(needs, ', ')) AS p),
+       (SELECT bool_and(has_table_privilege($3, oid, p)) FROM unnest(string_to_array(needs, ', ')) AS p),
        ARRAY(SELECT p FROM unnest(string_to_array(needs, ', ')) WITH ORDINALITY AS needed (p, n)
              WHERE row_security_active(oid) AND NOT EXISTS (
                  SELECT FROM policies WHERE polrelid = oid AND command = p
@@ -59,15 +64,16 @@ SELECT needs, 'TABLE ' || oid::regclass,
 FROM tables
 UNION ALL
 SELECT 'USAGE, SELECT, UPDATE', 'SEQUENCE ' || oid::regclass,
-       has_sequence_privilege(oid, 'USAGE') AND has_sequence_privilege(oid, 'SELECT') AND has_sequence_privilege(oid, 'UPDATE'), '{}', '{}', false
+       has_sequence_privilege($3, oid, 'USAGE') AND has_sequence_privilege($3, oid, 'SELECT') AND has_sequence_privilege($3, oid, 'UPDATE'), '{}', '{}', false
 FROM sequences
 UNION ALL
-SELECT 'EXECUTE', format('FUNCTION %s', p.oid::regprocedure), has_function_privilege(p.oid, 'EXECUTE'), '{}', '{}', p.proname IN ('purge_athlete', 'explain_reject')
+SELECT 'EXECUTE', format('FUNCTION %s', p.oid::regprocedure), has_function_privilege($3, p.oid, 'EXECUTE'), '{}', '{}',
+       p.proname NOT IN ('token_expiry_stored', 'token_expiry_seconds', 'river_job_state_in_bitmask', 'acwr_resembles')
 FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
-WHERE n.nspname = $1 AND p.proname IN ('token_expiry_stored', 'token_expiry_seconds', 'purge_athlete', 'explain_reject')
-   OR p.proname = 'acwr_resembles' AND pg_function_is_visible(p.oid)
+WHERE n.nspname = $1 AND p.proname IN ('token_expiry_stored', 'token_expiry_seconds', 'river_job_state_in_bitmask', 'purge_athlete', 'explain_reject')
+   OR p.proname IN (` + seriesFunctions + `) AND pg_function_is_visible(p.oid)
 UNION ALL
-SELECT 'USAGE', format('SCHEMA %I', nspname), has_schema_privilege(oid, 'USAGE'), '{}', '{}', false
+SELECT 'USAGE', format('SCHEMA %I', nspname), has_schema_privilege($3, oid, 'USAGE'), '{}', '{}', false
 FROM pg_namespace WHERE nspname IN ($1, (SELECT nspname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = to_regclass('activities')))
 ORDER BY 2`
 
@@ -84,12 +90,30 @@ type Privilege struct {
 // NeededPrivileges returns the privileges that a worker's role needs, and
 // whether the current role has them.
 func NeededPrivileges(ctx context.Context, db dbpool.Querier, riverSchema string) ([]Privilege, error) {
-	return dbpool.Collect(ctx, db, "read privileges", pgx.RowToStructByPos[Privilege], neededQuery, riverSchema, versionTable)
+	current, err := dbpool.CollectOne(ctx, db, "read the current role", pgx.RowTo[string], currentRoleQuery)
+	if err != nil {
+		return nil, err
+	}
+	return rolePrivileges(ctx, db, riverSchema, current)
+}
+
+const currentRoleQuery = `
+-- name: current_role
+SELECT current_user::text`
+
+// rolePrivileges is NeededPrivileges for any role, except for Limited and Restrictive, which
+// are always the current role's.
+func rolePrivileges(ctx context.Context, db dbpool.Querier, riverSchema, role string) ([]Privilege, error) {
+	return dbpool.Collect(ctx, db, "read privileges", pgx.RowToStructByPos[Privilege], neededQuery, riverSchema, versionTable, role)
 }
 
 // GrantWork lets an existing role run workers and the command line, but change no table's
 // definition. Run again, it grants what was added since. It never returns a warning,
 // because a worker may do more than call functions.
+//
+// The current role may be unable to grant something, which PostgreSQL does not always
+// refuse: without the grant option, GRANT may do nothing. So the outcome is checked. What
+// the role has anyway, by another grant, is no error.
 func GrantWork(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string) (warning string, err error) {
 	_, err = grant(ctx, pool, role, "working", func(tx pgx.Tx, to string) error {
 		needed, err := NeededPrivileges(ctx, tx, riverSchema)
@@ -97,11 +121,32 @@ func GrantWork(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string
 			return err
 		}
 		for _, p := range needed {
-			if _, err := tx.Exec(ctx, "GRANT "+p.Needs+" ON "+p.On+" TO "+to); err != nil {
+			err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
+				_, err := tx.Exec(ctx, p.grantTo(to))
+				return err
+			})
+			if err != nil && dbpool.SQLState(err) != dbpool.InsufficientPrivilege {
 				return err
 			}
+		}
+		granted, err := rolePrivileges(ctx, tx, riverSchema, role)
+		if err != nil {
+			return err
+		}
+		var left []string
+		for _, p := range granted {
+			if !p.Has {
+				left = append(left, p.grantTo(to))
+			}
+		}
+		if len(left) > 0 {
+			return fmt.Errorf("only the owner of these may grant them, and nothing was granted; as the owner or a superuser: %s; then repeat this", strings.Join(left, "; "))
 		}
 		return nil
 	})
 	return "", err
+}
+
+func (p Privilege) grantTo(role string) string {
+	return "GRANT " + p.Needs + " ON " + p.On + " TO " + role
 }

@@ -68,7 +68,7 @@ func examinePrivileges(ctx context.Context, pool *dbpool.Pool, settings config.C
 		}
 	}
 	if len(missed) > 0 {
-		return Finding{check, true, fmt.Sprintf("role %s lacks %s", role, sentence(missed)), "workers work without; enqueue athlete purge is refused, enqueue rejects list shows no codes", grant}
+		return Finding{check, true, fmt.Sprintf("role %s lacks %s", role, sentence(missed)), "workers work without; of the commands, enqueue athlete purge or enqueue acwr is refused, or enqueue rejects list shows no codes", grant}
 	}
 	return fine(check, "all that work needs, on all rows")
 }
