@@ -7,34 +7,19 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
-// TestWorkerRole runs everything as a role that owns nothing and has the privileges of
-// `migrate up --worker-role`.
+// TestWorkerRole works as a role that owns nothing and has the privileges of
+// `migrate up --worker-role`, without them, with fewer, and under row-level security.
 func TestWorkerRole(t *testing.T) {
 	t.Parallel()
 	owners := dbtest.MigratedURL(t)
 	pool := dbtest.Open(t, owners)
-	role := "worker_" + strings.ToLower(rand.Text()[:10]) // roles belong to the server, which other tests use too
-	execute := func(sql string) {
-		t.Helper()
-		if _, err := pool.Exec(context.WithoutCancel(t.Context()), sql); err != nil {
-			t.Error(err)
-		}
-	}
+	role, mine := createRole(t, pool, owners, "worker")
+	execute := func(sql string) { t.Helper(); execute(t, pool, sql) }
 	execute(`REVOKE CREATE ON SCHEMA public FROM PUBLIC`)
-	execute(`CREATE ROLE ` + role + ` LOGIN PASSWORD 'work'`)
-	t.Cleanup(func() {
-		execute(`DROP OWNED BY ` + role)
-		execute(`DROP ROLE ` + role)
-	})
-	u, err := url.Parse(owners)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.User = url.UserPassword(role, "work")
-	mine := u.String()
 
 	for _, command := range [][]string{{"check"}, {"run", "--drain"}} {
 		if out, errs, code := commands.Run(t, mine, "worker", command...); code != 1 || !strings.Contains(out+errs, "worker migrate up --worker-role") {
@@ -125,4 +110,25 @@ func TestWorkerRole(t *testing.T) {
 		t.Errorf("%d of the edited and the added activity arrived, want both", got)
 	}
 	checkOracle(t, pool)
+}
+
+// createRole creates a role for the test, and returns its name and the URL as that role.
+func createRole(t *testing.T, pool *dbpool.Pool, address, name string) (role, mine string) {
+	t.Helper()
+	role = name + "_" + strings.ToLower(rand.Text()[:10]) // roles belong to the server, which other tests use too
+	execute(t, pool, `CREATE ROLE `+role+` LOGIN PASSWORD 'work'`)
+	t.Cleanup(func() { execute(t, pool, `DROP OWNED BY `+role+` CASCADE; DROP ROLE `+role) })
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(role, "work")
+	return role, u.String()
+}
+
+func execute(t *testing.T, pool *dbpool.Pool, sql string) {
+	t.Helper()
+	if _, err := pool.Exec(context.WithoutCancel(t.Context()), sql); err != nil {
+		t.Fatal(err)
+	}
 }
