@@ -25,23 +25,11 @@ const never = 1 << 30
 // transactions and roles are the server's, and the first two need settings.
 func holdersServer(t *testing.T) *localpg.Server {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("-short skips tests that need PostgreSQL")
-	}
-	s, err := localpg.Start(t.Context(), localpg.Options{Settings: map[string]string{
+	return dbtest.ServerWith(t, map[string]string{
 		"fsync": "off", "wal_level": "logical", "max_prepared_transactions": "5",
 		"autovacuum":         "off", // its sessions come and go
 		"wal_sender_timeout": "0",   // the standbys send feedback once, and answer nothing
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Stop(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
 	})
-	return s
 }
 
 // asRole returns the URL with another role, whose password is its name.

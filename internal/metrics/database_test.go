@@ -16,7 +16,7 @@ import (
 // that PostgreSQL knows from 17 on, and by transactions that it always knows.
 func TestInactiveSlotReachesTheAlert(t *testing.T) {
 	t.Parallel()
-	server := dbtest.Server(t)
+	server := dbtest.ServerWith(t, map[string]string{"wal_level": "logical", "synchronous_commit": "off"})
 	pool := dbtest.Open(t, server.URL(""))
 	execute := func(sql string) {
 		t.Helper()
@@ -27,12 +27,6 @@ func TestInactiveSlotReachesTheAlert(t *testing.T) {
 	if _, err := migrations.Up(t.Context(), pool.Pool, dbtest.RiverSchema); err != nil {
 		t.Fatal(err)
 	}
-	execute(`ALTER SYSTEM SET wal_level = 'logical'`)
-	execute(`ALTER SYSTEM SET synchronous_commit = off`)
-	if err := server.Restart(t.Context(), false); err != nil {
-		t.Fatal(err)
-	}
-	pool.Reset()
 	watch := admin.NewWatch(pool, admin.Options{RiverSchema: dbtest.RiverSchema, Timeout: time.Minute}, slog.New(slog.DiscardHandler))
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectDatabase(watch))

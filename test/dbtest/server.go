@@ -56,8 +56,14 @@ func NewFrom(t testing.TB, key string, prepare func(ctx context.Context, url str
 // the end of the server's log is shown. DATABASE_URL is ignored.
 func Server(t testing.TB) *localpg.Server {
 	t.Helper()
+	return ServerWith(t, nil)
+}
+
+// ServerWith is Server with settings of PostgreSQL.
+func ServerWith(t testing.TB, settings map[string]string) *localpg.Server {
+	t.Helper()
 	skipInShort(t)
-	s, err := localpg.Start(t.Context(), localpg.Options{})
+	s, err := localpg.Start(t.Context(), localpg.Options{Settings: settings})
 	if err != nil {
 		t.Fatal(err)
 	}
