@@ -35,31 +35,36 @@ func TestJobsDecodeLikeTheirActivities(t *testing.T) {
 		}
 		return `{"activity_id": 5, "user_id": 1, "date": "2025-01-01", "distance_miles": 3.3` + strings.Join(append([]string{""}, members...), ", ") + `}`
 	})
-	fast, slow := 0, 0
-	rapid.Check(t, func(t *rapid.T) {
-		activities := rapid.SliceOfN(activity, 1, 4).Draw(t, "activities")
-		text := `{"activities": [` + strings.Join(activities, ", ") + `]}`
-		args, err := decodeIngest([]byte(text))
-		if err != nil || len(args.items) != len(activities) {
-			t.Fatalf("%d of %d activities of %s, %v", len(args.items), len(activities), text, err)
-		}
-		if args.items[0].payloads.each == nil {
-			fast++
-		} else {
-			slow++
-		}
-		for i, item := range args.items {
-			want, wantErr := jobs.DecodeActivity([]byte(activities[i]))
-			if fmt.Sprint(item.fault) != fmt.Sprint(wantErr) || (wantErr == nil && !reflect.DeepEqual(*item.activity, want)) {
-				got, _ := json.Marshal(item.activity)
-				t.Fatalf("%s: %s, %v; want %v", activities[i], got, item.fault, wantErr)
-			}
-			if got := string(item.payload()); got != activities[i] {
-				t.Fatalf("payload %s, want %s", got, activities[i])
-			}
-		}
-	})
-	if fast == 0 || slow == 0 {
-		t.Errorf("%d jobs decoded whole, %d activity by activity", fast, slow)
+	sound := `{"activity_id": 5, "user_id": 1, "date": "2025-01-01", "distance_miles": 3.3}`
+	if !decodesLikeItsActivities(t, sound, sound) {
+		t.Error("a sound job was decoded activity by activity")
 	}
+	if decodesLikeItsActivities(t, sound, `{"activity_id": "five"}`, sound) {
+		t.Error("a job with a faulty activity was decoded whole")
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		decodesLikeItsActivities(t, rapid.SliceOfN(activity, 1, 4).Draw(t, "activities")...)
+	})
+}
+
+// decodesLikeItsActivities reports whether the job was decoded whole.
+func decodesLikeItsActivities(t rapid.TB, activities ...string) (whole bool) {
+	t.Helper()
+	text := `{"activities": [` + strings.Join(activities, ", ") + `]}`
+	args, err := decodeIngest([]byte(text))
+	if err != nil || len(args.items) != len(activities) {
+		t.Fatalf("%d of %d activities of %s, %v", len(args.items), len(activities), text, err)
+	}
+	whole = args.items[0].payloads.each == nil // until a payload is asked for
+	for i, item := range args.items {
+		want, wantErr := jobs.DecodeActivity([]byte(activities[i]))
+		if fmt.Sprint(item.fault) != fmt.Sprint(wantErr) || (wantErr == nil && !reflect.DeepEqual(*item.activity, want)) {
+			got, _ := json.Marshal(item.activity)
+			t.Fatalf("%s: %s, %v; want %v", activities[i], got, item.fault, wantErr)
+		}
+		if got := string(item.payload()); got != activities[i] {
+			t.Fatalf("payload %s, want %s", got, activities[i])
+		}
+	}
+	return whole
 }
