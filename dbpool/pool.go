@@ -52,30 +52,55 @@ type Pool struct {
 	begin          string
 }
 
-// Open opens the pool and checks that the server answers. Errors name the
+// Open opens the pool once the server has answered. Errors name the
 // server but never the password.
 func Open(ctx context.Context, o Options) (*Pool, error) {
 	config, settings, err := o.poolConfig()
 	if err != nil {
 		return nil, err
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
-		return nil, fmt.Errorf("open database pool: %w", err)
-	}
-	pingCtx, cancel := context.WithTimeout(ctx, config.PingTimeout)
+	firstCtx, cancel := context.WithTimeout(ctx, config.PingTimeout)
 	defer cancel()
-	if err := pool.Ping(pingCtx); err != nil {
-		pool.Close()
+	path, err := searchPath(firstCtx, config.ConnConfig)
+	if err != nil {
 		switch {
 		case ctx.Err() != nil:
 			err = ctx.Err() // interrupted, whatever the network calls it
-		case pingCtx.Err() != nil:
+		case firstCtx.Err() != nil:
 			err = &connectError{noAnswer(config.PingTimeout), err}
 		}
 		return nil, fmt.Errorf("connect to %s: %w", Target(config.ConnConfig), withoutSecrets(Concise(err), config.ConnConfig))
 	}
+	settings["search_path"] = path
+	config.ConnConfig.AfterConnect = Set(settings)
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("open database pool: %w", err)
+	}
 	return &Pool{Pool: pool, acquireTimeout: o.AcquireTimeout, settings: settings, begin: beginWith(settings)}, nil
+}
+
+// searchPathQuery reads the search_path of the role or the database, which SET does not
+// change: behind a pooler the session may have been another client's.
+const searchPathQuery = `
+-- name: search_path
+SELECT reset_val FROM pg_settings WHERE name = 'search_path'`
+
+// searchPath connects and returns the search_path, by which the application's tables are
+// found for as long as the pool is open: that of the URL, otherwise the role's.
+func searchPath(ctx context.Context, c *pgx.ConnConfig) (path string, err error) {
+	conn, err := pgx.ConnectConfig(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	for name, value := range c.RuntimeParams {
+		if strings.EqualFold(name, "search_path") {
+			return value, nil
+		}
+	}
+	err = conn.QueryRow(ctx, searchPathQuery, pgx.QueryExecModeExec).Scan(&path)
+	return path, err
 }
 
 // CloseWithin closes the pool. It returns when all connections have been returned and
@@ -162,7 +187,7 @@ func (o Options) limits() map[string]string {
 		// the count above, so both give the same time.
 		"tcp_user_timeout":     milliseconds(idle + keepalives*time.Second),
 		"idle_session_timeout": "0",   // it would end the connection that listens
-		transactionTimeout:     "0",   // transactions have deadlines, and lanes fit their size to them
+		"transaction_timeout":  "0",   // transactions have deadlines, and lanes fit their size to them
 		"jit":                  "off", // compiling a batch's statements takes longer than running them
 	}
 }
@@ -171,23 +196,17 @@ func (o Options) limits() map[string]string {
 var meanings = map[string]string{
 	"default_transaction_isolation": "read committed", // a statement after a lock sees what was committed before
 	"client_encoding":               "UTF8",           // Go's strings are UTF-8
-	"DateStyle":                     "ISO",
+	"DateStyle":                     "ISO, MDY",
 	"timezone":                      "UTC",
 }
 
-// transactionTimeout exists from PostgreSQL 17 on.
-const transactionTimeout = "transaction_timeout"
-
-// Set returns the function that sets parameters of a new connection. They are
-// not sent with the startup message, because poolers refuse most of them there.
+// Set returns the function that sets parameters of a new connection, but for those that
+// its server does not have. They are not sent with the startup message, because poolers
+// refuse most of them there.
 func Set(settings map[string]string) pgconn.AfterConnectFunc {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
-		if name == transactionTimeout {
-			fmt.Fprintf(&b, "SELECT set_config('%[1]s', '%[2]s', false) WHERE current_setting('%[1]s', true) IS NOT NULL;", name, settings[name])
-			continue
-		}
-		fmt.Fprintf(&b, "SET %s = '%s';", name, settings[name])
+		fmt.Fprintf(&b, "SELECT set_config('%[1]s', %[2]s, false) WHERE current_setting('%[1]s', true) IS NOT NULL;", name, literal(settings[name]))
 	}
 	return func(ctx context.Context, conn *pgconn.PgConn) error {
 		_, err := conn.Exec(ctx, b.String()).ReadAll()
@@ -195,17 +214,23 @@ func Set(settings map[string]string) pgconn.AfterConnectFunc {
 	}
 }
 
-// beginWith returns the statements that begin a transaction with a session's isolation and
-// timeouts: behind a pooler in transaction mode it may run in a session of another client.
+// beginWith returns the statements that begin a transaction with a session's isolation,
+// timeouts and search_path: behind a pooler in transaction mode it may run in a session of
+// another client.
 func beginWith(settings map[string]string) string {
 	var b strings.Builder
 	b.WriteString("begin isolation level read committed")
-	for _, name := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"} {
+	for _, name := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "search_path"} {
 		if value, ok := settings[name]; ok {
-			fmt.Fprintf(&b, "; SET LOCAL %s = '%s'", name, value)
+			fmt.Fprintf(&b, "; SELECT set_config('%s', %s, true)", name, literal(value))
 		}
 	}
 	return b.String()
+}
+
+// literal quotes a value for SQL, whatever standard_conforming_strings is.
+func literal(value string) string {
+	return "E'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(value) + "'"
 }
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

@@ -42,6 +42,7 @@ func TestSettingsAreOurs(t *testing.T) {
 	for _, setting := range []string{
 		"statement_timeout = '1min'", "lock_timeout = '1min'", "idle_in_transaction_session_timeout = 0", "jit = on", "TimeZone = 'Asia/Tokyo'", "DateStyle = 'German'",
 		"default_transaction_isolation = 'serializable'", "client_encoding = 'LATIN1'", "idle_session_timeout = '1min'", "transaction_timeout = '1min'",
+		`search_path = "$user", "it's", public`,
 	} {
 		name, _, _ := strings.Cut(setting, " ")
 		if _, err := others.Exec(t.Context(), "DO $$ BEGIN IF current_setting('"+name+"', true) IS NOT NULL THEN EXECUTE format('ALTER DATABASE %I SET "+
@@ -55,10 +56,14 @@ func TestSettingsAreOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
+	if _, err := others.Exec(t.Context(), "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = elsewhere', current_database()); END $$"); err != nil {
+		t.Fatal(err) // the pool has read it before
+	}
 	for name, want := range map[string]string{
+		"search_path":       `"$user", "it's", public`,
 		"statement_timeout": "1500ms", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "3s",
 		"tcp_keepalives_idle": "3", "tcp_keepalives_interval": "1", "tcp_keepalives_count": "3", "tcp_user_timeout": "6000", "application_name": "test", "TimeZone": "UTC",
-		"jit": "off", "DateStyle": "ISO, DMY", "transaction_isolation": "read committed", "client_encoding": "UTF8", "idle_session_timeout": "0", "transaction_timeout": "0",
+		"jit": "off", "DateStyle": "ISO, MDY", "transaction_isolation": "read committed", "client_encoding": "UTF8", "idle_session_timeout": "0", "transaction_timeout": "0",
 	} {
 		var got string
 		if err := pool.QueryRow(t.Context(), "SELECT coalesce(current_setting($1, true), '0')", name).Scan(&got); err != nil || got != want {
@@ -82,13 +87,13 @@ func TestTransactionsInOthersSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	others := `SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE`
+	others := `SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET search_path = elsewhere; SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE`
 	if _, err := pool.Exec(t.Context(), others, pgx.QueryExecModeSimpleProtocol); err != nil {
 		t.Fatal(err)
 	}
 	err = pool.InTx(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
 		for name, want := range map[string]string{
-			"statement_timeout": "1500ms", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "3s", "transaction_isolation": "read committed",
+			"statement_timeout": "1500ms", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "3s", "transaction_isolation": "read committed", "search_path": `"$user", public`,
 		} {
 			var got string
 			if err := tx.QueryRow(ctx, "SHOW "+name).Scan(&got); err != nil || got != want {

@@ -14,8 +14,7 @@ import (
 type DifferingSetting struct{ Name, Want, Is string }
 
 // readBackQuery reads settings in the units in which they are set. It leaves
-// out those of TCP, which Unix sockets do not have. The value of DateStyle also
-// has the order of day and month.
+// out those of TCP, which Unix sockets do not have.
 const readBackQuery = `
 -- name: read_back_settings
 SELECT name, setting FROM pg_settings
@@ -33,7 +32,7 @@ func (p *Pool) DifferingSettings(ctx context.Context) (differing []DifferingSett
 	var s DifferingSetting
 	_, err = pgx.ForEachRow(rows, []any{&s.Name, &s.Is}, func() error {
 		s.Want = want[strings.ToLower(s.Name)]
-		if is, _, _ := strings.Cut(s.Is, ","); !strings.EqualFold(is, s.Want) {
+		if !strings.EqualFold(s.Is, s.Want) {
 			differing = append(differing, s)
 		}
 		return nil

@@ -104,8 +104,10 @@ func TestSettingsThatWereDropped(t *testing.T) {
 	defer pool.Close()
 	execute(t, pool, `SET lock_timeout = 0`)
 	execute(t, pool, `SET DateStyle = 'German'`)
+	execute(t, pool, `SET search_path = elsewhere`)
 	f := examineSession(t.Context(), pool, direct)
-	if f.OK || !strings.Contains(f.About, `lock_timeout is "0"`) || !strings.Contains(f.About, `DateStyle is "German, DMY", not "ISO"`) || !strings.Contains(f.Cure, "SET lock_timeout = '") {
+	if f.OK || !strings.Contains(f.About, `lock_timeout is "0"`) || !strings.Contains(f.About, `DateStyle is "German, DMY", not "ISO, MDY"`) ||
+		!strings.Contains(f.Cure, "SET lock_timeout = '") || !strings.HasSuffix(f.Cure, `SET search_path = "$user", public`) {
 		t.Errorf("settings = %+v, want the differences", f)
 	}
 	if f := examineSession(t.Context(), pool, transactionPooler); !f.OK || !f.Warns() {

@@ -45,7 +45,11 @@ func examineSession(ctx context.Context, pool *dbpool.Pool, between way) Finding
 	var found, cures []string
 	for _, s := range differing {
 		found = append(found, fmt.Sprintf("%s is %q, not %q", s.Name, s.Is, s.Want))
-		cures = append(cures, fmt.Sprintf("ALTER ROLE %s SET %s = '%s'", pgx.Identifier{pool.Config().ConnConfig.User}.Sanitize(), s.Name, s.Want))
+		value := "'" + s.Want + "'"
+		if s.Name == "search_path" { // a list of names, not one
+			value = s.Want
+		}
+		cures = append(cures, fmt.Sprintf("ALTER ROLE %s SET %s = %s", pgx.Identifier{pool.Config().ConnConfig.User}.Sanitize(), s.Name, value))
 	}
 	return Finding{
 		Check: check, OK: between == transactionPooler, About: sentence(found),
