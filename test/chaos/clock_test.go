@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -76,25 +77,26 @@ func buildShifted(t *testing.T) commandtest.Commands {
 // server's, or behind it: enqueued jobs are due at once, and a retry is neither early
 // nor late.
 func TestShiftedClocks(t *testing.T) {
+	t.Parallel()
 	shifted := buildShifted(t)
 	for name, seconds := range map[string]string{"Ahead": "5400", "Behind": "-5400"} {
 		t.Run(name, func(t *testing.T) {
 			r := shared(t)
-			t.Setenv("SHIFT_CLOCK", seconds)
+			r.more = []string{"SHIFT_CLOCK=" + seconds}
 			r.exec(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not yet'; END $$`)
 			r.exec(`CREATE TRIGGER refuse BEFORE INSERT ON activities FOR EACH ROW WHEN (NEW.name = 'refused') EXECUTE FUNCTION refuse()`)
-			stdout, _, _ := shifted.Run(t, r.url, "worker", "check")
-			if !strings.Contains(stdout, "WARN  clock: this machine's and the server's differ by 1h30m") {
-				t.Errorf("worker check does not mention the clock:\n%s", stdout)
+			checked, _ := r.run(shifted, "worker", "check")
+			if !strings.Contains(checked, "WARN  clock: this machine's and the server's differ by 1h30m") {
+				t.Errorf("worker check does not mention the clock:\n%s", checked)
 			}
-			r.start(shifted, "worker", settings)
+			r.start(shifted, "worker", slices.Concat(settings, r.more))
 			file := filepath.Join(t.TempDir(), "activities.ndjson")
 			if err := os.WriteFile(file, []byte(`{"activity_id": 1, "user_id": 7, "date": "2025-03-01", "total_load_miles": 5, "trimp": 50}`+"\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			began := time.Now()
-			if stdout, stderr, code := shifted.Run(t, r.url, "enqueue", "ingest", "--wait", file); code != 0 {
-				t.Fatalf("enqueue ingest --wait: exit code %d\n%s%s", code, stdout, stderr)
+			if output, code := r.run(shifted, "enqueue", "ingest", "--wait", file); code != 0 {
+				t.Fatalf("enqueue ingest --wait: exit code %d\n%s", code, output)
 			}
 			if rows := r.count(`SELECT count(*) FROM activities WHERE acute_chronic_ratio IS NOT NULL`); rows != 1 {
 				t.Errorf("%d rows have a ratio, want 1", rows)

@@ -183,6 +183,7 @@ func (p *pair) signalPrimary(s syscall.Signal) {
 // TestFailoverByAddress: the address names both servers; the primary is killed and the
 // standby promoted.
 func TestFailoverByAddress(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	p.url, p.through = p.both(), p.both()
 	p.begin(2)
@@ -198,6 +199,7 @@ func TestFailoverByAddress(t *testing.T) {
 // TestFailoverByProxy: workers know one address, which then leads to the new primary,
 // while connections to the stopped machine of the old one stay open and silent.
 func TestFailoverByProxy(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	repoint := p.forward()
 	p.begin(2)
@@ -267,6 +269,7 @@ const standbyGone = 3 * time.Minute
 // TestStandbyGone: commits wait for a standby that is down. A transaction that the worker
 // gives up is committed on the primary nevertheless, and is neither lost nor done twice.
 func TestStandbyGone(t *testing.T) {
+	t.Parallel()
 	p := newPair(t)
 	p.begin(2)
 	p.fault(func() {

@@ -40,6 +40,7 @@ func (r *rig) add(proxy *toxiproxy.Proxy, kind, attributes string) (remove func(
 }
 
 func TestNetworkDelay(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	proxy := r.proxied()
 	r.begin(2)
@@ -53,6 +54,7 @@ func TestNetworkDelay(t *testing.T) {
 }
 
 func TestNetworkCuts(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	proxy := r.proxied()
 	r.begin(2)
@@ -69,6 +71,7 @@ func TestNetworkCuts(t *testing.T) {
 
 // TestCutOffWorker cuts off one worker's network while it has claimed jobs.
 func TestCutOffWorker(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	proxy := r.proxied()
 	r.startWorker()
@@ -94,6 +97,7 @@ func TestCutOffWorker(t *testing.T) {
 
 // TestNetworkHalfOpen drops data without a FIN, for longer than any timeout.
 func TestNetworkHalfOpen(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	proxy := r.proxied()
 	r.begin(2)

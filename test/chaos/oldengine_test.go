@@ -37,6 +37,7 @@ var oldCommands = sync.OnceValues(func() (commandtest.Commands, error) {
 // TestRollingDeployFromTheOldEngine replaces workers whose jobs River fetches by workers
 // with lanes, under load: migrate, then start each new one before an old one stops.
 func TestRollingDeployFromTheOldEngine(t *testing.T) {
+	t.Parallel()
 	r := beforeLanes(t)
 	r.fault(func() {
 		r.migrate()
@@ -54,6 +55,7 @@ func TestRollingDeployFromTheOldEngine(t *testing.T) {
 // after the new migrations but could not start any more, and stops the new ones again
 // under load: the old ones finish the work.
 func TestBackToTheOldEngine(t *testing.T) {
+	t.Parallel()
 	r := beforeLanes(t)
 	old := slices.Clone(r.workers)
 	r.fault(func() {

@@ -52,6 +52,7 @@ const withoutPrepared = "&default_query_exec_mode=cache_describe"
 // TestPgBouncerInSessionMode kills and freezes workers that reach the server through
 // PgBouncer, with prepared statements and without.
 func TestPgBouncerInSessionMode(t *testing.T) {
+	t.Parallel()
 	for name, parameter := range map[string]string{"Prepared": "", "Unprepared": withoutPrepared} {
 		t.Run(name, func(t *testing.T) {
 			r := shared(t)
@@ -65,6 +66,7 @@ func TestPgBouncerInSessionMode(t *testing.T) {
 // TestPgBouncerInTransactionMode does the same where each transaction may get another
 // session, with a PgBouncer version that does not support prepared statements.
 func TestPgBouncerInTransactionMode(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.through = r.pooled("transaction")
 	r.besideOtherClients(func() {
@@ -74,13 +76,14 @@ func TestPgBouncerInTransactionMode(t *testing.T) {
 	})
 	r.through += withoutPrepared
 	r.checked(1, "passes no notifications on", "river.poll_only: true")
-	t.Setenv("TMWORKER_RIVER_POLL_ONLY", "true")
+	r.more = []string{"TMWORKER_RIVER_POLL_ONLY=true"}
 	r.checked(0, "by way of a pooler in transaction mode")
 	r.killsBehindPooler()
 }
 
 // TestPgBouncerInStatementMode: worker check refuses it.
 func TestPgBouncerInStatementMode(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.through = r.pooled("statement")
 	r.checked(1, "a pooler in statement mode", "pool_mode = session")
@@ -89,10 +92,10 @@ func TestPgBouncerInStatementMode(t *testing.T) {
 // checked runs `worker check` through the pooler.
 func (r *rig) checked(code int, says ...string) {
 	r.Helper()
-	stdout, stderr, exit := commands.Run(r.T, r.through, "worker", "check")
+	output, exit := r.run(commands, "worker", "check")
 	for _, s := range says {
-		if exit != code || !strings.Contains(stdout, s) {
-			r.Errorf("worker check: exit code %d, want %d and %q:\n%s%s", exit, code, s, stdout, stderr)
+		if exit != code || !strings.Contains(output, s) {
+			r.Errorf("worker check: exit code %d, want %d and %q:\n%s", exit, code, s, output)
 		}
 	}
 }

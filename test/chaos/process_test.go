@@ -16,6 +16,7 @@ import (
 const claimedWithin = time.Second
 
 func TestKilledWorker(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	victim := r.workers[0]
@@ -31,6 +32,7 @@ func TestKilledWorker(t *testing.T) {
 }
 
 func TestRepeatedKills(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	r.fault(func() {
@@ -48,6 +50,7 @@ func TestRepeatedKills(t *testing.T) {
 // TestTerminatedTwice: the second signal ends a worker at once; its claimed jobs are
 // worked elsewhere.
 func TestTerminatedTwice(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	r.fault(func() {
@@ -66,6 +69,7 @@ func TestTerminatedTwice(t *testing.T) {
 // TestFrozenWorker stops a process until another claimed its jobs, and resumes it: it
 // commits none of the jobs that it had claimed.
 func TestFrozenWorker(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	frozen := r.workers[0]
@@ -99,6 +103,7 @@ func (r *rig) enqueuePoison(n int, load float64, name string) {
 
 // TestSIGTERMDuringBisection stops a worker while it searches for poison jobs.
 func TestSIGTERMDuringBisection(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.exec(`ALTER TABLE activities ADD CONSTRAINT injected CHECK (total_load_miles <> 666)`)
 	r.begin(2)
@@ -113,6 +118,7 @@ func TestSIGTERMDuringBisection(t *testing.T) {
 
 // TestPanicInABatch: jobs panic in the middle of their batches.
 func TestPanicInABatch(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	r.fault(func() {

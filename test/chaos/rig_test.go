@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,6 +41,7 @@ type rig struct {
 	url     string          // for tests: without the proxy
 	through string          // for workers
 	load    *load
+	more    []string // settings of workers and commands, beside settings
 	workers []*commandtest.Process
 	names   map[*commandtest.Process]string // as in pg_stat_activity
 
@@ -79,7 +81,7 @@ func (r *rig) begin(workers int) {
 
 func (r *rig) startWorker(more ...string) *commandtest.Process {
 	r.Helper()
-	return r.start(commands, "worker", append(append([]string{}, settings...), more...))
+	return r.start(commands, "worker", slices.Concat(settings, r.more, more))
 }
 
 // start starts a worker of some version; its application name has its number.
@@ -100,6 +102,14 @@ func (r *rig) start(c commandtest.Commands, command string, settings []string) *
 	r.names[p] = name
 	r.workers = append(r.workers, p)
 	return p
+}
+
+// run runs a command with the rig's settings until it ends.
+func (r *rig) run(c commandtest.Commands, command string, args ...string) (output string, code int) {
+	r.Helper()
+	p := c.Start(r.T, r.through, r.more, command, args...)
+	code = p.Exit(r.T, time.Minute)
+	return p.Log(), code
 }
 
 // fault runs what causes the fault and records its time.

@@ -16,6 +16,7 @@ import (
 )
 
 func TestServerRestart(t *testing.T) {
+	t.Parallel()
 	r := own(t)
 	r.begin(2)
 	r.fault(func() {
@@ -29,6 +30,7 @@ func TestServerRestart(t *testing.T) {
 
 // TestServerDownForLong restarts the server repeatedly.
 func TestServerDownForLong(t *testing.T) {
+	t.Parallel()
 	r := own(t)
 	r.begin(2)
 	r.fault(func() {
@@ -56,6 +58,7 @@ func repeatedly(interval time.Duration, what func()) {
 }
 
 func TestTerminatedBackends(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	r.fault(func() {
@@ -71,6 +74,7 @@ func TestTerminatedBackends(t *testing.T) {
 // TestExhaustedServer fills the server's slots while it terminates the workers'
 // connections.
 func TestExhaustedServer(t *testing.T) {
+	t.Parallel()
 	server, err := localpg.Start(t.Context(), localpg.Options{Settings: map[string]string{"max_connections": "300", "fsync": "off"}})
 	if err != nil {
 		t.Fatal(err)
@@ -136,6 +140,7 @@ func (r *rig) holdTransactions(n int, level pgx.TxIsoLevel) (release func()) {
 }
 
 func TestIdleTransactionPinsTheSnapshot(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	r.fault(func() {
@@ -148,6 +153,7 @@ func TestIdleTransactionPinsTheSnapshot(t *testing.T) {
 }
 
 func TestRepeatableReadScanners(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	r.fault(func() {
@@ -160,6 +166,7 @@ func TestRepeatableReadScanners(t *testing.T) {
 }
 
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	r := shared(t)
 	r.exec(`
 		CREATE TABLE disk (is_full bool);

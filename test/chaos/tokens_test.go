@@ -31,7 +31,6 @@ type tokenRig struct {
 	store    *tokens.Store
 	enqueuer *jobs.Enqueuer
 	provider *providertest.Provider
-	settings []string
 
 	lostByProvider, lostByCrash int // lost answers, according to the users' marks
 }
@@ -62,7 +61,7 @@ func newTokenRig(t *testing.T) *tokenRig {
 		}
 		return often(user)
 	})
-	r.settings = []string{
+	r.more = []string{
 		"TMWORKER_TOKEN_KEYS=" + key, "TMWORKER_TOKENS_CLIENT_SECRET=" + providertest.ClientSecret,
 		"TMWORKER_TOKENS_CLIENT_ID=" + providertest.ClientID, "TMWORKER_TOKENS_TOKEN_URL=" + r.provider.URL,
 		"TMWORKER_TOKENS_HTTP_TIMEOUT=500ms", "TMWORKER_TOKENS_WORKERS=8",
@@ -141,11 +140,12 @@ func (r *tokenRig) reauthorizeMarked() {
 // TestKilledWhileRefreshing kills workers at random while the provider rotates tokens,
 // accepts each once, and fails. With -long 1m it runs for a minute.
 func TestKilledWhileRefreshing(t *testing.T) {
+	t.Parallel()
 	length := max(20*time.Second, *long)
 	r := newTokenRig(t)
 	fleet := make([]*commandtest.Process, 2)
 	for i := range fleet {
-		fleet[i] = r.startWorker(r.settings...)
+		fleet[i] = r.startWorker()
 	}
 	stop := make(chan struct{})
 	var load sync.WaitGroup
@@ -170,7 +170,7 @@ func TestKilledWhileRefreshing(t *testing.T) {
 		i := rand.IntN(len(fleet))
 		fleet[i].Signal(t, syscall.SIGKILL)
 		<-fleet[i].Done
-		fleet[i] = r.startWorker(r.settings...)
+		fleet[i] = r.startWorker()
 	}
 	close(stop)
 	load.Wait()
@@ -212,7 +212,7 @@ func TestKilledWhileRefreshing(t *testing.T) {
 		t.Error("metrics and logs do not mention tokens, so finding no secret in them proves nothing")
 	}
 	for place, content := range reported {
-		for _, secret := range append(r.provider.Secrets(), strings.TrimPrefix(r.settings[0], "TMWORKER_TOKEN_KEYS=k1:")) {
+		for _, secret := range append(r.provider.Secrets(), strings.TrimPrefix(r.more[0], "TMWORKER_TOKEN_KEYS=k1:")) {
 			if strings.Contains(content, secret) {
 				t.Errorf("the %s have a secret, %.10s…", place, secret)
 			}
