@@ -77,7 +77,9 @@ func Open(ctx context.Context, o Options) (*Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database pool: %w", err)
 	}
-	return &Pool{Pool: pool, acquireTimeout: o.AcquireTimeout, settings: settings, begin: beginWith(settings)}, nil
+	p := &Pool{Pool: pool, acquireTimeout: o.AcquireTimeout, settings: settings}
+	p.begin = p.BeginQuery(nil)
+	return p, nil
 }
 
 // searchPathQuery reads the search_path of the role or the database, which SET does not
@@ -214,18 +216,24 @@ func Set(settings map[string]string) pgconn.AfterConnectFunc {
 	}
 }
 
-// beginWith returns the statements that begin a transaction with a session's isolation,
-// timeouts and search_path: behind a pooler in transaction mode it may run in a session of
-// another client.
-func beginWith(settings map[string]string) string {
-	var b strings.Builder
-	b.WriteString("begin isolation level read committed")
+// BeginQuery returns the statements that begin a transaction with other settings and, where
+// these have none, with the session's isolation, timeouts and search_path: behind a pooler
+// in transaction mode it may run in a session of another client.
+func (p *Pool) BeginQuery(other map[string]string) string {
+	local := maps.Clone(other)
+	if local == nil {
+		local = map[string]string{}
+	}
 	for _, name := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "search_path"} {
-		if value, ok := settings[name]; ok {
-			fmt.Fprintf(&b, "; SELECT set_config('%s', %s, true)", name, literal(value))
+		if value, ours := p.settings[name]; ours && local[name] == "" {
+			local[name] = value
 		}
 	}
-	return b.String()
+	var set []string
+	for _, name := range slices.Sorted(maps.Keys(local)) {
+		set = append(set, fmt.Sprintf("set_config('%s', %s, true)", name, literal(local[name])))
+	}
+	return "begin isolation level read committed; SELECT " + strings.Join(set, ", ")
 }
 
 // literal quotes a value for SQL, whatever standard_conforming_strings is.

@@ -71,7 +71,7 @@ func (row laneRow) options(c config.Config, client string, caution *lane.Caution
 	o := lane.Options{
 		Schema: queue.Schema(c.River.Schema), Queue: row.Queue, Client: client,
 		Loops: row.Loops, MaxJobs: c.Batching.MaxJobs, MaxWeight: c.Batching.MaxActivities,
-		Timeout: c.Batching.TransactionTimeout, IdleTimeout: c.Database.IdleInTransactionTimeout, Aim: liveAim, Poll: c.River.FetchPollInterval,
+		Timeout: c.Batching.TransactionTimeout, Aim: liveAim, Poll: c.River.FetchPollInterval,
 		Priority: jobs.PriorityLive, Newest: true, Keep: c.River.CompletedRetention > 0,
 		Caution: caution, Maintenance: maintenance, Logger: logger,
 	}

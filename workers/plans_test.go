@@ -60,7 +60,7 @@ func TestHotQueriesUseTheIndexes(t *testing.T) {
 		}},
 	} {
 		for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
-			tx, err := pool.BeginTx(t.Context(), pgx.TxOptions{BeginQuery: lane.BeginQuery}) // as every batch does
+			tx, err := pool.BeginTx(t.Context(), pgx.TxOptions{BeginQuery: pool.BeginQuery(lane.Settings)}) // as every batch does
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -197,7 +197,7 @@ func TestCursorOfOneMoment(t *testing.T) {
 func TestCursorOfAnEmptyShare(t *testing.T) {
 	t.Parallel()
 	now, share := time.Now(), queue.Share{Of: 2}
-	l := New(nil, testOptions(t), effectKind())
+	l := New(&dbpool.Pool{}, testOptions(t), effectKind())
 	l.moved(0, l.beginClaim(0, share), now, 400*time.Millisecond, nil)
 	if got, want := l.start(0, share), queue.PositionAt(1, now.Add(-clockOverlap)); got != want {
 		t.Errorf("the next claim starts at %v, want %v", got, want)

@@ -15,7 +15,6 @@ package lane
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -27,6 +26,8 @@ import (
 
 // DB starts transactions, as *dbpool.Pool does.
 type DB interface {
+	// BeginQuery returns the statements that begin a transaction with settings.
+	BeginQuery(settings map[string]string) string
 	BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error)
 	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 }
@@ -83,8 +84,8 @@ type Writes struct {
 	After func(ctx context.Context, tx pgx.Tx) error
 }
 
-// Options configure a lane. All are required except IdleTimeout, Restrained,
-// Throttle, Maintenance, Observer and Logger.
+// Options configure a lane. All are required except Restrained, Throttle, Maintenance,
+// Observer and Logger.
 type Options struct {
 	Schema queue.Schema
 	Queue  string
@@ -97,10 +98,6 @@ type Options struct {
 	MaxJobs   int           // in one transaction
 	MaxWeight int           // of the jobs of one transaction; a heavier job gets one of its own
 	Timeout   time.Duration // of one transaction
-	// IdleTimeout is how long the server waits, within a transaction, for a process
-	// that is frozen or cut off. Every transaction sets it, because behind a pooler
-	// each may run in another session. 0 keeps the session's.
-	IdleTimeout time.Duration
 
 	// Restrained, if not nil, reports whether other work has priority:
 	// RestrainedWeight then replaces MaxWeight.
@@ -168,16 +165,12 @@ func New[T any](db DB, o Options, kind Kind[T]) *Lane[T] {
 	if kind.Weigh == nil {
 		kind.Weigh = func(*T) int { return 1 }
 	}
-	begin := BeginQuery
-	if o.IdleTimeout > 0 {
-		begin += fmt.Sprintf("; SET LOCAL idle_in_transaction_session_timeout = %d", o.IdleTimeout.Milliseconds())
-	}
 	cursors := make([]cursor, max(1, o.Loops))
 	for i := range cursors {
 		cursors[i].backlog = true // unless the first claim finds less
 	}
 	return &Lane[T]{
-		leads: newLeads(max(1, o.Loops)), options: o, db: db, kind: kind, begin: begin, woken: make(chan struct{}, 1), cursors: cursors,
+		leads: newLeads(max(1, o.Loops)), options: o, db: db, kind: kind, begin: db.BeginQuery(Settings), woken: make(chan struct{}, 1), cursors: cursors,
 		size: min(firstSize, o.MaxJobs), raced: map[int64]int{}, overtime: map[int64]int{}, blocked: map[int64]bool{},
 	}
 }

@@ -5,6 +5,9 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // TestLoopsPrepareTheirSessions: a loop's first transaction finds its statements prepared.
@@ -30,8 +33,16 @@ func TestLoopsPrepareTheirSessions(t *testing.T) {
 	insert(t, pool, 1)
 	o := testOptions(t)
 	o.Loops = 1
-	running(t, New(session, o, kind))
+	running(t, New(oneSession{session, pool}, o, kind))
 	if n := <-prepared; n != 2 {
 		t.Errorf("the session has prepared %d of the two statements that write, want both", n)
 	}
 }
+
+// oneSession is a database that has one session.
+type oneSession struct {
+	*pgxpool.Conn
+	pool *dbpool.Pool
+}
+
+func (s oneSession) BeginQuery(settings map[string]string) string { return s.pool.BeginQuery(settings) }

@@ -12,16 +12,20 @@ import (
 	"github.com/trainingmonkey/worker/internal/queue"
 )
 
-// BeginQuery makes the transaction's statements find rows by their keys. A prepared
-// statement keeps its plan: one made while the tables were small, or had no statistics yet,
-// would go on scanning them as they grow. trainingmonkey.worker makes change capture, where
-// it is installed, leave the consequences of the writes to the worker. lock_timeout bounds
-// the wait for locks: transactions of a frozen process wait for each other, and one that
-// got its locks when the server ended the first would keep its jobs for as long again. It
-// is below deadlock_timeout (1s by default), because statements of the application may lock
-// rows in another order, and the lane is the side that can retry.
-const BeginQuery = `begin isolation level read committed; SET LOCAL lock_timeout = '500ms'; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; ` +
-	`SET LOCAL enable_mergejoin = off; SET LOCAL jit = off; SET LOCAL trainingmonkey.worker = 'on'`
+// Settings are those of a lane's transactions, besides the pool's. Statements find rows by
+// their keys: a prepared statement keeps its plan, and one made while the tables were small,
+// or had no statistics yet, would go on scanning them as they grow. trainingmonkey.worker
+// makes change capture, where it is installed, leave the consequences of the writes to the
+// worker. lock_timeout bounds the wait for locks: transactions of a frozen process wait for
+// each other, and one that got its locks when the server ended the first would keep its jobs
+// for as long again. It is below deadlock_timeout (1s by default), because statements of the
+// application may lock rows in another order, and the lane is the side that can retry.
+var Settings = map[string]string{
+	"lock_timeout":   "500ms",
+	"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off",
+	"jit":                   "off",
+	"trainingmonkey.worker": "on",
+}
 
 // turn is one transaction of a lane.
 type turn[T any] struct {

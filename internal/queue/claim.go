@@ -141,7 +141,7 @@ var (
 	lastBeforeQuery  = jobBeforeQuery("DESC")
 )
 
-// byIndexQuery applies to the statements after it in the batch: see lane.BeginQuery.
+// byIndexQuery applies to the statements after it in the batch: see lane.Settings.
 const byIndexQuery = `
 -- name: by_index
 SELECT set_config('enable_seqscan', 'off', true)`
