@@ -55,12 +55,9 @@ const closing = 100 * time.Millisecond
 // which the server's clock must agree with.
 func (r *rig) takenAway(w *commandtest.Process, what func() (undo func())) (held []int64, at time.Time) {
 	r.Helper()
-	r.load.rate.Store(10 * steadyRate)
 	defer r.load.rate.Store(steadyRate)
 	for deadline := time.Now().Add(30 * time.Second); ; {
-		for works := time.Now().Add(5 * time.Second); len(r.heldBy(w)) == 0 && time.Now().Before(works); {
-			time.Sleep(time.Millisecond) // the last try may have broken its connections
-		}
+		r.awaitHolder(w)
 		at = time.Now()
 		undo := what()
 		time.Sleep(closing)
@@ -72,6 +69,21 @@ func (r *rig) takenAway(w *commandtest.Process, what func() (undo func())) (held
 			r.Fatal("the worker never held a job")
 		}
 		time.Sleep(rand.N(50 * time.Millisecond))
+	}
+}
+
+// awaitHolder returns once a worker holds jobs, or after a few seconds, because the last try
+// may have broken its connections. While there is a backlog the other worker may work it
+// alone, so there is one only half of the time.
+func (r *rig) awaitHolder(w *commandtest.Process) {
+	r.Helper()
+	const half = 500 * time.Millisecond
+	for began := time.Now(); len(r.heldBy(w)) == 0 && time.Since(began) < 5*time.Second; time.Sleep(time.Millisecond) {
+		if time.Since(began)/half%2 == 0 {
+			r.load.rate.Store(10 * steadyRate)
+		} else {
+			r.load.rate.Store(steadyRate)
+		}
 	}
 }
 
