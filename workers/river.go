@@ -24,9 +24,11 @@ const (
 	// queueMaintenance never has jobs. It exists because River runs no maintenance in
 	// a process that fetches from no queue.
 	queueMaintenance = "worker_maintenance"
-	// rescueAfter is when River returns a running job to its queue: a token job, or a job
-	// of an older worker without lanes.
+	// rescueAfter is when a running job returns to its queue: a token job, or a job of an
+	// older worker without lanes.
 	rescueAfter = 90 * time.Second
+	// never is longer than anything runs.
+	never = 100 * 365 * 24 * time.Hour
 )
 
 // riverNeeds returns the connections that River may use at once, and one for the
@@ -52,28 +54,24 @@ func riverQueues(c config.Config) map[string]river.QueueConfig {
 	return queues
 }
 
-func newRiverClient(pool *dbpool.Pool, c config.Config, clientID string, tokens *tokenWorker, logger *slog.Logger) (*river.Client[pgx.Tx], error) {
+func newRiverClient(pool *dbpool.Pool, c config.Config, clientID string, clock *queue.Clock, tokens *tokenWorker, logger *slog.Logger) (*river.Client[pgx.Tx], error) {
 	registered := river.NewWorkers()
 	river.AddWorker(registered, tokens)
-	// A leader that does not know a kind would discard jobs of it that an older worker,
-	// without lanes, left running.
-	river.AddWorker(registered, &laneOnly[jobs.ActivityIngest]{})
-	river.AddWorker(registered, &laneOnly[jobs.ACWRRecalc]{})
-	river.AddWorker(registered, &laneOnly[jobs.ACWRBackfill]{})
 	var periodic []*river.PeriodicJob
 	if c.RefreshesTokens() {
 		periodic = append(periodic, periodicRefresh(c))
 	}
 	client, err := river.NewClient(riverpgxv5.New(pool.Pool), &river.Config{
-		ID:                   clientID,
-		Workers:              registered,
-		Queues:               riverQueues(c),
-		PeriodicJobs:         periodic,
-		Schema:               c.River.Schema,
-		PollOnly:             c.River.PollOnly,
-		FetchPollInterval:    c.River.FetchPollInterval,
-		JobTimeout:           rescueAfter - 30*time.Second,
-		RescueStuckJobsAfter: rescueAfter,
+		ID:                clientID,
+		Workers:           registered,
+		Queues:            riverQueues(c),
+		PeriodicJobs:      periodic,
+		Schema:            c.River.Schema,
+		PollOnly:          c.River.PollOnly,
+		FetchPollInterval: c.River.FetchPollInterval,
+		JobTimeout:        rescueAfter - 30*time.Second,
+		// River's rescuer goes by its machine's clock: rescue does it.
+		RescueStuckJobsAfter: never,
 		// -1 is for ever: sweepFinished removes them.
 		CompletedJobRetentionPeriod: -1,
 		CancelledJobRetentionPeriod: -1,
@@ -85,22 +83,14 @@ func newRiverClient(pool *dbpool.Pool, c config.Config, clientID string, tokens 
 		Middleware:          []rivertype.Middleware{storableErrors()},
 		ErrorHandler:        &failureLog{logger},
 		Logger:              RiverLogger(logger),
+		// Retries, snoozes, periodic jobs and completions are dated by this clock, in
+		// production too: River has no other place for it.
+		Test: river.TestConfig{Time: clock},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("river client: %w", err)
 	}
 	return client, nil
-}
-
-// laneOnly registers with River a kind that lanes drain.
-type laneOnly[T river.JobArgs] struct {
-	river.WorkerDefaults[T]
-}
-
-// Work implements river.Worker. River calls it for a job that was put into a queue of
-// another kind.
-func (*laneOnly[T]) Work(_ context.Context, job *river.Job[T]) error {
-	return fmt.Errorf("queue %s does not take jobs of kind %s", job.Queue, job.Kind)
 }
 
 // storableErrors removes NULs from error texts: River's completer writes them in

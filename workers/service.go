@@ -108,8 +108,8 @@ func newOver(ctx context.Context, pool *dbpool.Pool, db lane.DB, c config.Config
 
 	timeout := c.Database.AcquireTimeout + config.LockTimeout
 	s.process = queue.NewProcess(pool, queue.Schema(c.River.Schema), client, s.queues(), queue.Writing{Mode: c.ACWR.Write, RolloutPercent: c.ACWR.RolloutPercent}, timeout, caution.Raise, logger)
-	s.tokens = newTokenWorker(pool, enqueuer, c, client, s.throughput.Count(jobs.KindTokenRefresh), logger)
-	if s.client, err = newRiverClient(pool, c, client, s.tokens, logger); err != nil {
+	s.tokens = newTokenWorker(pool, enqueuer, c, client, &s.process.Clock, s.throughput.Count(jobs.KindTokenRefresh), logger)
+	if s.client, err = newRiverClient(pool, c, client, &s.process.Clock, s.tokens, logger); err != nil {
 		return nil, err
 	}
 	return s, nil

@@ -18,7 +18,7 @@ import (
 
 const (
 	// sweepInterval is how often rows that are no longer needed are deleted, and
-	// finishedInterval how often finished jobs are.
+	// finishedInterval how often finished jobs are, and stuck ones are rescued.
 	sweepInterval    = 10 * time.Minute
 	finishedInterval = 30 * time.Second
 	// failedRetention is how long cancelled and discarded jobs stay.
@@ -53,8 +53,8 @@ DELETE FROM token_audit_log WHERE ctid = ANY(ARRAY(
 	LIMIT $1
 	FOR UPDATE SKIP LOCKED))`
 
-// sweep deletes old rows of the tables that grow with every job, until ctx ends. Any
-// number of processes may sweep at once.
+// sweep deletes old rows of the tables that grow with every job, and rescues stuck jobs,
+// until ctx ends. Any number of processes may sweep at once.
 func (s *Service) sweep(ctx context.Context) {
 	jittered := func(interval time.Duration) time.Duration { return interval/2 + rand.N(interval) }
 	next := time.Now().Add(jittered(sweepInterval))
@@ -64,15 +64,27 @@ func (s *Service) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		err := s.sweepFinished(ctx)
+		err := errors.Join(s.rescue(ctx), s.sweepFinished(ctx))
 		if time.Now().After(next) {
 			next = time.Now().Add(jittered(sweepInterval))
 			err = errors.Join(err, s.sweepOnce(ctx))
 		}
 		if err != nil && ctx.Err() == nil {
-			s.logger.WarnContext(ctx, "old rows not swept, will try again", slog.String("error", err.Error()))
+			s.logger.WarnContext(ctx, "old rows not swept or stuck jobs not rescued, will try again", slog.String("error", err.Error()))
 		}
 	}
+}
+
+// rescue returns jobs of dead processes to their queues. Jobs of lanes do not need it.
+func (s *Service) rescue(ctx context.Context) error {
+	return s.maintain(ctx, func(ctx context.Context) error {
+		b := &pgx.Batch{}
+		queue.Schema(s.config.River.Schema).Rescue(b, rescueAfter)
+		if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
+			return fmt.Errorf("rescue stuck jobs: %w", err)
+		}
+		return nil
+	})
 }
 
 // sweepFinished deletes finished jobs whose retention is over. Of the kinds whose jobs lanes

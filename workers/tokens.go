@@ -16,6 +16,7 @@ import (
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/config"
 	"github.com/trainingmonkey/worker/internal/lane"
+	"github.com/trainingmonkey/worker/internal/queue"
 	"github.com/trainingmonkey/worker/internal/throughput"
 	"github.com/trainingmonkey/worker/internal/tokens"
 	"github.com/trainingmonkey/worker/internal/tokens/refresh"
@@ -44,18 +45,19 @@ type tokenWorker struct {
 	enqueuer    *jobs.Enqueuer
 	riverSchema string
 	throughput  *throughput.Count
+	clock       *queue.Clock
 
 	mu   sync.Mutex
 	jobs lane.Stats
 }
 
-func newTokenWorker(pool *dbpool.Pool, enqueuer *jobs.Enqueuer, c config.Config, clientID string, count *throughput.Count, logger *slog.Logger) *tokenWorker {
-	w := &tokenWorker{pool: pool, enqueuer: enqueuer, riverSchema: c.River.Schema, throughput: count}
+func newTokenWorker(pool *dbpool.Pool, enqueuer *jobs.Enqueuer, c config.Config, clientID string, clock *queue.Clock, count *throughput.Count, logger *slog.Logger) *tokenWorker {
+	w := &tokenWorker{pool: pool, enqueuer: enqueuer, riverSchema: c.River.Schema, throughput: count, clock: clock}
 	if !c.RefreshesTokens() {
 		return w
 	}
 	store := tokens.New(pool, c.TokenKeys, c.River.Schema)
-	provider := refresh.NewProvider(c.Tokens.TokenURL, c.Tokens.ClientID, c.TokensClientSecret, "trainingmonkey-worker", c.Tokens.HTTPTimeout, c.Tokens.Workers)
+	provider := refresh.NewProvider(c.Tokens.TokenURL, c.Tokens.ClientID, c.TokensClientSecret, "trainingmonkey-worker", c.Tokens.HTTPTimeout, c.Tokens.Workers, clock.Now)
 	w.refresher = refresh.New(store, provider, refresh.Options{
 		ClientID: clientID, Workers: c.Tokens.Workers, Lease: leaseTimes * c.Tokens.HTTPTimeout,
 		Limits: tokens.Limits{Quarter: c.Tokens.LimitQuarter, Day: c.Tokens.LimitDay},
@@ -85,7 +87,7 @@ func (w *tokenWorker) count(job *rivertype.JobRow, err error) {
 	switch {
 	case err == nil:
 		w.jobs.Committed++
-		w.throughput.Committed(time.Since(job.CreatedAt))
+		w.throughput.Committed(w.clock.Now().Sub(job.CreatedAt))
 		return
 	case errors.As(err, &snoozed):
 		return

@@ -99,7 +99,7 @@ func (s Snapshot) Findings() (all []Finding) {
 		add(Warning, n.Cure+".", "%s%s: %s.", strings.ToUpper(n.Check[:1]), n.Check[1:]+" "+n.What, n.Why)
 	}
 	if off := time.Duration(s.ClockOff * float64(time.Second)); off > MaxClockDifference {
-		add(Warning, "Synchronize both, with chrony for instance.", "The clocks of this machine and of the database differ by %s: retries of token jobs and latencies are as wrong.", HumanReadable(off))
+		add(Warning, "Synchronize both, with chrony for instance.", "The clocks of this machine and of the database differ by %s: logs are as wrong; workers go by the database's clock.", HumanReadable(off))
 	}
 	if s.Vacuum.HiddenFrom != "" {
 		add(Notice, "As a superuser: "+s.Vacuum.GrantStats()+".", "For how long other roles' transactions hold back vacuum is hidden from this role: they show only after %d transactions of the server.", HeldBackBy)

@@ -243,7 +243,7 @@ func TestFindings(t *testing.T) {
 		"warning: Queue backfill is paused since 1 Jun 12:00 UTC, and 3 jobs wait in it.": func(s *Snapshot) {
 			s.Queues = []queue.Counts{{Name: "backfill", PausedAt: &now, States: []queue.StateCount{{State: "available", Jobs: 2}, {State: "retryable", Jobs: 1}}}}
 		},
-		"warning: The clocks of this machine and of the database differ by 5 min 0 s: retries of token jobs and latencies are as wrong.": func(s *Snapshot) { s.ClockOff = 300 },
+		"warning: The clocks of this machine and of the database differ by 5 min 0 s: logs are as wrong; workers go by the database's clock.": func(s *Snapshot) { s.ClockOff = 300 },
 		"warning: Vacuum is held back by session 7 (report) for 12 min 0 s: claims become slow.": func(s *Snapshot) {
 			s.Vacuum.Holders = []VacuumHolder{{What: "session 7 (report)", Age: 720, Cure: "SELECT pg_terminate_backend(7)"}}
 		},

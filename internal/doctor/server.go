@@ -76,7 +76,7 @@ func aboutClock(clock, asked, answered time.Time) Finding {
 	if difference > admin.MaxClockDifference {
 		return Finding{
 			"clock", true, fmt.Sprintf("this machine's and the server's differ by %v", difference.Round(time.Second)),
-			"retries of token jobs wait as much longer or shorter, those that run may be taken for stuck and tried again, and latencies in metrics are as wrong; all that decides about activities goes by the server's clock",
+			"logs are as wrong, and so may be what this machine thinks of certificates; workers go by the server's clock",
 			"synchronize both, with chrony for instance",
 		}
 	}

@@ -89,14 +89,15 @@ func (f Failure) outcome() (state rivertype.JobState, delay time.Duration) {
 }
 
 // failQuery writes the states after failed attempts. As in River, a job whose
-// cancellation was requested gets no other try and keeps its time.
+// cancellation was requested gets no other try and keeps its time. Errors are dated by the
+// server.
 const failQuery = `
 -- name: fail_jobs
 UPDATE {schema}.river_job AS job
 SET state = CASE WHEN failed.retry AND job.metadata ? 'cancel_attempted_at' THEN 'cancelled' ELSE failed.state::{schema}.river_job_state END,
 	scheduled_at = CASE WHEN failed.retry AND NOT job.metadata ? 'cancel_attempted_at' THEN now() + failed.delay ELSE job.scheduled_at END,
 	finalized_at = CASE WHEN failed.retry AND NOT job.metadata ? 'cancel_attempted_at' THEN NULL ELSE clock_timestamp() END,
-	errors = array_append(job.errors, failed.error), metadata = ` + unmarked + `,` + attempted + `
+	errors = array_append(job.errors, failed.error || jsonb_build_object('at', now())), metadata = ` + unmarked + `,` + attempted + `
 FROM unnest($1::bigint[], $3::text[], $4::bool[], $5::interval[], $6::jsonb[]) AS failed (id, state, retry, delay, error)
 WHERE job.id = failed.id`
 
@@ -110,7 +111,7 @@ func (s Schema) Fail(b *pgx.Batch, a Attempt, failures []Failure) error {
 	for _, f := range failures {
 		state, delay := f.outcome()
 		text, err := json.Marshal(rivertype.AttemptError{
-			At: time.Now(), Attempt: f.Job.Attempt + 1, Error: WithoutNUL(f.Err.Error()), Trace: WithoutNUL(f.Trace),
+			Attempt: f.Job.Attempt + 1, Error: WithoutNUL(f.Err.Error()), Trace: WithoutNUL(f.Trace),
 		})
 		if err != nil {
 			return fmt.Errorf("fail job %d: %w", f.Job.ID, err)

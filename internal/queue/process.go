@@ -36,6 +36,8 @@ type Writing struct {
 
 // Process is this process's registration.
 type Process struct {
+	Clock Clock // read with every beat
+
 	pool    *dbpool.Pool
 	schema  Schema
 	client  string
@@ -76,9 +78,6 @@ func (p *Process) Run(ctx context.Context) {
 			return
 		}
 		err := p.beat(ctx)
-		if err == nil {
-			err = p.promote(ctx)
-		}
 		if err != nil && ctx.Err() == nil && !failing {
 			p.logger.WarnContext(ctx, "heartbeat failed, will try again", slog.String("error", err.Error()))
 		}
@@ -86,13 +85,14 @@ func (p *Process) Run(ctx context.Context) {
 	}
 }
 
-// beatQuery reports whether the previous beat was in time; the first one always is.
+// beatQuery reports whether the previous beat was in time, as the first one always is, and
+// the server's time.
 const beatQuery = `
 -- name: process_beat
 WITH previous AS (SELECT beat_at FROM worker_processes WHERE client_id = $1)
 INSERT INTO worker_processes (client_id, beat_at, acwr_write, acwr_rollout_percent) VALUES ($1, clock_timestamp(), $3, $4)
 ON CONFLICT (client_id) DO UPDATE SET beat_at = clock_timestamp(), died_at = NULL, acwr_write = excluded.acwr_write, acwr_rollout_percent = excluded.acwr_rollout_percent
-RETURNING coalesce((SELECT beat_at > clock_timestamp() - $2::interval FROM previous), true)`
+RETURNING coalesce((SELECT beat_at > clock_timestamp() - $2::interval FROM previous), true), clock_timestamp()`
 
 const othersQuery = `
 -- name: process_others
@@ -148,9 +148,10 @@ func (p *Process) beat(ctx context.Context) error {
 	defer cancel()
 	return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
 		var inTime, deaths bool
+		var now time.Time
 		var others []string
 		b := &pgx.Batch{}
-		b.Queue(beatQuery, p.client, DeadAfter, p.writing.Mode, p.writing.RolloutPercent).QueryRow(func(row pgx.Row) error { return row.Scan(&inTime) })
+		b.Queue(beatQuery, p.client, DeadAfter, p.writing.Mode, p.writing.RolloutPercent).QueryRow(func(row pgx.Row) error { return row.Scan(&inTime, &now) })
 		b.Queue(othersQuery, p.client).Query(func(rows pgx.Rows) (err error) {
 			others, err = pgx.CollectRows(rows, pgx.RowTo[string])
 			return err
@@ -160,10 +161,12 @@ func (p *Process) beat(ctx context.Context) error {
 			b.Queue(forgetQuery)
 			p.reported = time.Now()
 		}
+		asked := time.Now()
 		if err := tx.SendBatch(ctx, b).Close(); err != nil {
 			p.reported = time.Time{}
 			return err
 		}
+		p.Clock.read(now, asked, time.Now())
 		b = &pgx.Batch{}
 		b.Queue(diedQuery, p.client, DeadAfter, goneFromHere(others), inTime)
 		b.Queue(recentDeathsQuery).QueryRow(func(row pgx.Row) error { return row.Scan(&deaths) })
@@ -175,29 +178,6 @@ func (p *Process) beat(ctx context.Context) error {
 		}
 		return nil
 	})
-}
-
-// promoteQuery makes jobs available that are due by the server's clock. River's leader
-// goes by its own machine's clock, which may be behind. Jobs with a unique key are left
-// to River, because another job may have the key; locked rows are skipped. It follows
-// the index that River fetches with, every two seconds in every process.
-const promoteQuery = `
--- name: promote_due_jobs
-UPDATE {schema}.river_job SET state = 'available' WHERE id = ANY(ARRAY(
-	SELECT id FROM {schema}.river_job
-	WHERE state IN ('retryable', 'scheduled') AND queue = ANY($1::text[]) AND scheduled_at <= now() AND unique_key IS NULL
-	LIMIT 1000 FOR UPDATE SKIP LOCKED))`
-
-func (p *Process) promote(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
-	defer cancel()
-	b := &pgx.Batch{}
-	b.Queue(byIndexQuery)
-	b.Queue(p.schema.SQL(promoteQuery), p.queues)
-	if err := p.pool.SendBatch(ctx, b).Close(); err != nil {
-		return fmt.Errorf("promote jobs that are due: %w", err)
-	}
-	return nil
 }
 
 // Deregister records that this process ended cleanly.

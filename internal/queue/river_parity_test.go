@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,6 +100,66 @@ func TestOutcomesAreRivers(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("outcomes (-River's +ours):\n%s", diff)
+	}
+}
+
+// stuckJobs inserts a running job, begun two minutes ago, for each initial state.
+const stuckJobs = `
+INSERT INTO river.river_job (kind, queue, args, state, attempt, attempted_at, attempted_by, errors, max_attempts, metadata)
+SELECT 'parity', $1, '{"value": 0}', 'running', attempt, now() - interval '2 minutes', '{worker}',
+       ARRAY(SELECT jsonb_build_object('at', now(), 'attempt', i, 'error', 'former', 'trace', '') FROM generate_series(1, attempt - 1) AS i), max_attempts, metadata
+FROM (VALUES (1, 25), (3, 25), (24, 25), (25, 25), (1, 1)) AS attempts (attempt, max_attempts),
+     (VALUES (jsonb '{}'), ('{"other": true, "river:rescue_count": 2}'), ('{"cancel_attempted_at": "2025-01-01T00:00:00Z", "river:rescue_count": "?"}')) AS m (metadata)
+ORDER BY attempt, max_attempts, metadata`
+
+// TestRescuesAreRivers ends the same attempts of dead processes, once by this package and
+// once by River's rescuer.
+func TestRescuesAreRivers(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	exec(t, pool, firstOutcomes, pgx.QueryExecModeSimpleProtocol)
+	exec(t, pool, stuckJobs, "ours")
+	exec(t, pool, `UPDATE river.river_job SET attempted_at = now() - interval '1 second' WHERE id = (SELECT min(id) FROM river.river_job)`)
+	jobs := count(t, pool, `SELECT count(*) FROM river.river_job`)
+	b := &pgx.Batch{}
+	queue.Schema(dbtest.RiverSchema).Rescue(b, time.Minute)
+	if err := pool.SendBatch(t.Context(), b).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if running := count(t, pool, `SELECT count(*) FROM river.river_job WHERE state = 'running'`); running != 1 {
+		t.Errorf("%d jobs are running, want the one that began a second ago", running)
+	}
+	exec(t, pool, `TRUNCATE river.river_job`)
+
+	exec(t, pool, stuckJobs, "river")
+	exec(t, pool, `DELETE FROM river.river_job WHERE id = (SELECT min(id) FROM river.river_job)`)
+	registered := river.NewWorkers()
+	river.AddWorker(registered, &parityWorker{})
+	client, err := river.NewClient(riverpgxv5.New(pool.Pool), &river.Config{
+		ID: "worker", Schema: dbtest.RiverSchema, Workers: registered, Queues: map[string]river.QueueConfig{"another": {MaxWorkers: 1}},
+		JobTimeout: 30 * time.Second, RescueStuckJobsAfter: time.Minute,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); count(t, pool, `SELECT count(*) FROM outcomes`) < 2*(jobs-1) && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := client.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	want, got := keptOutcomes(t, pool, "river"), keptOutcomes(t, pool, "ours")
+	if len(want) != jobs-1 {
+		t.Fatalf("River rescued %d jobs of %d", len(want), jobs-1)
+	}
+	for i := range got {
+		got[i] = strings.ReplaceAll(got[i], "the worker stopped before the job was done", "Stuck job rescued by JobRescuer")
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("rescues (-River's +ours):\n%s", diff)
 	}
 }
 

@@ -9,10 +9,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/trainingmonkey/worker/test/commandtest"
+	"github.com/trainingmonkey/worker/test/providertest"
 )
 
 // shiftSource gives package time a wall clock that is off by SHIFT_CLOCK seconds.
@@ -114,6 +116,44 @@ func TestShiftedClocks(t *testing.T) {
 			t.Logf("tried again %v after the cure", time.Since(cured))
 			if rows := r.count(`SELECT count(*) FROM activities WHERE acute_chronic_ratio IS NOT NULL`); rows != 2 {
 				t.Errorf("%d rows have a ratio, want 2", rows)
+			}
+			r.stopWorkers()
+		})
+	}
+}
+
+// TestTokensUnderShiftedClocks: on such a machine tokens are refreshed before they expire, a
+// failed refresh is tried again in time, and what the provider says counts from now.
+func TestTokensUnderShiftedClocks(t *testing.T) {
+	t.Parallel()
+	shifted := buildShifted(t)
+	for name, seconds := range map[string]string{"Ahead": "5400", "Behind": "-5400"} {
+		t.Run(name, func(t *testing.T) {
+			r := newTokenRig(t)
+			var failed atomic.Int32
+			r.provider.SetFaults(func(int32) providertest.Fault {
+				if failed.Add(1) <= 20 {
+					return providertest.Down
+				}
+				return providertest.None
+			})
+			began := time.Now()
+			r.start(shifted, "worker", slices.Concat(settings, r.more, []string{"SHIFT_CLOCK=" + seconds}))
+			for deadline := began.Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+				left := r.count(`SELECT count(*) FROM user_tokens WHERE abs(expires_at - extract(epoch FROM now() + interval '6 hours')) > 600`)
+				if left == 0 {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("%d of %d users have no fresh token after 30 s: %s", left, tokenUsers, r.whatIsUnfinished())
+				}
+			}
+			t.Logf("all users have fresh tokens after %v", time.Since(began))
+			if n := r.count(`SELECT count(*) FROM river.river_job WHERE errors IS NOT NULL`); n == 0 {
+				t.Error("no job failed, so no retry is proven")
+			}
+			if n := r.count(`SELECT count(*) FROM river.river_job WHERE abs(extract(epoch FROM coalesce(finalized_at, scheduled_at) - now())) > 60`); n > 0 {
+				t.Errorf("%d jobs are dated by the machine's clock", n)
 			}
 			r.stopWorkers()
 		})

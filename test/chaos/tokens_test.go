@@ -225,7 +225,7 @@ const leftQuery = `
 SELECT id FROM river.river_job
 WHERE state = 'running' AND kind = 'token_refresh' AND NOT attempted_by[array_upper(attempted_by, 1)] LIKE ANY($1)`
 
-// rescue makes River return the jobs of killed processes, which it does 90 seconds
+// rescue makes workers return the jobs of killed processes, which they do 90 seconds
 // after they began, and waits until they are back.
 func (r *tokenRig) rescue(alive []*commandtest.Process) int {
 	r.Helper()
@@ -244,7 +244,7 @@ func (r *tokenRig) rescue(alive []*commandtest.Process) int {
 	r.exec(`UPDATE river.river_job SET attempted_at = attempted_at - interval '2 minutes' WHERE id = ANY($1)`, left)
 	for deadline := time.Now().Add(90 * time.Second); r.count(`SELECT count(*) FROM river.river_job WHERE id = ANY($1) AND state = 'running'`, left) > 0; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			r.Fatal("River did not rescue what killed processes had running")
+			r.Fatal("nobody rescued what killed processes had running")
 		}
 	}
 	r.exec(`UPDATE river.river_job SET scheduled_at = now() WHERE id = ANY($1) AND state = 'retryable'`, left)

@@ -216,7 +216,10 @@ func (p *Provider) answer(w http.ResponseWriter, r *http.Request, user int32, us
 	p.lost[user] = fault.LosesTokens()
 	p.mu.Unlock()
 
-	content := map[string]any{"token_type": "Bearer", "access_token": access, "expires_in": 21600, "expires_at": time.Now().Add(6 * time.Hour).Unix()}
+	content := map[string]any{"token_type": "Bearer", "access_token": access, "expires_in": 21600}
+	if user%2 == 0 { // optional, says the standard
+		content["expires_at"] = time.Now().Add(6 * time.Hour).Unix()
+	}
 	if refresh != "" {
 		content["refresh_token"] = refresh
 	}

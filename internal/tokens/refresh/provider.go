@@ -24,13 +24,15 @@ type Provider struct {
 	clientSecret string
 	userAgent    string
 	timeout      time.Duration // one request, to the last byte of its answer
+	now          func() time.Time
 	client       http.Client
 }
 
-// NewProvider returns a provider with persistent connections.
-func NewProvider(tokenURL, clientID, clientSecret, userAgent string, timeout time.Duration, connections int) *Provider {
+// NewProvider returns a provider with persistent connections. Lifetimes in its answers
+// begin now.
+func NewProvider(tokenURL, clientID, clientSecret, userAgent string, timeout time.Duration, connections int, now func() time.Time) *Provider {
 	return &Provider{
-		tokenURL: tokenURL, clientID: clientID, clientSecret: clientSecret, userAgent: userAgent, timeout: timeout,
+		tokenURL: tokenURL, clientID: clientID, clientSecret: clientSecret, userAgent: userAgent, timeout: timeout, now: now,
 		client: http.Client{
 			Transport: &http.Transport{
 				Proxy:                 http.ProxyFromEnvironment,
@@ -76,7 +78,7 @@ func (p *Provider) Refresh(ctx context.Context, refreshToken string) Answer {
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerBytes+1))
-	return judge(response, body, err, time.Now())
+	return judge(response, body, err, p.now())
 }
 
 // unanswered distinguishes requests that never reached the provider from those

@@ -54,7 +54,7 @@ func newRig(t *testing.T, processes, users int) *rig {
 }
 
 func (r *rig) addProcess(store *tokens.Store) {
-	provider := refresh.NewProvider(r.provider.URL, providertest.ClientID, providertest.ClientSecret, "worker", 500*time.Millisecond, 4)
+	provider := refresh.NewProvider(r.provider.URL, providertest.ClientID, providertest.ClientSecret, "worker", 500*time.Millisecond, 4, time.Now)
 	r.refreshers = append(r.refreshers, refresh.New(store, provider, refresh.Options{
 		ClientID: fmt.Sprint("process-", len(r.refreshers)), Workers: 4, Lease: leaseTime,
 		Limits: tokens.Limits{Quarter: 1_000_000, Day: 1_000_000}, Logger: slog.New(slog.NewTextHandler(r.Output(), nil)),
