@@ -22,10 +22,10 @@ const DefaultSchema = "river"
 // Enqueuer inserts jobs. It validates them first: either all jobs of a call are
 // inserted or none.
 type Enqueuer struct {
-	pool                  *pgxpool.Pool
-	client                *river.Client[pgx.Tx]
-	topic                 string
-	dueQuery, notifyQuery string
+	pool                   *pgxpool.Pool
+	client                 *river.Client[pgx.Tx]
+	topic                  string
+	dateQuery, notifyQuery string
 }
 
 // NewEnqueuer returns an Enqueuer that uses pool. schema is the schema of
@@ -41,21 +41,26 @@ func NewEnqueuer(pool *pgxpool.Pool, schema string) (*Enqueuer, error) {
 	inSchema := strings.NewReplacer("{schema}", pgx.Identifier{schema}.Sanitize())
 	return &Enqueuer{
 		pool: pool, client: client, topic: schema + ".river_insert",
-		dueQuery: inSchema.Replace(dueQuery), notifyQuery: inSchema.Replace(notifyQuery),
+		dateQuery: inSchema.Replace(dateQuery), notifyQuery: inSchema.Replace(notifyQuery),
 	}, nil
 }
 
-// clockQuery reads the server's clock.
+// clockQuery reads the server's clock, and when the transaction began by it.
 const clockQuery = `
 -- name: enqueue_clock
-SELECT clock_timestamp()`
+SELECT now(), clock_timestamp()`
 
-// dueQuery makes jobs due now, by the server's clock. River dates them by this machine's,
-// and if that is ahead they would have to wait. The query is planned each time, because a
-// plan from when few jobs were stored would read all of them.
-const dueQuery = `
--- name: make_due
-UPDATE {schema}.river_job SET scheduled_at = clock_timestamp() WHERE id = ANY($1::bigint[]) AND scheduled_at > clock_timestamp()`
+// dateQuery dates jobs by the server's clock. River dates them by this machine's: if that is
+// ahead they would have to wait, and if it is behind, tokens that were saved before the job
+// was enqueued would count as saved after it. The query is planned each time, because a plan
+// from when few jobs were stored would read all of them.
+const dateQuery = `
+-- name: date_jobs
+UPDATE {schema}.river_job SET created_at = statement_timestamp(), scheduled_at = statement_timestamp() WHERE id = ANY($1::bigint[])`
+
+// maxBehind is how far behind the server's clock this machine's may be: by less it does no
+// harm.
+const maxBehind = time.Second
 
 // notifyQuery wakes the workers of queues once the transaction commits, unless they have
 // promised to poll: transactions that notify commit one after the other, each waiting for
@@ -88,7 +93,7 @@ func insert[T insertable](ctx context.Context, tx pgx.Tx, e *Enqueuer, priority 
 	}
 	ids := make([]int64, 0, len(params))
 	queues := map[string]struct{}{}
-	var due, now time.Time
+	var earliest, latest, begun, now time.Time
 	for part := range statements(params) {
 		results, err := e.client.InsertManyTx(ctx, tx, part)
 		if err != nil {
@@ -97,20 +102,23 @@ func insert[T insertable](ctx context.Context, tx pgx.Tx, e *Enqueuer, priority 
 		for _, r := range results {
 			ids = append(ids, r.Job.ID)
 			queues[r.Job.Queue] = struct{}{}
-			if r.Job.ScheduledAt.After(due) {
-				due = r.Job.ScheduledAt
+			if latest.Before(r.Job.ScheduledAt) {
+				latest = r.Job.ScheduledAt
+			}
+			if earliest.IsZero() || earliest.After(r.Job.CreatedAt) {
+				earliest = r.Job.CreatedAt
 			}
 		}
 	}
 	b := &pgx.Batch{}
-	b.Queue(clockQuery).QueryRow(func(row pgx.Row) error { return row.Scan(&now) })
+	b.Queue(clockQuery).QueryRow(func(row pgx.Row) error { return row.Scan(&begun, &now) })
 	b.Queue(e.notifyQuery, e.topic, slices.Sorted(maps.Keys(queues)))
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("notify the workers: %w", err)
 	}
-	if due.After(now) {
-		if _, err := tx.Exec(ctx, e.dueQuery, pgx.QueryExecModeExec, ids); err != nil {
-			return nil, fmt.Errorf("make the jobs due: %w", err)
+	if latest.After(now) || earliest.Before(begun.Add(-maxBehind)) {
+		if _, err := tx.Exec(ctx, e.dateQuery, pgx.QueryExecModeExec, ids); err != nil {
+			return nil, fmt.Errorf("date the jobs: %w", err)
 		}
 	}
 	return ids, nil

@@ -300,7 +300,12 @@ func TestStatements(t *testing.T) {
 func beAhead(t *testing.T, pool *dbpool.Pool, interval string) {
 	t.Helper()
 	for _, sql := range []string{
-		`CREATE FUNCTION be_ahead() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.scheduled_at := NEW.scheduled_at + interval '` + interval + `'; RETURN NEW; END $$`,
+		`CREATE FUNCTION be_ahead() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN
+			NEW.created_at := NEW.created_at + interval '` + interval + `';
+			NEW.scheduled_at := NEW.scheduled_at + interval '` + interval + `';
+			RETURN NEW;
+		END $$`,
 		`CREATE TRIGGER be_ahead BEFORE INSERT ON river.river_job FOR EACH ROW EXECUTE FUNCTION be_ahead()`,
 	} {
 		if _, err := pool.Exec(t.Context(), sql); err != nil {
@@ -309,26 +314,33 @@ func beAhead(t *testing.T, pool *dbpool.Pool, interval string) {
 	}
 }
 
-// TestDueByTheServersClock: a machine whose clock is ahead dates the jobs that it
-// inserts.
-func TestDueByTheServersClock(t *testing.T) {
+// TestDatedByTheServersClock: a machine whose clock is wrong dates the jobs that it inserts.
+func TestDatedByTheServersClock(t *testing.T) {
 	t.Parallel()
-	pool := dbtest.Migrated(t)
-	beAhead(t, pool, "5 minutes")
-	if _, err := newEnqueuer(t, pool).Recalc(t.Context(), PriorityLive, ACWRRecalc{Ranges: []DateRange{{UserID: 1, From: "2025-01-01", To: "2025-01-02"}}}); err != nil {
-		t.Fatal(err)
-	}
-	var due bool
-	if err := pool.QueryRow(t.Context(), `SELECT bool_and(scheduled_at <= clock_timestamp()) FROM river.river_job`).Scan(&due); err != nil || !due {
-		t.Errorf("due = %t, %v, want the job to be due at once", due, err)
+	for _, ahead := range []string{"5 minutes", "-5 minutes"} {
+		t.Run(ahead, func(t *testing.T) {
+			t.Parallel()
+			pool := dbtest.Migrated(t)
+			beAhead(t, pool, ahead)
+			if _, err := newEnqueuer(t, pool).Recalc(t.Context(), PriorityLive, ACWRRecalc{Ranges: []DateRange{{UserID: 1, From: "2025-01-01", To: "2025-01-02"}}}); err != nil {
+				t.Fatal(err)
+			}
+			var datedNow bool
+			const datedNowQuery = `
+				SELECT bool_and(t BETWEEN clock_timestamp() - interval '1 minute' AND clock_timestamp())
+				FROM river.river_job, unnest(ARRAY[created_at, scheduled_at]) AS t`
+			if err := pool.QueryRow(t.Context(), datedNowQuery).Scan(&datedNow); err != nil || !datedNow {
+				t.Errorf("dated now = %t, %v", datedNow, err)
+			}
+		})
 	}
 }
 
 // TestEnqueuingReadsNoQueue: a connection that planned its statements while the queue
-// was empty does not read the jobs waiting now, even on a machine whose clock is ahead.
+// was empty does not read the jobs waiting now, even on a machine whose clock is wrong.
 func TestEnqueuingReadsNoQueue(t *testing.T) {
 	t.Parallel()
-	for name, ahead := range map[string]string{"clock right": "0", "clock ahead": "5 minutes"} {
+	for name, ahead := range map[string]string{"clock right": "0", "clock ahead": "5 minutes", "clock behind": "-5 minutes"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			pool := dbtest.Migrated(t)

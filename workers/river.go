@@ -85,12 +85,21 @@ func newRiverClient(pool *dbpool.Pool, c config.Config, clientID string, clock *
 		Logger:              RiverLogger(logger),
 		// Retries, snoozes, periodic jobs and completions are dated by this clock, in
 		// production too: River has no other place for it.
-		Test: river.TestConfig{Time: clock},
+		Test:  river.TestConfig{Time: clock},
+		Hooks: []rivertype.Hook{createdBy(clock)},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("river client: %w", err)
 	}
 	return client, nil
+}
+
+// createdBy dates periodic jobs: River otherwise takes this machine's time.
+func createdBy(clock *queue.Clock) rivertype.Hook {
+	return river.HookInsertBeginFunc(func(_ context.Context, params *rivertype.JobInsertParams) error {
+		params.CreatedAt = new(clock.Now())
+		return nil
+	})
 }
 
 // storableErrors removes NULs from error texts: River's completer writes them in
