@@ -30,11 +30,18 @@ type dayRange struct{ from, to int32 }
 // settings their windows overlap.
 const nearby = 28
 
-// recalcRanges returns a user's days as the ranges of an acwr_recalc job.
+// firstDay and lastDay are the first and the last day that a job can name. Rows that the
+// application stored may have others.
+var firstDay, lastDay = daysSinceEpoch("1900-01-01"), daysSinceEpoch("2999-12-31")
+
+// recalcRanges returns a user's days as the ranges of an acwr_recalc job. It leaves out
+// days that no job can name, as change capture does.
 func recalcRanges(userID int32, days []int32) (ranges []jobs.DateRange) {
-	single := make([]dayRange, len(days))
-	for i, d := range days {
-		single[i] = dayRange{d, d}
+	var single []dayRange
+	for _, d := range days {
+		if d >= firstDay && d <= lastDay {
+			single = append(single, dayRange{d, d})
+		}
 	}
 	for _, r := range mergeRanges(single, nearby) {
 		ranges = append(ranges, jobs.DateRange{UserID: userID, From: toDate(r.from).Format(time.DateOnly), To: toDate(r.to).Format(time.DateOnly)})

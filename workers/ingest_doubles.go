@@ -146,8 +146,8 @@ func (c *comparedRecordings) toRead(plan *ingestPlan, stored storedState) (ids [
 		days[day][id] = true
 	}
 	for _, row := range stored.windows {
-		if c.settings.of(row.userID).ignoresLater {
-			add(row.userID, toDays(row.date), row.activityID)
+		if row.activityID.Valid && c.settings.of(row.userID).ignoresLater {
+			add(row.userID, toDays(row.date), row.activityID.Int64)
 		}
 	}
 	for _, id := range plan.activityIDs() {
@@ -184,17 +184,18 @@ func (c *comparedRecordings) changes(userID int32, activityID int64) bool {
 }
 
 // ignoreLater sets to 0 the loads of each activity that resembles one of the same day
-// with a smaller id. The rows are in the order of ids.
+// with a smaller id. The rows are in the order of ids; those without one resemble nothing.
 func (c *comparedRecordings) ignoreLater(day []dayRow) {
 	if c == nil || len(day) < 2 {
 		return
 	}
 	recordings := make([]trainingload.Recording, len(day))
 	for i, row := range day {
-		if row.stored == nil {
-			recordings[i] = c.next[row.id].recording()
-		} else {
-			recordings[i] = c.stored[row.id].recording()
+		switch {
+		case row.stored == nil:
+			recordings[i] = c.next[row.id.Int64].recording()
+		case row.id.Valid:
+			recordings[i] = c.stored[row.id.Int64].recording()
 		}
 		for _, earlier := range recordings[:i] {
 			if trainingload.Resembles(earlier, recordings[i]) {

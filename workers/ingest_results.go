@@ -82,7 +82,7 @@ func affectedDates(settings acwr.Settings, dates []int32) []dayRange {
 // dayRow is one activity of a day: one that is stored, or one that is planned.
 type dayRow struct {
 	date   int32
-	id     int64
+	id     pgtype.Int8
 	counts acwr.Activity
 	stored *activityResults // nil for a planned one
 }
@@ -95,14 +95,14 @@ func (in *ingester) addUser(r *planResults, rows []activityResults, planned []*j
 	replaced := make(map[int64]bool, len(planned))
 	for _, a := range planned {
 		replaced[a.ActivityID] = true
-		days = append(days, dayRow{daysSinceEpoch(a.Date), a.ActivityID, acwr.Activity{Load: single(a.TotalLoadMiles), Trimp: single(a.Trimp)}, nil})
+		days = append(days, dayRow{daysSinceEpoch(a.Date), pgtype.Int8{Int64: a.ActivityID, Valid: true}, acwr.Activity{Load: single(a.TotalLoadMiles), Trimp: single(a.Trimp)}, nil})
 	}
 	for i := range rows {
-		if row := &rows[i]; !gone[row.activityID] && !replaced[row.activityID] {
+		if row := &rows[i]; !gone[row.activityID.Int64] && !replaced[row.activityID.Int64] {
 			days = append(days, dayRow{toDays(row.date), row.activityID, row.counts, row})
 		}
 	}
-	slices.SortFunc(days, func(a, b dayRow) int { return cmp.Or(cmp.Compare(a.date, b.date), cmp.Compare(a.id, b.id)) })
+	slices.SortFunc(days, func(a, b dayRow) int { return cmp.Or(cmp.Compare(a.date, b.date), compareIDs(a.id, b.id)) })
 	for len(days) > 0 {
 		n := 1
 		for n < len(days) && days[n].date == days[0].date {
@@ -131,7 +131,7 @@ func (r *planResults) day(rows []dayRow, wanted *[]dayRange, calculator *acwr.Ca
 	for _, row := range rows {
 		switch {
 		case row.stored == nil:
-			r.own[row.id] = values
+			r.own[row.id.Int64] = values
 		case !row.stored.stored.equal(values):
 			r.following.add(row.stored, values)
 		}

@@ -55,6 +55,9 @@ func TestHotQueriesUseTheIndexes(t *testing.T) {
 		"update by partial versions": {statements.partial.update, partial},
 		"weighed windows":            {weighedWindowsQuery, []any{[]int32{1}, date, date, nil, nil}},
 		"compared":                   {statements.compared, []any{[]int64{1, 2}, []int64{3}, nil, nil, nil, nil, nil}},
+		"results of rows without an id": {writeKeylessResultsQuery, []any{
+			[]int64{0}, []int32{1}, date, []float32{1}, []float32{1}, []float32{1}, []float32{1}, []float32{1}, []float32{1}, []float32{1},
+		}},
 		"results": {writeResultsQuery, []any{
 			[]int64{1}, []int32{1}, date, []float32{1}, []float32{1}, []float32{1}, []float32{1}, []float32{1}, []float32{1}, []float32{1},
 		}},

@@ -33,18 +33,21 @@ type recordedDay struct {
 	row    recordingRow
 }
 
-// storedRecordingsQuery reads activities by id.
+// storedRecordingsQuery reads activities by id, as storedQuery does.
 const storedRecordingsQuery = `
 -- name: read_recordings
-SELECT activity_id, user_id, date, coalesce(ingest_day_from_utc, false), sport_type, type, start_time, distance_miles::float8, duration_minutes::float8
+SELECT activity_id, coalesce(user_id, 0), CASE WHEN isfinite(date) THEN date ELSE '0001-01-01' END, coalesce(ingest_day_from_utc, false), sport_type, type,
+       CASE WHEN isfinite(date) THEN start_time END, distance_miles::float8, duration_minutes::float8
 FROM activities WHERE activity_id = ANY($1::bigint[])`
 
 // storedDaysQuery reads the activities stored on days of users, along the index on both.
+// A row without an id is no double.
 const storedDaysQuery = `
 -- name: read_recorded_days
 SELECT activity_id, a.user_id, a.date, coalesce(ingest_day_from_utc, false), sport_type, type, start_time, distance_miles::float8, duration_minutes::float8
 FROM unnest($1::int[], $2::date[]) AS day (user_id, date)
-JOIN activities AS a ON a.user_id = day.user_id AND a.date = day.date`
+JOIN activities AS a ON a.user_id = day.user_id AND a.date = day.date
+WHERE activity_id IS NOT NULL`
 
 // LikelyDoubles returns the doubles that would exist if the activities were enqueued now
 // and no other job waited, ordered by user, date and id. At least one of each pair is

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/trainingmonkey/worker/internal/acwr"
 	"github.com/trainingmonkey/worker/internal/athlete"
@@ -97,10 +98,10 @@ func (rc *recalculator) recalculate(ctx context.Context, tx pgx.Tx, first *pgx.B
 // up to a number of rows. To the given dates it adds the stored dates of the given
 // activities, if they belong to the same users. A window consists of the dates whose
 // results a change affects under the user's formula, and of the earlier days that count
-// into them; under EWMA it is the whole history. Overlapping windows are merged, so that
-// no row is read twice. The column wanted says whether a row's own results are wanted, or
-// whether it only counts into others. Rows are ordered by window, by columns that are
-// sorted already.
+// into them; under EWMA it is the whole history, from the least date that is finite.
+// Overlapping windows are merged, so that no row is read twice. The column wanted says
+// whether a row's own results are wanted, or whether it only counts into others. Rows are
+// ordered by window, by columns that are sorted already.
 const windowsQuery = `
 -- name: read_windows` + windowsWith + `
 SELECT ` + windowsColumns + windowsFrom
@@ -115,7 +116,7 @@ SELECT ` + windowsColumns + `, w.ignores_later AND ` + athlete.DoubleOfEarlier +
 const windowsWith = `
 WITH windows AS (
 	SELECT user_id, ignores_later, chronic_days - 1 AS lead,
-	       unnest(range_agg(CASE formula WHEN 'ewma' THEN daterange('-infinity', 'infinity')
+	       unnest(range_agg(CASE formula WHEN 'ewma' THEN daterange('4714-11-24 BC', 'infinity')
 	                        ELSE daterange(changed.first - (chronic_days - 1), changed.last + chronic_days) END)) AS dates
 	FROM (
 		SELECT c.user_id, c.first, c.last, coalesce(own.formula, common.formula) AS formula, coalesce(own.chronic_days, common.chronic_days) AS chronic_days,
@@ -123,7 +124,7 @@ WITH windows AS (
 		FROM (
 			SELECT user_id, first, last FROM unnest($1::int[], $2::date[], $3::date[]) AS given (user_id, first, last)
 			UNION ALL
-			SELECT user_id, date, date FROM activities WHERE activity_id = ANY($4::bigint[]) AND user_id = ANY($1)
+			SELECT user_id, date, date FROM activities WHERE activity_id = ANY($4::bigint[]) AND user_id = ANY($1) AND isfinite(date)
 		) AS c
 		JOIN acwr_settings AS common ON common.user_id = 0
 		LEFT JOIN acwr_settings AS own ON own.user_id = c.user_id
@@ -171,7 +172,7 @@ type activityResults struct {
 	window     int64
 	userID     int32
 	date       time.Time
-	activityID int64
+	activityID pgtype.Int8 // NULL in rows that the application stored without one
 	wanted     bool
 	counts     acwr.Activity
 	stored     storedResults

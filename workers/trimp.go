@@ -76,7 +76,7 @@ const trimpRowsQuery = `
 SELECT activity_id, date, duration_minutes, avg_heart_rate, trimp, coalesce(ingest_job_id, 0)
 FROM activities
 WHERE user_id = $1 AND activity_id > $2 AND trimp_calculation_method = $3
-  AND date BETWEEN coalesce($4::date, '-infinity') AND coalesce($5::date, 'infinity')
+  AND date BETWEEN coalesce($4::date, '-infinity') AND coalesce($5::date, 'infinity') AND isfinite(date)
 ORDER BY activity_id
 LIMIT $6`
 
@@ -192,7 +192,11 @@ func (t trimpRange) write(ctx context.Context, tx pgx.Tx, changed []trimpRow) ([
 	if err := t.writeLayers(ctx, tx, byID, ids); err != nil {
 		return nil, err
 	}
-	id, err := t.enqueuer.RecalcTx(ctx, tx, jobs.PriorityLive, jobs.ACWRRecalc{Ranges: recalcRanges(t.user, days)})
+	ranges := recalcRanges(t.user, days)
+	if len(ranges) == 0 {
+		return nil, nil
+	}
+	id, err := t.enqueuer.RecalcTx(ctx, tx, jobs.PriorityLive, jobs.ACWRRecalc{Ranges: ranges})
 	return []int64{id}, err
 }
 

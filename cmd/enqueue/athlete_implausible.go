@@ -16,7 +16,7 @@ import (
 
 // implausibleActivity is what implausible --json prints of each activity.
 type implausibleActivity struct {
-	ActivityID        int64    `json:"activity_id"`
+	ActivityID        *int64   `json:"activity_id"` // null: the row has none
 	Date              string   `json:"date"`
 	SportType         string   `json:"sport_type"`
 	DistanceMiles     *float64 `json:"distance_miles"`
@@ -32,7 +32,7 @@ const implausibleQuery = `
 -- name: implausible_activities
 SELECT activity_id, date, coalesce(sport_type, ''), distance_miles, elevation_gain_feet, duration_minutes, total_load_miles, today
 FROM activities, (SELECT acwr_today($1) AS today) AS t
-WHERE user_id = $1 AND (date > today OR acwr_implausible(sport_type, distance_miles, elevation_gain_feet, duration_minutes, total_load_miles))
+WHERE user_id = $1 AND isfinite(date) AND (date > today OR acwr_implausible(sport_type, distance_miles, elevation_gain_feet, duration_minutes, total_load_miles))
 ORDER BY date DESC, activity_id DESC
 LIMIT $2`
 
@@ -56,7 +56,7 @@ func implausibleCommand(p *program) *cobra.Command {
 				return dbpool.Collect(c.Context(), db.pool, act, scanImplausible, implausibleQuery, user, limit)
 			}, func(found []implausibleActivity) {
 				p.writeNewest("activities", "ID\tDATE\tSPORT\tIMPLAUSIBLE", cli.Rows(found, func(a implausibleActivity) string {
-					return fmt.Sprintf("%d\t%s\t%s\t%s", a.ActivityID, a.Date, cli.OneLine(a.SportType), strings.Join(a.Reasons, "; "))
+					return fmt.Sprintf("%s\t%s\t%s\t%s", orDash("%d", a.ActivityID), a.Date, cli.OneLine(a.SportType), strings.Join(a.Reasons, "; "))
 				}), limit)
 			})
 		},

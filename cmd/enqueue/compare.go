@@ -99,6 +99,6 @@ func (p *program) writeComparison(r *athlete.Comparison) {
 	}))
 	p.Printf("\n")
 	p.Table("USER\tDATE\tACTIVITY\tCOLUMN\tSTORED\tWOULD BE", cli.Rows(r.Examples, func(e athlete.Difference) string {
-		return fmt.Sprintf("%d\t%s\t%d\t%s\t%s\t%.6g", e.UserID, e.Date, e.ActivityID, e.Column, orDash("%.6g", e.Stored), e.WouldBe)
+		return fmt.Sprintf("%d\t%s\t%s\t%s\t%s\t%.6g", e.UserID, e.Date, orDash("%d", e.ActivityID), e.Column, orDash("%.6g", e.Stored), e.WouldBe)
 	}))
 }

@@ -41,7 +41,7 @@ func TestCompare(t *testing.T) {
 		t.Fatal(err)
 	}
 	r = compare("--user", "7")
-	if r.Differing != 1 || r.Columns[4].Rows != 1 || *r.Columns[4].Largest != 0.25 || r.Examples[0].ActivityID != 2 || *r.Examples[0].Stored != 4.25 || r.Examples[0].WouldBe != 4 {
+	if r.Differing != 1 || r.Columns[4].Rows != 1 || *r.Columns[4].Largest != 0.25 || *r.Examples[0].ActivityID != 2 || *r.Examples[0].Stored != 4.25 || r.Examples[0].WouldBe != 4 {
 		t.Errorf("with an injected difference: %+v", r)
 	}
 	enqueue(t, "acwr", "--compare").want(t, 0, "1 of 3 rows differs, 0 of them never computed", "acute_chronic_ratio           1               0                0.25")

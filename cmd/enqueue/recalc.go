@@ -81,10 +81,10 @@ func recalcCommand(p *program) *cobra.Command {
 	return c
 }
 
-// spanQuery finds the dates of a user's first and last activity.
+// spanQuery finds the dates of a user's first and last activity that a job can name.
 const spanQuery = `
 -- name: recalc_span
-SELECT min(date), max(date) FROM activities WHERE user_id = $1`
+SELECT min(date), max(date) FROM activities WHERE user_id = $1 AND date BETWEEN '1900-01-01' AND '2999-12-31'`
 
 func (db *database) recalc(ctx context.Context, user int32, from, to *time.Time, wait bool) error {
 	var first, last *time.Time

@@ -13,7 +13,7 @@ import (
 // Activity is a stored activity of a day, with the columns from which its load
 // is computed. NULLs are nil or empty.
 type Activity struct {
-	ActivityID   int64
+	ActivityID   *int64
 	Name         string
 	Type         string
 	StartTime    string

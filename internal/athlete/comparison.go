@@ -42,7 +42,7 @@ type ComparedColumn struct {
 
 // Difference is one value that differs.
 type Difference struct {
-	ActivityID int64    `json:"activity_id"`
+	ActivityID *int64   `json:"activity_id"` // null: the row has none
 	UserID     int32    `json:"user_id"`
 	Date       string   `json:"date"`
 	Column     string   `json:"column"`
@@ -51,7 +51,7 @@ type Difference struct {
 }
 
 // rowsQuery reads every row in the order in which values are computed, with its user's
-// settings. Rows are streamed, user by user.
+// settings. Rows are streamed, user by user. Rows without a user or a date have no values.
 const rowsQuery = `
 -- name: compare_rows
 SELECT a.user_id, a.date, a.activity_id, coalesce(a.total_load_miles, 0), coalesce(a.trimp, 0),
@@ -62,13 +62,13 @@ SELECT a.user_id, a.date, a.activity_id, coalesce(a.total_load_miles, 0), coales
 FROM activities AS a
 JOIN acwr_settings AS common ON common.user_id = 0
 LEFT JOIN acwr_settings AS own ON own.user_id = a.user_id
-WHERE $1 = 0 OR a.user_id = $1
+WHERE ($1 = 0 OR a.user_id = $1) AND a.user_id IS NOT NULL AND isfinite(a.date)
 ORDER BY a.user_id, a.date, a.activity_id`
 
 type row struct {
 	userID     int32
 	date       time.Time
-	activityID int64
+	activityID pgtype.Int8
 	counts     acwr.Activity
 	stored     [7]pgtype.Float4
 	settings   acwr.Settings
@@ -147,7 +147,10 @@ func (report *Comparison) add(r *row, v acwr.Values) {
 		missing = missing || !stored.Valid
 		column := &report.Columns[i]
 		column.Rows++
-		example := Difference{ActivityID: r.activityID, UserID: r.userID, Date: r.date.Format(time.DateOnly), Column: column.Name, WouldBe: want}
+		example := Difference{UserID: r.userID, Date: r.date.Format(time.DateOnly), Column: column.Name, WouldBe: want}
+		if r.activityID.Valid {
+			example.ActivityID = new(r.activityID.Int64)
+		}
 		if stored.Valid {
 			difference := math.Abs(float64(stored.Float32) - float64(want))
 			if column.Largest == nil || difference > *column.Largest {

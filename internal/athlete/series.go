@@ -67,13 +67,13 @@ WITH today AS MATERIALIZED (
 	FROM activities AS a, today WHERE a.user_id = $1 GROUP BY today.last
 	HAVING coalesce($2::date, min(a.date)) <= today.last
 )
-SELECT s.date::text, count(a.activity_id), coalesce(sum(a.total_load_miles::numeric) FILTER (WHERE weighs), 0)::float8, coalesce(sum(a.trimp::numeric) FILTER (WHERE weighs), 0)::float8,
+SELECT s.date::text, count(a.date), coalesce(sum(a.total_load_miles::numeric) FILTER (WHERE weighs), 0)::float8, coalesce(sum(a.trimp::numeric) FILTER (WHERE weighs), 0)::float8,
        s.seven_day_avg_load, s.twentyeight_day_avg_load, s.seven_day_avg_trimp, s.twentyeight_day_avg_trimp,
        s.acute_chronic_ratio, s.trimp_acute_chronic_ratio, s.normalized_divergence,
        coalesce(bool_or((a.seven_day_avg_load, a.twentyeight_day_avg_load, a.seven_day_avg_trimp, a.twentyeight_day_avg_trimp,
                          a.acute_chronic_ratio, a.trimp_acute_chronic_ratio, a.normalized_divergence) IS DISTINCT FROM
                         (s.seven_day_avg_load, s.twentyeight_day_avg_load, s.seven_day_avg_trimp, s.twentyeight_day_avg_trimp,
-                         s.acute_chronic_ratio, s.trimp_acute_chronic_ratio, s.normalized_divergence)) FILTER (WHERE a.activity_id IS NOT NULL), false),
+                         s.acute_chronic_ratio, s.trimp_acute_chronic_ratio, s.normalized_divergence)) FILTER (WHERE a.date IS NOT NULL), false),
        s.quality
 FROM bounds
 CROSS JOIN LATERAL acwr_series($1, bounds.first, bounds.last, $4) AS s

@@ -15,7 +15,7 @@ import (
 
 // WrongQuery computes each row's seven results from the definition, by one correlated
 // sub-query per window, and compares them exactly in the columns' type; a NULL is never
-// correct.
+// correct. Rows without a user or a date have no results. The id of a row without one is 0.
 const WrongQuery = `
 WITH sums AS MATERIALIZED (
 	SELECT a.*,
@@ -24,7 +24,7 @@ WITH sums AS MATERIALIZED (
 		(SELECT coalesce(sum(b.trimp::float8), 0) FROM activities b WHERE b.user_id = a.user_id AND b.date BETWEEN a.date - 6 AND a.date) AS trimp7,
 		(SELECT coalesce(sum(b.trimp::float8), 0) FROM activities b WHERE b.user_id = a.user_id AND b.date BETWEEN a.date - 27 AND a.date) AS trimp28
 	FROM activities a
-	WHERE ($1::int[] IS NULL OR a.user_id = ANY($1)) AND ($2::date IS NULL OR a.date >= $2)
+	WHERE a.user_id IS NOT NULL AND isfinite(a.date) AND ($1::int[] IS NULL OR a.user_id = ANY($1)) AND ($2::date IS NULL OR a.date >= $2)
 ), ratios AS (
 	SELECT *,
 		CASE WHEN load28 = 0 THEN 0 ELSE (load7 / 7) / (load28 / 28) END AS external,
@@ -35,7 +35,7 @@ WITH sums AS MATERIALIZED (
 		CASE WHEN external = 0 AND internal = 0 THEN 0 ELSE (external - internal) / ((external + internal) / 2) END AS divergence
 	FROM ratios
 )
-SELECT activity_id, user_id, date::text,
+SELECT coalesce(activity_id, 0), user_id, date::text,
 	format('stored %s %s %s %s %s %s %s, right %s %s %s %s %s %s %s',
 		seven_day_avg_load, twentyeight_day_avg_load, seven_day_avg_trimp, twentyeight_day_avg_trimp,
 		acute_chronic_ratio, trimp_acute_chronic_ratio, normalized_divergence,
