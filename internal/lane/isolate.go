@@ -144,6 +144,10 @@ const clockQuery = `
 -- name: lock_clock
 SELECT clock_timestamp()`
 
+// noSuchSavepoint is the SQLSTATE of a rollback after an error before the savepoint, in the
+// locks or in preparing a statement, or after its release. Only that error says anything.
+const noSuchSavepoint = "3B001"
+
 // try executes what apply decides under a savepoint, and completes jobs. It
 // returns nil; a refusal, after which the transaction is as it was before; or an
 // error that ends the transaction.
@@ -175,8 +179,11 @@ func (t *turn[T]) try(apply func(context.Context, *pgx.Batch) (Writes, error), c
 	}
 	if t.tx.firstSent {
 		if rollbackErr := t.simply("ROLLBACK TO SAVEPOINT try; RELEASE SAVEPOINT try"); rollbackErr != nil {
-			if dbpool.Classify(rollbackErr) == dbpool.Transient {
+			switch {
+			case dbpool.Classify(rollbackErr) == dbpool.Transient:
 				return rollbackErr
+			case dbpool.SQLState(rollbackErr) == noSuchSavepoint:
+				return &Fault{err}
 			}
 			return &Fault{fmt.Errorf("%w; roll back to a savepoint: %w", err, rollbackErr)}
 		}

@@ -72,6 +72,58 @@ func TestRefusedJobs(t *testing.T) {
 	}
 }
 
+// TestErrorsAreTheCauseOnly: errors do not mention what failed in their consequence, for
+// example that the savepoint is gone.
+func TestErrorsAreTheCauseOnly(t *testing.T) {
+	t.Parallel()
+	const refused = `ERROR: not this one (SQLSTATE TM001)`
+	pool := effectsDatabase(t)
+	insert(t, pool, 2)
+	exec(t, pool, `UPDATE river.river_job SET args = '{"value": 668}' WHERE id = (SELECT min(id) FROM river.river_job)`)
+	turns(t, New(pool, testOptions(t), effectKind()))
+	if got := ask[string](t, pool, `SELECT errors[1]->>'error' FROM river.river_job WHERE errors IS NOT NULL`); got != refused {
+		t.Errorf("job's error: %q, want %q", got, refused)
+	}
+
+	refuse := func(b *pgx.Batch) { b.Queue(insertEffects, []int64{-1}, []int32{triggerValue}) }
+	locking, missing, after := effectKind(), effectKind(), effectKind()
+	locking.Lock = func(b *pgx.Batch, _ []*Job[effectArgs]) { refuse(b) }
+	missing.Apply = func(ctx context.Context, tx pgx.Tx, first *pgx.Batch, _ []*Job[effectArgs]) (Writes, error) {
+		first.Queue(`SELECT missing FROM effects`)
+		return Writes{}, tx.SendBatch(ctx, first).Close()
+	}
+	apply := after.Apply
+	after.Apply = func(ctx context.Context, tx pgx.Tx, first *pgx.Batch, batch []*Job[effectArgs]) (Writes, error) {
+		w, err := apply(ctx, tx, first, batch)
+		w.After = func(ctx context.Context, tx pgx.Tx) error {
+			b := &pgx.Batch{}
+			refuse(b)
+			return tx.SendBatch(ctx, b).Close()
+		}
+		return w, err
+	}
+	for name, c := range map[string]struct {
+		kind Kind[effectArgs]
+		want string
+	}{
+		"locks":                {locking, refused},
+		"preparing":            {missing, `error preprocessing batch (prepare): ERROR: column "missing" does not exist (SQLSTATE 42703)`},
+		"after the completion": {after, refused},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := effectsDatabase(t)
+			insert(t, pool, 2)
+			if _, err := New(pool, testOptions(t), c.kind).Turn(t.Context()); err == nil || err.Error() != c.want {
+				t.Errorf("Turn = %v, want %s", err, c.want)
+			}
+			if got, want := ask[string](t, pool, jobStates), "2 available attempt 0 errors 0"; got != want {
+				t.Errorf("jobs: %s, want %s", got, want)
+			}
+		})
+	}
+}
+
 // TestJobThatFailedBefore: it is tried separately, so that the others need no second try.
 func TestJobThatFailedBefore(t *testing.T) {
 	t.Parallel()
