@@ -35,12 +35,16 @@ func releases(major int) []release {
 // fetchBinaries returns the directory of the programs of the first release that
 // is in the cache or can be fetched.
 func fetchBinaries(ctx context.Context, owner account, releases []release) (string, error) {
-	if len(releases) == 0 {
-		return "", errors.New("no such release is known")
-	}
 	cache, err := binariesCache()
 	if err != nil {
 		return "", err
+	}
+	return fetchInto(ctx, owner, releases, cache)
+}
+
+func fetchInto(ctx context.Context, owner account, releases []release, cache string) (string, error) {
+	if len(releases) == 0 {
+		return "", errors.New("no such release is known")
 	}
 	for _, r := range releases {
 		if bin := filepath.Join(cache, r.name, "bin"); clusterVersion(ctx, owner, bin) != 0 {

