@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/doctor"
 	"github.com/trainingmonkey/worker/migrations"
 	"github.com/trainingmonkey/worker/test/dbtest"
@@ -188,9 +189,21 @@ func TestRunWithoutServer(t *testing.T) {
 	}
 }
 
+// serverVersion returns "PostgreSQL 18.3", for example, by the server's number.
+func serverVersion(t *testing.T, pool *dbpool.Pool) string {
+	t.Helper()
+	var number int
+	if err := pool.QueryRow(t.Context(), `SELECT current_setting('server_version_num')::int`).Scan(&number); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("PostgreSQL %d.%d", number/10000, number%10000)
+}
+
 func TestDevOnDatabaseURL(t *testing.T) {
-	t.Setenv("DATABASE_URL", dbtest.New(t))
-	workerUntil(t, `"msg":"working"`, "dev").want(t, 0, "migrated PostgreSQL ", ", database ", "working until Ctrl-C\n")
+	url := dbtest.New(t)
+	t.Setenv("DATABASE_URL", url)
+	version := serverVersion(t, dbtest.Open(t, url))
+	workerUntil(t, `"msg":"working"`, "dev").want(t, 0, "migrated "+version+", ", ", database ", "working until Ctrl-C\n")
 	worker(t, "migrate", "status").want(t, 0, "up to date")
 }
 
@@ -200,7 +213,7 @@ func TestDemo(t *testing.T) {
 	pool := dbtest.Open(t, url)
 	t.Setenv("DATABASE_URL", url+"&dbname="+pool.Config().ConnConfig.Database)
 	got := worker(t, "demo")
-	got.want(t, 0, "enqueued 2834 jobs", "ACWR, 2024-01-02 to 2025-12-31", "checked: all 7 values of all 2834 rows equal the SQL oracle\n")
+	got.want(t, 0, "a database of the demo's own is up and migrated: "+serverVersion(t, pool)+", ", "enqueued 2834 jobs", "ACWR, 2024-01-02 to 2025-12-31", "checked: all 7 values of all 2834 rows equal the SQL oracle\n")
 	var rows, left int
 	name := regexp.MustCompile(`worker_demo_[a-z0-9]+`).FindString(got.stdout)
 	err := pool.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM activities) + (SELECT count(*) FROM river.river_job),
