@@ -56,3 +56,18 @@ func TestImplausibleActivitiesAreListed(t *testing.T) {
 	enqueue(t, "athlete", "implausible").want(t, 2, "--user is required")
 	enqueue(t, "athlete", "implausible", "--user", "7", "--limit", "0").want(t, 2, "--limit")
 }
+
+// TestRowsWithNULLsAreListed: a row without an id is shown without one, and rows without a
+// date, or with one that no job can name, prevent no command.
+func TestRowsWithNULLsAreListed(t *testing.T) {
+	pool := migrated(t)
+	execute(t, pool, `ALTER TABLE activities DROP CONSTRAINT activities_pkey, ALTER COLUMN activity_id DROP NOT NULL, ALTER COLUMN date DROP NOT NULL`)
+	execute(t, pool, `CREATE UNIQUE INDEX ON activities (activity_id)`)
+	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date, sport_type, distance_miles, elevation_gain_feet, duration_minutes, total_load_miles)
+		VALUES (NULL, 7, '2025-03-01', 'running', 40, 0, 60, 40), (1, 7, NULL, 'running', 40, 0, 60, 40), (2, 7, 'infinity', 'running', 40, 0, 60, 40)`)
+	enqueue(t, "athlete", "implausible", "--user", "7").want(t, 0, "  2025-03-01  running  a speed of 40 mph is more than 13.3\n")
+	enqueue(t, "athlete", "implausible", "--user", "7", "--json").want(t, 0, `[{"activity_id":null,"date":"2025-03-01",`)
+	enqueue(t, "acwr", "--compare").want(t, 0, "1 of 1 row differs, 1 of them never computed")
+	enqueue(t, "acwr", "--compare", "--json").want(t, 0, `{"activity_id":null,"user_id":7,"date":"2025-03-01",`)
+	enqueue(t, "recalc", "--user", "7").want(t, 0, "enqueued the recalculation of user 7, 2025-03-01 to 2025-03-01, as job ")
+}
