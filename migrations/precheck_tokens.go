@@ -2,6 +2,7 @@ package migrations
 
 import (
 	"context"
+	"slices"
 
 	"github.com/trainingmonkey/worker/dbpool"
 )
@@ -30,6 +31,20 @@ func tokensFaults(ctx context.Context, db dbpool.Querier) ([]Fault, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := keyFaults(ctx, db, "user_tokens", "user_id", append(written, "user_id"))
-	return append(faults, keys...), err
+	written = append(written, "user_id")
+	keys, err := keyFaults(ctx, db, "user_tokens", "user_id", written)
+	if err != nil {
+		return nil, err
+	}
+	generated, err := generatedFaults(ctx, db, "user_tokens", written)
+	return slices.Concat(faults, keys, generated), err
+}
+
+// tokenLogFaults returns the generated columns of an existing log of what was done to tokens.
+func tokenLogFaults(ctx context.Context, db dbpool.Querier) ([]Fault, error) {
+	written, err := writtenColumns("00009_tokens.sql", "token_audit_log")
+	if err != nil {
+		return nil, err
+	}
+	return generatedFaults(ctx, db, "token_audit_log", append(written, "user_id"))
 }
