@@ -358,6 +358,40 @@ func TestGrantWorkChecksItsOutcome(t *testing.T) {
 	}
 }
 
+// TestSchemasWithoutUsage: a role that may not use a schema does not read that the database
+// is not migrated, or that another table would be made, but which GRANT it lacks.
+func TestSchemasWithoutUsage(t *testing.T) {
+	t.Parallel()
+	address := dbtest.MigratedURL(t)
+	pool := dbtest.Open(t, address)
+	role, worker := openAsOwner(t, pool, address)
+	if _, err := migrations.GrantWork(t.Context(), pool.Pool, dbtest.RiverSchema, role); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ revoke, schemas string }{
+		{`REVOKE USAGE ON SCHEMA public FROM PUBLIC, ` + role, "public"},
+		{`REVOKE USAGE ON SCHEMA river FROM ` + role, "river"},
+		{`REVOKE USAGE ON SCHEMA public, river FROM PUBLIC, ` + role, "public, river"},
+		{`ALTER SCHEMA public RENAME TO "app, Main"; ALTER ROLE ` + role + ` SET search_path = "$user", "app, Main"; REVOKE USAGE ON SCHEMA "app, Main" FROM ` + role, `"app, Main"`},
+	} {
+		execute(t, pool, c.revoke)
+		worker.Reset() // to sessions that begin with the role's search_path
+		grant := "GRANT USAGE ON SCHEMA " + c.schemas + " TO " + role
+		want := "role " + role + " lacks USAGE on schema " + c.schemas + "; as its owner: " + grant + "; a worker's role gets all that it needs with: worker migrate up --worker-role " + role
+		if err := migrations.Check(t.Context(), worker.Pool, dbtest.RiverSchema); err == nil || err.Error() != want {
+			t.Errorf("Check() after %s = %v, want %s", c.revoke, err, want)
+		}
+		_, err := migrations.Plan(t.Context(), worker.Pool, dbtest.RiverSchema)
+		if err == nil || !strings.Contains(err.Error(), "GRANT USAGE ON SCHEMA ") || strings.Contains(err.Error(), "ALTER ROLE") {
+			t.Errorf("Plan() after %s = %v, want the GRANT", c.revoke, err)
+		}
+		execute(t, pool, grant)
+		if err := migrations.Check(t.Context(), worker.Pool, dbtest.RiverSchema); err != nil {
+			t.Errorf("Check() after %s = %v", grant, err)
+		}
+	}
+}
+
 // TestUpWithoutCreateOnTheDatabase: another role creates the schema, and the owner of
 // the tables, who could not, migrates.
 func TestUpWithoutCreateOnTheDatabase(t *testing.T) {

@@ -32,15 +32,17 @@ WHERE a.attrelid = to_regclass('activities') AND NOT a.attisdropped
 ORDER BY a.attnum`
 
 // activitiesKindQuery reports whether an existing table is one on which indexes can be
-// built concurrently and, if the search_path has no such table, where another one is.
+// built concurrently and, if the search_path has no such table, where another one is, and
+// whether the current role may use that schema.
 const activitiesKindQuery = `
 -- name: precheck_kind
-SELECT coalesce((SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass('activities')), true),
-       (SELECT min(n.nspname)
+SELECT coalesce((SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass('activities')), true), elsewhere.schema,
+       elsewhere.schema IS NULL OR has_schema_privilege(elsewhere.schema, 'USAGE'), quote_ident(current_user)
+FROM (SELECT min(n.nspname) AS schema
         FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE to_regclass('activities') IS NULL AND c.relname = 'activities' AND c.relkind IN ('r', 'p')
           AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'activity_id')
-          AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'user_id'))`
+          AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'user_id')) AS elsewhere`
 
 // generatedColumnsQuery lists those of the given columns of a table whose values PostgreSQL
 // computes, and how: when rows are written, when they are read, or from a sequence that takes
@@ -128,12 +130,18 @@ func activitiesFaults(ctx context.Context, db dbpool.Querier) ([]Fault, error) {
 	if err != nil {
 		return nil, err
 	}
-	var plain bool
+	var plain, usable bool
 	var elsewhere *string
-	if err := db.QueryRow(ctx, activitiesKindQuery).Scan(&plain, &elsewhere); err != nil {
+	var role string
+	if err := db.QueryRow(ctx, activitiesKindQuery).Scan(&plain, &elsewhere, &usable, &role); err != nil {
 		return nil, err
 	}
 	switch {
+	case !usable:
+		faults = append(faults, Fault{
+			fmt.Sprintf("the table activities is in schema %q, on which role %s lacks USAGE, and a second one would be made", *elsewhere, role),
+			fmt.Sprintf("as its owner: GRANT USAGE ON SCHEMA %s TO %s", quoted(*elsewhere), role),
+		})
 	case elsewhere != nil:
 		faults = append(faults, Fault{
 			fmt.Sprintf("the table activities is in schema %q, which is not in the search_path, and a second one would be made", *elsewhere),

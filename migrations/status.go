@@ -42,6 +42,9 @@ func GetStatus(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Sta
 	}
 	known := migrator.AllVersions()
 	s.River.Newest = int64(known[len(known)-1].Version)
+	if err := checkUsage(ctx, pool, riverSchema, versionTable); err != nil {
+		return s, err
+	}
 	schema := pgx.Identifier{riverSchema}.Sanitize()
 	if s.River.Current, err = newestIn(ctx, pool, schema+".river_migration", "version", "line = 'main'"); err != nil {
 		return s, fmt.Errorf("read river's migrations: %w", withCure(err))
@@ -57,12 +60,56 @@ func GetStatus(ctx context.Context, pool *pgxpool.Pool, riverSchema string) (Sta
 	return s, err
 }
 
+// UnreadyError is why a worker cannot work with the tables as they are.
+type UnreadyError struct {
+	About string
+	Why   string // it matters
+	Cure  string // a command, or statements
+	cause error  // nil if About says everything
+}
+
+func (e *UnreadyError) Error() string { return e.About + "; " + e.Cure }
+
+// Unwrap returns ErrUnmigrated, ErrNewer, an error of the server or nil.
+func (e *UnreadyError) Unwrap() error { return e.cause }
+
 // withCure adds to an error how to grant missing privileges.
 func withCure(err error) error {
 	if dbpool.SQLState(err) == dbpool.InsufficientPrivilege {
-		return fmt.Errorf("%w; as the owner of the tables: worker migrate up --worker-role ROLE", err)
+		return &UnreadyError{err.Error(), "what needs them fails for every job", "as the owner of the tables: worker migrate up --worker-role ROLE", err}
 	}
 	return err
+}
+
+// schemaUsageQuery finds the schemas that the current role may not use: River's, and, of
+// those in the search_path, the ones that have a table which the role does not find. Without
+// USAGE on a schema of the search_path, its tables are not refused but missing. The catalog
+// shows them to everyone.
+const schemaUsageQuery = `
+-- name: schema_usage
+SELECT coalesce(string_agg(DISTINCT quote_ident(n.nspname), ', ' ORDER BY quote_ident(n.nspname)), ''), quote_ident(current_user)
+FROM pg_namespace AS n
+WHERE NOT has_schema_privilege(n.oid, 'USAGE')
+  AND (n.nspname = $1
+       OR to_regclass($2) IS NULL AND EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid AND relname = $2 AND relkind IN ('r', 'p'))
+          AND n.nspname IN (
+              SELECT CASE WHEN name IN ('"$user"', '$user') THEN current_user
+                          WHEN name LIKE '"%' THEN replace(substr(name, 2, length(name) - 2), '""', '"')
+                          ELSE lower(name) END
+              FROM regexp_matches(current_setting('search_path'), '("(?:[^"]|"")*"|[^," ]+)', 'g') AS entry, unnest(entry) AS name))`
+
+// checkUsage returns an *UnreadyError if the current role may not use River's schema, or the one
+// of the search_path that has a table.
+func checkUsage(ctx context.Context, db dbpool.Querier, riverSchema, table string) error {
+	var schemas, role string
+	if err := db.QueryRow(ctx, schemaUsageQuery, riverSchema, table).Scan(&schemas, &role); err != nil || schemas == "" {
+		return err
+	}
+	grant := fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", schemas, role)
+	return &UnreadyError{
+		fmt.Sprintf("role %s lacks USAGE on schema %s", role, schemas), "tables in it cannot be found, whatever privileges the role has on them",
+		fmt.Sprintf("as its owner: %s; a worker's role gets all that it needs with: worker migrate up --worker-role %s", grant, role), nil,
+	}
 }
 
 // newestIn returns the highest version in a table of migrations, 0 if the table does not
@@ -79,23 +126,27 @@ func newestIn(ctx context.Context, pool *pgxpool.Pool, table, column, condition 
 }
 
 // Check returns nil if the database is exactly at the versions that this worker needs,
-// otherwise an error that wraps ErrUnmigrated or ErrNewer and says what to do.
+// otherwise an *UnreadyError, unless the database cannot be asked.
 func Check(ctx context.Context, pool *pgxpool.Pool, riverSchema string) error {
 	s, err := GetStatus(ctx, pool, riverSchema)
 	if err := cmp.Or(err, s.newer()); err != nil {
 		return err
 	}
 	if s.Worker.Pending() || s.River.Pending() {
-		return fmt.Errorf("%w: worker tables at %d of %d, river tables at %d of %d; run: worker migrate up",
-			ErrUnmigrated, s.Worker.Current, s.Worker.Newest, s.River.Current, s.River.Newest)
+		return &UnreadyError{
+			fmt.Sprintf("%v: worker tables at %d of %d, river tables at %d of %d", ErrUnmigrated, s.Worker.Current, s.Worker.Newest, s.River.Current, s.River.Newest),
+			"jobs that need what is missing fail", "run: worker migrate up", ErrUnmigrated,
+		}
 	}
 	return nil
 }
 
 func (s Status) newer() error {
 	if s.Worker.Unknown() || s.River.Unknown() {
-		return fmt.Errorf("%w: worker tables at %d (this version knows %d), river tables at %d (knows %d); deploy that version or a newer one",
-			ErrNewer, s.Worker.Current, s.Worker.Newest, s.River.Current, s.River.Newest)
+		return &UnreadyError{
+			fmt.Sprintf("%v: worker tables at %d (this version knows %d), river tables at %d (knows %d)", ErrNewer, s.Worker.Current, s.Worker.Newest, s.River.Current, s.River.Newest),
+			"this version may misread what the newer one stores", "deploy that version or a newer one", ErrNewer,
+		}
 	}
 	return nil
 }

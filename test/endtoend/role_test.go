@@ -45,6 +45,13 @@ func TestWorkerRole(t *testing.T) {
 	if out, errs, code := commands.Run(t, mine, "worker", "check"); code != 0 || !strings.Contains(out, "GRANT pg_read_all_stats TO "+role) {
 		t.Errorf("worker check of a role that does not see other roles' sessions = %d, want 0 and what shows them:\n%s%s", code, out, errs)
 	}
+	execute(`REVOKE USAGE ON SCHEMA public FROM PUBLIC, ` + role)
+	for _, command := range [][]string{{"check"}, {"run", "--drain"}, {"migrate", "status"}, {"migrate", "up", "--plan"}} {
+		if out, errs, code := commands.Run(t, mine, "worker", command...); code != 1 || !strings.Contains(strings.ReplaceAll(out+errs, `"`, ""), "GRANT USAGE ON SCHEMA public TO "+role) || strings.Contains(out+errs, "not migrated") {
+			t.Errorf("worker %v without USAGE on the application's schema = %d, want 1 and the GRANT:\n%s%s", command, code, out, errs)
+		}
+	}
+	execute(`GRANT USAGE ON SCHEMA public TO ` + role)
 	for _, command := range []string{
 		"enqueue ingest --user 7 --timezone US/Pacific " + absolute(t, "testdata/strava_export_runner.csv"), "worker run --drain",
 		"enqueue backfill", "worker run --drain", "enqueue recalc --user 7 --from 2025-01-01 --to 2025-02-01", "worker run --drain",
