@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +51,10 @@ func check(ctx context.Context, settings config.Config) []doctor.Finding {
 	pool, err := cli.OpenPool(ctx, settings, "worker check", nil)
 	if err != nil {
 		about, cure, _ := strings.Cut(err.Error(), "\n")
-		return append(findings, doctor.Finding{Check: "connection", About: about, Cure: cure})
+		return append(findings, doctor.Finding{
+			Check: "connection", About: about, Why: "without it a worker does nothing, and nothing else could be checked",
+			Cure: cmp.Or(cure, "correct DATABASE_URL, such as postgres://user:password@host/database, and check that the server answers"),
+		})
 	}
 	defer pool.Close()
 	return append(findings, doctor.Examine(ctx, pool, settings)...)
@@ -68,7 +72,8 @@ func aboutTokens(settings config.Config) doctor.Finding {
 // aboutBudget reports the connection budget.
 func aboutBudget(settings config.Config) doctor.Finding {
 	if err := checkBudget(settings); err != nil {
-		return doctor.Finding{Check: "connection budget", About: err.Error()}
+		about, cure, _ := strings.Cut(err.Error(), "; ")
+		return doctor.Finding{Check: "connection budget", About: about, Why: "a lane that gets no connection stands still", Cure: cure}
 	}
 	return doctor.Finding{Check: "connection budget", OK: true, About: fmt.Sprintf("%s of database.max_conns = %d, and %d more that listen", workers.Budget(settings), settings.Database.MaxConns, settings.Listeners())}
 }
@@ -80,7 +85,8 @@ func aboutOperations(settings config.Config) doctor.Finding {
 	case access.Listen == "":
 		return doctor.Finding{Check: "operations", OK: true, About: "neither probes nor metrics nor pages are served"}
 	case err != nil:
-		return doctor.Finding{Check: "operations", About: err.Error()}
+		about, cure, _ := strings.Cut(err.Error(), ": ")
+		return doctor.Finding{Check: "operations", About: about, Why: "the pages show athletes' data, and their buttons change jobs", Cure: cure}
 	case access.User == "":
 		return doctor.Finding{Check: "operations", OK: true, About: access.Listen + ", for this machine alone"}
 	}

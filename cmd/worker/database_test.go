@@ -111,6 +111,9 @@ func findings(t *testing.T) map[string]doctor.Finding {
 	}
 	named := map[string]doctor.Finding{}
 	for _, f := range list {
+		if !f.OK && (f.Why == "" || f.Cure == "") {
+			t.Errorf("%+v, want why it matters and what to do", f)
+		}
 		named[f.Check] = f
 	}
 	return named
@@ -135,6 +138,7 @@ func TestCheck(t *testing.T) {
 		{"unreachable", "DATABASE_URL", nowhere, "connection", "127.0.0.1:1"},
 		{"no URL", "DATABASE_URL", "postgres://%zz", "connection", "DATABASE_URL"},
 		{"budget", "TMWORKER_DATABASE_MAX_CONNS", "4", "connection budget", "set database.max_conns to at least"},
+		{"open pages", "TMWORKER_OPERATIONS_LISTEN", ":8080", "operations", "set TMWORKER_OPERATIONS_USER and TMWORKER_OPERATIONS_PASSWORD"},
 		{"server too small", "TMWORKER_DATABASE_MAX_CONNS", "1000", "server", "lower database.max_conns"},
 	} {
 		t.Run(c.about, func(t *testing.T) {

@@ -46,9 +46,6 @@ func fine(check, about string, args ...any) Finding {
 	return Finding{Check: check, OK: true, About: fmt.Sprintf(about, args...)}
 }
 
-// unknown returns the finding for a check that failed with an error.
-func unknown(check string, err error) Finding { return Finding{Check: check, About: err.Error()} }
-
 // Examine checks everything that a worker depends on, without stopping at the
 // first fault. ctx bounds it.
 func Examine(ctx context.Context, pool *dbpool.Pool, settings config.Config) []Finding {

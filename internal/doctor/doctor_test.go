@@ -2,12 +2,15 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/trainingmonkey/worker/dbpool"
 	"github.com/trainingmonkey/worker/internal/admin"
@@ -59,7 +62,19 @@ func TestFindings(t *testing.T) {
 		{
 			"writes", `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'the disk is full'; END $$;
 				CREATE TRIGGER refuse BEFORE INSERT ON worker_processes EXECUTE FUNCTION refuse()`, `DROP TRIGGER refuse ON worker_processes`,
-			false, "the disk is full", "",
+			false, "the disk is full", "change the trigger or function that raises it",
+		},
+		{
+			"writes", `ALTER TABLE worker_processes RENAME COLUMN beat_at TO beats_at`, `ALTER TABLE worker_processes RENAME COLUMN beats_at TO beat_at`,
+			false, `column "beat_at" of relation "worker_processes" does not exist`, "the tables were changed after migrating: undo that",
+		},
+		{
+			"migrations", `UPDATE worker_migrations SET is_applied = false WHERE version_id = (SELECT max(version_id) FROM worker_migrations)`, `UPDATE worker_migrations SET is_applied = true`,
+			false, "the database is not migrated: worker tables at ", "run: worker migrate up",
+		},
+		{
+			"migrations", `INSERT INTO worker_migrations (version_id, is_applied) VALUES (999, true)`, `DELETE FROM worker_migrations WHERE version_id = 999`,
+			false, "(this version knows ", "deploy that version or a newer one",
 		},
 		{
 			"migrations", `ALTER TABLE activities DROP COLUMN total_load_miles, ADD COLUMN total_load_miles real GENERATED ALWAYS AS (distance_miles * 2) STORED`,
@@ -84,10 +99,48 @@ func TestFindings(t *testing.T) {
 				found = f
 			}
 		}
-		if found.OK != c.ok || !strings.Contains(found.About, c.about) || !strings.Contains(found.Cure, c.cure) || (c.cure != "" && found.Why == "") {
+		if found.OK != c.ok || !strings.Contains(found.About, c.about) || !strings.Contains(found.Cure, c.cure) || found.Why == "" || strings.Contains(found.About, c.cure) {
 			t.Errorf("%s = %+v, want %q and %q", c.check, found, c.about, c.cure)
 		}
 		execute(t, pool, c.restore)
+	}
+}
+
+// TestChecksThatFail: where the server does not answer, each finding says why that matters and
+// what to do.
+func TestChecksThatFail(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	settings := config.Default()
+	_, slots := examineServer(t.Context(), pool, settings)
+	findings := append(Examine(ctx, pool, settings),
+		examinePrivileges(ctx, pool, settings), examineWrites(ctx, pool), examineWorkers(ctx, pool, slots, 26), examineJobIDs(ctx, pool, settings))
+	for _, f := range append(findings, examineUpkeep(ctx, pool, settings)...) {
+		if f.OK || f.About == "" || f.Why == "" || f.Cure == "" {
+			t.Errorf("%+v, want a failure with what, why and cure", f)
+		}
+	}
+}
+
+// TestCures: what the server refuses is cured at its cause.
+func TestCures(t *testing.T) {
+	t.Parallel()
+	for state, want := range map[string]string{
+		"42501": `as the owner of the tables: worker migrate up --worker-role "w"`,
+		"42P01": "the tables were changed", "42703": "the tables were changed", "42883": "the tables were changed",
+		"53100": "free space", "53200": "give the server more", "53300": "raise max_connections", "55P03": "pg_blocking_pids", "57014": "database.statement_timeout",
+		"25006": "the primary", "28P01": "password", "3D000": "CREATE DATABASE", "P0001": "trigger", "23514": "constraint", "99999": "SQLSTATE 99999",
+	} {
+		if got := remedy(fmt.Errorf("try: %w", &pgconn.PgError{Code: state}), `"w"`); !strings.Contains(got, want) {
+			t.Errorf("remedy(%s) = %q, want %q", state, got, want)
+		}
+	}
+	for err, want := range map[error]string{io.ErrUnexpectedEOF: "DATABASE_URL", errors.New("a bug"): "the server's log"} {
+		if got := remedy(err, `"w"`); !strings.Contains(got, want) {
+			t.Errorf("remedy(%v) = %q, want %q", err, got, want)
+		}
 	}
 }
 

@@ -21,11 +21,11 @@ import (
 func examineMigrations(ctx context.Context, pool *dbpool.Pool, settings config.Config) Finding {
 	const check = "migrations"
 	if err := migrations.Check(ctx, pool.Pool, settings.River.Schema); err != nil {
-		return unknown(check, err)
+		return unknown(pool, check, "whether the tables are those of this version is unknown", err)
 	}
 	faults, err := migrations.FindFaults(ctx, pool)
 	if err != nil {
-		return unknown(check, err)
+		return unknown(pool, check, "whether the application's tables can still be written is unknown", err)
 	}
 	if len(faults) == 0 {
 		return fine(check, "up to date")
@@ -42,7 +42,7 @@ func examinePrivileges(ctx context.Context, pool *dbpool.Pool, settings config.C
 	const check = "privileges"
 	needed, err := migrations.NeededPrivileges(ctx, pool, settings.River.Schema)
 	if err != nil {
-		return unknown(check, err)
+		return unknown(pool, check, "what the role lacks fails for every job", err)
 	}
 	role := pgx.Identifier{pool.Config().ConnConfig.User}.Sanitize()
 	var missing, missed []string
@@ -110,11 +110,11 @@ INSERT INTO worker_processes (client_id, beat_at) VALUES ('worker check ' || gen
 func examineWrites(ctx context.Context, pool *dbpool.Pool) Finding {
 	tx, err := pool.Begin(ctx)
 	if err != nil {
-		return unknown("writes", err)
+		return unknown(pool, "writes", "every worker begins with this write, and every job writes", err)
 	}
 	defer func() { _ = tx.Rollback(ctx) }()
 	if _, err := tx.Exec(ctx, tryQuery); err != nil {
-		return unknown("writes", err)
+		return unknown(pool, "writes", "every worker begins with this write, and every job writes", err)
 	}
 	return fine("writes", "possible: one was tried and rolled back")
 }
@@ -124,7 +124,7 @@ func examineWrites(ctx context.Context, pool *dbpool.Pool) Finding {
 func examineWorkers(ctx context.Context, pool *dbpool.Pool, slots, one int) Finding {
 	alive, err := queue.AliveProcesses(ctx, pool)
 	if err != nil {
-		return unknown("workers", err)
+		return unknown(pool, "workers", "a worker registers itself among these, and reads the others", err)
 	}
 	return aboutWorkers(alive, slots, one)
 }
@@ -144,7 +144,7 @@ func examineJobIDs(ctx context.Context, pool *dbpool.Pool, settings config.Confi
 	ids, err := workers.ReadIDs(ctx, pool, queue.Schema(settings.River.Schema))
 	switch {
 	case err != nil:
-		return unknown(JobIDs, err)
+		return unknown(pool, JobIDs, "newer versions of activities might pass for older ones", err)
 	case ids.WentBack():
 		return Finding{
 			JobIDs, false, fmt.Sprintf("the ids of jobs went back: job %d stored an activity, and the newest id is %d", ids.Stored, ids.Last),
@@ -160,7 +160,7 @@ func examineVacuum(ctx context.Context, pool *dbpool.Pool, longer time.Duration)
 	b := &pgx.Batch{}
 	admin.QueueVacuum(b, longer, admin.HeldBackBy, &vacuum)
 	if err := pool.SendBatch(ctx, b).Close(); err != nil {
-		return unknown("vacuum", err)
+		return unknown(pool, "vacuum", "finished jobs may stay in the indexes, and claims become slow", err)
 	}
 	return aboutVacuum(vacuum, longer)
 }
@@ -193,7 +193,7 @@ func examineUpkeep(ctx context.Context, pool *dbpool.Pool, settings config.Confi
 	admin.QueueUpkeep(b, settings.River.Schema, &upkeep)
 	if err := pool.SendBatch(ctx, b).Close(); err != nil {
 		for _, check := range admin.Checks() {
-			findings = append(findings, unknown(check, err))
+			findings = append(findings, unknown(pool, check, "without maintenance the work becomes slow, and in the end fails", err))
 		}
 		return findings
 	}

@@ -31,7 +31,7 @@ func examineServer(ctx context.Context, pool *dbpool.Pool, settings config.Confi
 	var encoding string
 	asked := time.Now()
 	if err := pool.QueryRow(ctx, serverQuery).Scan(&major, &slots, &standby, &readOnly, &clock, &encoding); err != nil {
-		return []Finding{unknown("server", err)}, 0
+		return []Finding{unknown(pool, "server", "whether its version, mode and connections suffice is unknown", err)}, 0
 	}
 	answered := time.Now()
 	return []Finding{

@@ -37,7 +37,7 @@ func examineSession(ctx context.Context, pool *dbpool.Pool, between way) Finding
 	const check = "session settings"
 	differing, err := pool.DifferingSettings(ctx)
 	if err != nil {
-		return unknown(check, err)
+		return unknown(pool, check, "the timeouts that free what a frozen worker holds may not be in effect", err)
 	}
 	if len(differing) == 0 {
 		return fine(check, "as the worker set them, whatever role and database have")
@@ -65,7 +65,7 @@ func examineWay(ctx context.Context, pool *dbpool.Pool, pollOnly bool) (Finding,
 	defer cancel()
 	between, err := findWay(searching, pool.Config().ConnConfig)
 	if err != nil {
-		return unknown(check, err), direct
+		return unknown(pool, check, "workers may get no connections either, and which pooler is between is unknown", err), direct
 	}
 	target := dbpool.Target(pool.Config().ConnConfig)
 	switch {
