@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/trainingmonkey/worker/dbpool"
 )
 
 // ErrNoRole is returned for a role that the server does not have.
@@ -25,72 +27,111 @@ FROM pg_roles WHERE rolname = $1`
 const seriesFunctions = `'acwr_series', 'acwr_today', 'acwr_implausible', 'acwr_resembles', 'acwr_mean_expression', 'acwr_decay_factor',
 	'acwr_decaying_sum', 'acwr_weighted_average', 'acwr_round', 'acwr_real', 'acwr_ratio', 'acwr_divergence'`
 
-// grantQuery lets a role resolve names in River's schema, call the functions, and
-// read what acwr_series reads and returns, because it reads as its caller. It grants
-// nothing else on tables, and nothing on sequences. Every role may call acwr_series unless
-// the owner's default privileges keep functions from PUBLIC.
+// enqueuePrivilegesQuery lists what lets role $2 resolve names in River's schema, call the
+// functions, and read what acwr_series reads and returns, because it reads as its caller. It is
+// nothing else on tables, and nothing on sequences. Every role may call acwr_series unless the
+// owner's default privileges keep functions from PUBLIC. Rows are those of neededQuery.
 //
-// Columns that the application does not have, or on which only the table's owner may
-// grant privileges, are skipped: acwr_series treats a user_settings that it cannot
-// read as missing.
-const grantQuery = `
-GRANT USAGE ON SCHEMA {schema} TO {role};
-GRANT EXECUTE ON FUNCTION {schema}.enqueue_activity_ingest(jsonb, integer), {schema}.enqueue_activity_ingest(text, integer),
-	{schema}.enqueue_acwr_recalc(integer, date, date, integer), {schema}.job_status(bigint[]) TO {role};
-DO $$
-DECLARE
-	columns record;
-	called regprocedure;
-BEGIN
-	IF NOT has_schema_privilege({role_literal}, current_schema(), 'USAGE') THEN
-		EXECUTE format('GRANT USAGE ON SCHEMA %I TO {role}', current_schema());
-	END IF;
-	FOR columns IN
-		SELECT a.attrelid::regclass AS of, string_agg(quote_ident(a.attname), ', ') AS names
-		FROM (VALUES
-			('activities', ARRAY['activity_id', 'user_id', 'date', 'type', 'sport_type', 'start_time', 'distance_miles', 'elevation_gain_feet', 'duration_minutes',
-			                     'avg_heart_rate', 'total_load_miles', 'trimp',
-			                     'seven_day_avg_load', 'twentyeight_day_avg_load', 'seven_day_avg_trimp', 'twentyeight_day_avg_trimp',
-			                     'acute_chronic_ratio', 'trimp_acute_chronic_ratio', 'normalized_divergence']),
-			('acwr_settings', NULL), ('user_settings', ARRAY['id', 'timezone'])
-		) AS read (name, columns)
-		JOIN pg_attribute AS a ON a.attrelid = to_regclass(read.name) AND a.attnum > 0 AND NOT a.attisdropped AND (read.columns IS NULL OR a.attname = ANY (read.columns))
-		WHERE has_column_privilege(a.attrelid, a.attnum, 'SELECT WITH GRANT OPTION')
-		GROUP BY a.attrelid
-	LOOP
-		EXECUTE format('GRANT SELECT (%s) ON %s TO {role}', columns.names, columns.of);
-	END LOOP;
-	FOR called IN
-		SELECT p.oid FROM pg_proc AS p
-		WHERE p.proname IN (` + seriesFunctions + `) AND pg_function_is_visible(p.oid) AND has_function_privilege(p.oid, 'EXECUTE WITH GRANT OPTION')
-	LOOP
-		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO {role}', called);
-	END LOOP;
-END $$;`
+// Columns that the application does not have are left out, and those of user_settings on which
+// only its owner may grant privileges: acwr_series treats a user_settings that it cannot read
+// as missing.
+const enqueuePrivilegesQuery = `
+-- name: privileges_enqueuing
+SELECT 'USAGE', format('SCHEMA %I', nspname), has_schema_privilege($2::name, oid, 'USAGE'), '{}'::text[], '{}'::text[], false
+FROM pg_namespace WHERE nspname IN ($1, current_schema())
+UNION ALL
+SELECT 'EXECUTE', format('FUNCTION %s', p.oid::regprocedure), has_function_privilege($2, p.oid, 'EXECUTE'), '{}', '{}', false
+FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+WHERE n.nspname = $1 AND p.proname IN ('enqueue_activity_ingest', 'enqueue_acwr_recalc', 'job_status')
+   OR p.proname IN (` + seriesFunctions + `) AND pg_function_is_visible(p.oid)
+UNION ALL
+SELECT format('SELECT (%s)', string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)), format('TABLE %s', a.attrelid::regclass),
+       bool_and(has_column_privilege($2, a.attrelid, a.attnum, 'SELECT')), '{}', '{}', false
+FROM (VALUES
+	('activities', ARRAY['activity_id', 'user_id', 'date', 'type', 'sport_type', 'start_time', 'distance_miles', 'elevation_gain_feet', 'duration_minutes',
+	                     'avg_heart_rate', 'total_load_miles', 'trimp',
+	                     'seven_day_avg_load', 'twentyeight_day_avg_load', 'seven_day_avg_trimp', 'twentyeight_day_avg_trimp',
+	                     'acute_chronic_ratio', 'trimp_acute_chronic_ratio', 'normalized_divergence']),
+	('acwr_settings', NULL), ('user_settings', ARRAY['id', 'timezone'])
+) AS read (name, columns)
+JOIN pg_attribute AS a ON a.attrelid = to_regclass(read.name) AND a.attnum > 0 AND NOT a.attisdropped AND (read.columns IS NULL OR a.attname = ANY (read.columns))
+WHERE read.name <> 'user_settings' OR has_column_privilege(a.attrelid, a.attnum, 'SELECT WITH GRANT OPTION')
+GROUP BY a.attrelid
+ORDER BY 2`
 
-// grantPurgeQuery is separate: a role that may enqueue may not delete.
-const grantPurgeQuery = `
-GRANT USAGE ON SCHEMA {schema} TO {role};
-GRANT EXECUTE ON FUNCTION {schema}.purge_athlete(integer, interval) TO {role};`
+// purgePrivilegesQuery is separate: a role that may enqueue may not delete.
+const purgePrivilegesQuery = `
+-- name: privileges_purging
+SELECT 'USAGE', format('SCHEMA %I', nspname), has_schema_privilege($2::name, oid, 'USAGE'), '{}'::text[], '{}'::text[], false
+FROM pg_namespace WHERE nspname = $1
+UNION ALL
+SELECT 'EXECUTE', format('FUNCTION %s', p.oid::regprocedure), has_function_privilege($2, p.oid, 'EXECUTE'), '{}', '{}', false
+FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+WHERE n.nspname = $1 AND p.proname = 'purge_athlete'
+ORDER BY 2`
 
 // GrantPurge lets an existing role remove athletes' data with the SQL function,
 // and nothing else. It is idempotent. The warning is that of GrantEnqueue.
 func GrantPurge(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string) (warning string, err error) {
-	return grantFunctions(ctx, pool, riverSchema, role, "purging", grantPurgeQuery)
+	return grantListed(ctx, pool, role, "purging", purgePrivilegesQuery, riverSchema, role)
 }
 
 // GrantEnqueue lets an existing role enqueue jobs with the SQL functions, query their
 // status, read the results with acwr_series, and nothing else. It is idempotent. The
 // warning, if any, names other privileges of the role that undermine this.
 func GrantEnqueue(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string) (warning string, err error) {
-	return grantFunctions(ctx, pool, riverSchema, role, "enqueuing", grantQuery)
+	return grantListed(ctx, pool, role, "enqueuing", enqueuePrivilegesQuery, riverSchema, role)
 }
 
-func grantFunctions(ctx context.Context, pool *pgxpool.Pool, riverSchema, role, what, query string) (warning string, err error) {
+// GrantWork lets an existing role run workers and the command line, but change no table's
+// definition. Run again, it grants what was added since. It never returns a warning,
+// because a worker may do more than call functions.
+func GrantWork(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string) (warning string, err error) {
+	_, err = grantListed(ctx, pool, role, "working", neededQuery, riverSchema, versionTable, role)
+	return "", err
+}
+
+// grantListed grants the privileges that a query lists.
+//
+// The current role may be unable to grant something, which PostgreSQL does not always
+// refuse: without the grant option, GRANT may do nothing. So the outcome is checked. What
+// the role has anyway, by another grant, is no error.
+func grantListed(ctx context.Context, pool *pgxpool.Pool, role, what, query string, args ...any) (warning string, err error) {
 	return grant(ctx, pool, role, what, func(tx pgx.Tx, to string) error {
-		_, err := tx.Exec(ctx, inSchema(query, riverSchema, "{role}", to, "{role_literal}", "'"+strings.ReplaceAll(role, "'", "''")+"'"))
-		return err
+		list := func() ([]Privilege, error) {
+			return dbpool.Collect(ctx, tx, "read privileges", pgx.RowToStructByPos[Privilege], query, args...)
+		}
+		listed, err := list()
+		if err != nil {
+			return err
+		}
+		for _, p := range listed {
+			err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
+				_, err := tx.Exec(ctx, p.grantTo(to))
+				return err
+			})
+			if err != nil && dbpool.SQLState(err) != dbpool.InsufficientPrivilege {
+				return err
+			}
+		}
+		if listed, err = list(); err != nil {
+			return err
+		}
+		var left []string
+		for _, p := range listed {
+			if !p.Has {
+				left = append(left, p.grantTo(to))
+			}
+		}
+		if len(left) > 0 {
+			return fmt.Errorf("only the owner of these may grant them, and nothing was granted; as the owner or a superuser: %s; then repeat this", strings.Join(left, "; "))
+		}
+		return nil
 	})
+}
+
+func (p Privilege) grantTo(role string) string {
+	return "GRANT " + p.Needs + " ON " + p.On + " TO " + role
 }
 
 // grant calls give for a role that exists.

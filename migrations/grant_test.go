@@ -358,6 +358,45 @@ func TestGrantWorkChecksItsOutcome(t *testing.T) {
 	}
 }
 
+// TestGrantEnqueueChecksItsOutcome: who migrates may not grant the use of the schema, which
+// PostgreSQL answers with a warning, nor the call of another owner's function, which is an
+// error. Nothing is granted until their owner has. Another owner's user_settings stay unread.
+func TestGrantEnqueueChecksItsOutcome(t *testing.T) {
+	t.Parallel()
+	address := dbtest.New(t)
+	pool := dbtest.Open(t, address)
+	migrator, owner := openAsOwner(t, pool, address)
+	execute(t, pool, `REVOKE ALL ON SCHEMA public FROM PUBLIC; CREATE SCHEMA river AUTHORIZATION `+migrator+`; CREATE TABLE user_settings (id integer PRIMARY KEY, timezone text)`)
+	role := strings.Replace(migrator, "owner", "enqueuer", 1)
+	execute(t, pool, `CREATE ROLE `+role)
+	dropRole(t, pool, role)
+	if _, err := migrations.Up(t.Context(), owner.Pool, dbtest.RiverSchema); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, pool, `ALTER FUNCTION river.job_status(bigint[]) OWNER TO CURRENT_USER; ALTER FUNCTION river.purge_athlete(integer, interval) OWNER TO CURRENT_USER`)
+	may := strings.ReplaceAll(`SELECT concat_ws(' ', has_schema_privilege($1, 'public', 'USAGE'), has_schema_privilege($1, 'river', 'USAGE'), has_function_privilege($1, 'river.enqueue_acwr_recalc(integer, date, date, integer)', 'EXECUTE'),
+		has_column_privilege($1, 'activities', 'acute_chronic_ratio', 'SELECT'), has_column_privilege($1, 'user_settings', 'timezone', 'SELECT'))`, "$1", "'"+role+"'")
+	const left = `: GRANT EXECUTE ON FUNCTION river.job_status(bigint[]) TO "{role}"; GRANT USAGE ON SCHEMA public TO "{role}"; then repeat this`
+	want := strings.ReplaceAll(left, "{role}", role)
+	if _, err := migrations.GrantEnqueue(t.Context(), owner.Pool, dbtest.RiverSchema, role); err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("GrantEnqueue() = %v, want %s", err, want)
+	}
+	purge := `: GRANT EXECUTE ON FUNCTION river.purge_athlete(integer,interval) TO "` + role + `"; then repeat this`
+	if _, err := migrations.GrantPurge(t.Context(), owner.Pool, dbtest.RiverSchema, role); err == nil || !strings.HasSuffix(err.Error(), purge) {
+		t.Errorf("GrantPurge() = %v, want %s", err, purge)
+	}
+	if got := text(t, pool, may); got != "f f f f f" {
+		t.Errorf("after they failed, the role may %s, want nothing", got)
+	}
+	execute(t, pool, strings.TrimSuffix(strings.TrimPrefix(want, ": "), "; then repeat this"))
+	if _, err := migrations.GrantEnqueue(t.Context(), owner.Pool, dbtest.RiverSchema, role); err != nil {
+		t.Errorf("GrantEnqueue() after the owner granted the rest = %v", err)
+	}
+	if got := text(t, pool, may); got != "t t t t f" {
+		t.Errorf("the role may %s, want everything but another owner's settings", got)
+	}
+}
+
 // TestSchemasWithoutUsage: a role that may not use a schema does not read that the database
 // is not migrated, or that another table would be made, but which GRANT it lacks.
 func TestSchemasWithoutUsage(t *testing.T) {

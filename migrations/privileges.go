@@ -2,11 +2,8 @@ package migrations
 
 import (
 	"context"
-	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/trainingmonkey/worker/dbpool"
 )
@@ -81,7 +78,7 @@ ORDER BY 2`
 type Privilege struct {
 	Needs       string   // as in GRANT: SELECT, INSERT
 	On          string   // as in GRANT: TABLE river.river_job
-	Has         bool     // the current role has it
+	Has         bool     // the role has it
 	Limited     []string // the ones that row-level security limits to some rows, or to none: UPDATE
 	Restrictive []string // the restrictive policies that do so, which no other policy can outweigh
 	Commands    bool     // only commands need it; workers do not
@@ -94,59 +91,9 @@ func NeededPrivileges(ctx context.Context, db dbpool.Querier, riverSchema string
 	if err != nil {
 		return nil, err
 	}
-	return rolePrivileges(ctx, db, riverSchema, current)
+	return dbpool.Collect(ctx, db, "read privileges", pgx.RowToStructByPos[Privilege], neededQuery, riverSchema, versionTable, current)
 }
 
 const currentRoleQuery = `
 -- name: current_role
 SELECT current_user::text`
-
-// rolePrivileges is NeededPrivileges for any role, except for Limited and Restrictive, which
-// are always the current role's.
-func rolePrivileges(ctx context.Context, db dbpool.Querier, riverSchema, role string) ([]Privilege, error) {
-	return dbpool.Collect(ctx, db, "read privileges", pgx.RowToStructByPos[Privilege], neededQuery, riverSchema, versionTable, role)
-}
-
-// GrantWork lets an existing role run workers and the command line, but change no table's
-// definition. Run again, it grants what was added since. It never returns a warning,
-// because a worker may do more than call functions.
-//
-// The current role may be unable to grant something, which PostgreSQL does not always
-// refuse: without the grant option, GRANT may do nothing. So the outcome is checked. What
-// the role has anyway, by another grant, is no error.
-func GrantWork(ctx context.Context, pool *pgxpool.Pool, riverSchema, role string) (warning string, err error) {
-	_, err = grant(ctx, pool, role, "working", func(tx pgx.Tx, to string) error {
-		needed, err := NeededPrivileges(ctx, tx, riverSchema)
-		if err != nil {
-			return err
-		}
-		for _, p := range needed {
-			err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
-				_, err := tx.Exec(ctx, p.grantTo(to))
-				return err
-			})
-			if err != nil && dbpool.SQLState(err) != dbpool.InsufficientPrivilege {
-				return err
-			}
-		}
-		granted, err := rolePrivileges(ctx, tx, riverSchema, role)
-		if err != nil {
-			return err
-		}
-		var left []string
-		for _, p := range granted {
-			if !p.Has {
-				left = append(left, p.grantTo(to))
-			}
-		}
-		if len(left) > 0 {
-			return fmt.Errorf("only the owner of these may grant them, and nothing was granted; as the owner or a superuser: %s; then repeat this", strings.Join(left, "; "))
-		}
-		return nil
-	})
-	return "", err
-}
-
-func (p Privilege) grantTo(role string) string {
-	return "GRANT " + p.Needs + " ON " + p.On + " TO " + role
-}
