@@ -77,6 +77,8 @@ func (db *database) snapshot(ctx context.Context) (admin.Snapshot, error) {
 		RiverSchema: db.schema,
 		Queues:      workers.QueueNames(),
 		Timeout:     db.config.Database.StatementTimeout,
+
+		WorkerConnections: db.config.Database.MaxConns + db.config.Listeners(),
 	})
 }
 

@@ -88,6 +88,8 @@ func (o *adminServer) work(ctx context.Context, pool *dbpool.Pool, service *work
 		Kinds:       jobs.Kinds(),
 		Timeout:     snapshotTimeout,
 		Throttle:    throttle,
+
+		WorkerConnections: o.settings.Database.MaxConns + o.settings.Listeners(),
 	}, o.logger)
 	readiness := web.NewReadiness(pool, o.settings.River.Schema, service, o.logger)
 	o.metrics.Connect(pool.Stat, service, watch, readiness.Ready)

@@ -54,6 +54,10 @@ func (s Snapshot) Findings() (all []Finding) {
 	if alive == 0 {
 		add(Critical, "Start one: worker run.", "No worker is alive.")
 	}
+	if s.JobIDs.WentBack() {
+		add(Critical, "As the owner of the tables: worker migrate up. The ids go on beyond, and waiting jobs get new ones.",
+			"The ids of jobs went back: job %d stored an activity, and the newest id is %d. Newer versions of activities would pass for older ones, so the lanes that meet them stand still.", s.JobIDs.Beyond, s.JobIDs.Last)
+	}
 	if s.Writing.Headline() != "" && alive > 0 {
 		add(Warning, "To have them written: acwr.write: on and acwr.rollout_percent: 100 for every worker, then enqueue backfill.", "%s", strings.TrimSpace(s.Writing.Says+" "+s.Writing.Rows()))
 	} else if rows := s.Writing.Rows(); rows != "" && !s.computing() {
@@ -97,6 +101,15 @@ func (s Snapshot) Findings() (all []Finding) {
 	}
 	for _, n := range s.Upkeep.Neglected() {
 		add(Warning, n.Cure+".", "%s%s: %s.", strings.ToUpper(n.Check[:1]), n.Check[1:]+" "+n.What, n.Why)
+	}
+	switch c := s.Connections; {
+	case s.WorkerConnections == 0:
+	case c.Free <= c.Total/usedUp:
+		add(Warning, "End sessions that nobody needs (pg_stat_activity), lower database.max_conns, or raise max_connections of the server, or CONNECTION LIMIT of role or database.",
+			"Connections are nearly used up: %d of %d are free. New ones are refused then, to the application, too, unless it has another limit.", c.Free, c.Total)
+	case c.Free < s.WorkerConnections:
+		add(Warning, "Lower database.max_conns, or raise max_connections of the server, or CONNECTION LIMIT of role or database.",
+			"%d of %d connections are free, and a worker takes up to %d: one more, as in a rolling deploy, may get none.", c.Free, c.Total, s.WorkerConnections)
 	}
 	if off := time.Duration(s.ClockOff * float64(time.Second)); off > MaxClockDifference {
 		add(Warning, "Synchronize both, with chrony for instance.", "The clocks of this machine and of the database differ by %s: logs are as wrong; workers go by the database's clock.", HumanReadable(off))

@@ -40,8 +40,13 @@ type Snapshot struct {
 	LastHour  []throughput.Point   `json:"-"` // drawn by the page, the oldest first
 	Vacuum    Vacuum               `json:"-"` // shown as findings
 	Upkeep    Upkeep               `json:"-"` // shown as findings
-	LastJobID int64                `json:"last_job_id"`
-	ClockOff  float64              `json:"clock_difference_seconds"` // min difference between the database and the machine that took the snapshot
+	JobIDs    JobIDs               `json:"-"` // shown as a finding
+	// Connections are shown as a finding if they do not suffice for one more worker, which takes up
+	// to WorkerConnections.
+	Connections       Connections `json:"-"`
+	WorkerConnections int         `json:"-"` // of Options
+	LastJobID         int64       `json:"last_job_id"`
+	ClockOff          float64     `json:"clock_difference_seconds"` // min difference between the database and the machine that took the snapshot
 }
 
 // Options say what to read.
@@ -50,7 +55,10 @@ type Options struct {
 	Queues      []string      // shown even if no worker ever served them
 	Kinds       []string      // that a Watch counts by name
 	Timeout     time.Duration // of one Read
-	Throttle    sync.Locker   // held by a Watch while it reads; nil for none
+	// WorkerConnections is how many connections one worker takes at most. 0: whether there are enough
+	// is not judged.
+	WorkerConnections int
+	Throttle          sync.Locker // held by a Watch while it reads; nil for none
 }
 
 const (
@@ -96,6 +104,9 @@ func (s *Snapshot) read(ctx context.Context, tx pgx.Tx, o Options) (err error) {
 	throughput.QueueLastHour(batch, o.RiverSchema, &s.LastHour)
 	QueueVacuum(batch, HeldBackFor, HeldBackBy, &s.Vacuum)
 	QueueUpkeep(batch, o.RiverSchema, &s.Upkeep)
+	queueJobIDs(batch, river, &s.JobIDs)
+	queueConnections(batch, &s.Connections)
+	s.WorkerConnections = o.WorkerConnections
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return err
 	}

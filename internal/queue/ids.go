@@ -7,12 +7,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// lastID is an SQL expression: the newest id that a job was given, 0 if none was.
-const lastID = `coalesce(pg_sequence_last_value(pg_get_serial_sequence('{schema}.river_job', 'id')::regclass), 0)`
+// LastIDSQL is an expression, for SQL: the newest id that a job was given, 0 if none was.
+const LastIDSQL = `coalesce(pg_sequence_last_value(pg_get_serial_sequence('{schema}.river_job', 'id')::regclass), 0)`
 
 // LastID queues the reading of the newest id that a job was given.
 func (s Schema) LastID(b *pgx.Batch, last *int64) {
-	b.Queue(s.SQL("-- name: last_job_id\nSELECT " + lastID)).QueryRow(func(row pgx.Row) error { return row.Scan(last) })
+	b.Queue(s.SQL("-- name: last_job_id\nSELECT " + LastIDSQL)).QueryRow(func(row pgx.Row) error { return row.Scan(last) })
 }
 
 const (
@@ -26,7 +26,7 @@ LOCK TABLE {schema}.river_job IN EXCLUSIVE MODE`
 	// known jobs.
 	idRangeQuery = `
 -- name: newest_ids
-SELECT ` + lastID + `, greatest($1, ` + lastID + `, (SELECT max(id) FROM {schema}.river_job))`
+SELECT ` + LastIDSQL + `, greatest($1, ` + LastIDSQL + `, (SELECT max(id) FROM {schema}.river_job))`
 
 	// renumberQuery gives unfinished jobs of a kind new ids beyond $1, in the order in
 	// which they were enqueued. It renumbers jobs with ids up to $2 that were enqueued
