@@ -262,6 +262,9 @@ func TestFindings(t *testing.T) {
 		"warning: Autovacuum off for river.river_job: finished jobs stay in table and indexes, which grow, and claims become slow.": func(s *Snapshot) {
 			s.Upkeep.NotVacuumed = []string{"river.river_job"}
 		},
+		"warning: Autovacuum off for activities; of river.river_job waits until 40 % of its rows are dead: finished jobs stay in table and indexes, which grow, and claims become slow.": func(s *Snapshot) {
+			s.Upkeep.NotVacuumed, s.Upkeep.Jobs = []string{"activities"}, DeadRows{"river.river_job", 0.4, 50, -1}
+		},
 		"warning: Indexes not valid: a, b: every write maintains them for nothing.": func(s *Snapshot) {
 			s.Upkeep.Broken = []migrations.BrokenIndex{{Name: "a"}, {Name: "b", Leftover: true}}
 		},

@@ -56,6 +56,15 @@ func TestFindings(t *testing.T) {
 			true, "off for river.river_job", "ALTER TABLE river.river_job RESET (autovacuum_enabled)",
 		},
 		{
+			"autovacuum", `ALTER TABLE river.river_job SET (autovacuum_vacuum_scale_factor = 0.5, autovacuum_vacuum_threshold = 200000)`,
+			`ALTER TABLE river.river_job SET (autovacuum_vacuum_scale_factor = 0.01); ALTER TABLE river.river_job RESET (autovacuum_vacuum_threshold)`,
+			true, "of river.river_job waits until 50 % of its rows and 200000 rows are dead", "ALTER TABLE river.river_job SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 50)",
+		},
+		{
+			"autovacuum", `ALTER TABLE river.river_job RESET (autovacuum_vacuum_scale_factor)`, `ALTER TABLE river.river_job SET (autovacuum_vacuum_scale_factor = 0.01)`,
+			true, "of river.river_job waits until 20 % of its rows are dead", "ALTER TABLE river.river_job SET (autovacuum_vacuum_scale_factor = 0.01)",
+		},
+		{
 			"job ids", `INSERT INTO activities (activity_id, user_id, date, ingest_job_id) VALUES (1, 1, '2025-01-01', 900)`, `DELETE FROM activities`,
 			false, "job 900 stored an activity, and the newest id is 0", "worker migrate up",
 		},

@@ -198,7 +198,7 @@ func examineUpkeep(ctx context.Context, pool *dbpool.Pool, settings config.Confi
 		return findings
 	}
 	found := map[string]Finding{
-		admin.CheckAutovacuum:    fine(admin.CheckAutovacuum, "on"),
+		admin.CheckAutovacuum:    fine(admin.CheckAutovacuum, "on, and of the table of jobs in time"),
 		admin.CheckIndexes:       fine(admin.CheckIndexes, "valid"),
 		admin.CheckNotifications: fine(admin.CheckNotifications, "fill %.0f %% of the server's queue of them", upkeep.Notifications*100),
 	}
