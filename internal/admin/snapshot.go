@@ -104,7 +104,7 @@ func (s *Snapshot) read(ctx context.Context, tx pgx.Tx, o Options) (err error) {
 	throughput.QueueLastHour(batch, o.RiverSchema, &s.LastHour)
 	QueueVacuum(batch, HeldBackFor, HeldBackBy, &s.Vacuum)
 	QueueUpkeep(batch, o.RiverSchema, &s.Upkeep)
-	queueJobIDs(batch, river, &s.JobIDs)
+	river.VisibleLastID(batch, &s.JobIDs.Last)
 	queueConnections(batch, &s.Connections)
 	s.WorkerConnections = o.WorkerConnections
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {

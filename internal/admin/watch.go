@@ -122,10 +122,11 @@ func (w *Watch) TakeSnapshot(ctx context.Context) error {
 	if w.at.IsZero() {
 		to = s.LastJobID
 	}
+	w.countedTo, w.lastSeen = to, max(w.lastSeen, s.LastJobID) // the newest row may have been deleted
+	s.JobIDs.Highest = max(w.newest.JobIDs.Highest, s.JobIDs.Last)
 	w.newest, w.at = s, time.Now()
 	close(w.changed)
 	w.changed = make(chan struct{})
-	w.countedTo, w.lastSeen = to, max(w.lastSeen, s.LastJobID) // the newest row may have been deleted
 	return nil
 }
 

@@ -27,7 +27,7 @@ var (
 	heldBack         = description("vacuum_held_back_seconds", "The server: age of the oldest transaction that holds back vacuum for ten minutes or longer; 0 for none.")
 	heldBackBy       = description("vacuum_held_back_transactions", "The server: transactions since the oldest that holds back vacuum, of those named on the status page; 0 for none. Also counts what has no known age, such as a replication slot.")
 	serverNeglected  = description("server_neglected", "The server: 1 where it neglects something, so that the work becomes slow or fails: autovacuum is off or waits for too many dead jobs, indexes are not valid, or notifications fill half of their queue.", "what")
-	idsWentBack      = description("job_ids_went_back", "The whole database: 1 when the ids of jobs went back below stored versions of activities.")
+	idsWentBack      = description("job_ids_went_back", "The whole database: 1 when the ids of jobs went back while the worker ran.")
 	connections      = description("server_connections", "The server: connections that it gives the worker's role: total, free, and worker, how many one worker takes at most.", "what")
 	clockDifference  = description("clock_difference_seconds", "The server: how far its clock is from this machine's; 0 when it may be none.")
 	tokens           = description("tokens", "The whole database: athletes' tokens: valid, expiring, expired, needs_reauthorization. Above 10,000 it is PostgreSQL's estimate.", "state")

@@ -7,12 +7,22 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// LastIDSQL is an expression, for SQL: the newest id that a job was given, 0 if none was.
-const LastIDSQL = `coalesce(pg_sequence_last_value(pg_get_serial_sequence('{schema}.river_job', 'id')::regclass), 0)`
+// lastID is an SQL expression: the newest id that a job was given, 0 if none was.
+const lastID = `coalesce(pg_sequence_last_value(pg_get_serial_sequence('{schema}.river_job', 'id')::regclass), 0)`
 
 // LastID queues the reading of the newest id that a job was given.
 func (s Schema) LastID(b *pgx.Batch, last *int64) {
-	b.Queue(s.SQL("-- name: last_job_id\nSELECT " + LastIDSQL)).QueryRow(func(row pgx.Row) error { return row.Scan(last) })
+	b.Queue(s.SQL("-- name: last_job_id\nSELECT " + lastID)).QueryRow(func(row pgx.Row) error { return row.Scan(last) })
+}
+
+// visibleLastIDQuery returns 0 to roles that may only read, to which the server refuses it.
+const visibleLastIDQuery = `
+-- name: visible_last_job_id
+SELECT CASE WHEN has_sequence_privilege(pg_get_serial_sequence('{schema}.river_job', 'id'), 'SELECT, USAGE') THEN ` + lastID + ` ELSE 0 END`
+
+// VisibleLastID is LastID for every role, and 0 for one that may not see it.
+func (s Schema) VisibleLastID(b *pgx.Batch, last *int64) {
+	b.Queue(s.SQL(visibleLastIDQuery)).QueryRow(func(row pgx.Row) error { return row.Scan(last) })
 }
 
 const (
@@ -26,7 +36,7 @@ LOCK TABLE {schema}.river_job IN EXCLUSIVE MODE`
 	// known jobs.
 	idRangeQuery = `
 -- name: newest_ids
-SELECT ` + LastIDSQL + `, greatest($1, ` + LastIDSQL + `, (SELECT max(id) FROM {schema}.river_job))`
+SELECT ` + lastID + `, greatest($1, ` + lastID + `, (SELECT max(id) FROM {schema}.river_job))`
 
 	// renumberQuery gives unfinished jobs of a kind new ids beyond $1, in the order in
 	// which they were enqueued. It renumbers jobs with ids up to $2 that were enqueued

@@ -8,7 +8,7 @@ func (s Schema) MarkGone() string {
 	return s.SQL(`
 -- name: mark_gone_jobs
 INSERT INTO {schema}.worker_job_marks (job_id)
-SELECT coalesce((SELECT min(id) - 1 FROM {schema}.river_job), ` + LastIDSQL + `)
+SELECT coalesce((SELECT min(id) - 1 FROM {schema}.river_job), ` + lastID + `)
 ON CONFLICT DO NOTHING`)
 }
 
