@@ -1,11 +1,16 @@
 package workers
 
 import (
+	"context"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/internal/acwr"
+	"github.com/trainingmonkey/worker/jobs"
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
 
@@ -61,5 +66,52 @@ func TestSeriesEqualsTheCalculator(t *testing.T) {
 				t.Errorf("user %d, %+v, rounding %s: %d of %d days are wrong (%v), want 2404 days", user+1, s, rounding, wrong, days, err)
 			}
 		}
+	}
+}
+
+// TestSeriesOfRowsWithNULLs: rows without a finite date change no day of a series, whose
+// values are those that the worker stored; rows without an id count as for the worker.
+func TestSeriesOfRowsWithNULLs(t *testing.T) {
+	t.Parallel()
+	for _, formula := range []string{"standard", "ewma"} {
+		t.Run(formula, func(t *testing.T) {
+			t.Parallel()
+			pool := dbtest.Migrated(t)
+			withoutKey(t, pool)
+			execute(t, pool, `UPDATE acwr_settings SET formula = $1`, formula)
+			insertRowsWithNULLs(t, pool)
+			enqueue(t, pool, []jobs.Activity{run(1, 7, "2025-03-05", 1, 10), run(2, 7, "2025-03-08", 64, 10)})
+			drain(t, pool)
+			read := func(series string) string {
+				t.Helper()
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				var days string
+				if err := pool.QueryRow(ctx, `SELECT string_agg(s::text, E'\n' ORDER BY s.date) FROM `+series+` AS s`).Scan(&days); err != nil {
+					t.Fatalf("%s: %v", series, err)
+				}
+				return days
+			}
+			const dated, undated = `acwr_series(7, '2025-03-01', '2025-04-30')`, `acwr_series(7)`
+			days, toToday := read(dated), read(undated)
+			differing := query[int](t, pool, `
+				SELECT count(*) FROM activities AS a LEFT JOIN `+dated+` AS s USING (date) WHERE a.user_id = 7 AND isfinite(a.date) AND
+					(a.seven_day_avg_load, a.twentyeight_day_avg_load, a.acute_chronic_ratio, a.trimp_acute_chronic_ratio, a.normalized_divergence) IS DISTINCT FROM
+					(s.seven_day_avg_load, s.twentyeight_day_avg_load, s.acute_chronic_ratio, s.trimp_acute_chronic_ratio, s.normalized_divergence)`)
+			if differing > 0 || !strings.HasPrefix(toToday, "(2025-03-05,7,") {
+				t.Errorf("%d rows differ from the series, which begins with %.40s", differing, toToday)
+			}
+			execute(t, pool, `DELETE FROM activities WHERE NOT coalesce(isfinite(date), false)`)
+			if diff := cmp.Diff(read(dated), days); diff != "" {
+				t.Errorf("rows without a finite date change the series (-without +with):\n%s", diff)
+			}
+			if diff := cmp.Diff(read(undated), toToday); diff != "" {
+				t.Errorf("rows without a finite date change the series to today (-without +with):\n%s", diff)
+			}
+			execute(t, pool, `INSERT INTO activities (user_id, date) VALUES (9, '-infinity'), (9, 'infinity'), (9, NULL)`)
+			if n := query[int](t, pool, `SELECT count(*) FROM acwr_series(9)`); n > 0 {
+				t.Errorf("a series without a date has %d days", n)
+			}
+		})
 	}
 }

@@ -20,7 +20,7 @@ type Bounds struct {
 // which PostgreSQL's and Go's dates agree.
 const boundsQuery = `
 -- name: read_bounds
-SELECT (SELECT least(greatest(min(date), today - 150000), today + 150000) FROM activities WHERE user_id = $1 HAVING min(date) IS NOT NULL), today
+SELECT (SELECT least(greatest(min(date), today - 150000), today + 150000) FROM activities WHERE user_id = $1 AND isfinite(date) HAVING min(date) IS NOT NULL), today
 FROM (SELECT acwr_today($1) AS today) AS t`
 
 // ReadBounds returns the bounds of a user's series.

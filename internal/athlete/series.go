@@ -64,7 +64,7 @@ WITH today AS MATERIALIZED (
 	SELECT coalesce($3::date, acwr_today($1)) AS last
 ), bounds AS (
 	SELECT coalesce($2::date, greatest(min(a.date), today.last - 150000)) AS first, today.last
-	FROM activities AS a, today WHERE a.user_id = $1 GROUP BY today.last
+	FROM activities AS a, today WHERE a.user_id = $1 AND isfinite(a.date) GROUP BY today.last
 	HAVING coalesce($2::date, min(a.date)) <= today.last
 )
 SELECT s.date::text, count(a.date), coalesce(sum(a.total_load_miles::numeric) FILTER (WHERE weighs), 0)::float8, coalesce(sum(a.trimp::numeric) FILTER (WHERE weighs), 0)::float8,
@@ -104,7 +104,7 @@ type Later struct {
 const laterQuery = `
 -- name: read_later
 SELECT count(date), today::text, coalesce(min(date)::text, ''), coalesce(max(date)::text, '')
-FROM (SELECT (SELECT acwr_today($1)) AS today) AS t LEFT JOIN activities ON user_id = $1 AND date > today
+FROM (SELECT (SELECT acwr_today($1)) AS today) AS t LEFT JOIN activities ON user_id = $1 AND date > today AND date < 'infinity'
 GROUP BY today`
 
 // ReadLater counts a user's activities after today.

@@ -74,6 +74,29 @@ func TestSeriesRunsToToday(t *testing.T) {
 	}
 }
 
+// TestDatesThatAreNotFinite: rows with them, or without a date, are before or after no day.
+func TestDatesThatAreNotFinite(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	execute(t, pool, `ALTER TABLE activities ALTER COLUMN date DROP NOT NULL`)
+	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date) VALUES
+		(1, 7, '-infinity'), (2, 7, 'infinity'), (3, 7, NULL), (4, 7, current_date - 10), (5, 7, '2098-01-01'), (6, 8, '-infinity'), (7, 8, 'infinity')`)
+	for user, later := range map[int32]int{7: 1, 8: 0} { // user 8 has no finite date
+		finite := later > 0
+		bounds, err := athlete.ReadBounds(t.Context(), pool, user)
+		if err != nil || (bounds.First != nil) != finite || bounds.First != nil && bounds.Today.Sub(*bounds.First) > 12*24*time.Hour {
+			t.Errorf("ReadBounds(%d) = %+v, %v, want the first of the finite dates", user, bounds, err)
+		}
+		got, err := athlete.ReadLater(t.Context(), pool, user)
+		if err != nil || got.Activities != later || strings.Contains(got.Last, "infinity") {
+			t.Errorf("ReadLater(%d) = %+v, %v, want %d", user, got, err, later)
+		}
+		if days := read(t, pool, user); (len(days) > 0) != finite || len(days) > 12 {
+			t.Errorf("ReadDays(%d) has %d days, want those of the finite dates", user, len(days))
+		}
+	}
+}
+
 // TestSeriesWithoutDates: the SQL form without dates equals the form with dates from
 // the first activity to today.
 func TestSeriesWithoutDates(t *testing.T) {

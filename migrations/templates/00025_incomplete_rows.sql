@@ -125,3 +125,109 @@ BEGIN
     RETURN jsonb_build_object('done', done, 'removed', removed, 'in_hand', in_hand);
 END
 $$;
+
+-- acwr_series(user, from, to, rounding) as before, except that a history begins with the
+-- least date that is finite. With one of -infinity the days of EWMA had no end, and no
+-- window was before the first activity.
+CREATE OR REPLACE FUNCTION acwr_series(user_id integer, from_date date, to_date date, rounding text DEFAULT 'none')
+RETURNS TABLE (date date, total_load_miles double precision, trimp double precision,
+               seven_day_avg_load real, twentyeight_day_avg_load real, seven_day_avg_trimp real, twentyeight_day_avg_trimp real,
+               acute_chronic_ratio real, trimp_acute_chronic_ratio real, normalized_divergence real, quality text[])
+LANGUAGE plpgsql STABLE SET extra_float_digits = 1 AS $$
+#variable_conflict use_column
+DECLARE
+    athlete CONSTANT integer := $1;
+    chosen {here}.acwr_settings;
+    first_day date;
+    first_activity date;
+    decimal text := '%s::float8';
+    average text := '%s';
+    ratio text := '{here}.acwr_ratio(%s, %s)';
+    divergence text := '{here}.acwr_divergence(external, internal)';
+BEGIN
+    IF to_date < from_date OR to_date - from_date > 150000 THEN
+        RAISE EXCEPTION 'to_date must lie at most 150000 days after from_date (%), got %', from_date, to_date USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF rounding NOT IN ('none', 'app') THEN
+        RAISE EXCEPTION 'rounding must be none or app, got %', rounding USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF rounding = 'app' THEN
+        decimal := '%s::text::float8';
+        average := '{here}.acwr_round(%s, 2)';
+        ratio := '{here}.acwr_round({here}.acwr_ratio(%s, %s), 2)';
+        divergence := '{here}.acwr_round({here}.acwr_divergence(external, internal), 3)';
+    END IF;
+    SELECT s.* INTO chosen FROM {here}.acwr_settings AS s WHERE s.user_id IN (0, athlete) ORDER BY s.user_id DESC LIMIT 1;
+    first_day := from_date - (chosen.chronic_days - 1);
+    IF chosen.formula = 'ewma' THEN
+        SELECT least(first_day, min(a.date)) INTO first_day FROM {here}.activities AS a WHERE a.user_id = athlete AND isfinite(a.date);
+    END IF;
+    SELECT min(a.date) INTO first_activity FROM {here}.activities AS a WHERE a.user_id = athlete AND isfinite(a.date) AND a.type IS DISTINCT FROM 'rest';
+    RETURN QUERY EXECUTE format($query$
+        WITH recorded AS MATERIALIZED (
+            SELECT a.date, a.activity_id, a.total_load_miles, a.trimp, a.avg_heart_rate, a.sport_type, a.distance_miles, a.elevation_gain_feet, a.duration_minutes,
+                   EXISTS (
+                       SELECT FROM {here}.activities AS e WHERE e.user_id = a.user_id AND e.date = a.date AND e.activity_id < a.activity_id
+                       AND {here}.acwr_resembles(e.sport_type, e.type, e.start_time, e.distance_miles, e.duration_minutes,
+                                                 a.sport_type, a.type, a.start_time, a.distance_miles, a.duration_minutes)) AS likely_double
+            FROM {here}.activities AS a WHERE a.user_id = $1 AND a.date BETWEEN $2 AND $4
+        ), counted AS MATERIALIZED (
+            SELECT a.date, a.activity_id, a.likely_double,
+                   CASE WHEN a.likely_double AND $7 THEN 0 ELSE coalesce(%1$s, 0) END AS load, CASE WHEN a.likely_double AND $7 THEN 0 ELSE coalesce(%2$s, 0) END AS trimp,
+                   NOT (a.likely_double AND $7) AND coalesce(a.trimp, 0) = 0 AND coalesce(a.avg_heart_rate, 0) = 0 AND (a.total_load_miles > 0 OR a.duration_minutes > 0) AS no_heart_rate,
+                   NOT (a.likely_double AND $7) AND {here}.acwr_implausible(a.sport_type, a.distance_miles, a.elevation_gain_feet, a.duration_minutes, a.total_load_miles) AS implausible
+            FROM recorded AS a
+        ), lists AS (
+            SELECT array_agg(load ORDER BY date, activity_id) AS load, array_agg(trimp ORDER BY date, activity_id) AS trimp FROM counted
+        ), days AS (
+            SELECT d::date AS day, coalesce(sums.load, 0) AS load, coalesce(sums.trimp, 0) AS trimp,
+                   array_remove(ARRAY[
+                       CASE WHEN d::date < $5 + %3$s - 1 THEN 'short_history' END,
+                       CASE WHEN sums.no_heart_rate THEN 'no_heart_rate' END,
+                       CASE WHEN sums.implausible THEN 'implausible' END,
+                       CASE WHEN sums.likely_double THEN 'likely_double' END,
+                       CASE WHEN d::date > $6 THEN 'future' END], NULL) AS quality,
+                   (sum(sums.activities) OVER (ORDER BY d))::integer AS until_day,
+                   (sum(sums.activities) OVER (ORDER BY d ROWS BETWEEN UNBOUNDED PRECEDING AND 7 PRECEDING))::integer AS until_week,
+                   (sum(sums.activities) OVER (ORDER BY d ROWS BETWEEN UNBOUNDED PRECEDING AND %3$s PRECEDING))::integer AS until_month
+            FROM generate_series($2::timestamp, $4::timestamp, interval '1 day') AS d
+            LEFT JOIN (
+                SELECT date, sum(load ORDER BY activity_id) AS load, sum(trimp ORDER BY activity_id) AS trimp, count(*) AS activities,
+                       bool_or(no_heart_rate) AS no_heart_rate, bool_or(implausible) AS implausible, bool_or(likely_double) AS likely_double
+                FROM counted GROUP BY date
+            ) AS sums ON sums.date = d::date
+        ), means AS (
+            SELECT day, load, trimp, quality, %4$s AS acute_load, %5$s AS chronic_load, %6$s AS acute_trimp, %7$s AS chronic_trimp
+            FROM days
+            WINDOW week AS (ORDER BY day ROWS 6 PRECEDING), history AS (ORDER BY day ROWS UNBOUNDED PRECEDING),
+                   month AS (ORDER BY day ROWS %3$s - 1 PRECEDING), before AS (ORDER BY day ROWS BETWEEN %3$s - 1 PRECEDING AND 7 PRECEDING)
+        ), stored AS (
+            SELECT day, load, trimp, quality, %8$s AS acute_load, %9$s AS chronic_load, %10$s AS acute_trimp, %11$s AS chronic_trimp
+            FROM means WHERE day >= $3
+        ), ratios AS (
+            SELECT *, %12$s AS external, %13$s AS internal FROM stored
+        ), diverging AS (
+            SELECT *, %14$s AS divergence FROM ratios
+        )
+        SELECT day, load, trimp, {here}.acwr_real(acute_load), {here}.acwr_real(chronic_load), {here}.acwr_real(acute_trimp), {here}.acwr_real(chronic_trimp),
+               {here}.acwr_real(external), {here}.acwr_real(internal), {here}.acwr_real(divergence), quality
+        FROM diverging ORDER BY day $query$,
+        format(decimal, 'a.total_load_miles'), format(decimal, 'a.trimp'), chosen.chronic_days,
+        {here}.acwr_mean_expression(chosen, rounding, 'load', true), {here}.acwr_mean_expression(chosen, rounding, 'load', false),
+        {here}.acwr_mean_expression(chosen, rounding, 'trimp', true), {here}.acwr_mean_expression(chosen, rounding, 'trimp', false),
+        format(average, 'acute_load'), format(average, 'chronic_load'), format(average, 'acute_trimp'), format(average, 'chronic_trimp'),
+        format(ratio, 'acute_load', 'chronic_load'), format(ratio, 'acute_trimp', 'chronic_trimp'), divergence)
+    USING athlete, first_day, from_date, to_date, coalesce(first_activity, 'infinity'), {here}.acwr_today(athlete), chosen.doubles = 'ignore-later';
+END $$;
+
+-- acwr_series(user, rounding), too: with -infinity it began with the year 1616.
+CREATE OR REPLACE FUNCTION acwr_series(user_id integer, rounding text DEFAULT 'none')
+RETURNS TABLE (date date, total_load_miles double precision, trimp double precision,
+               seven_day_avg_load real, twentyeight_day_avg_load real, seven_day_avg_trimp real, twentyeight_day_avg_trimp real,
+               acute_chronic_ratio real, trimp_acute_chronic_ratio real, normalized_divergence real, quality text[])
+LANGUAGE sql STABLE AS $$
+    SELECT s.*
+    FROM (SELECT greatest(min(a.date), {here}.acwr_today($1) - 150000) AS first, {here}.acwr_today($1) AS today
+          FROM {here}.activities AS a WHERE a.user_id = $1 AND isfinite(a.date) HAVING min(a.date) <= {here}.acwr_today($1)) AS bounds
+    CROSS JOIN LATERAL {here}.acwr_series($1, bounds.first, bounds.today, $2) AS s
+$$;
