@@ -1,7 +1,10 @@
 package admin
 
 import (
+	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/test/dbtest"
 )
@@ -28,6 +31,54 @@ func TestRowsWithoutResults(t *testing.T) {
 	execute(t, pool, `VACUUM ANALYZE activities`)
 	if w := read(t, pool).Writing; w.RowsWithout != 0 || w.Rows() != "" {
 		t.Errorf("of 30,000 rows with results: %+v", w)
+	}
+}
+
+// TestRowsThatNeverGetResults: rows without a user or a finite date are not counted, and those
+// without a user or a date not estimated either.
+func TestRowsThatNeverGetResults(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	execute(t, pool, `ALTER TABLE activities ALTER COLUMN user_id DROP NOT NULL, ALTER COLUMN date DROP NOT NULL`)
+	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date) VALUES (1, NULL, '2025-01-01'), (2, 7, NULL), (3, 7, '-infinity'), (4, 7, 'infinity'), (5, NULL, NULL)`)
+	if w := read(t, pool).Writing; w.RowsWithout != 0 || w.Rows() != "" {
+		t.Errorf("of rows that never get results: %+v", w)
+	}
+	execute(t, pool, `DELETE FROM activities WHERE NOT isfinite(date)`)
+	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date) VALUES (6, 7, '2025-01-01')`)
+	if w := read(t, pool).Writing; w.RowsWithout != 1 {
+		t.Errorf("with a row that gets them: %+v", w)
+	}
+	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date, acute_chronic_ratio)
+		SELECT i, CASE WHEN i % 50 > 0 THEN 7 END, CASE WHEN i % 50 < 49 THEN date '2020-01-01' + i % 1000 END, CASE WHEN i % 50 BETWEEN 1 AND 48 THEN 1 END FROM generate_series(101, 30100) AS i`)
+	execute(t, pool, `VACUUM ANALYZE activities`)
+	// Of 600 rows without a user and 600 without a date PostgreSQL expects that some are the same.
+	if w := read(t, pool).Writing; w.RowsWithout > 20 {
+		t.Errorf("of 30,000 rows, 1,200 of which never get results: %+v", w)
+	}
+	execute(t, pool, `UPDATE activities SET acute_chronic_ratio = NULL WHERE activity_id % 4 = 0`)
+	execute(t, pool, `VACUUM ANALYZE activities`)
+	if w := read(t, pool).Writing; w.RowsWithout < 6_700 || w.RowsWithout > 7_700 || w.About != "about" {
+		t.Errorf("of 30,000 rows: %+v, want about 7,200", w)
+	}
+}
+
+// TestCountOfRowsWithoutResultsIsBounded: where every row has results, no more rows are read
+// than where none has.
+func TestCountOfRowsWithoutResultsIsBounded(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	execute(t, pool, `INSERT INTO activities (activity_id, user_id, date, acute_chronic_ratio) SELECT i, 7, '2025-01-01', 1 FROM generate_series(1, 30000) AS i`)
+	rows, err := pool.Query(t.Context(), `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) `+withoutResultsQuery, maxCounted+1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan := strings.Join(lines, "\n"); !strings.Contains(plan, "on activities (actual rows=10001") || strings.Contains(plan, "Removed") {
+		t.Errorf("the count reads more than %d rows:\n%s", maxCounted+1, plan)
 	}
 }
 

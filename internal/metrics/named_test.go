@@ -13,7 +13,7 @@ import (
 var unnamed = regexp.MustCompile("(\\w+)\\s*=\\s*`\\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH)\\b")
 
 // fragments begin like statements, but are parts of named statements or are only explained.
-var fragments = []string{"selectWithoutResults", "stateJobsQuery", "queueJobsQuery", "waitingActivitiesQuery", "usersToRefreshQuery", "waitingJobs", "chunksOfBackfill", "windowsWith", "writeResults"}
+var fragments = []string{"selectWithoutResults", "selectWithoutOwners", "stateJobsQuery", "queueJobsQuery", "waitingActivitiesQuery", "usersToRefreshQuery", "waitingJobs", "chunksOfBackfill", "windowsWith", "writeResults"}
 
 // TestStatementsAreNamed: metrics, the log of slow statements and pg_stat_statements
 // distinguish statements by name. The oracle is not part of the load.
