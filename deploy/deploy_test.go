@@ -162,6 +162,27 @@ func TestKubernetesManifestsAreConsistent(t *testing.T) {
 	}
 }
 
+// TestWorkersAreStartedAgain: a worker exits if it starts while the server is away, and no
+// platform gives up starting it again.
+func TestWorkersAreStartedAgain(t *testing.T) {
+	t.Parallel()
+	unit := strings.Split(read(t, "systemd/trainingmonkey-worker.service"), "\n")
+	for _, want := range []string{"Restart=always", "StartLimitIntervalSec=0"} {
+		if !slices.Contains(unit, want) {
+			t.Errorf("the unit lacks %s", want)
+		}
+	}
+	for _, service := range []string{"worker", "second-worker"} {
+		if got := at(t, documents(t, "compose.yaml")[0], "services", service, "restart"); got != "unless-stopped" {
+			t.Errorf("compose restarts %s %v, want unless-stopped", service, got)
+		}
+	}
+	deployment := documents(t, "kubernetes/worker.yaml")[0]
+	if policy, set := at(t, deployment, "spec", "template", "spec").(map[string]any)["restartPolicy"]; set && policy != "Always" {
+		t.Errorf("the pods' restartPolicy is %v, want Always, the default", policy)
+	}
+}
+
 // TestSystemdUnit: the unit is confined, and has no misspelt setting, which systemd
 // would ignore.
 func TestSystemdUnit(t *testing.T) {
