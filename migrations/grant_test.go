@@ -414,7 +414,7 @@ func TestSchemasWithoutUsage(t *testing.T) {
 		{`ALTER SCHEMA public RENAME TO "app, Main"; ALTER ROLE ` + role + ` SET search_path = "$user", "app, Main"; REVOKE USAGE ON SCHEMA "app, Main" FROM ` + role, `"app, Main"`},
 	} {
 		execute(t, pool, c.revoke)
-		worker.Reset() // to sessions that begin with the role's search_path
+		worker := dbtest.Open(t, worker.Config().ConnString()) // which reads the role's search_path
 		grant := "GRANT USAGE ON SCHEMA " + c.schemas + " TO " + role
 		want := "role " + role + " lacks USAGE on schema " + c.schemas + "; as its owner: " + grant + "; a worker's role gets all that it needs with: worker migrate up --worker-role " + role
 		if err := migrations.Check(t.Context(), worker.Pool, dbtest.RiverSchema); err == nil || err.Error() != want {
