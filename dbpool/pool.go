@@ -49,7 +49,7 @@ type Pool struct {
 	*pgxpool.Pool
 	acquireTimeout time.Duration
 	settings       map[string]string // of its sessions
-	begin          string
+	startup        map[string]string // what the URL sets
 }
 
 // Open opens the pool once the server has answered. Errors name the
@@ -77,9 +77,7 @@ func Open(ctx context.Context, o Options) (*Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database pool: %w", err)
 	}
-	p := &Pool{Pool: pool, acquireTimeout: o.AcquireTimeout, settings: settings}
-	p.begin = p.BeginQuery(nil)
-	return p, nil
+	return &Pool{Pool: pool, acquireTimeout: o.AcquireTimeout, settings: settings, startup: config.ConnConfig.RuntimeParams}, nil
 }
 
 // searchPathQuery reads the search_path of the role or the database, which SET does not
@@ -220,12 +218,18 @@ func Set(settings map[string]string) pgconn.AfterConnectFunc {
 // these have none, with the session's isolation, timeouts and search_path: behind a pooler
 // in transaction mode it may run in a session of another client.
 func (p *Pool) BeginQuery(other map[string]string) string {
+	return p.beginQuery(pgx.TxOptions{}, other)
+}
+
+func (p *Pool) beginQuery(o pgx.TxOptions, other map[string]string) string {
 	local := maps.Clone(other)
 	if local == nil {
 		local = map[string]string{}
 	}
 	for _, name := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "search_path"} {
-		if value, ours := p.settings[name]; ours && local[name] == "" {
+		// What the URL says was sent with the startup message, which a pooler may ignore.
+		value := cmp.Or(p.settings[name], p.startup[name])
+		if value != "" && local[name] == "" {
 			local[name] = value
 		}
 	}
@@ -233,7 +237,7 @@ func (p *Pool) BeginQuery(other map[string]string) string {
 	for _, name := range slices.Sorted(maps.Keys(local)) {
 		set = append(set, fmt.Sprintf("set_config('%s', %s, true)", name, literal(local[name])))
 	}
-	return "begin isolation level read committed; SELECT " + strings.Join(set, ", ")
+	return fmt.Sprintf("begin isolation level %s %s %s; SELECT %s", cmp.Or(o.IsoLevel, pgx.ReadCommitted), o.AccessMode, o.DeferrableMode, strings.Join(set, ", "))
 }
 
 // literal quotes a value for SQL, whatever standard_conforming_strings is.

@@ -91,7 +91,7 @@ func TestTransactionsInOthersSessions(t *testing.T) {
 	if _, err := pool.Exec(t.Context(), others, pgx.QueryExecModeSimpleProtocol); err != nil {
 		t.Fatal(err)
 	}
-	err = pool.InTx(t.Context(), func(ctx context.Context, tx pgx.Tx) error {
+	reading := func(ctx context.Context, tx pgx.Tx) error {
 		for name, want := range map[string]string{
 			"statement_timeout": "1500ms", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "3s", "transaction_isolation": "read committed", "search_path": `"$user", public`,
 		} {
@@ -101,6 +101,16 @@ func TestTransactionsInOthersSessions(t *testing.T) {
 			}
 		}
 		return nil
+	}
+	if err := pool.InTx(t.Context(), reading); err != nil {
+		t.Error(err)
+	}
+	err = pgx.BeginTxFunc(t.Context(), pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		var readOnly string
+		if err := tx.QueryRow(t.Context(), "SHOW transaction_read_only").Scan(&readOnly); err != nil || readOnly != "on" {
+			t.Errorf("read-only = %s, %v", readOnly, err)
+		}
+		return reading(t.Context(), tx)
 	})
 	if err != nil {
 		t.Error(err)

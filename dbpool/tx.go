@@ -43,11 +43,12 @@ func (p *Pool) Begin(ctx context.Context) (pgx.Tx, error) {
 }
 
 // BeginTx starts a transaction within the acquire timeout, and otherwise fails with
-// an AcquireTimeoutError, which is Transient. Without options it is read committed, with
-// the pool's timeouts. Commit or Rollback returns the connection to the pool.
+// an AcquireTimeoutError, which is Transient. Unless the options say something else, it is
+// read committed, with the pool's timeouts and search_path. Commit or Rollback returns the
+// connection to the pool.
 func (p *Pool) BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error) {
-	if o == (pgx.TxOptions{}) {
-		o.BeginQuery = p.begin
+	if o.BeginQuery == "" {
+		o.BeginQuery = p.beginQuery(o, nil)
 	}
 	bounded, cancel := context.WithTimeout(ctx, p.acquireTimeout)
 	defer cancel()

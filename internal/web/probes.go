@@ -104,9 +104,9 @@ func (r *Readiness) keep(ctx context.Context, reasons []Reason, cause error) {
 	}
 }
 
-// check runs all checks. The reasons are public. The only message of the database in them
-// is why a lane is stalled, which names tables, columns and permissions; others are only
-// logged.
+// check runs all checks. The reasons are public. The only messages of the database in them
+// are why a lane is stalled or the state of the migrations cannot be read, which name tables,
+// columns and permissions; others are only logged.
 func (r *Readiness) check(ctx context.Context) (reasons []Reason, cause error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
@@ -117,8 +117,8 @@ func (r *Readiness) check(ctx context.Context) (reasons []Reason, cause error) {
 			r.migrated = time.Now()
 		}
 	}
-	switch {
-	case errors.Is(err, migrations.ErrUnmigrated), errors.Is(err, migrations.ErrNewer):
+	switch unready := (*migrations.UnreadyError)(nil); {
+	case errors.As(err, &unready):
 		reasons = append(reasons, Reason{"migrations", err.Error()})
 	case err == nil:
 		if paused, err = queue.Schema(r.schema).PausedQueues(ctx, r.pool); err == nil {
