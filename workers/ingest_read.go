@@ -24,12 +24,12 @@ type storedState struct {
 
 // storedQuery reads the columns of the batch's activities that the decision needs. Rows
 // that consist of partial versions are returned whole, as json, because building jsonb
-// takes twice as long. A row without a user belongs to the user 0, who has no activities.
-// One without a date has a date before those that a version may have, and no start, so
+// takes twice as long. A row without a user is nobody's: reading it fails, as an error of the
+// job that has a version of it. One without a date has a date before those that a version may have, and no start, so
 // that every version gives it both.
 const storedQuery = `
 -- name: read_stored
-SELECT activity_id, coalesce(user_id, 0), CASE WHEN isfinite(date) THEN date ELSE '0001-01-01' END, total_load_miles, trimp, coalesce(trimp_calculation_method, ''),
+SELECT activity_id, user_id, CASE WHEN isfinite(date) THEN date ELSE '0001-01-01' END, total_load_miles, trimp, coalesce(trimp_calculation_method, ''),
        CASE WHEN isfinite(date) THEN coalesce(start_time, '') ELSE '' END, coalesce(ingest_day_from_utc, false), coalesce(ingest_job_id, 0),
        CASE WHEN ingest_alone THEN to_json(activities)::text END
 FROM activities

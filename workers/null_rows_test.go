@@ -2,6 +2,7 @@ package workers
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -145,7 +146,8 @@ func TestRowsWithInfiniteDatesUnderEWMA(t *testing.T) {
 }
 
 // TestVersionsOfRowsWithNULLs: a row without a date gets that of the first version that
-// comes, whole or partial. One without a user is nobody's, and versions of it are rejected.
+// comes, whole or partial. One without a user is nobody's: a version of it fails, and hinders
+// no other job.
 func TestVersionsOfRowsWithNULLs(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
@@ -153,16 +155,22 @@ func TestVersionsOfRowsWithNULLs(t *testing.T) {
 	insertRowsWithNULLs(t, pool)
 	fromUTC := run(102, 7, "2025-03-06", 5, 50)
 	fromUTC.Partial, fromUTC.DayFromUTC, fromUTC.ElevationGainFeet = true, true, ptr(0.)
-	enqueue(t, pool, []jobs.Activity{fromUTC, run(101, 7, "2025-03-05", 8, 80)}, []jobs.Activity{run(1, 7, "2025-03-05", 1, 10), run(103, 7, "2025-03-07", 3, 30), deletion(104, 7, "2025-03-07")})
+	enqueue(t, pool, []jobs.Activity{fromUTC}, []jobs.Activity{run(1, 7, "2025-03-05", 1, 10), run(103, 7, "2025-03-07", 3, 30), deletion(104, 7, "2025-03-07")})
 	drain(t, pool)
 	const want = "101  2025-03-05 8; 102 7 2025-03-06 5; 103 7 2025-03-07 3; "
 	if got := query[string](t, pool, `SELECT string_agg(format('%s %s %s %s; ', activity_id, user_id, coalesce(date::text, '-'), total_load_miles), '' ORDER BY activity_id) FROM activities WHERE activity_id > 100`); got != want {
 		t.Errorf("rows = %q, want %q", got, want)
 	}
-	if got := query[string](t, pool, `SELECT string_agg(activity_id || ': ' || reason, '; ') FROM ingest_rejects`); got != "101: activity_id belongs to another user" {
-		t.Errorf("rejects = %q, want activity 101's", got)
-	}
 	wantCounted(t, pool, "2025-03-07", 15)
+
+	enqueue(t, pool, []jobs.Activity{run(101, 7, "2025-03-05", 8, 80)}, []jobs.Activity{run(2, 7, "2025-03-08", 1, 10)})
+	drain(t, pool)
+	if got := query[string](t, pool, `SELECT string_agg(DISTINCT args->'activities'->0->>'activity_id' || ': ' || (errors[1]->>'error'), '; ') FROM river.river_job WHERE errors IS NOT NULL`); !strings.HasPrefix(got, "101: ") || !strings.Contains(got, "cannot scan NULL") {
+		t.Errorf("errors = %q, want activity 101's", got)
+	}
+	if n := query[int](t, pool, `SELECT count(*) FROM activities WHERE activity_id = 2 AND acute_chronic_ratio IS NOT NULL`); n != 1 {
+		t.Error("the neighbour has no results")
+	}
 }
 
 // TestDatesThatNoJobCanName: the day of a row from the year 25 is not among those of a
