@@ -56,7 +56,7 @@ func (s Snapshot) Findings() (all []Finding) {
 	}
 	if s.JobIDs.WentBack() {
 		add(Critical, "As the owner of the tables: worker migrate up. The ids go on beyond, and waiting jobs get new ones.",
-			"The ids of jobs went back, from %d to %d. Newer versions of activities would pass for older ones, so the lanes that meet them stand still.", s.JobIDs.Highest, s.JobIDs.Last)
+			"The ids of jobs went back: job %d stored an activity, and the newest id is %d. Newer versions of activities would pass for older ones, so the lanes that meet them stand still.", s.JobIDs.Beyond, s.JobIDs.Last)
 	}
 	if s.Writing.Headline() != "" && alive > 0 {
 		add(Warning, "To have them written: acwr.write: on and acwr.rollout_percent: 100 for every worker, then enqueue backfill.", "%s", strings.TrimSpace(s.Writing.Says+" "+s.Writing.Rows()))

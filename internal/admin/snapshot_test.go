@@ -225,8 +225,8 @@ func TestFindings(t *testing.T) {
 	}
 	for want, change := range map[string]func(*Snapshot){
 		"critical: No worker is alive.": func(s *Snapshot) { s.Processes[0].Alive = false },
-		"critical: The ids of jobs went back, from 900 to 7. Newer versions of activities would pass for older ones, so the lanes that meet them stand still.": func(s *Snapshot) {
-			s.JobIDs = JobIDs{Last: 7, Highest: 900}
+		"critical: The ids of jobs went back: job 900 stored an activity, and the newest id is 7. Newer versions of activities would pass for older ones, so the lanes that meet them stand still.": func(s *Snapshot) {
+			s.JobIDs = JobIDs{Last: 7, Beyond: 900}
 		},
 		"critical: Athletes wait: the oldest activity that is not worked yet is 2 min 5 s old.": func(s *Snapshot) { s.Freshness[0].Age = 125 },
 		"warning: The oldest import waits for 2 h 0 min.":                                       func(s *Snapshot) { s.Freshness[1].Age = 7200 },

@@ -44,6 +44,7 @@ type Watch struct {
 	asked chan struct{} // the newest was requested
 
 	countedTo, lastSeen int64 // job ids
+	highestID           int64 // of a job, that a snapshot saw
 }
 
 // NewWatch returns a watch without a snapshot; Run takes them.
@@ -114,6 +115,9 @@ func (w *Watch) TakeSnapshot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := w.compareIDs(ctx, &s.JobIDs); err != nil {
+		return err
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for kind, n := range counted {
@@ -123,7 +127,6 @@ func (w *Watch) TakeSnapshot(ctx context.Context) error {
 		to = s.LastJobID
 	}
 	w.countedTo, w.lastSeen = to, max(w.lastSeen, s.LastJobID) // the newest row may have been deleted
-	s.JobIDs.Highest = max(w.newest.JobIDs.Highest, s.JobIDs.Last)
 	w.newest, w.at = s, time.Now()
 	close(w.changed)
 	w.changed = make(chan struct{})
