@@ -45,10 +45,10 @@ func NewEnqueuer(pool *pgxpool.Pool, schema string) (*Enqueuer, error) {
 	}, nil
 }
 
-// clockQuery reads the server's clock, and when the transaction began by it.
+// clockQuery reads the server's clock.
 const clockQuery = `
 -- name: enqueue_clock
-SELECT now(), clock_timestamp()`
+SELECT clock_timestamp()`
 
 // dateQuery dates jobs by the server's clock. River dates them by this machine's: if that is
 // ahead they would have to wait, and if it is behind, tokens that were saved before the job
@@ -93,7 +93,8 @@ func insert[T insertable](ctx context.Context, tx pgx.Tx, e *Enqueuer, priority 
 	}
 	ids := make([]int64, 0, len(params))
 	queues := map[string]struct{}{}
-	var earliest, latest, begun, now time.Time
+	var earliest, latest, now time.Time
+	began := time.Now()
 	for part := range statements(params) {
 		results, err := e.client.InsertManyTx(ctx, tx, part)
 		if err != nil {
@@ -111,12 +112,12 @@ func insert[T insertable](ctx context.Context, tx pgx.Tx, e *Enqueuer, priority 
 		}
 	}
 	b := &pgx.Batch{}
-	b.Queue(clockQuery).QueryRow(func(row pgx.Row) error { return row.Scan(&begun, &now) })
+	b.Queue(clockQuery).QueryRow(func(row pgx.Row) error { return row.Scan(&now) })
 	b.Queue(e.notifyQuery, e.topic, slices.Sorted(maps.Keys(queues)))
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("notify the workers: %w", err)
 	}
-	if latest.After(now) || earliest.Before(begun.Add(-maxBehind)) {
+	if latest.After(now) || earliest.Before(now.Add(-time.Since(began)-maxBehind)) {
 		if _, err := tx.Exec(ctx, e.dateQuery, pgx.QueryExecModeExec, ids); err != nil {
 			return nil, fmt.Errorf("date the jobs: %w", err)
 		}
