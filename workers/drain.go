@@ -45,7 +45,7 @@ func (s *Service) waitUntilEmpty(ctx context.Context) error {
 func (s *Service) countUnfinished(ctx context.Context) (due bool, unfinished int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.config.Database.StatementTimeout)
 	defer cancel()
-	schema, queues := queue.Schema(s.config.River.Schema), s.queues()
+	schema, queues := queue.Schema(s.config.River.Schema), laneQueues(s.config)
 	if s.config.RefreshesTokens() {
 		queues = append(queues, jobs.QueueTokens)
 	}

@@ -235,9 +235,7 @@ func TestPurgeOfRowsBeingWritten(t *testing.T) {
 		go func() {
 			purged <- pool.QueryRow(t.Context(), `SELECT river.purge_athlete(1707071707)::text`).Scan(&answer)
 		}()
-		for query[int](t, pool, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == 0 {
-			time.Sleep(time.Millisecond)
-		}
+		awaitLock(t, pool, purged)
 		if err := writing.Commit(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -378,9 +376,7 @@ func TestPurgeOfRejectsThatAreTriedAgain(t *testing.T) {
 		_, err := pool.Exec(t.Context(), `SELECT river.purge_athlete(1707071707)`)
 		purged <- err
 	}()
-	for query[int](t, pool, `SELECT count(*) FROM pg_locks WHERE NOT granted`) == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	awaitLock(t, pool, purged)
 	if _, err := retry.Exec(t.Context(), `SELECT river.enqueue_activity_ingest('[{"activity_id": 1, "user_id": 1707071707, "date": "2025-03-01"}]')`); err != nil {
 		t.Fatal(err)
 	}
@@ -395,5 +391,20 @@ func TestPurgeOfRejectsThatAreTriedAgain(t *testing.T) {
 	delete(after, "user_locks")
 	if len(after) > 0 {
 		t.Errorf("rows of the purged athlete are left in %v", after)
+	}
+}
+
+// awaitLock returns once a session waits for a lock, before what it does has ended.
+func awaitLock(t *testing.T, pool *dbpool.Pool, ended <-chan error) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); query[int](t, pool, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == 0; {
+		select {
+		case err := <-ended:
+			t.Fatalf("it ended without waiting for a lock: %v", err)
+		case <-time.After(time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("nobody waits for a lock")
+		}
 	}
 }

@@ -88,9 +88,14 @@ func (r resultRows) queue(b *pgx.Batch) {
 	}
 	b.Queue(writeResultsQuery, r[:keyed].columns()...)
 	if keyless := r[keyed:]; len(keyless) > 0 {
-		slices.SortFunc(keyless, func(a, b resultRow) int { return cmp.Or(cmp.Compare(a.userID, b.userID), a.date.Compare(b.date)) })
-		b.Queue(writeKeylessResultsQuery, keyless.columns()...)
+		slices.SortFunc(keyless, compareDays)
+		days := slices.CompactFunc(slices.Clone(keyless), func(a, b resultRow) bool { return compareDays(a, b) == 0 })
+		b.Queue(writeKeylessResultsQuery, days.columns()...)
 	}
+}
+
+func compareDays(a, b resultRow) int {
+	return cmp.Or(cmp.Compare(a.userID, b.userID), a.date.Compare(b.date))
 }
 
 // columns returns the rows as the parameters of writeResultsQuery.

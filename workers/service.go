@@ -83,13 +83,16 @@ func newOver(ctx context.Context, pool *dbpool.Pool, db lane.DB, c config.Config
 	caution := &lane.Caution{}
 	s := &Service{config: c, pool: pool, logger: logger, throughput: throughput.NewRecorder(pool, c.River.Schema, logger)}
 
+	timeout := c.Database.AcquireTimeout + config.LockTimeout
+	s.process = queue.NewProcess(pool, queue.Schema(c.River.Schema), client, laneQueues(c), queue.Writing{Mode: c.ACWR.Write, RolloutPercent: c.ACWR.RolloutPercent}, timeout, caution.Raise, logger)
+
 	for _, row := range laneTable(c) {
 		o := row.options(c, client, caution, &s.maintenance, s.newThrottle(row), logger)
 		observer := counted{count: s.throughput.Count(row.Kind)}
 		if observe != nil {
 			observer.next = observe(row.Kind, row.Class)
 		}
-		o.Observer = observer
+		o.Observer, o.Now = observer, s.process.Clock.Now
 		var r runner
 		switch row.Kind {
 		case jobs.KindActivityIngest:
@@ -106,8 +109,6 @@ func newOver(ctx context.Context, pool *dbpool.Pool, db lane.DB, c config.Config
 		s.lanes = append(s.lanes, drainingLane{row, r})
 	}
 
-	timeout := c.Database.AcquireTimeout + config.LockTimeout
-	s.process = queue.NewProcess(pool, queue.Schema(c.River.Schema), client, s.queues(), queue.Writing{Mode: c.ACWR.Write, RolloutPercent: c.ACWR.RolloutPercent}, timeout, caution.Raise, logger)
 	s.tokens = newTokenWorker(pool, enqueuer, c, client, &s.process.Clock, s.throughput.Count(jobs.KindTokenRefresh), logger)
 	if s.client, err = newRiverClient(pool, c, client, &s.process.Clock, s.tokens, logger); err != nil {
 		return nil, err
@@ -124,21 +125,18 @@ func (s *Service) newThrottle(row laneRow) *throttle {
 	return t
 }
 
-// queues returns the names of the queues that the lanes drain.
-func (s *Service) queues() (names []string) {
-	for _, l := range s.lanes {
-		names = append(names, l.Queue)
+// laneQueues returns the names of the queues that the lanes drain.
+func laneQueues(c config.Config) (names []string) {
+	for _, row := range laneTable(c) {
+		names = append(names, row.Queue)
 	}
 	return names
 }
 
 // QueueNames returns the names of the queues that a process serves, including
 // that of tokens.
-func QueueNames() (names []string) {
-	for _, row := range laneTable(config.Default()) {
-		names = append(names, row.Queue)
-	}
-	return append(names, jobs.QueueTokens)
+func QueueNames() []string {
+	return append(laneQueues(config.Default()), jobs.QueueTokens)
 }
 
 // applicationReserve is how many connections are reserved for everything that is not
@@ -198,6 +196,7 @@ func (s *Service) running(ctx context.Context, until func(context.Context) error
 	}
 	working, stopWorking := context.WithCancel(lasting)
 	wg.Go(func() { s.sweep(working) })
+	wg.Go(func() { s.rescue(working) })
 	var lanes sync.WaitGroup
 	for _, l := range s.lanes {
 		lanes.Go(func() { l.Run(working) })

@@ -18,9 +18,10 @@ import (
 
 const (
 	// sweepInterval is how often rows that are no longer needed are deleted, and
-	// finishedInterval how often finished jobs are, and stuck ones are rescued.
+	// finishedInterval how often finished jobs are.
 	sweepInterval    = 10 * time.Minute
 	finishedInterval = 30 * time.Second
+	rescueInterval   = 30 * time.Second
 	// failedRetention is how long cancelled and discarded jobs stay.
 	failedRetention = 7 * 24 * time.Hour
 	// sweptRows is the max number of rows that one transaction deletes.
@@ -53,10 +54,11 @@ DELETE FROM token_audit_log WHERE ctid = ANY(ARRAY(
 	LIMIT $1
 	FOR UPDATE SKIP LOCKED))`
 
-// sweep deletes old rows of the tables that grow with every job, and rescues stuck jobs,
-// until ctx ends. Any number of processes may sweep at once.
+func jittered(interval time.Duration) time.Duration { return interval/2 + rand.N(interval) }
+
+// sweep deletes old rows of the tables that grow with every job, until ctx ends. Any
+// number of processes may sweep at once.
 func (s *Service) sweep(ctx context.Context) {
-	jittered := func(interval time.Duration) time.Duration { return interval/2 + rand.N(interval) }
 	next := time.Now().Add(jittered(sweepInterval))
 	for {
 		select {
@@ -64,27 +66,37 @@ func (s *Service) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		err := errors.Join(s.rescue(ctx), s.sweepFinished(ctx))
+		err := s.sweepFinished(ctx)
 		if time.Now().After(next) {
 			next = time.Now().Add(jittered(sweepInterval))
 			err = errors.Join(err, s.sweepOnce(ctx))
 		}
 		if err != nil && ctx.Err() == nil {
-			s.logger.WarnContext(ctx, "old rows not swept or stuck jobs not rescued, will try again", slog.String("error", err.Error()))
+			s.logger.WarnContext(ctx, "old rows not swept, will try again", slog.String("error", err.Error()))
 		}
 	}
 }
 
-// rescue returns jobs of dead processes to their queues. Jobs of lanes do not need it.
-func (s *Service) rescue(ctx context.Context) error {
-	return s.maintain(ctx, func(ctx context.Context) error {
-		b := &pgx.Batch{}
-		queue.Schema(s.config.River.Schema).Rescue(b, rescueAfter)
-		if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
-			return fmt.Errorf("rescue stuck jobs: %w", err)
+// rescue returns jobs of dead processes to their queues, until ctx ends. Jobs of lanes do
+// not need it.
+func (s *Service) rescue(ctx context.Context) {
+	for {
+		select {
+		case <-time.After(jittered(rescueInterval)):
+		case <-ctx.Done():
+			return
 		}
-		return nil
-	})
+		err := s.maintain(ctx, func(ctx context.Context) error {
+			return s.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+				b := &pgx.Batch{}
+				queue.Schema(s.config.River.Schema).Rescue(b, rescueAfter)
+				return tx.SendBatch(ctx, b).Close()
+			})
+		})
+		if err != nil && ctx.Err() == nil {
+			s.logger.WarnContext(ctx, "stuck jobs not rescued, will try again", slog.String("error", err.Error()))
+		}
+	}
 }
 
 // sweepFinished deletes finished jobs whose retention is over. Of the kinds whose jobs lanes
@@ -151,8 +163,12 @@ func (s *Service) sweepOutcomes(ctx context.Context) error {
 // sweepAll executes a statement that deletes, portion by portion.
 func (s *Service) sweepAll(ctx context.Context, query string, args ...any) error {
 	return s.inPortions(ctx, func(ctx context.Context) (deleted int64, err error) {
-		tag, err := s.pool.Exec(ctx, query, append([]any{sweptRows}, args...)...)
-		return tag.RowsAffected(), err
+		err = s.pool.InTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+			tag, err := tx.Exec(ctx, query, append([]any{sweptRows}, args...)...)
+			deleted = tag.RowsAffected()
+			return err
+		})
+		return deleted, err
 	})
 }
 

@@ -78,7 +78,7 @@ func (db *database) snapshot(ctx context.Context) (admin.Snapshot, error) {
 		Queues:      workers.QueueNames(),
 		Timeout:     db.config.Database.StatementTimeout,
 
-		WorkerConnections: db.config.Database.MaxConns + db.config.Listeners(),
+		WorkerConnections: db.config.ServerConnections(),
 	})
 }
 

@@ -89,7 +89,7 @@ func (o *adminServer) work(ctx context.Context, pool *dbpool.Pool, service *work
 		Timeout:     snapshotTimeout,
 		Throttle:    throttle,
 
-		WorkerConnections: o.settings.Database.MaxConns + o.settings.Listeners(),
+		WorkerConnections: o.settings.ServerConnections(),
 	}, o.logger)
 	readiness := web.NewReadiness(pool, o.settings.River.Schema, service, o.logger)
 	o.metrics.Connect(pool.Stat, service, watch, readiness.Ready)

@@ -196,6 +196,15 @@ func (c *Config) Listeners() int {
 	return 2
 }
 
+// ServerConnections returns how many of the server's connections a worker takes at most; 0 if
+// they are those of a pooler, which every worker behind one that cannot listen has.
+func (c *Config) ServerConnections() int {
+	if c.River.PollOnly {
+		return 0
+	}
+	return c.Database.MaxConns + c.Listeners()
+}
+
 // MissingForTokens returns what has to be set before tokens can be refreshed;
 // empty for nothing.
 func (c *Config) MissingForTokens() string {

@@ -39,7 +39,7 @@ var cures = map[string]string{
 	"58":    "repair the server's disk; its log says which file",
 	"P0":    "change the trigger or function that raises it so that it lets the worker's writes through",
 	"23":    "drop or correct the constraint, which is none of the worker's",
-	"XX":    "the server is damaged or has a bug: its log says more",
+	"XX":    "check again; if it stays, the server is damaged or has a bug: its log says more",
 }
 
 // remedy returns what ends an error that a statement of role failed with.

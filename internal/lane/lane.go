@@ -84,12 +84,13 @@ type Writes struct {
 	After func(ctx context.Context, tx pgx.Tx) error
 }
 
-// Options configure a lane. All are required except Restrained, Throttle, Maintenance,
+// Options configure a lane. All are required except Now, Restrained, Throttle, Maintenance,
 // Observer and Logger.
 type Options struct {
 	Schema queue.Schema
 	Queue  string
-	Client string // River's name of this process
+	Client string           // River's name of this process
+	Now    func() time.Time // by the server's clock; nil is this machine's
 	// Priority is that of most jobs of the queue. While claims from the beginning are slow,
 	// more urgent ones may wait for a second before they are found.
 	Priority int
@@ -155,6 +156,9 @@ type Lane[T any] struct {
 func New[T any](db DB, o Options, kind Kind[T]) *Lane[T] {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.Observer == nil {
 		o.Observer = unobserved{}

@@ -24,8 +24,7 @@ type Transaction struct {
 type Observer interface {
 	// Transacted is called when a transaction has ended.
 	Transacted(Transaction)
-	// Committed is called for each completed job, with the time since it was inserted. The
-	// time is off by the difference between this machine's clock and the database's.
+	// Committed is called for each completed job, with the time since it was inserted.
 	Committed(latency time.Duration)
 }
 

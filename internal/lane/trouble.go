@@ -104,7 +104,7 @@ func (l *Lane[T]) ended(t *turn[T], found int, took time.Duration, err error) {
 	}
 	l.mu.Unlock()
 	l.counts.committed.Add(int64(len(t.completed)))
-	now := time.Now()
+	now := l.options.Now()
 	for _, job := range t.completed {
 		l.options.Observer.Committed(now.Sub(job.CreatedAt))
 	}

@@ -47,7 +47,8 @@ func TestClaimsFollowTheIndex(t *testing.T) {
 			"mark":     {markSuspectsQuery, []any{ids, "c"}, "Index Cond: (id = ANY"},
 			"fail":     {failQuery, []any{ids, "c", []string{"available", "available"}, []bool{true, true}, []time.Duration{1, 1}, [][]byte{[]byte("{}"), []byte("{}")}}, "Index Cond: (id = failed.id)"},
 			"finished": {deleteFinishedQuery, []any{100, "completed", time.Hour, long}, "Index Cond: ((state = 'completed'::river.river_job_state) AND (finalized_at < "},
-			"rescue":   {rescueQuery, []any{time.Minute}, "Index Cond: (state = 'running'"},
+			"promote":  {promoteQuery, []any{[]string{"q"}}, "river_job_prioritized_fetching_index"},
+			"rescue":   {rescueQuery, []any{time.Minute, DeadAfter}, "Index Cond: (state = 'running'"},
 			"due":      {dueQuery, []any{[]string{"q"}}, "river_job_prioritized_fetching_index"},
 		} {
 			for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {

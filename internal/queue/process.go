@@ -14,11 +14,12 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/trainingmonkey/worker/dbpool"
+	"github.com/trainingmonkey/worker/jobs"
 )
 
 // A process maintains a heartbeat row: pages show it, and it reveals crashes, after
-// which other processes claim cautiously. Nothing else depends on it. All times are
-// the database's.
+// which other processes claim cautiously. The beat also reads the clock that River goes by.
+// All times are the database's.
 const (
 	beatInterval = 2 * time.Second
 	// DeadAfter is how long after its last beat a process counts as dead.
@@ -78,6 +79,9 @@ func (p *Process) Run(ctx context.Context) {
 			return
 		}
 		err := p.beat(ctx)
+		if err == nil {
+			err = p.promote(ctx)
+		}
 		if err != nil && ctx.Err() == nil && !failing {
 			p.logger.WarnContext(ctx, "heartbeat failed, will try again", slog.String("error", err.Error()))
 		}
@@ -178,6 +182,31 @@ func (p *Process) beat(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// promoteQuery makes jobs available that are due, as River's leader does every five seconds.
+// But the leader waits for rows that somebody has locked, and then promotes no other job;
+// and for as long as the leader before it, killed or on a server whose clock was ahead, has
+// the lease, there is none. Jobs with a unique key are left to River, because another job may
+// have the key. It follows the index that River fetches with, every two seconds in every
+// process.
+const promoteQuery = `
+-- name: promote_due_jobs
+UPDATE {schema}.river_job SET state = 'available' WHERE id = ANY(ARRAY(
+	SELECT id FROM {schema}.river_job
+	WHERE state IN ('retryable', 'scheduled') AND queue = ANY($1::text[]) AND scheduled_at <= now() AND unique_key IS NULL
+	LIMIT 1000 FOR UPDATE SKIP LOCKED))`
+
+func (p *Process) promote(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	b := &pgx.Batch{}
+	b.Queue(byIndexQuery)
+	b.Queue(p.schema.SQL(promoteQuery), append([]string{jobs.QueueTokens}, p.queues...))
+	if err := p.pool.SendBatch(ctx, b).Close(); err != nil {
+		return fmt.Errorf("promote jobs that are due: %w", err)
+	}
+	return nil
 }
 
 // Deregister records that this process ended cleanly.

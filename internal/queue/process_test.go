@@ -34,3 +34,40 @@ func TestPausesAreKept(t *testing.T) {
 		t.Errorf("updated queues are %s, want ours and the paused one", kept)
 	}
 }
+
+// TestPromote: due jobs become available without River's leader, but for those that
+// somebody has locked.
+func TestPromote(t *testing.T) {
+	t.Parallel()
+	pool := dbtest.Migrated(t)
+	_, err := pool.Exec(t.Context(), `INSERT INTO river.river_job (kind, queue, args, max_attempts, state, scheduled_at, unique_key) VALUES
+		('due', 'ours', '{}', 25, 'retryable', now() - interval '1 second', NULL),
+		('locked', 'ours', '{}', 25, 'retryable', now() - interval '1 second', NULL),
+		('of tokens', 'tokens', '{}', 25, 'retryable', now() - interval '1 second', NULL),
+		('due later', 'ours', '{}', 25, 'retryable', now() + interval '1 minute', NULL),
+		('unique', 'ours', '{}', 25, 'retryable', now() - interval '1 second', 'key'),
+		('of others', 'others', '{}', 25, 'retryable', now() - interval '1 second', NULL),
+		('scheduled', 'ours', '{}', 25, 'scheduled', now() - interval '1 second', NULL)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context()) //nolint:errcheck // for when the test fails
+	if _, err := tx.Exec(t.Context(), `SELECT FROM river.river_job WHERE kind = 'locked' FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	p := newProcess(pool)
+	if err := p.promote(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var available string
+	if err := pool.QueryRow(t.Context(), `SELECT string_agg(kind, ', ' ORDER BY id) FROM river.river_job WHERE state = 'available'`).Scan(&available); err != nil {
+		t.Fatal(err)
+	}
+	if available != "due, of tokens, scheduled" {
+		t.Errorf("available: %s, want our jobs that are due", available)
+	}
+}

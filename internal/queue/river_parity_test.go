@@ -121,14 +121,24 @@ func TestRescuesAreRivers(t *testing.T) {
 	exec(t, pool, stuckJobs, "ours")
 	exec(t, pool, `UPDATE river.river_job SET attempted_at = now() - interval '1 second' WHERE id = (SELECT min(id) FROM river.river_job)`)
 	jobs := count(t, pool, `SELECT count(*) FROM river.river_job`)
+	exec(t, pool, `INSERT INTO worker_processes (client_id) VALUES ('alive'), ('dead')`)
+	exec(t, pool, `UPDATE worker_processes SET beat_at = now() - interval '1 minute' WHERE client_id = 'dead'`)
+	exec(t, pool, `
+		INSERT INTO river.river_job (kind, queue, args, state, attempt, attempted_at, attempted_by, max_attempts)
+		SELECT 'parity', 'processes', '{}', 'running', 1, now() - minutes * interval '1 minute', ARRAY['before', client], 25
+		FROM (VALUES ('alive', 2), ('alive', 11), ('dead', 2)) AS job (client, minutes)`)
 	b := &pgx.Batch{}
 	queue.Schema(dbtest.RiverSchema).Rescue(b, time.Minute)
 	if err := pool.SendBatch(t.Context(), b).Close(); err != nil {
 		t.Fatal(err)
 	}
-	if running := count(t, pool, `SELECT count(*) FROM river.river_job WHERE state = 'running'`); running != 1 {
-		t.Errorf("%d jobs are running, want the one that began a second ago", running)
+	if running := count(t, pool, `SELECT count(*) FROM river.river_job WHERE state = 'running'`); running != 2 {
+		t.Errorf("%d jobs are running, want the one that began a second ago, and a living process's that began two minutes ago", running)
 	}
+	if rescued := count(t, pool, `SELECT count(*) FROM river.river_job WHERE queue = 'processes' AND state <> 'running'`); rescued != 2 {
+		t.Errorf("%d jobs of other processes were rescued, want the dead one's, and one of eleven minutes", rescued)
+	}
+	exec(t, pool, `DELETE FROM outcomes WHERE queue = 'processes'`)
 	exec(t, pool, `TRUNCATE river.river_job`)
 
 	exec(t, pool, stuckJobs, "river")

@@ -25,7 +25,7 @@ var fastSettings = map[string]string{
 	"fsync":              "off",
 	"synchronous_commit": "off",
 	"full_page_writes":   "off",
-	"max_connections":    "300",
+	"max_connections":    "500",
 }
 
 // host is a server on which databases are created.
