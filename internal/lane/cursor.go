@@ -36,7 +36,7 @@ const (
 	// recheckShare is the divisor of the time that may be spent in rechecks, and
 	// recheckInterval the min time between two of them.
 	recheckShare    = 20
-	recheckInterval = time.Second
+	recheckInterval = 200 * time.Millisecond
 	// recheckTimeout is how long each statement of a recheck may take, unless
 	// database.statement_timeout is shorter.
 	recheckTimeout = time.Minute

@@ -92,7 +92,7 @@ type Options struct {
 	Client string           // River's name of this process
 	Now    func() time.Time // by the server's clock; nil is this machine's
 	// Priority is that of most jobs of the queue. While claims from the beginning are slow,
-	// more urgent ones may wait for a second before they are found.
+	// more urgent ones wait for a recheck.
 	Priority int
 
 	Loops     int           // concurrent transactions, each on a connection of its own

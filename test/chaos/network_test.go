@@ -71,7 +71,6 @@ func TestNetworkCuts(t *testing.T) {
 
 // TestCutOffWorker cuts off one worker's network while it has claimed jobs.
 func TestCutOffWorker(t *testing.T) {
-	t.Parallel()
 	r := shared(t)
 	proxy := r.proxied()
 	r.startWorker()

@@ -52,7 +52,6 @@ const withoutPrepared = "&default_query_exec_mode=cache_describe"
 // TestPgBouncerInSessionMode kills and freezes workers that reach the server through
 // PgBouncer, with prepared statements and without.
 func TestPgBouncerInSessionMode(t *testing.T) {
-	t.Parallel()
 	for name, parameter := range map[string]string{"Prepared": "", "Unprepared": withoutPrepared} {
 		t.Run(name, func(t *testing.T) {
 			r := shared(t)
@@ -66,7 +65,6 @@ func TestPgBouncerInSessionMode(t *testing.T) {
 // TestPgBouncerInTransactionMode does the same where each transaction may get another
 // session, with a PgBouncer version that does not support prepared statements.
 func TestPgBouncerInTransactionMode(t *testing.T) {
-	t.Parallel()
 	r := shared(t)
 	r.through = r.pooled("transaction")
 	r.besideOtherClients(func() {

@@ -16,7 +16,6 @@ import (
 const claimedWithin = time.Second
 
 func TestKilledWorker(t *testing.T) {
-	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	victim := r.workers[0]
@@ -69,7 +68,6 @@ func TestTerminatedTwice(t *testing.T) {
 // TestFrozenWorker stops a process until another claimed its jobs, and resumes it: it
 // commits none of the jobs that it had claimed.
 func TestFrozenWorker(t *testing.T) {
-	t.Parallel()
 	r := shared(t)
 	r.begin(2)
 	frozen := r.workers[0]
