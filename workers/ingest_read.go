@@ -25,8 +25,8 @@ type storedState struct {
 // storedQuery reads the columns of the batch's activities that the decision needs. Rows
 // that consist of partial versions are returned whole, as json, because building jsonb
 // takes twice as long. A row without a user is nobody's: reading it fails, as an error of the
-// job that has a version of it. One without a date has a date before those that a version may have, and no start, so
-// that every version gives it both.
+// job that has a version of it. One without a date has a date before those that a version may
+// have, and no start, so that every version gives it both.
 const storedQuery = `
 -- name: read_stored
 SELECT activity_id, user_id, CASE WHEN isfinite(date) THEN date ELSE '0001-01-01' END, total_load_miles, trimp, coalesce(trimp_calculation_method, ''),
