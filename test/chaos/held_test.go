@@ -44,7 +44,7 @@ func (r *rig) heldBy(w *commandtest.Process) (ids []int64) {
 // the jobs of a frozen or cut-off one: a second loop may have waited for the first
 // one's locks (half a second) before its own timeout began, and the claiming worker may
 // wait for those locks, too. A few hundred milliseconds are usual.
-const releasedWithin = 2 * time.Second
+const releasedWithin = time.Second
 
 // closing is how long a worker's last statement, perhaps a COMMIT, may run after the
 // worker stopped responding.
