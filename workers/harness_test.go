@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -55,6 +56,35 @@ func drainWith(t *testing.T, pool *dbpool.Pool, c config.Config) Stats {
 		t.Fatal("the queues were not drained within a minute")
 	}
 	return s.Stats()
+}
+
+// startWorking runs a service until stop is called or the test ends.
+func startWorking(t *testing.T, s *Service) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// noJobsAreLeft is a condition of await.
+const noJobsAreLeft = `SELECT NOT EXISTS (SELECT FROM river.river_job WHERE finalized_at IS NULL)`
+
+// await returns once the condition holds.
+func await(t *testing.T, pool *dbpool.Pool, condition string, args ...any) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !query[bool](t, pool, condition, args...); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within a minute: %s", condition)
+		}
+	}
 }
 
 // enqueue inserts one job for each group of activities, in order.

@@ -1,7 +1,6 @@
 package workers
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
@@ -23,23 +22,11 @@ func TestPurgeDuringIngest(t *testing.T) {
 		enqueue(t, pool, []jobs.Activity{run(id, leaving, date, 5, 50), run(10_000+id, 8, date, 3, 30)})
 	}
 	s := newService(t, pool, config.Default())
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	for query[int](t, pool, `SELECT count(*) FROM activities WHERE user_id = $1`, leaving) == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	stop := startWorking(t, s)
+	await(t, pool, `SELECT EXISTS (SELECT FROM activities WHERE user_id = $1)`, leaving)
 	purge(t, pool, leaving)
-	for deadline := time.Now().Add(time.Minute); query[int](t, pool, `SELECT count(*) FROM river.river_job WHERE finalized_at IS NULL`) > 0; {
-		if time.Now().After(deadline) {
-			t.Fatal("jobs are left")
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	await(t, pool, noJobsAreLeft)
 	stop()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
 	after := traces(t, pool)
 	delete(after, "user_locks")
 	if len(after) > 0 {
@@ -103,12 +90,8 @@ func TestPurgeOfAClaimedJob(t *testing.T) {
 	}
 	enqueue(t, pool, []jobs.Activity{run(1, leaving, "2025-03-01", 5, 50), run(2, 8, "2025-03-01", 3, 30)})
 	s := newService(t, pool, config.Default())
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	for query[int](t, pool, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%lock_users%'`) == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	stop := startWorking(t, s)
+	await(t, pool, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%lock_users%')`)
 	var answer string
 	if err := tx.QueryRow(t.Context(), `SELECT river.purge_athlete($1)::text`, leaving).Scan(&answer); err != nil {
 		t.Fatal(err)
@@ -119,13 +102,8 @@ func TestPurgeOfAClaimedJob(t *testing.T) {
 	if !strings.Contains(answer, `"in_hand": 1`) {
 		t.Errorf("the purge did not meet the claimed job: %s", answer)
 	}
-	for query[int](t, pool, `SELECT count(*) FROM river.river_job WHERE finalized_at IS NULL`) > 0 {
-		time.Sleep(time.Millisecond)
-	}
+	await(t, pool, noJobsAreLeft)
 	stop()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
 	if got := rows(t, pool); got != "2 8 2025-03-01 3" {
 		t.Errorf("stored %s", got)
 	}

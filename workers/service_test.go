@@ -1,7 +1,6 @@
 package workers
 
 import (
-	"context"
 	"log/slog"
 	"strings"
 	"testing"
@@ -119,18 +118,9 @@ func TestRefusedJobInABatchOf500(t *testing.T) {
 	}
 	enqueue(t, pool, groups...)
 	s := newService(t, pool, config.Default())
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	deadline := time.Now().Add(8 * time.Second)
-	for query[int](t, pool, `SELECT count(*) FROM activities`) < 499 && time.Now().Before(deadline) {
-		time.Sleep(10 * time.Millisecond)
-	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	stop := startWorking(t, s)
+	await(t, pool, `SELECT count(*) >= 499 FROM activities`)
+	stop()
 	if got := query[int](t, pool, `SELECT count(*) FROM activities`); got != 499 {
 		t.Errorf("activities = %d, want 499", got)
 	}

@@ -1,7 +1,6 @@
 package workers
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -46,15 +45,7 @@ func TestThroughputOfARunningProcess(t *testing.T) {
 	t.Parallel()
 	pool := dbtest.Migrated(t)
 	s := newService(t, pool, config.Default())
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	startWorking(t, s)
 	enqueue(t, pool, []jobs.Activity{run(1, 7, "2025-09-01", 5, 50)})
 	for began := time.Now(); query[string](t, pool, throughputQuery) != "activity_ingest 1 0"; time.Sleep(100 * time.Millisecond) {
 		if time.Since(began) > 30*time.Second {

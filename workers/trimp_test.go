@@ -1,7 +1,6 @@
 package workers
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -163,20 +162,16 @@ func TestTRIMPsBesideIngest(t *testing.T) {
 		enqueue(t, pool, []jobs.Activity{averaged(int64(i+1), 7, date, 60, 150, 99, "average")})
 	}
 	s := newService(t, pool, config.Default())
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
-	for query[int](t, pool, `SELECT count(*) FROM activities`) < total {
+	stop := startWorking(t, s)
+	for deadline := time.Now().Add(time.Minute); query[int](t, pool, `SELECT count(*) FROM activities`) < total; {
 		recompute(t, pool, 7, h)
+		if time.Now().After(deadline) {
+			t.Fatal("not all activities were stored within a minute")
+		}
 	}
 	recompute(t, pool, 7, h)
-	for query[int](t, pool, `SELECT count(*) FROM river.river_job WHERE finalized_at IS NULL`) > 0 {
-		time.Sleep(time.Millisecond)
-	}
+	await(t, pool, noJobsAreLeft)
 	stop()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
 	if got := query[int](t, pool, `SELECT count(*) FROM activities WHERE trimp = 129.36::real`); got != total {
 		t.Errorf("%d of %d activities have the new TRIMP", got, total)
 	}

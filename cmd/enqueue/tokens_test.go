@@ -65,9 +65,9 @@ func TestTokensAreRefreshedOnDemand(t *testing.T) {
 	if refused.code != 1 || !strings.Contains(refused.stderr, "1 user has to authorize the application again") || !strings.Contains(refused.stdout, "the provider refuses the refresh token") {
 		t.Errorf("a user who revoked the authorization: %+v", refused)
 	}
-	for query[int](t, pool, `SELECT count(*) FROM river.river_job WHERE state <> 'completed'`) > 0 {
-		time.Sleep(10 * time.Millisecond)
-	}
+	eventually(t, func() bool {
+		return query[int](t, pool, `SELECT count(*) FROM river.river_job WHERE state <> 'completed'`) == 0
+	})
 	var status tokens.Status
 	listed := enqueue(t, "tokens", "status", "--json")
 	if err := json.Unmarshal([]byte(listed.stdout), &status); err != nil || status.Fresh != 119 || status.NeedsReauthorization != 1 || len(status.Reauthorize) != 1 || status.Reauthorize[0].UserID != 3 {
