@@ -32,7 +32,7 @@ type outcome struct {
 	// Of the worker's process, if there is one.
 	memory     int64   // peak, in bytes
 	processor  float64 // seconds
-	statements int64
+	roundTrips int64
 }
 
 // score has a contestant's outcomes of all rounds.
@@ -160,7 +160,7 @@ func (s *score) median(quantity func(outcome) float64) float64 {
 func commits(o outcome) float64    { return float64(o.commits) }
 func walBytes(o outcome) float64   { return float64(o.walBytes) }
 func processor(o outcome) float64  { return o.processor }
-func statements(o outcome) float64 { return float64(o.statements) }
+func roundTrips(o outcome) float64 { return float64(o.roundTrips) }
 
 // memory is the maximum of all rounds, in megabytes.
 func (s *score) memory() float64 {

@@ -58,7 +58,7 @@ func (r *rig) drain(ctx context.Context, database string, meanwhile func(context
 		return o, err
 	}
 	for _, p := range workers {
-		counted, err := p.countStatements(ctx)
+		counted, err := p.countRoundTrips(ctx)
 		if err != nil {
 			return o, err
 		}
@@ -66,7 +66,7 @@ func (r *rig) drain(ctx context.Context, database string, meanwhile func(context
 		if err != nil {
 			return o, err
 		}
-		o.statements += counted
+		o.roundTrips += counted
 		o.processor += took.processor
 		o.memory = max(o.memory, took.memory)
 	}
@@ -92,9 +92,9 @@ func until(ctx context.Context, pool *dbpool.Pool, question string, workers ...*
 	}
 }
 
-// countStatements returns how many statements a worker has sent, by its metrics, and 0
-// if it serves none.
-func (p *process) countStatements(ctx context.Context) (n int64, err error) {
+// countRoundTrips returns how many statements and batches of them a worker has sent, by
+// its metrics, and 0 if it serves none.
+func (p *process) countRoundTrips(ctx context.Context) (n int64, err error) {
 	select {
 	case <-p.served:
 	default:

@@ -75,7 +75,7 @@ func besideIngest(s *score, scores []*score) []figure {
 	beside = append(append(beside, s.ofTimes(named(scores, "limit"))), s.cost()...)
 	if s.memory() > 0 {
 		beside = append(beside,
-			figure{"statements_each", "%.3f statements each", s.each(statements)},
+			figure{"round_trips_each", "%.3f round trips each", s.each(roundTrips)},
 			figure{"worker_processor_s_per_1000", "%.3f s of the worker's processor for 1,000", 1000 * s.each(processor)},
 			figure{"peak_rss_mb", "worker's memory at most %.0f MB", s.memory()})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,7 +31,7 @@ type Tracer struct {
 	statements map[string]*statement
 }
 
-// statement has the instruments of one name.
+// statement has the instruments of one name, of a statement or a batch.
 type statement struct {
 	name     string
 	duration prometheus.Observer
@@ -54,11 +55,11 @@ func newTracer(slow time.Duration, logger *slog.Logger) *Tracer {
 	t := &Tracer{
 		slow: slow, logger: logger, statements: map[string]*statement{},
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: namespace, Name: "statement_duration_seconds", Help: "Time from sending a statement to its last row, by the name in its comment.",
+			Namespace: namespace, Name: "statement_duration_seconds", Help: "Time from sending a statement, or the statements of a batch, to the last row, by the names in their comments.",
 			Buckets: []float64{.001, .005, .02, .1, .5, 2, 10},
 		}, []string{"statement"}),
 		slowCount: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: namespace, Name: "statements_slow_total", Help: "Statements that took longer than operations.slow_query.",
+			Namespace: namespace, Name: "statements_slow_total", Help: "Statements and batches of them that took longer than operations.slow_query.",
 		}, []string{"statement"}),
 		acquires: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "pool_acquire_seconds", Help: "Time that callers waited for a connection of the pool.",
@@ -81,8 +82,9 @@ func newTracer(slow time.Duration, logger *slog.Logger) *Tracer {
 // which saves an allocation per statement.
 type span struct {
 	context.Context
-	sql   string
+	name  string
 	since time.Time
+	ended bool
 }
 
 type spanKey struct{}
@@ -102,33 +104,28 @@ func currentSpan(ctx context.Context) *span {
 
 // TraceQueryStart implements pgx.QueryTracer.
 func (t *Tracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
-	return &span{Context: ctx, sql: data.SQL, since: time.Now()}
+	return &span{Context: ctx, name: statementName(data.SQL), since: time.Now()}
 }
 
 // TraceQueryEnd implements pgx.QueryTracer.
 func (t *Tracer) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryEndData) {
-	if s := currentSpan(ctx); s != nil {
-		t.observe(ctx, s.sql, time.Since(s.since), data.Err)
-	}
+	t.observe(ctx, data.Err)
 }
 
-// TraceBatchStart implements pgx.BatchTracer.
-func (t *Tracer) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
-	return &span{Context: ctx, since: time.Now()}
+// TraceBatchStart implements pgx.BatchTracer. A batch is measured as a whole: PostgreSQL
+// sends small results once the last statement has ended, so that all the time would seem to
+// be that of the first. pg_stat_statements knows the time of each.
+func (t *Tracer) TraceBatchStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
+	return &span{Context: ctx, name: batchName(data.Batch), since: time.Now()}
 }
 
-// TraceBatchQuery implements pgx.BatchTracer. A pipelined statement is measured from the
-// end of the one before it.
-func (t *Tracer) TraceBatchQuery(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchQueryData) {
-	if s := currentSpan(ctx); s != nil {
-		now := time.Now()
-		t.observe(ctx, data.SQL, now.Sub(s.since), data.Err)
-		s.since = now
-	}
-}
+// TraceBatchQuery implements pgx.BatchTracer.
+func (t *Tracer) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
 
-// TraceBatchEnd implements pgx.BatchTracer.
-func (t *Tracer) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
+// TraceBatchEnd implements pgx.BatchTracer. pgx calls it twice for a batch that could not be sent.
+func (t *Tracer) TraceBatchEnd(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchEndData) {
+	t.observe(ctx, data.Err)
+}
 
 // TraceConnectStart implements pgx.ConnectTracer.
 func (t *Tracer) TraceConnectStart(ctx context.Context, _ pgx.TraceConnectStartData) context.Context {
@@ -157,9 +154,15 @@ func (t *Tracer) TraceAcquireEnd(ctx context.Context, _ *pgxpool.Pool, data pgxp
 	}
 }
 
-// observe records a statement's duration, never its arguments.
-func (t *Tracer) observe(ctx context.Context, sql string, took time.Duration, err error) {
-	s := t.statement(statementName(sql))
+// observe records how long a statement or batch took, never its arguments.
+func (t *Tracer) observe(ctx context.Context, err error) {
+	current := currentSpan(ctx)
+	if current == nil || current.ended {
+		return
+	}
+	current.ended = true
+	took := time.Since(current.since)
+	s := t.statement(current.name)
 	s.duration.Observe(took.Seconds())
 	if err != nil && dbpool.LostConnection(err) && !errors.Is(err, context.DeadlineExceeded) {
 		t.faults.WithLabelValues("statement").Inc()
@@ -199,6 +202,21 @@ func (t *Tracer) statement(name string) *statement {
 		t.statements[name] = s
 	}
 	return s
+}
+
+// batchName returns the names of a batch's statements, each once, joined by +. Those that
+// have none, such as SAVEPOINT, are left out.
+func batchName(b *pgx.Batch) string {
+	var names []string
+	for _, q := range b.QueuedQueries {
+		if name := statementName(q.SQL); name != otherStatement && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return otherStatement
+	}
+	return strings.Join(names, "+")
 }
 
 // statementName returns the name at the beginning of a statement, in the format of
