@@ -204,14 +204,24 @@ func (t *Tracer) statement(name string) *statement {
 	return s
 }
 
+// maxNames bounds the names of a batch. Only batches that prepare or probe all statements of
+// a lane, and the snapshot's, have more.
+const maxNames = 10
+
 // batchName returns the names of a batch's statements, each once, joined by +. Those that
-// have none, such as SAVEPOINT, are left out.
+// have none, such as SAVEPOINT, are left out, and those beyond maxNames are "more".
 func batchName(b *pgx.Batch) string {
 	var names []string
 	for _, q := range b.QueuedQueries {
-		if name := statementName(q.SQL); name != otherStatement && !slices.Contains(names, name) {
-			names = append(names, name)
+		name := statementName(q.SQL)
+		if name == otherStatement || slices.Contains(names, name) {
+			continue
 		}
+		if len(names) == maxNames {
+			names = append(names, "more")
+			break
+		}
+		names = append(names, name)
 	}
 	if len(names) == 0 {
 		return otherStatement
