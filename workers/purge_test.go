@@ -48,6 +48,15 @@ func traces(t *testing.T, pool *dbpool.Pool) map[string]int {
 	return found
 }
 
+// tracesLeft returns the traces besides the athlete's row of user_locks, which records the
+// purge.
+func tracesLeft(t *testing.T, pool *dbpool.Pool) map[string]int {
+	t.Helper()
+	left := traces(t, pool)
+	delete(left, "user_locks")
+	return left
+}
+
 func tablesWhere(t *testing.T, pool *dbpool.Pool, condition string) []string {
 	t.Helper()
 	return query[[]string](t, pool, `SELECT coalesce(array_agg(c.oid::regclass::text ORDER BY c.oid::regclass::text), '{}') FROM pg_class AS c
@@ -145,8 +154,7 @@ func TestPurgeLeavesNothing(t *testing.T) {
 	if calls := purge(t, pool, leaving); calls != 1 {
 		t.Errorf("%d calls, want 1 for so few rows", calls)
 	}
-	after := traces(t, pool)
-	delete(after, "user_locks")
+	after := tracesLeft(t, pool)
 	if len(after) > 0 {
 		t.Errorf("still there: %v %v", after, query[[]string](t, pool, `SELECT coalesce(array_agg(j::text), '{}') FROM river.river_job AS j WHERE j::text LIKE '%1707071707%' OR j::text LIKE '%Zugspitze%'`))
 	}
@@ -155,8 +163,7 @@ func TestPurgeLeavesNothing(t *testing.T) {
 	}
 	execute(t, pool, `UPDATE river.river_job SET state = 'available', scheduled_at = now(), finalized_at = NULL WHERE state NOT IN ('completed') AND kind <> 'token_refresh'`)
 	drain(t, pool)
-	after = traces(t, pool)
-	delete(after, "user_locks")
+	after = tracesLeft(t, pool)
 	if len(after) > 0 {
 		t.Errorf("the jobs that waited brought back: %v", after)
 	}
@@ -238,8 +245,7 @@ func TestPurgedAthleteComesBack(t *testing.T) {
 	if got := rows(t, pool); got != "102 8 2025-03-02 2" {
 		t.Errorf("jobs from before left %s", got)
 	}
-	after := traces(t, pool)
-	delete(after, "user_locks")
+	after := tracesLeft(t, pool)
 	if len(after) > 0 {
 		t.Errorf("jobs from before left something in %v", after)
 	}
@@ -281,8 +287,7 @@ func TestPurgeInPortions(t *testing.T) {
 	if calls := purge(t, pool, leaving); calls != 4 {
 		t.Errorf("%d calls, want 4: of 1,000 jobs each", calls)
 	}
-	after := traces(t, pool)
-	delete(after, "user_locks")
+	after := tracesLeft(t, pool)
 	if len(after) > 0 || query[int](t, pool, `SELECT count(*) FROM river.river_job`) != 1500 {
 		t.Errorf("rows of the purged athlete are left in %v", after)
 	}
@@ -317,8 +322,7 @@ func TestPurgeOfRejectsThatAreTriedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	drain(t, pool)
-	after := traces(t, pool)
-	delete(after, "user_locks")
+	after := tracesLeft(t, pool)
 	if len(after) > 0 {
 		t.Errorf("rows of the purged athlete are left in %v", after)
 	}
